@@ -1,0 +1,1 @@
+"""The command line and the public functions: the only place that knows every part."""

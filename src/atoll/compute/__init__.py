@@ -1,0 +1,1 @@
+"""Where whole-bucket work runs: one port, one adapter per place."""

@@ -1,0 +1,1 @@
+"""What every part needs: errors, settings, progress, resources. Imports nothing of ours."""

@@ -1,0 +1,47 @@
+"""Settings: frozen, read once in `app` (file, environment, arguments) and handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atoll.core.resources import available_memory, available_threads
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """How to reach an S3-compatible object store; ignored for local folders.
+
+    With neither keys nor `profile` nor `role_arn` the store's own chain is used (instance or
+    container metadata, web identity). `profile` and `role_arn` need the `aws` extra.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    profile: str | None = None
+    role_arn: str | None = None
+    allow_http: bool = False
+    virtual_hosted: bool = False
+    timeout_s: float = 120.0
+    connect_timeout_s: float = 10.0
+    retries: int = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run may use and how it talks.
+
+    Attributes:
+        threads: processors to use.
+        memory_bytes: memory the run may hold at once, all processes together.
+        scratch: folder for spill files and downloads; None is the system's temporary folder.
+        storage: how to reach object stores.
+    """
+
+    threads: int = field(default_factory=available_threads)
+    memory_bytes: int = field(default_factory=lambda: available_memory() // 2)
+    scratch: Path | None = None
+    storage: StorageOptions = StorageOptions()

@@ -1,0 +1,1 @@
+"""Contract suites and data strategies, shipped so that others can prove an adapter."""

@@ -1,0 +1,1 @@
+"""Vectors: embed, bucket, index, search."""
