@@ -1,0 +1,351 @@
+"""One place that turns a URL into an obstore store and the matching Lance options.
+
+Everything a store is told stands in `StorageOptions`; what obstore would otherwise take from the
+environment (endpoint, region, keys, tokens, signing, plain http) is always given to it. Exceptions,
+because their purpose is to describe the machine: without keys, `profile` or `role_arn` the store's
+own chain looks for credentials (AWS_ACCESS_KEY_ID, web identity, container, instance); `profile`
+and `role_arn` go through boto3, which reads its own files; proxies and server-side encryption stay
+with AWS_PROXY_URL and AWS_SERVER_SIDE_ENCRYPTION; Lance obeys AWS_ALLOW_HTTP over `allow_http`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore, MemoryStore
+
+from atoll.core.config import StorageOptions
+from atoll.core.errors import AtollError, Corrupt, InvalidInput, NotFound, Unavailable
+from atoll.storage.failures import translated
+from atoll.storage.s3 import connect_s3, endpoint_of, lance_s3_options
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("file", "s3", "memory")
+CHUNK_BYTES = 8 << 20
+# S3 allows 10,000 parts per object.
+_MAX_PARTS = 9_000
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One listed object: its path below the storage root and its size in bytes."""
+
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A folder or prefix that holds objects. Picklable: each process opens its own connection.
+
+    Paths are relative to it, with "/" between segments. Every method that reaches the store raises
+    `NotFound`, `Forbidden` (keys, permissions), `Unavailable` (endpoint, network, full disk) or
+    `InvalidInput` (a path no store can hold).
+
+    Attributes:
+        url: normalised, no trailing slash: "file:///abs/path", "s3://bucket/prefix", "memory://name".
+        options: how to reach it.
+    """
+
+    url: str
+    options: StorageOptions = StorageOptions()
+
+    def __str__(self) -> str:
+        """Name the place as people write it: a plain path for local folders, else the URL."""
+        return str(local_path(self.url) or self.url)
+
+    def child(self, path: str) -> Storage:
+        """Return the folder `path` below this one, as a storage of its own."""
+        _check(path, self)
+        tail = quote(path) if self.url.startswith("file://") else path
+        return Storage(f"{self.url.rstrip('/')}/{tail}", self.options)
+
+    def get(self, path: str) -> bytes:
+        """Read a whole object."""
+        with self._errors(path):
+            return obstore.get(self._objects(), self._key(path)).bytes().to_bytes()
+
+    def get_range(self, path: str, start: int, length: int) -> bytes:
+        """Read `length` bytes from offset `start`.
+
+        Raises:
+            Corrupt: the object ends before that.
+        """
+        if length == 0:
+            return b""
+        with self._errors(path):
+            data = obstore.get_range(
+                self._objects(), self._key(path), start=start, length=length
+            ).to_bytes()
+        if len(data) != length:
+            raise Corrupt(
+                f"{self._place(path)} ends at byte {start + len(data)} where {start + length} were "
+                "expected; it was cut off or overwritten"
+            )
+        return data
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Read an object from front to back in pieces of about 8 MiB."""
+        with self._errors(path):
+            pieces = obstore.get(self._objects(), self._key(path)).stream(CHUNK_BYTES)
+            for piece in pieces:
+                yield bytes(piece)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object, replacing what was there; readers see the old or the new one, whole."""
+        with self._errors(path):
+            obstore.put(self._objects(), self._key(path), data)
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Write an object only if none is there, atomically among all writers.
+
+        Returns:
+            True if this call made it. False if it exists; where a server's answer was lost, that
+            can be this call's own first attempt: whoever must know compares the contents.
+        """
+        with self._errors(path):
+            try:
+                obstore.put(
+                    self._objects(), self._key(path), data, mode="create", use_multipart=False
+                )
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def delete(self, path: str) -> None:
+        """Remove an object; no error where there is none. Local folders left empty go with it."""
+        with suppress(NotFound), self._errors(path):
+            obstore.delete(self._objects(), self._key(path))
+        if root := local_path(self.url):
+            _remove_empty_folders(root, (root / path).parent)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is an object (not a folder) at `path`."""
+        try:
+            self.size(path)
+        except NotFound:
+            return False
+        return True
+
+    def size(self, path: str) -> int:
+        """Return an object's size in bytes."""
+        with self._errors(path):
+            return obstore.head(self._objects(), self._key(path))["size"]
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """List all objects below the folder `prefix`, at any depth, sorted by path."""
+        skip = len(self._key("")) + 1 if self._key("") else 0
+        with self._errors(prefix):
+            found = [
+                StoredObject(one["path"][skip:], one["size"])
+                for page in obstore.list(self._objects(), self._key(prefix) or None)
+                for one in page
+            ]
+        return iter(sorted(found, key=lambda one: one.path))
+
+    def list_folders(self, prefix: str = "") -> builtins.list[str]:
+        """List the names of the folders directly below `prefix` that hold an object, sorted."""
+        with self._errors(prefix):
+            found = obstore.list_with_delimiter(self._objects(), self._key(prefix) or None)
+        names = sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
+        if root := local_path(self.url):
+            # Object stores know no empty folders; neither do we.
+            return [name for name in names if _holds_a_file(root / prefix / name)]
+        return names
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy an object into a local file; `target` appears when it is complete."""
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            with translated(str(target)):
+                with part.open("xb") as file:
+                    for piece in self.stream(path):
+                        file.write(piece)
+                part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a local file into an object; readers see the old or the new one, whole."""
+        with translated(str(source)):
+            size_bytes = source.stat().st_size
+            file = source.open("rb")
+        with file, self._errors(path):
+            obstore.put(
+                self._objects(),
+                self._key(path),
+                file,
+                chunk_size=max(CHUNK_BYTES, size_bytes // _MAX_PARTS),
+            )
+
+    def probe_conditional_put(self) -> None:
+        """Make sure that of two creators of one object the second is refused.
+
+        Writers ask this once; without it two of them could each believe to have committed.
+
+        Raises:
+            InvalidInput: the store lets the second one win, or knows no conditional put.
+        """
+        path = f"_atoll/probe-{uuid.uuid4().hex}"
+        try:
+            first, second = self.put_new(path, b"first"), self.put_new(path, b"second")
+            if first and not second and self.get(path) == b"first":
+                return
+        finally:
+            with suppress(AtollError):
+                self.delete(path)
+        raise InvalidInput(
+            f"{self} lets a second writer replace what a first one created (it ignores "
+            "If-None-Match), so writers would lose each other's data; use a store that refuses that"
+        )
+
+    def lance_uri(self, name: str = "") -> str:
+        """Return what `lance.dataset()` takes for this folder, or for `name` inside it.
+
+        Raises:
+            InvalidInput: on memory://, which no Lance table can live on.
+        """
+        if self.url.startswith("memory://"):
+            raise InvalidInput(f"{self.url} cannot hold tables; use a local folder or s3://")
+        there = self.child(name) if name else self
+        # Lance takes paths as they are, and decodes URLs.
+        return str(local_path(there.url) or f"s3://{quote(there.url.removeprefix('s3://'))}")
+
+    def lance_options(self) -> dict[str, str]:
+        """Return the `storage_options` for Lance. Ask again for each use: keys may expire."""
+        if not self.url.startswith("s3://"):
+            return {}
+        return lance_s3_options(_split(self.url)[1], self.options)
+
+    def _objects(self) -> ObjectStore:
+        _refuse_forked_child()
+        scheme, container, _ = _split(self.url)
+        return _connect(scheme, container, self.options)
+
+    def _key(self, path: str) -> str:
+        if path:
+            _check(path, self)
+        return "/".join(part for part in (_split(self.url)[2], path.rstrip("/")) if part)
+
+    def _place(self, path: str) -> str:
+        return f"{str(self).rstrip('/')}/{path}" if path else str(self)
+
+    def _errors(self, path: str) -> AbstractContextManager[None]:
+        is_s3 = self.url.startswith("s3://")
+        return translated(self._place(path), endpoint=endpoint_of(self.options) if is_s3 else None)
+
+
+def open_storage(url: str | Path, options: StorageOptions = StorageOptions()) -> Storage:
+    """Turn a path or URL into a storage; nothing is asked of it yet.
+
+    Args:
+        url: "path", "~/path", "file:///path" (percent-encoded), "s3://bucket/prefix" or
+            "memory://name" (lives in this process only).
+        options: how to reach an S3-compatible store.
+
+    Raises:
+        InvalidInput: the scheme is not one of these, or the URL names no place.
+    """
+    path = local_path(url)
+    if path is not None:
+        return Storage(path.as_uri(), options)
+    scheme, rest = str(url).split("://", 1)
+    scheme, (container, _, prefix) = scheme.lower(), rest.partition("/")
+    if scheme not in SCHEMES:
+        raise InvalidInput(f"{url}: scheme {scheme!r} is not known; use a path, file://, s3://")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", container):
+        what = "bucket" if scheme == "s3" else "name"
+        raise InvalidInput(f"{url}: {container!r} is no {what}; write {scheme}://{what}/folder")
+    storage = Storage(f"{scheme}://{container}", options)
+    if scheme == "s3":
+        endpoint_of(options)
+    prefix = prefix.strip("/")
+    return storage.child(prefix) if prefix else storage
+
+
+def local_path(url: str | Path) -> Path | None:
+    """Return the absolute local path of a path or file:// URL, None for other URLs.
+
+    Raises:
+        InvalidInput: it is empty, or a file:// URL of another machine.
+    """
+    text = str(url)
+    if not text or "\0" in text:
+        raise InvalidInput(f"{text!r} is not a path")
+    if isinstance(url, str) and text.lower().startswith("file:"):
+        rest = text[len("file:") :]
+        host, slash, tail = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
+        if host not in ("", "localhost"):
+            raise InvalidInput(f"{url} names the machine {host!r}; write file:///path")
+        path = Path(unquote(slash + tail))
+    elif isinstance(url, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        return None
+    else:
+        path = Path(url).expanduser()
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Take a normalised URL apart: scheme, bucket or name ("" for file), key prefix."""
+    scheme, rest = url.split("://", 1)
+    if scheme == "file":
+        return scheme, "", unquote(rest).strip("/")
+    container, _, prefix = rest.partition("/")
+    return scheme, container, prefix
+
+
+def _check(path: str, storage: Storage) -> None:
+    if any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
+        raise InvalidInput(f"{path!r} is not a path inside {storage}")
+
+
+@cache
+def _connect(scheme: str, container: str, options: StorageOptions) -> ObjectStore:
+    if scheme == "s3":
+        return connect_s3(container, options)
+    # The whole file system is one store, so that a folder need not exist before it is written to.
+    return LocalStore("/") if scheme == "file" else _memory(container)
+
+
+@cache
+def _memory(name: str) -> MemoryStore:
+    return MemoryStore()
+
+
+_first_user: dict[str, int] = {}
+
+
+def _refuse_forked_child() -> None:
+    """Fail where obstore would hang: its threads do not survive a fork."""
+    if _first_user.setdefault("pid", os.getpid()) != os.getpid():
+        raise Unavailable(
+            "this process was forked from one that had already used a store, where every request "
+            "would hang; start it with multiprocessing's 'spawn' method"
+        )
+
+
+def _holds_a_file(folder: Path) -> bool:
+    return any(files for _, _, files in os.walk(folder))
+
+
+def _remove_empty_folders(root: Path, folder: Path) -> None:
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
