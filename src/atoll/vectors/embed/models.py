@@ -1,0 +1,133 @@
+"""The embedding models: what one is, which there are, how to load one by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.core.errors import InvalidInput, NotFound
+from atoll.vectors.embed.devices import PRECISIONS
+from atoll.vectors.model import Embedder
+
+DEFAULT_MODEL = "randconv"
+DEFAULT_BATCH_TOKENS = 16_384
+
+
+class Model(Protocol):
+    """Turns sequences into vectors.
+
+    Attributes:
+        embedder: what is recorded with every vector.
+        checkpoint_rows: rows worth keeping when a run is killed, by the model's speed.
+    """
+
+    embedder: Embedder
+    checkpoint_rows: int
+
+    def embed(self, sequences: Sequence[str]) -> NDArray[np.float32]:
+        """Embed sequences, one (dim,) float32 row each.
+
+        A row does not depend on the other sequences beyond 1e-5. Sequences of any number and
+        length are taken: the model makes its own batches and cuts what is too long for it.
+
+        Raises:
+            InvalidInput: a sequence is empty.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded and run.
+
+    Attributes:
+        path: local folder of the published weights; None where the model needs none.
+        device: "cpu", "cuda" or "cuda:N".
+        precision: "float32" or "bfloat16".
+        batch_tokens: residues, padding included, in one batch of a torch model.
+        threads: processors to use.
+    """
+
+    path: Path | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    threads: int = 1
+
+
+class ModelFactory(Protocol):
+    """What the registry names: a class made from options."""
+
+    def __call__(self, options: ModelOptions) -> Model:
+        """Load the model."""
+        ...
+
+
+# name: (where, needs a folder of weights); a class is imported when it is first asked for.
+REGISTRY = {
+    "randconv": ("atoll.vectors.embed.randconv:RandConv", False),
+    "amplify": ("atoll.vectors.embed.amplify:Amplify", True),
+    "esm2": ("atoll.vectors.embed.esm2:Esm2", True),
+}
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    path: str | Path | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    threads: int = 1,
+) -> Model:
+    """Load an embedding model by name.
+
+    Args:
+        name: a name in `REGISTRY`.
+        path: local folder of the published weights, for the models that have any.
+        device: "cpu", "cuda" or "cuda:N".
+        precision: "float32" or "bfloat16".
+        batch_tokens: residues, padding included, in one batch of a torch model; more is faster
+            until memory runs out.
+        threads: processors to use.
+
+    Raises:
+        InvalidInput: unknown name, device or precision, a folder is missing or not wanted, or a
+            library is not installed (the message names the extra).
+        NotFound: the folder, or a file in it, is not there.
+        Corrupt: the weights are not those of such a model.
+    """
+    if name not in REGISTRY:
+        raise InvalidInput(f"model {name!r} is none of {', '.join(REGISTRY)}", model=name)
+    where, needs_path = REGISTRY[name]
+    if needs_path and path is None:
+        raise InvalidInput(
+            f"model {name!r} needs its published weights: download them once and give the folder"
+            " with --model-path",
+            model=name,
+        )
+    if path is not None and not needs_path:
+        raise InvalidInput(f"model {name!r} has no weights to load: leave --model-path out")
+    if path is not None and not Path(path).is_dir():
+        raise NotFound(f"model folder {path} is not there", path=str(path))
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    if batch_tokens < 1 or threads < 1:
+        raise InvalidInput("batch_tokens and threads must be at least 1")
+    module, _, kind = where.partition(":")
+    factory = cast("ModelFactory", getattr(importlib.import_module(module), kind))
+    return factory(
+        ModelOptions(
+            path=Path(path) if path is not None else None,
+            device=device,
+            precision=precision,
+            batch_tokens=batch_tokens,
+            threads=threads,
+        )
+    )
