@@ -148,11 +148,12 @@ class Storage:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """List all objects below the folder `prefix`, at any depth, sorted by path."""
-        skip = len(self._key("")) + 1 if self._key("") else 0
+        root = self._folder_key("")
+        skip = len(root) + 1 if root else 0
         with self._errors(prefix):
             found = [
                 StoredObject(one["path"][skip:], one["size"])
-                for page in obstore.list(self._objects(), self._key(prefix) or None)
+                for page in obstore.list(self._objects(), self._folder_key(prefix) or None)
                 for one in page
             ]
         return iter(sorted(found, key=lambda one: one.path))
@@ -160,7 +161,7 @@ class Storage:
     def list_folders(self, prefix: str = "") -> builtins.list[str]:
         """List the names of the folders directly below `prefix` that hold an object, sorted."""
         with self._errors(prefix):
-            found = obstore.list_with_delimiter(self._objects(), self._key(prefix) or None)
+            found = obstore.list_with_delimiter(self._objects(), self._folder_key(prefix) or None)
         names = sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
         if root := local_path(self.url):
             # Object stores know no empty folders; neither do we.
@@ -237,9 +238,14 @@ class Storage:
         return _connect(scheme, container, self.options)
 
     def _key(self, path: str) -> str:
-        if path:
-            _check(path, self)
-        return "/".join(part for part in (_split(self.url)[2], path.rstrip("/")) if part)
+        _check(path, self)
+        return self._folder_key(path)
+
+    def _folder_key(self, folder: str) -> str:
+        folder = folder.rstrip("/")
+        if folder:
+            _check(folder, self)
+        return "/".join(part for part in (_split(self.url)[2], folder) if part)
 
     def _place(self, path: str) -> str:
         return f"{str(self).rstrip('/')}/{path}" if path else str(self)
@@ -309,7 +315,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _check(path: str, storage: Storage) -> None:
-    if any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
+    if any(part in ("", ".", "..") for part in path.split("/")):
         raise InvalidInput(f"{path!r} is not a path inside {storage}")
 
 

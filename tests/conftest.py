@@ -1,0 +1,42 @@
+"""Servers that tests share, and a loud word about tests that could not run."""
+
+import pytest
+from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
+
+pytest.register_assert_rewrite("atoll.testing")
+
+_not_run = []
+
+
+def pytest_collection_modifyitems(items):
+    missing = missing_ceph_programs()
+    if not missing:
+        return
+    for item in items:
+        if item.get_closest_marker("ceph"):
+            item.add_marker(pytest.mark.skip(reason=f"{', '.join(missing)} not installed"))
+            _not_run.append(item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _not_run:
+        terminalreporter.section("NOT TESTED: a real object store (Ceph)", red=True, bold=True)
+        terminalreporter.line("\n".join(_not_run))
+        terminalreporter.line(
+            f"{len(_not_run)} tests were skipped; to run them, on Debian or Ubuntu as root:\n"
+            f"    apt-get install --no-install-recommends {CEPH_PACKAGES}"
+        )
+
+
+@pytest.fixture(scope="session")
+def ceph():
+    """A real S3 server; tests that use it carry the marker `ceph`."""
+    with ceph_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_s3():
+    """An S3 emulator: quick, but no proof of what a real store does under a race."""
+    with moto_server() as server:
+        yield server
