@@ -86,8 +86,13 @@ class Corrupt(AtollError):
 
 
 class Incomplete(AtollError):
-    """Part of an answer is missing; `details` name the part."""
+    """Part of an answer is missing; `details` name the part.
+
+    Attributes:
+        partial: the answer without it, for whoever can use that.
+    """
 
     code = "incomplete"
     status = 502
     exit_code = 3
+    partial: Any = None

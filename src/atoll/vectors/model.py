@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 DistanceType = Literal["cosine", "l2", "dot"]
@@ -11,6 +11,10 @@ IndexKind = Literal["rabitq", "ivf_pq", "flat"]
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 Dtype = Literal["float32", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+OnBadRow = Literal["error", "skip"]
+
+FORMAT_VERSION = 1
+CODE_COLUMN = "_code"
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,229 @@ class Embedder:
     pooling: str
     dim: int
     precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """How the rows of each bucket are found.
+
+    Attributes:
+        kind: "rabitq" (ours), "ivf_pq" (Lance's), "flat" (none: every row is compared).
+        num_partitions: IVF cells per bucket; 0 for "flat".
+        num_sub_vectors: bytes of product quantisation per row, "ivf_pq" only.
+    """
+
+    kind: IndexKind
+    num_partitions: int = 0
+    num_sub_vectors: int | None = None
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """What holds for every bucket of a collection; fixed at create.
+
+    Attributes:
+        dim: length of a vector.
+        dtype: how vectors are stored.
+        distance_type: as LanceDB spells it.
+        vector_column, id_column: their names in the tables.
+        columns: further columns, name to Arrow type as text, in table order.
+        arrow_schema: the tables' schema, Arrow IPC, base64.
+        embedder: what made the vectors; None where the sources do not say.
+        index: how buckets are searched.
+    """
+
+    dim: int
+    dtype: Dtype
+    distance_type: DistanceType
+    vector_column: str
+    id_column: str
+    columns: dict[str, str]
+    arrow_schema: str
+    embedder: Embedder | None
+    index: IndexSpec
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An immutable object below the collection: where it is and what it must hash to."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SourceSlice:
+    """Rows [start, stop) of a source file that went into a bucket.
+
+    Attributes:
+        uri: the file.
+        version: what identified its content when it was planned (modification time or ETag, size).
+        start, stop: row numbers in the file.
+        checksum: xxh3-128 over the vectors and ids read, in file order.
+    """
+
+    uri: str
+    version: str
+    start: int
+    stop: int
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One table of the collection, pinned.
+
+    Attributes:
+        name: the table's name; its folder is `<name>.lance`.
+        version: the Lance version searches read.
+        rows: rows in it.
+        skipped: source rows left out as invalid or duplicate.
+        digest: xxh3-128 per column over all rows in stored order.
+        plan: hash of the plan that made it.
+        model: hash of the index model; None for "flat".
+        offsets: first row of each partition, and the row count at the end; uint64.
+        ids: the id index: see `atoll.vectors.ids`.
+        sources: where its rows came from.
+        float16_error: root-mean-square relative error of the stored vectors; 0 where exact.
+    """
+
+    name: str
+    version: int
+    rows: int
+    skipped: int
+    digest: dict[str, str]
+    plan: str
+    model: str | None
+    offsets: Blob | None
+    ids: Blob
+    sources: tuple[SourceSlice, ...]
+    float16_error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One version of a collection: what is live, whole.
+
+    Attributes:
+        version: 1, 2, ... ; the next is made by a create-only put.
+        created_at: UTC, ISO 8601.
+        spec: what holds for every bucket.
+        models: index models by hash.
+        model: the one that new buckets use; None for "flat".
+        buckets: the live buckets, in the order they were added.
+    """
+
+    version: int
+    created_at: str
+    spec: CollectionSpec
+    models: dict[str, Blob]
+    model: str | None
+    buckets: tuple[Bucket, ...]
+    format_version: int = FORMAT_VERSION
+    created_by: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows over all live buckets."""
+        return sum(bucket.rows for bucket in self.buckets)
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a create or add may be told; the defaults are the documented ones.
+
+    Attributes:
+        bucket_rows: rows a bucket holds at most.
+        bucket_bytes: bytes of vectors a bucket holds at most; overrides `bucket_rows`.
+        distance_type: what "near" means.
+        dtype: how vectors are stored.
+        vector_column, id_column: names in the sources, and in the tables.
+        batch_rows: rows handled at once.
+        index: kind of index.
+        num_partitions: IVF cells; None chooses max(1, rows / 1500) for "rabitq" and the post's
+            int(sqrt(rows)) for "ivf_pq".
+        num_sub_vectors: None chooses dim / 16 (the post's rule).
+        workers: buckets built at once; None is as many as there are threads and buckets.
+        on_invalid: what to do with NaN, infinity, and zero vectors under cosine.
+        on_duplicate: what to do with an id met before.
+        seed: picks the training sample and the rotation.
+    """
+
+    bucket_rows: int = 200_000_000
+    bucket_bytes: int | None = None
+    distance_type: DistanceType = "cosine"
+    dtype: Dtype = "float32"
+    vector_column: str | None = None
+    id_column: str | None = None
+    batch_rows: int = 8192
+    index: IndexKind = "rabitq"
+    num_partitions: int | None = None
+    num_sub_vectors: int | None = None
+    workers: int | None = None
+    on_invalid: OnBadRow = "error"
+    on_duplicate: OnBadRow = "error"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search may be told.
+
+    Attributes:
+        k: hits wanted per query.
+        nprobes: partitions read per bucket; None starts at 20 and widens until k rows can be found.
+        refine_factor: k x this many rows get exact distances, over all buckets together ("ivf_pq":
+            in each bucket, the post's way).
+        exact: compare with every row.
+        where: SQL predicate on the stored columns; rows that fail it are never candidates.
+        columns: further columns to return.
+        with_vectors: return the stored vectors too.
+        exclude_self: leave out the hit whose id is the query's own.
+        group_by: keep only the best hit per value of this column.
+        allow_partial: answer from the buckets that did answer.
+    """
+
+    k: int = 10
+    nprobes: int | None = None
+    refine_factor: int = 5
+    exact: bool = False
+    where: str | None = None
+    columns: tuple[str, ...] = ()
+    with_vectors: bool = False
+    exclude_self: bool = False
+    group_by: str | None = None
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One fault that `verify` found, with the bucket and the object it is in."""
+
+    bucket: str
+    what: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` read and what it found.
+
+    Attributes:
+        version: the manifest that was checked.
+        buckets: live buckets read.
+        rows: rows read.
+        issues: faults; empty where all is well.
+        notes: things that are not faults but worth knowing (a newer version by another writer).
+    """
+
+    version: int
+    buckets: int
+    rows: int
+    issues: tuple[Issue, ...] = ()
+    notes: tuple[Issue, ...] = field(default=())
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.issues

@@ -1,0 +1,88 @@
+"""Garbage collection: removes what no live bucket needs, under a lease that keeps builds out."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+
+from atoll.storage import Storage
+from atoll.vectors import leases, store
+from atoll.vectors.ingest import report_path
+from atoll.vectors.model import Manifest
+
+TABLE_SUFFIX = ".lance"
+
+
+@dataclass(frozen=True)
+class GcReport:
+    """What was removed, or would be.
+
+    Attributes:
+        tables: folders of tables that are not live.
+        objects: other objects, and data files inside live tables that no version needs.
+        size_bytes: of all of them.
+    """
+
+    tables: tuple[str, ...]
+    objects: tuple[str, ...]
+    size_bytes: int
+
+
+def collect(storage: Storage, manifest: Manifest, *, dry_run: bool) -> GcReport:
+    """Remove tables, models, blobs, reports and builds that `manifest`, the current one, does not name.
+
+    Readers that still use an older manifest lose what it named. A killed build that has not been
+    finished is garbage too.
+
+    Raises:
+        Conflict: a build is running.
+    """
+    holder = f"gc, process {os.getpid()} on {socket.gethostname()}"
+    with leases.hold(storage, "gc", holder):
+        current = store.latest_manifest(storage, manifest) or manifest
+        tables, objects = _garbage(storage, current)
+        size = sum(objects.values()) + sum(sum(files.values()) for files in tables.values())
+        if not dry_run:
+            for path in [*objects, *(path for files in tables.values() for path in files)]:
+                storage.delete(path)
+            for bucket in current.buckets:
+                size += _clean_table(storage, bucket.name)
+        return GcReport(tuple(sorted(tables)), tuple(sorted(objects)), size)
+
+
+def _garbage(
+    storage: Storage, manifest: Manifest
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    live = {bucket.name for bucket in manifest.buckets}
+    plans = {bucket.plan for bucket in manifest.buckets}
+    needed = {blob.path for blob in manifest.models.values()}
+    for bucket in manifest.buckets:
+        needed |= {blob.path for blob in (bucket.ids, bucket.offsets) if blob}
+        needed.add(report_path(bucket.name))
+    tables: dict[str, dict[str, int]] = {}
+    objects: dict[str, int] = {}
+    for entry in storage.list():
+        top, _, rest = entry.path.partition("/")
+        if top == store.FOLDER:
+            kind, _, name = rest.partition("/")
+            # A live table dropped later may be taken up again: its build's records stay.
+            if kind == "builds" and name.split("/")[0] in plans:
+                continue
+            if kind in ("models", "blobs", "builds", "reports") and entry.path not in needed:
+                objects[entry.path] = entry.size_bytes
+        elif top.endswith(TABLE_SUFFIX) and top.startswith("bucket_"):
+            if top.removesuffix(TABLE_SUFFIX) not in live:
+                tables.setdefault(top, {})[entry.path] = entry.size_bytes
+    return tables, objects
+
+
+def _clean_table(storage: Storage, name: str) -> int:
+    """Remove what no version of a live table needs; tagged versions stay."""
+    table = store.open_table(storage, name)
+    with store.lance_errors(f"cleaning table {name}"):
+        removed = table.cleanup_old_versions(
+            older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+        )
+    return int(removed.bytes_removed)

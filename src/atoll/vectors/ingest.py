@@ -1,0 +1,392 @@
+"""Builds one bucket: read, validate, assign, encode, order by partition, write, index.
+
+A build is a pure function of its job with a deterministic table name. It may run twice, at once or
+after a kill: whoever commits the table first wins, and the other adopts it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import lance
+import msgspec
+import numpy as np
+import pyarrow as pa
+import xxhash
+from numpy.typing import NDArray
+
+from atoll.core.errors import AtollError, Conflict, InvalidInput, Unavailable
+from atoll.storage import Storage
+from atoll.vectors import ids as id_index
+from atoll.vectors import rabitq, store
+from atoll.vectors.digest import ColumnDigest
+from atoll.vectors.duplicates import hash_ids
+from atoll.vectors.index import IndexModel, prepared
+from atoll.vectors.ivfpq import build_ivf_pq, has_ivf_pq
+from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
+from atoll.vectors.shuffle import Ordered, Shuffle
+from atoll.vectors.sources import Source
+
+SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class JobSlice:
+    """Rows [start, stop) of a source, less some.
+
+    Attributes:
+        source: where they are.
+        start, stop: row numbers in it.
+        excluded: row numbers to leave out (ids met before), sorted.
+    """
+
+    source: Source
+    start: int
+    stop: int
+    excluded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class BucketJob:
+    """One row of the plan with all it takes to carry it out.
+
+    Attributes:
+        collection: where the table goes.
+        plan: hash of the plan.
+        name: the table's name.
+        fingerprint: must stand in the metadata of a table that is adopted.
+        slices: what goes in.
+        spec: schema, distance and index.
+        model_hash, model: the index model; None for "flat".
+        on_invalid: what to do with rows that cannot be searched.
+        batch_rows: rows handled at once.
+        memory_bytes: what rows may take before they spill.
+        scratch: folder for spill files.
+    """
+
+    collection: Storage
+    plan: str
+    name: str
+    fingerprint: str
+    slices: tuple[JobSlice, ...]
+    spec: CollectionSpec
+    model_hash: str | None
+    model: Blob | None
+    on_invalid: OnBadRow
+    batch_rows: int
+    memory_bytes: int
+    scratch: Path
+
+
+def build_bucket(job: BucketJob) -> Bucket:
+    """Carry out a job, or adopt what an earlier run of it committed.
+
+    Raises:
+        InvalidInput: rows that cannot be searched (`details["rows"]` counts them).
+        Unavailable, Forbidden: the store or the scratch folder fails.
+    """
+    found = _adopt(job)
+    if found is not None:
+        return found
+    model = load_model(job.collection, job.spec, job.model)
+    writer = uuid.uuid4().hex
+    stream = _Stream(job, model, writer)
+    try:
+        store.write_table(job.collection, job.name, stream.reader())
+    except AtollError as error:
+        if stream.error is not None:
+            raise stream.error from error
+        if not isinstance(error, Conflict):
+            raise
+    found = _adopt(job)
+    if found is None:
+        raise Unavailable(f"table {job.name} is gone right after it was written; try again")
+    return found
+
+
+def load_model(storage: Storage, spec: CollectionSpec, blob: Blob | None) -> IndexModel | None:
+    """Read an index model; None for "flat"."""
+    if blob is None:
+        return None
+    arrays = store.unpack_arrays(store.get_blob(storage, blob))
+    return IndexModel(
+        spec.index.kind,
+        spec.distance_type,
+        arrays["centroids"].astype(np.float32, copy=False),
+        arrays["signs"].astype(np.int8, copy=False),
+        arrays["codebook"].astype(np.float32, copy=False),
+    )
+
+
+def _record_path(job: BucketJob, writer: str) -> str:
+    return f"{store.FOLDER}/builds/{job.plan}/{job.name}.{writer}.json"
+
+
+def _adopt(job: BucketJob) -> Bucket | None:
+    """Take up a table that was committed under the job's name, finishing its index if need be."""
+    table = store.find_table(job.collection, job.name)
+    if table is None:
+        return None
+    metadata = store.table_metadata(table)
+    if metadata.get(store.FINGERPRINT) != job.fingerprint:
+        raise Conflict(
+            f"{job.collection.url}/{job.name}.lance was not made by this plan; "
+            "move it away or choose another place",
+            table=job.name,
+        )
+    # The record was written before the table, so a committed table always has one.
+    record = job.collection.get(_record_path(job, metadata[store.WRITER]))
+    bucket = msgspec.json.decode(record, type=Bucket)
+    if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
+        table = _indexed(job, table, bucket)
+    return replace(bucket, version=store.pin_table(table))
+
+
+def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance.LanceDataset:
+    model = load_model(job.collection, job.spec, job.model)
+    assert model is not None
+    assert bucket.offsets is not None
+    offsets = np.frombuffer(store.get_blob(job.collection, bucket.offsets), "<u8")
+    try:
+        return build_ivf_pq(table, job.spec.vector_column, model, offsets, job.scratch)
+    except AtollError:
+        theirs = store.open_table(job.collection, job.name)
+        if has_ivf_pq(theirs):
+            return theirs
+        raise
+
+
+@dataclass
+class _Tally:
+    """What a stream saw: kept beside the rows while they pass."""
+
+    rows: int = 0
+    skipped: int = 0
+    squared: float = 0.0
+    squared_error: float = 0.0
+    rejected: list[tuple[str, int, str, str]] = field(default_factory=list)
+
+
+class _Stream:
+    """The rows of a bucket on their way to Lance; leaves the bucket's record before the last."""
+
+    def __init__(self, job: BucketJob, model: IndexModel | None, writer: str) -> None:
+        self.job, self.model, self.writer = job, model, writer
+        # An exception raised inside the reader reaches the caller as Lance's text only.
+        self.error: AtollError | None = None
+        self.tally = _Tally()
+        self.schema = store.decode_schema(job.spec.arrow_schema)
+
+    def reader(self) -> pa.RecordBatchReader:
+        metadata = {store.FINGERPRINT: self.job.fingerprint, store.WRITER: self.writer}
+        schema = self.schema.with_metadata(metadata)
+        return pa.RecordBatchReader.from_batches(schema, self._guarded())
+
+    def _guarded(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches()
+        except AtollError as error:
+            self.error = error
+            raise
+        except MemoryError as error:
+            self.error = Unavailable(
+                f"bucket {self.job.name} does not fit in memory; give a smaller --memory"
+            )
+            raise self.error from error
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        checksums = [xxhash.xxh3_128() for _ in self.job.slices]
+        digest = ColumnDigest()
+        hashes: list[NDArray[np.uint64]] = []
+        offsets: NDArray[np.uint64] | None = None
+        with Shuffle(self.job.scratch, self.job.memory_bytes) as shuffle:
+            rows = self._rows(checksums)
+            if self.model is not None:
+                for item in rows:
+                    shuffle.add(item)
+                if not shuffle.rows:
+                    self._refuse_empty()
+                offsets = shuffle.offsets(len(self.model.centroids))
+                rows = shuffle.ordered(self.job.batch_rows)
+            for item in rows:
+                batch = self._record_batch(item)
+                digest.update(batch)
+                hashes.append(item.id_hash)
+                yield batch
+        if not hashes:
+            self._refuse_empty()
+        self._leave_record(checksums, digest, np.concatenate(hashes), offsets)
+
+    def _refuse_empty(self) -> None:
+        raise InvalidInput(f"bucket {self.job.name}: no row of it can be searched; all were skipped")
+
+    def _rows(self, checksums: list[xxhash.xxh3_128]) -> Iterator[Ordered]:
+        """Read, validate, and with a model assign and encode."""
+        for part, checksum in zip(self.job.slices, checksums, strict=True):
+            excluded = np.array(part.excluded, np.int64)
+            at = part.start
+            for batch in part.source.read(part.start, part.stop, self.job.batch_rows, None):
+                vectors = store.vectors_of(batch["vector"], self.job.spec.dim).astype(
+                    np.float32, copy=False
+                )
+                checksum.update(np.ascontiguousarray(vectors))
+                hashed = hash_ids(batch["id"])
+                checksum.update(hashed)
+                keep = self._valid(part.source.uri, at, batch, vectors, excluded)
+                at += len(batch)
+                if not keep.all():
+                    batch, vectors, hashed = batch.filter(pa.array(keep)), vectors[keep], hashed[keep]
+                if len(batch):
+                    yield self._encoded(batch.drop_columns(["vector"]), vectors, hashed)
+        if self.tally.rejected and self.job.on_invalid == "error":
+            self._refuse_rows()
+
+    def _valid(
+        self,
+        uri: str,
+        at: int,
+        batch: pa.RecordBatch,
+        vectors: NDArray[np.float32],
+        excluded: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Mark rows to keep; the others are noted with the reason."""
+        squared = np.einsum("ij,ij->i", vectors, vectors)
+        suspect = ~np.isfinite(squared)
+        finite = np.ones(len(vectors), np.bool_)
+        # A finite vector may overflow its own square, so look again at the few.
+        finite[suspect] = np.isfinite(vectors[suspect]).all(axis=1)
+        reasons = {"NaN or infinity": ~finite}
+        if self.job.spec.distance_type == "cosine":
+            tiny = squared == 0
+            tiny[tiny] = ~vectors[tiny].any(axis=1)
+            reasons["zero vector, which has no direction for cosine"] = tiny
+        position = np.arange(at, at + len(vectors))
+        duplicate = np.isin(position, excluded)
+        keep = ~duplicate
+        for reason, bad in reasons.items():
+            bad &= keep
+            keep &= ~bad
+            for row in np.flatnonzero(bad):
+                self.tally.rejected.append((uri, at + int(row), batch["id"][row].as_py(), reason))
+        for row in np.flatnonzero(duplicate):
+            self.tally.skipped += 1
+        return keep
+
+    def _refuse_rows(self) -> None:
+        rejected = self.tally.rejected
+        shown = "; ".join(
+            f"{uri} row {row} (id {name!r}): {reason}"
+            for uri, row, name, reason in rejected[:SHOWN_ROWS]
+        )
+        more = f" and {len(rejected) - SHOWN_ROWS} more" if len(rejected) > SHOWN_ROWS else ""
+        raise InvalidInput(
+            f"{len(rejected)} rows cannot be searched: {shown}{more}; mend the file, or leave them out "
+            "with --on-invalid skip",
+            rows=len(rejected),
+            first=[list(item) for item in rejected[:SHOWN_ROWS]],
+        )
+
+    def _encoded(
+        self, rest: pa.RecordBatch, vectors: NDArray[np.float32], hashed: NDArray[np.uint64]
+    ) -> Ordered:
+        spec = self.job.spec
+        partition = np.zeros(len(vectors), np.uint32)
+        codes = None
+        if self.model is not None:
+            rows = prepared(vectors, spec.distance_type)
+            partition = self.model.partition_of(rows)
+            if spec.index.kind == "rabitq":
+                model = self.model
+                codes = rabitq.encode(
+                    rows, partition, model.centroids, model.signs, spec.distance_type, hashed
+                )
+        return Ordered(self._stored(vectors, rest), rest, hashed, codes, partition)
+
+    def _stored(self, vectors: NDArray[np.float32], rest: pa.RecordBatch) -> NDArray[np.generic]:
+        self.tally.rows += len(vectors)
+        if self.job.spec.dtype == "float32":
+            return vectors
+        with np.errstate(over="ignore"):
+            narrow = vectors.astype(np.float16)
+        over = np.flatnonzero(np.isinf(narrow).any(axis=1))
+        if len(over):
+            raise InvalidInput(
+                f"{len(over)} vectors have values beyond float16's 65504, the first is id "
+                f"{rest['id'][int(over[0])].as_py()!r}; use --dtype float32",
+                rows=len(over),
+            )
+        error = narrow.astype(np.float32)
+        error -= vectors
+        self.tally.squared_error += float(np.einsum("ij,ij->", error, error))
+        self.tally.squared += float(np.einsum("ij,ij->", vectors, vectors))
+        return narrow
+
+    def _record_batch(self, item: Ordered) -> pa.RecordBatch:
+        spec = self.job.spec
+        columns = []
+        for name in self.schema.names:
+            if name == spec.vector_column:
+                flat = np.ascontiguousarray(item.vectors).reshape(-1)
+                columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), spec.dim))
+            elif name == CODE_COLUMN:
+                assert item.codes is not None
+                data = pa.py_buffer(np.ascontiguousarray(item.codes))
+                kind = pa.binary(item.codes.dtype.itemsize)
+                columns.append(pa.FixedSizeBinaryArray.from_buffers(kind, len(item.codes), [None, data]))
+            elif name == spec.id_column:
+                columns.append(item.rest["id"])
+            elif name in item.rest.schema.names:
+                columns.append(item.rest[name])
+            else:
+                columns.append(pa.nulls(len(item.rest), self.schema.field(name).type))
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _leave_record(
+        self,
+        checksums: list[xxhash.xxh3_128],
+        digest: ColumnDigest,
+        hashes: NDArray[np.uint64],
+        offsets: NDArray[np.uint64] | None,
+    ) -> None:
+        job, tally = self.job, self.tally
+        if tally.rejected:
+            self._leave_report()
+        sources = tuple(
+            SourceSlice(p.source.uri, p.source.version, p.start, p.stop, checksum.hexdigest())
+            for p, checksum in zip(job.slices, checksums, strict=True)
+        )
+        blob = None
+        if offsets is not None:
+            blob = store.put_blob(job.collection, "blobs", offsets.astype("<u8").tobytes())
+        bucket = Bucket(
+            name=job.name,
+            version=0,
+            rows=tally.rows,
+            skipped=tally.skipped + len(tally.rejected),
+            digest=digest.hexdigest(),
+            plan=job.plan,
+            model=job.model_hash,
+            offsets=blob,
+            ids=store.put_blob(job.collection, "blobs", id_index.pack(hashes)),
+            sources=sources,
+            float16_error=(tally.squared_error / tally.squared) ** 0.5 if tally.squared else 0.0,
+        )
+        job.collection.put(_record_path(job, self.writer), msgspec.json.encode(bucket))
+
+    def _leave_report(self) -> None:
+        out = io.StringIO()
+        lines = csv.writer(out)
+        lines.writerow(["file", "row", "id", "reason"])
+        lines.writerows(self.tally.rejected)
+        path = report_path(self.job.name)
+        self.job.collection.put(path, out.getvalue().encode())
+
+
+def report_path(name: str) -> str:
+    """Name the object that lists the rows a bucket left out."""
+    return f"{store.FOLDER}/reports/{name}.csv"

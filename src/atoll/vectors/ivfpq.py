@@ -1,0 +1,98 @@
+"""Lance's own IVF_PQ index on a bucket, by the post's rule and with the collection's model.
+
+It is there for parity with the post, for stock LanceDB clients, and as the baseline of every bench.
+Partitions are assigned by us and handed over: Lance assigns approximately above about 1,024 of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import lance
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from atoll.vectors import store
+from atoll.vectors.index import IndexModel
+from atoll.vectors.model import DistanceType
+
+INDEX_NAME = "embedding_idx"
+# With a trained model Lance still samples rows for residuals it does not use; keep that small.
+SAMPLE_RATE = 2
+
+
+def has_ivf_pq(table: lance.LanceDataset) -> bool:
+    """Tell whether the open version carries the index."""
+    with store.lance_errors("reading indexes"):
+        return any(index.name == INDEX_NAME for index in table.describe_indices())
+
+
+def build_ivf_pq(
+    table: lance.LanceDataset,
+    column: str,
+    model: IndexModel,
+    offsets: NDArray[np.uint64],
+    scratch: Path,
+) -> lance.LanceDataset:
+    """Add the index to a table whose rows lie in partition order.
+
+    Args:
+        table: the newest version of the bucket.
+        column: the vector column.
+        model: centroids and codebook.
+        offsets: (num_partitions + 1,) first row of each partition.
+        scratch: folder for the partition numbers handed to Lance.
+
+    Returns:
+        The table at the version that has the index.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="atoll-ivfpq-", dir=scratch))
+    try:
+        with store.lance_errors("building the index"):
+            table.create_index(
+                column,
+                "IVF_PQ",
+                name=INDEX_NAME,
+                metric=metric(model.distance_type),
+                num_partitions=len(model.centroids),
+                num_sub_vectors=len(model.codebook),
+                ivf_centroids=_matrix(table, column, model.centroids),
+                pq_codebook=_matrix(table, column, model.codebook.reshape(-1, model.codebook.shape[2])),
+                precomputed_partition_dataset=_write_partitions(table, offsets, folder),
+                sample_rate=SAMPLE_RATE,
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return table
+
+
+def _matrix(
+    table: lance.LanceDataset, column: str, rows: NDArray[np.float32]
+) -> pa.FixedSizeListArray:
+    # Lance wants the model in the type of the column.
+    kind = table.schema.field(column).type.value_type.to_pandas_dtype()
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(rows.astype(kind).reshape(-1)), rows.shape[1]
+    )
+
+
+def _write_partitions(
+    table: lance.LanceDataset, offsets: NDArray[np.uint64], folder: Path
+) -> str:
+    rows = table.to_table(columns=[], with_row_id=True)["_rowid"].combine_chunks()
+    count = np.diff(offsets.astype(np.int64))
+    partition = np.repeat(np.arange(len(count), dtype=np.uint32), count)
+    schema = pa.schema([("row_id", pa.uint64()), ("partition", pa.uint32())])
+    uri = str(folder / "partitions.lance")
+    data = pa.table([rows.cast(pa.uint64()), pa.array(partition)], schema=schema)
+    lance.write_dataset(data, uri, data_storage_version="2.0")
+    return uri
+
+
+def metric(distance_type: DistanceType) -> str:
+    """Spell a distance type as Lance does."""
+    return {"cosine": "cosine", "l2": "L2", "dot": "dot"}[distance_type]

@@ -1,0 +1,56 @@
+"""The map step through Lance's own index, the post's way: refine inside each bucket."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.vectors.ivfpq import metric
+from atoll.vectors.model import CollectionSpec, SearchOptions
+from atoll.vectors.search import DEFAULT_NPROBES, Candidates, join
+from atoll.vectors.store import Table, lance_errors
+
+
+def map_bucket(
+    table: Table,
+    position: int,
+    queries: NDArray[np.float32],
+    spec: CollectionSpec,
+    options: SearchOptions,
+    k: int,
+) -> Candidates:
+    """Ask Lance for the k nearest rows of each query in one bucket.
+
+    The rows come refined, k of them per query: their exact distances are computed again by the one
+    kernel that all paths share. Where `nprobes` is not given Lance reads at least 20 partitions and
+    goes on until k rows (that pass the filter) are found.
+    """
+    parts = []
+    for number, query in enumerate(queries):
+        nearest = {
+            "column": spec.vector_column,
+            "q": query,
+            "k": k,
+            "metric": metric(spec.distance_type),
+            "refine_factor": options.refine_factor,
+            "minimum_nprobes": options.nprobes or DEFAULT_NPROBES,
+            "maximum_nprobes": options.nprobes,
+        }
+        with lance_errors(f"searching table {table.bucket.name}", user_input=bool(options.where)):
+            found = table.dataset.to_table(
+                columns=[],
+                nearest={name: value for name, value in nearest.items() if value is not None},
+                filter=options.where,
+                prefilter=True,
+                with_row_address=True,
+                # Lance warns on every call that leaves _distance out without saying so.
+                disable_scoring_autoprojection=True,
+            )
+        rows = table.positions(found["_rowaddr"])
+        size = len(rows)
+        parts.append(
+            Candidates(
+                np.full(size, number), np.full(size, position), rows, np.zeros(size, np.uint64)
+            )
+        )
+    return join(parts)

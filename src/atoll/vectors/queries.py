@@ -1,0 +1,158 @@
+"""Queries: from a file, an array or ids already stored, to checked vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.core.config import Settings
+from atoll.core.errors import InvalidInput
+from atoll.vectors.model import CollectionSpec, Embedder
+from atoll.vectors.sources import SUFFIXES, open_sources, read_whole
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class QueryBatch:
+    """Query vectors with their names.
+
+    Attributes:
+        ids: (q,) what each query is called in the result.
+        vectors: (q, dim) float32.
+        embedder: what made them; None where unknown.
+    """
+
+    ids: list[str]
+    vectors: NDArray[np.float32]
+    embedder: Embedder | None = None
+
+    def __len__(self) -> int:
+        """Count the queries."""
+        return len(self.ids)
+
+    def slice(self, start: int, stop: int) -> QueryBatch:
+        """Take some of them."""
+        return QueryBatch(self.ids[start:stop], self.vectors[start:stop], self.embedder)
+
+
+def as_queries(
+    given: Any,
+    spec: CollectionSpec,
+    settings: Settings,
+    *,
+    model_path: str | Path | None = None,
+    ids: str | Path | None = None,
+) -> QueryBatch:
+    """Turn what a caller gives into checked queries.
+
+    Args:
+        given: a `QueryBatch`, a (q, dim) or (dim,) array, or the path of a file: FASTA is embedded with
+            the collection's own model, HDF5, Parquet, .npy and .fvecs hold vectors.
+        spec: what the collection holds.
+        settings: threads for embedding, how to reach stores.
+        model_path: folder of the model's weights, where the model needs one.
+        ids: text file of ids for .npy and .fvecs.
+
+    Raises:
+        InvalidInput: another dimension or model than the collection's, NaN or infinity, a zero vector
+            under cosine, no query at all.
+    """
+    if isinstance(given, str | Path):
+        batch = _read(given, spec, settings, model_path, ids)
+    elif isinstance(given, QueryBatch):
+        batch = given
+    else:
+        batch = _from_array(given)
+    _check(batch, spec)
+    return batch
+
+
+def embed_queries(
+    ids: Sequence[str],
+    sequences: Sequence[str],
+    spec: CollectionSpec,
+    settings: Settings,
+    model_path: str | Path | None = None,
+) -> QueryBatch:
+    """Embed protein sequences with the collection's own model.
+
+    Raises:
+        InvalidInput: the collection does not say what made its vectors, or the model at hand differs.
+    """
+    from atoll.vectors.embed.service import load_model
+
+    if spec.embedder is None:
+        raise InvalidInput(
+            "this collection does not record which model made its vectors, so sequences cannot be "
+            "embedded to match; give query vectors (HDF5, .npy, Parquet) instead"
+        )
+    model = load_model(spec.embedder.name, like=spec.embedder, path=model_path, settings=settings)
+    return QueryBatch(list(ids), model.embed(list(sequences)), model.embedder)
+
+
+def _read(
+    path: str | Path,
+    spec: CollectionSpec,
+    settings: Settings,
+    model_path: str | Path | None,
+    ids: str | Path | None,
+) -> QueryBatch:
+    if str(path).lower().endswith(tuple(SUFFIXES)):
+        found = read_whole(open_sources([path], ids=ids, storage_options=settings.storage))
+        return QueryBatch(found.ids, found.values, found.embedder)
+    from atoll.vectors.embed.fasta import read_fasta
+
+    records = list(read_fasta([path]))
+    return embed_queries(
+        [record.id for record in records],
+        [record.sequence for record in records],
+        spec,
+        settings,
+        model_path,
+    )
+
+
+def _from_array(given: Any) -> QueryBatch:
+    try:
+        vectors = np.asarray(given, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"queries of type {type(given).__name__} are neither vectors nor the path of a file"
+        ) from error
+    vectors = np.ascontiguousarray(np.atleast_2d(vectors))
+    if vectors.ndim != 2:
+        raise InvalidInput(f"queries have {vectors.ndim} dimensions; give (n, dim) or (dim,)")
+    return QueryBatch([str(number) for number in range(len(vectors))], vectors)
+
+
+def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
+    if not len(batch):
+        raise InvalidInput("there is no query; give at least one")
+    if batch.vectors.shape[1] != spec.dim:
+        raise InvalidInput(
+            f"the queries have {batch.vectors.shape[1]} values but the collection holds vectors of "
+            f"{spec.dim}; embed them with the model it was made for",
+            dim=batch.vectors.shape[1],
+            collection_dim=spec.dim,
+        )
+    if batch.embedder and spec.embedder and batch.embedder != spec.embedder:
+        raise InvalidInput(
+            f"the queries were embedded with {batch.embedder}, the collection with {spec.embedder}; "
+            "their vectors cannot be compared: embed the queries with the collection's model"
+        )
+    _refuse(batch, ~np.isfinite(batch.vectors).all(axis=1), "holds NaN or infinity")
+    if spec.distance_type == "cosine":
+        _refuse(batch, ~batch.vectors.any(axis=1), "is all zeros, which has no direction for cosine")
+
+
+def _refuse(batch: QueryBatch, bad: NDArray[np.bool_], why: str) -> None:
+    if bad.any():
+        names = [batch.ids[row] for row in np.flatnonzero(bad)[:SHOWN]]
+        more = f" and {int(bad.sum()) - SHOWN} more" if bad.sum() > SHOWN else ""
+        raise InvalidInput(f"query {', '.join(map(repr, names))}{more} {why}", queries=int(bad.sum()))

@@ -1,0 +1,224 @@
+"""RaBitQ: one bit per dimension of a rotated residual, with an unbiased distance estimate.
+
+A row x of partition p is kept as the signs of R(x - c_p), two floats and a hash of its id. A query q
+meets it as R(q - c_p) in `QUERY_BITS` bits per dimension, so that every sum is an exact integer: one
+row at a time, in batches, through bit counts or through a matrix product, the estimates are the same
+to the last bit.
+
+Source: Gao and Long (2024), "RaBitQ", SIGMOD, arXiv 2405.12497. The rotation is a product of sign
+flips and Hadamard transforms (Ailon and Chazelle 2009), so a model holds no dense matrix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.vectors.model import DistanceType
+
+QUERY_BITS = 6
+ROTATION_ROUNDS = 4
+DENSE_MIN_ROWS = 256
+DENSE_MAX_DIM = 2048
+# Below this many queries counting bits is quicker than unpacking them for a matrix product.
+PRODUCT_MIN_QUERIES = 4
+_WORD_BITS = 64
+
+
+def code_dtype(dim: int) -> np.dtype[np.void]:
+    """Describe one packed row: its sign bits, scale, offset and the hash of its id."""
+    words = -(-dim // _WORD_BITS)
+    return np.dtype(
+        [("bits", "<u8", (words,)), ("scale", "<f4"), ("offset", "<f4"), ("id_hash", "<u8")]
+    )
+
+
+def rotation_signs(dim: int, seed: int) -> NDArray[np.int8]:
+    """Draw the (ROTATION_ROUNDS, dim) signs of a rotation; the same on every machine and version."""
+    count = ROTATION_ROUNDS * dim
+    stream = hashlib.shake_256(f"atoll rotation {dim} {seed}".encode()).digest(-(-count // 8))
+    bits = np.unpackbits(np.frombuffer(stream, np.uint8), count=count)
+    return (bits.astype(np.int8) * 2 - 1).reshape(ROTATION_ROUNDS, dim)
+
+
+def rotate(rows: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Apply the rotation: (n, dim) float32 to (n, dim) float32, lengths kept.
+
+    Each round flips signs, then applies a Hadamard transform to the largest power of two that
+    fits, at the head and at the tail of the vector in turn. Many rows of moderate length go
+    through the same rotation as one dense product, which BLAS does faster.
+    """
+    dim = rows.shape[1]
+    if len(rows) >= DENSE_MIN_ROWS and dim <= DENSE_MAX_DIM:
+        return rows @ _dense(signs.tobytes(), dim)
+    block = 1 << (dim.bit_length() - 1)
+    out = rows.astype(np.float32)
+    for index, flips in enumerate(signs):
+        out *= flips
+        at = slice(0, block) if index % 2 == 0 else slice(dim - block, dim)
+        out[:, at] = _hadamard(out[:, at])
+    return out
+
+
+@lru_cache(maxsize=4)
+def _dense(signs: bytes, dim: int) -> NDArray[np.float32]:
+    """Write the rotation of these signs out as a matrix to multiply from the right."""
+    eye = np.eye(dim, dtype=np.float32)
+    flips = np.frombuffer(signs, np.int8).reshape(-1, dim)
+    blocks = [rotate(eye[at : at + 64], flips) for at in range(0, dim, 64)]
+    return np.concatenate(blocks)
+
+
+def _hadamard(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Transform each row; as two small matrix products, since H(ab) = H(a) x H(b)."""
+    n, size = rows.shape
+    inner = 1 << (size.bit_length() // 2)
+    outer = size // inner
+    step = np.ascontiguousarray(rows).reshape(n * outer, inner) @ _hadamard_matrix(inner)
+    step = np.ascontiguousarray(step.reshape(n, outer, inner).transpose(0, 2, 1))
+    step = step.reshape(n * inner, outer) @ _hadamard_matrix(outer)
+    return step.reshape(n, inner, outer).transpose(0, 2, 1).reshape(n, size)
+
+
+@lru_cache(maxsize=32)
+def _hadamard_matrix(size: int) -> NDArray[np.float32]:
+    matrix = np.ones((1, 1))
+    while len(matrix) < size:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return (matrix / np.sqrt(size)).astype(np.float32)
+
+
+def encode(
+    rows: NDArray[np.float32],
+    partition: NDArray[np.uint32],
+    centroids: NDArray[np.float32],
+    signs: NDArray[np.int8],
+    distance_type: DistanceType,
+    id_hash: NDArray[np.uint64],
+) -> NDArray[np.void]:
+    """Pack rows into codes.
+
+    Args:
+        rows: (n, dim) float32; of unit length under cosine.
+        partition: (n,) the centroid each row belongs to.
+        centroids: (num_partitions, dim) float32.
+        signs: the rotation.
+        distance_type: decides what `offset` holds: the residual's squared norm, or under "dot" the
+            product of centroid and residual.
+        id_hash: (n,) 64-bit hash of each id; breaks ties between equal estimates.
+
+    Returns:
+        (n,) structured array of `code_dtype(dim)`.
+    """
+    home = centroids[partition]
+    residual = rows - home
+    squared = np.einsum("ij,ij->i", residual, residual)
+    rotated = rotate(residual, signs)
+    weight = np.abs(rotated).sum(axis=1)
+    codes = np.zeros(len(rows), code_dtype(rows.shape[1]))
+    packed = np.packbits(rotated > 0, axis=1, bitorder="little")
+    codes["bits"].view(np.uint8)[:, : packed.shape[1]] = packed
+    np.divide(squared, weight, out=codes["scale"], where=weight > 0)
+    if distance_type == "dot":
+        codes["offset"] = np.einsum("ij,ij->i", residual, home)
+    else:
+        codes["offset"] = squared
+    codes["id_hash"] = id_hash
+    return codes
+
+
+@dataclass(frozen=True)
+class PartitionQuery:
+    """Queries prepared for one partition: what an estimate needs of them.
+
+    Attributes:
+        levels: (queries, dim) float32 holding integers 0 to 2**QUERY_BITS - 1: the rotated residual
+            of each query, quantised.
+        low, step: (queries,) the value of level 0 and the width of a level.
+        total: (queries,) sum of the dequantised residual.
+        base: (queries,) squared distance to the centroid, or under "dot" the product with it.
+    """
+
+    levels: NDArray[np.float32]
+    low: NDArray[np.float32]
+    step: NDArray[np.float32]
+    total: NDArray[np.float32]
+    base: NDArray[np.float32]
+
+
+def prepare(
+    queries: NDArray[np.float32],
+    rotated: NDArray[np.float32],
+    centroid: NDArray[np.float32],
+    rotated_centroid: NDArray[np.float32],
+    distance_type: DistanceType,
+) -> PartitionQuery:
+    """Prepare queries for one partition.
+
+    Args:
+        queries: (n, dim) float32; of unit length under cosine.
+        rotated: the same queries rotated, each by itself, so that a query's estimates do not depend
+            on its company.
+        centroid, rotated_centroid: (dim,) float32.
+        distance_type: what to estimate.
+    """
+    if distance_type == "dot":
+        base = (queries.astype(np.float64) * centroid).sum(axis=1)
+    else:
+        base = ((queries.astype(np.float64) - centroid) ** 2).sum(axis=1)
+    residual = rotated - rotated_centroid
+    low = residual.min(axis=1)
+    top = (1 << QUERY_BITS) - 1
+    step = (residual.max(axis=1) - low) / np.float32(top)
+    step = np.where(step > 0, step, np.float32(1))
+    levels = np.rint((residual - low[:, None]) / step[:, None])
+    total = low * queries.shape[1] + step * levels.sum(axis=1)
+    return PartitionQuery(levels, low, step, total, base.astype(np.float32))
+
+
+def estimate(
+    codes: NDArray[np.void], query: PartitionQuery, distance_type: DistanceType
+) -> NDArray[np.float32]:
+    """Estimate the distance of each query to each code of one partition.
+
+    Returns:
+        (queries, codes) float32 on the scale of `distance_type`; estimates, not distances: rank by
+        them, then compute real ones.
+    """
+    bits = codes["bits"]
+    if len(query.levels) < PRODUCT_MIN_QUERIES:
+        dots = _count_dots(bits, query.levels)
+    else:
+        dots = _product_dots(bits, query.levels)
+    ones = np.bitwise_count(bits).sum(axis=1, dtype=np.float32)
+    signed = 2 * (query.low[:, None] * ones + query.step[:, None] * dots) - query.total[:, None]
+    product = codes["scale"] * signed
+    if distance_type == "dot":
+        return 1 - (query.base[:, None] + codes["offset"] + product)
+    squared = codes["offset"] + query.base[:, None] - 2 * product
+    return squared / 2 if distance_type == "cosine" else squared
+
+
+def _count_dots(bits: NDArray[np.uint64], levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    out = np.zeros((len(levels), len(bits)), np.int64)
+    whole = levels.astype(np.uint8)
+    for row, values in enumerate(whole):
+        for plane in range(QUERY_BITS):
+            packed = np.zeros(bits.shape[1] * 8, np.uint8)
+            part = np.packbits((values >> plane) & 1, bitorder="little")
+            packed[: len(part)] = part
+            hits = np.bitwise_count(bits & packed.view(np.uint64))
+            out[row] += hits.sum(axis=1, dtype=np.int64) << plane
+    return out.astype(np.float32)
+
+
+def _product_dots(bits: NDArray[np.uint64], levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Sums stay below 2**24 up to dim 266,000, so float32 holds each of them exactly.
+    dim = levels.shape[1]
+    flat = np.ascontiguousarray(bits).view(np.uint8).reshape(len(bits), -1)
+    unpacked = np.unpackbits(flat, axis=1, count=dim, bitorder="little").astype(np.float32)
+    return levels @ unpacked.T

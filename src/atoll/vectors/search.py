@@ -1,0 +1,402 @@
+"""Search: plan once, map over buckets, merge, refine after the merge.
+
+    probes_of      which partitions each query reads
+    map_bucket     one bucket's best candidates, as estimates: no ids, no vectors
+    merge          the best candidates over all buckets
+    refine         exact distances for those only, then ids for the hits only
+
+Estimates and distances are on different scales and never meet in one ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from atoll.vectors import rabitq
+from atoll.vectors.distance import pair_distances, product_distances
+from atoll.vectors.index import IndexModel, prepared
+from atoll.vectors.model import CollectionSpec
+from atoll.vectors.store import Table, vectors_of
+
+DEFAULT_NPROBES = 20
+# Filters that leave fewer rows than this are answered by comparing them all.
+NARROW_ROWS = 10_000
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Mask = NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Query vectors in the forms a search needs.
+
+    Attributes:
+        vectors: (q, dim) float32, as given.
+        prepared: (q, dim) float32, of unit length under cosine.
+        rotated: (q, dim) float32 for "rabitq", each rotated by itself; None for other indexes.
+    """
+
+    vectors: FloatArray
+    prepared: FloatArray
+    rotated: FloatArray | None
+
+    def __len__(self) -> int:
+        """Count the queries."""
+        return len(self.vectors)
+
+
+def prepare_queries(vectors: FloatArray, spec: CollectionSpec, model: IndexModel | None) -> Queries:
+    """Bring queries into the space of the index."""
+    rows = prepared(vectors, spec.distance_type)
+    rotated = None
+    if model is not None and model.kind == "rabitq":
+        rotated = np.concatenate([rabitq.rotate(row[None], model.signs) for row in rows])
+    return Queries(vectors, rows, rotated)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Rows that may be hits; parallel arrays.
+
+    Attributes:
+        query: (n,) which query.
+        bucket: (n,) which bucket, by position among the live ones.
+        row: (n,) position in the bucket.
+        key: (n,) uint64 that orders candidates of one query: the estimate, then the id hash.
+    """
+
+    query: IntArray
+    bucket: IntArray
+    row: IntArray
+    key: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        """Count the candidates."""
+        return len(self.query)
+
+    def take(self, index: IntArray) -> Candidates:
+        """Pick some."""
+        return Candidates(self.query[index], self.bucket[index], self.row[index], self.key[index])
+
+
+def join(parts: Sequence[Candidates]) -> Candidates:
+    """Put candidate sets together."""
+    if not parts:
+        none = np.empty(0, np.int64)
+        return Candidates(none, none, none, np.empty(0, np.uint64))
+    return Candidates(
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.bucket for part in parts]),
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.key for part in parts]),
+    )
+
+
+def sort_keys(estimates: FloatArray, id_hash: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Fold an estimate and an id hash into one integer that sorts like the pair."""
+    bits = (estimates + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
+    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    return (ordered << np.uint64(32)) | (id_hash >> np.uint64(32))
+
+
+# -- plan -----------------------------------------------------------------------------------------
+
+
+def probes_of(
+    queries: Queries,
+    model: IndexModel,
+    allowed_rows: IntArray,
+    *,
+    nprobes: int | None,
+    wanted: int,
+) -> list[IntArray]:
+    """Choose the partitions each query reads, the same in every bucket.
+
+    Args:
+        queries: prepared queries.
+        model: the centroids.
+        allowed_rows: (num_partitions,) rows that may be hits, over all buckets of this model.
+        nprobes: how many; None starts at 20 and widens until `wanted` rows can be found.
+        wanted: rows needed, where `nprobes` is None.
+
+    Returns:
+        For each query its partitions, nearest first.
+    """
+    total = len(model.centroids)
+    chosen = []
+    for query in queries.prepared:
+        count = min(total, nprobes or DEFAULT_NPROBES)
+        order = model.probe_order(query, count)
+        while nprobes is None and count < total and allowed_rows[order].sum() < wanted:
+            count = min(total, count * 2)
+            order = model.probe_order(query, count)
+        chosen.append(order)
+    return chosen
+
+
+# -- map ------------------------------------------------------------------------------------------
+
+
+def map_bucket(
+    table: Table,
+    position: int,
+    model: IndexModel,
+    offsets: NDArray[np.uint64],
+    queries: Queries,
+    probes: Sequence[IntArray],
+    *,
+    keep: int,
+    mask: Mask,
+) -> Candidates:
+    """Find the best `keep` candidates of each query in one bucket, by estimate.
+
+    Each partition is read once, for all the queries that probe it.
+    """
+    assert queries.rotated is not None
+    distance_type = model.distance_type
+    dtype = rabitq.code_dtype(queries.vectors.shape[1])
+    asking = np.repeat(np.arange(len(probes)), [len(p) for p in probes])
+    wanted = np.concatenate(probes) if len(probes) else np.empty(0, np.int64)
+    order = np.argsort(wanted, kind="stable")
+    parts: list[Candidates] = []
+    for partition, who in _grouped(wanted[order], asking[order]):
+        start, stop = int(offsets[partition]), int(offsets[partition + 1])
+        if start == stop or (mask is not None and not mask[start:stop].any()):
+            continue
+        codes = table.codes(start, stop, dtype)
+        rows = np.arange(start, stop)
+        if mask is not None:
+            codes, rows = codes[mask[start:stop]], rows[mask[start:stop]]
+        query = rabitq.prepare(
+            queries.prepared[who],
+            queries.rotated[who],
+            model.centroids[partition],
+            model.rotated_centroids[partition],
+            distance_type,
+        )
+        keys = sort_keys(rabitq.estimate(codes, query, distance_type), codes["id_hash"])
+        parts.append(_best_of_partition(keys, who, rows, position, keep))
+    return best(join(parts), keep)
+
+
+def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]:
+    if len(keys):
+        cuts = np.flatnonzero(np.diff(keys)) + 1
+        for key, group in zip(keys[np.concatenate([[0], cuts])], np.split(values, cuts), strict=True):
+            yield int(key), group
+
+
+def _best_of_partition(
+    keys: NDArray[np.uint64], who: IntArray, rows: IntArray, position: int, keep: int
+) -> Candidates:
+    count = min(keep, keys.shape[1])
+    if count < keys.shape[1]:
+        near = np.argpartition(keys, count - 1, axis=1)[:, :count]
+        keys, found = np.take_along_axis(keys, near, axis=1), rows[near]
+    else:
+        found = np.broadcast_to(rows, keys.shape)
+    size = keys.size
+    return Candidates(np.repeat(who, count), np.full(size, position), found.ravel(), keys.ravel())
+
+
+def best(candidates: Candidates, keep: int) -> Candidates:
+    """Keep the `keep` smallest keys of each query, ordered by query and key."""
+    order = np.lexsort((candidates.key, candidates.query))
+    query = candidates.query[order]
+    first = np.searchsorted(query, query)
+    return candidates.take(order[np.arange(len(order)) - first < keep])
+
+
+# -- merge and refine -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Answers, ordered by query, distance, id.
+
+    Attributes:
+        query: (n,) which query.
+        rank: (n,) 1 is nearest.
+        distance: (n,) float32, exact.
+        ids: (n,) strings.
+        bucket, row: (n,) where each is stored.
+    """
+
+    query: IntArray
+    rank: IntArray
+    distance: FloatArray
+    ids: pa.Array
+    bucket: IntArray
+    row: IntArray
+
+
+def exact_distances(
+    candidates: Candidates, queries: Queries, tables: Mapping[int, Table], spec: CollectionSpec
+) -> FloatArray:
+    """Compute the distances of candidates from the stored vectors; each row is read once."""
+    out = np.empty(len(candidates), np.float32)
+    for position, table in tables.items():
+        mine = np.flatnonzero(candidates.bucket == position)
+        rows, inverse = np.unique(candidates.row[mine], return_inverse=True)
+        for start in range(0, len(rows), _rows_at_once(spec.dim)):
+            stop = start + _rows_at_once(spec.dim)
+            chunk = rows[start:stop]
+            stored = table.take(chunk, [spec.vector_column])[spec.vector_column]
+            vectors = vectors_of(stored, spec.dim)
+            here = np.flatnonzero((inverse >= start) & (inverse < stop))
+            out[mine[here]] = _pairs(queries, candidates.query[mine[here]], vectors, inverse[here] - start, spec)
+    return out
+
+
+def _rows_at_once(dim: int) -> int:
+    return max(256, (64 << 20) // (4 * dim))
+
+
+def _pairs(
+    queries: Queries,
+    query: IntArray,
+    vectors: NDArray[np.generic],
+    row: IntArray,
+    spec: CollectionSpec,
+) -> FloatArray:
+    parts = [
+        pair_distances(
+            queries.vectors[query[at : at + 4096]], vectors[row[at : at + 4096]], spec.distance_type
+        )
+        for at in range(0, len(row), 4096)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def rank(
+    candidates: Candidates,
+    distance: FloatArray,
+    k: int,
+    fetch_ids: Callable[[IntArray, IntArray], pa.Array],
+) -> Hits:
+    """Order candidates by distance, then id; keep k of each query.
+
+    Args:
+        candidates: with no row twice for a query.
+        distance: (n,) exact.
+        k: hits wanted.
+        fetch_ids: (bucket, row) arrays to ids; asked only for rows that can be among the k.
+    """
+    order = np.lexsort((distance, candidates.query))
+    query, near = candidates.query[order], distance[order]
+    first = np.searchsorted(query, query)
+    last = np.searchsorted(query, query, "right") - 1
+    # Rows tied with the k-th stay until their ids decide.
+    order = order[near <= near[np.minimum(first + k - 1, last)]]
+    ids = fetch_ids(candidates.bucket[order], candidates.row[order])
+    by_id = np.empty(len(ids), np.int64)
+    by_id[np.asarray(pa.compute.array_sort_indices(ids))] = np.arange(len(ids))
+    final = np.lexsort((by_id, distance[order], candidates.query[order]))
+    query = candidates.query[order[final]]
+    place = np.arange(len(final)) - np.searchsorted(query, query)
+    final, place = final[place < k], place[place < k]
+    order = order[final]
+    return Hits(
+        candidates.query[order],
+        place + 1,
+        distance[order],
+        ids.take(pa.array(final)),
+        candidates.bucket[order],
+        candidates.row[order],
+    )
+
+
+# -- exact ----------------------------------------------------------------------------------------
+
+
+def scan_bucket(
+    table: Table,
+    position: int,
+    queries: Queries,
+    spec: CollectionSpec,
+    *,
+    k: int,
+    where: str | None,
+    batch_rows: int,
+) -> tuple[Candidates, FloatArray]:
+    """Compare every row of a bucket with every query.
+
+    Products in float32 choose who may be among the k nearest, within their rounding error; only those
+    get the exact kernel. Equal distances are broken by id, in every batch, so that no more than k rows
+    are kept however many are alike.
+
+    Returns:
+        Candidates (at most k per query) and their exact distances.
+    """
+    found = [_Nearest(k) for _ in range(len(queries))]
+    columns = [spec.vector_column, spec.id_column]
+    for positions, batch in table.batches(columns, batch_rows=batch_rows, where=where):
+        stored = vectors_of(batch[spec.vector_column], spec.dim)
+        rows = stored.astype(np.float32, copy=False)
+        near, slack = product_distances(queries.vectors, rows, spec.distance_type)
+        for number, best_so_far in enumerate(found):
+            close = _close(near[number], float(slack[number, 0]), k, best_so_far.limit)
+            if len(close):
+                query = np.broadcast_to(queries.vectors[number], (len(close), spec.dim))
+                distance = pair_distances(query, stored[close], spec.distance_type)
+                ids = batch[spec.id_column].take(pa.array(close)).to_pylist()
+                best_so_far.add(distance, ids, positions[close])
+    rows_found = [best_so_far.rows for best_so_far in found]
+    distances = [best_so_far.distance for best_so_far in found]
+    query = np.repeat(np.arange(len(found)), [len(rows) for rows in rows_found])
+    row = np.concatenate(rows_found)
+    here = Candidates(query, np.full(len(row), position), row, np.zeros(len(row), np.uint64))
+    return here, np.concatenate(distances)
+
+
+def _close(near: FloatArray, slack: float, k: int, limit: float) -> IntArray:
+    if k < len(near):
+        limit = min(limit, float(np.partition(near, k - 1)[k - 1]) + slack)
+    found: IntArray = np.flatnonzero(near <= limit + slack)
+    return found
+
+
+class _Nearest:
+    """The k nearest rows seen so far, by (distance, id)."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self.distance = np.empty(0, np.float32)
+        self.rows = np.empty(0, np.int64)
+        self._ids: list[str] = []
+
+    @property
+    def limit(self) -> float:
+        """No row beyond this distance can enter."""
+        return float(self.distance[-1]) if len(self.distance) == self._k else float("inf")
+
+    def add(self, distance: FloatArray, ids: list[str], rows: IntArray) -> None:
+        distance = np.concatenate([self.distance, distance])
+        rows = np.concatenate([self.rows, rows])
+        names = self._ids + ids
+        order = sorted(range(len(names)), key=lambda i: (distance[i], names[i]))[: self._k]
+        self.distance, self.rows = distance[order], rows[order]
+        self._ids = [names[i] for i in order]
+
+
+def masked_candidates(masks: Mapping[int, NDArray[np.bool_]], queries: int) -> Candidates:
+    """List every allowed row for every query."""
+    parts = []
+    for position, mask in masks.items():
+        rows = np.flatnonzero(mask)
+        size = queries * len(rows)
+        parts.append(
+            Candidates(
+                np.repeat(np.arange(queries), len(rows)),
+                np.full(size, position),
+                np.tile(rows, queries),
+                np.zeros(size, np.uint64),
+            )
+        )
+    return join(parts)

@@ -1,0 +1,762 @@
+"""The use cases of a collection, one method each: what the command line and Python call."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from atoll.compute.port import Executor
+from atoll.core.config import Settings
+from atoll.core.errors import AtollError, Conflict, Corrupt, Incomplete, InvalidInput, NotFound
+from atoll.core.errors import Unavailable
+from atoll.core.progress import OnProgress, Progress, silent
+from atoll.storage import Storage, open_storage
+from atoll.vectors import build, garbage, lancesearch, search, store
+from atoll.vectors.digest import ColumnDigest
+from atoll.vectors.duplicates import hash_ids
+from atoll.vectors.ids import IdIndex
+from atoll.vectors.index import IndexModel
+from atoll.vectors.ingest import load_model, report_path
+from atoll.vectors.ivfpq import has_ivf_pq
+from atoll.vectors.model import (
+    CODE_COLUMN,
+    Bucket,
+    BuildOptions,
+    CollectionSpec,
+    Issue,
+    Manifest,
+    SearchOptions,
+    VerifyReport,
+)
+from atoll.vectors.queries import QueryBatch, as_queries
+from atoll.vectors.store import Table
+
+R = TypeVar("R")
+ATTEMPTS = 3
+RETRY_SECONDS = 0.2
+QUERIES_AT_ONCE = 256
+METADATA_KEY = b"atoll"
+RESULT_COLUMNS = ("query_id", "rank", "id", "_distance")
+
+
+class BucketsFailed(Exception):  # noqa: N818 - not an error of its own: the search goes on without
+    """Some buckets did not answer: errors by position among the live buckets."""
+
+    def __init__(self, errors: dict[int, AtollError]) -> None:
+        """Keep the errors."""
+        super().__init__()
+        self.errors = errors
+
+
+class Collection:
+    """An open collection.
+
+    A handle opened without a version follows the collection: each search looks for a newer manifest
+    (one read). Safe to use from several threads.
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest, settings: Settings) -> None:
+        """Use `atoll.open` or `atoll.create`."""
+        self._storage, self._settings = storage, settings
+        self._manifest = manifest
+        self._tables: dict[str, Table] = {}
+        self._models: dict[str, IndexModel | None] = {}
+        self._offsets: dict[str, NDArray[np.uint64]] = {}
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return self._storage.url
+
+    @property
+    def version(self) -> int:
+        """Number of the manifest last read."""
+        return self._manifest.version
+
+    @property
+    def spec(self) -> CollectionSpec:
+        """What holds for every bucket."""
+        return self._manifest.spec
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The live buckets."""
+        return self._manifest.buckets
+
+    def __len__(self) -> int:
+        """Count the rows over all live buckets."""
+        return self._manifest.rows
+
+    def __repr__(self) -> str:
+        """Show address and size."""
+        return f"Collection({self.uri!r}, rows={len(self)}, buckets={len(self.buckets)})"
+
+    def refresh(self) -> None:
+        """Read the newest manifest."""
+        self._manifest = store.latest_manifest(self._storage, self._manifest) or self._manifest
+
+    def info(self) -> dict[str, Any]:
+        """Describe the collection: JSON-ready, sizes in rows and bytes.
+
+        Returns:
+            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket its
+            name, rows, skipped rows, sources and the root-mean-square float16 error.
+        """
+        self.refresh()
+        spec = self.spec
+        return {
+            "uri": self.uri,
+            "version": self.version,
+            "created_at": self._manifest.created_at,
+            "rows": len(self),
+            "dim": spec.dim,
+            "dtype": spec.dtype,
+            "distance_type": spec.distance_type,
+            "vector_column": spec.vector_column,
+            "id_column": spec.id_column,
+            "columns": spec.columns,
+            "embedder": None if spec.embedder is None else vars(spec.embedder),
+            "index": vars(spec.index),
+            "buckets": [
+                {
+                    "name": bucket.name,
+                    "table": f"{self.uri}/{bucket.name}.lance",
+                    "rows": bucket.rows,
+                    "skipped": bucket.skipped,
+                    "float16_error": bucket.float16_error,
+                    "sources": [
+                        {"uri": part.uri, "start": part.start, "stop": part.stop}
+                        for part in bucket.sources
+                    ],
+                }
+                for bucket in self.buckets
+            ],
+        }
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        nprobes: int | None = None,
+        refine_factor: int = 5,
+        exact: bool = False,
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        with_vectors: bool = False,
+        exclude_self: bool = False,
+        group_by: str | None = None,
+        allow_partial: bool = False,
+        on_progress: OnProgress = silent,
+    ) -> pa.Table:
+        """Find the k nearest rows of each query.
+
+        Args:
+            queries: (n, dim) or (dim,) array; or a path: FASTA (embedded with the collection's own
+                model), HDF5, .npy, .fvecs or Parquet; or a `QueryBatch`.
+            k: hits per query; fewer rows than that are all returned.
+            nprobes: partitions read per bucket. None starts at 20 and widens until k rows (that pass
+                `where`) can be found.
+            refine_factor: candidates that get exact distances, as a multiple of k; over all buckets
+                together for "rabitq", in each bucket for "ivf_pq".
+            exact: compare with every row instead.
+            where: SQL predicate on stored columns, e.g. "length > 300 AND description LIKE '%kinase%'".
+            columns: further columns to return.
+            with_vectors: return the stored vectors, in the vector column's name.
+            exclude_self: leave out the hit whose id is the query's own.
+            group_by: keep only the nearest hit for each value of this column (tiles by protein).
+            allow_partial: answer from the buckets that did answer; the others are in the metadata.
+            on_progress: told as queries are done.
+
+        Returns:
+            Columns query_id, rank (from 1), id, _distance (float32, exact, as LanceDB defines it for
+            the collection's distance_type), then those asked for; ordered by query, distance, id. The
+            schema's metadata "atoll" tells version, nprobes, refine_factor, failed buckets as JSON.
+
+        Raises:
+            InvalidInput: k below 1, a query of another dimension or model, zero under cosine, NaN, an
+                unknown column, a predicate that does not parse.
+            Incomplete: a bucket failed three times; its `partial` holds the answer of the others.
+        """
+        options = SearchOptions(
+            k=k,
+            nprobes=nprobes,
+            refine_factor=refine_factor,
+            exact=exact,
+            where=where,
+            columns=tuple(columns),
+            with_vectors=with_vectors,
+            exclude_self=exclude_self,
+            group_by=group_by,
+            allow_partial=allow_partial,
+        )
+        self.refresh()
+        self._check_options(options)
+        batch = as_queries(queries, self.spec, self._settings)
+        manifest = self._manifest
+        parts = []
+        failed: dict[int, AtollError] = {}
+        for start in range(0, max(1, len(batch)), QUERIES_AT_ONCE):
+            some = batch.slice(start, start + QUERIES_AT_ONCE)
+            parts.append(self._search_without_failing(manifest, some, options, failed))
+            on_progress(Progress("search", min(start + len(some), len(batch)), len(batch), "queries"))
+        table = self._with_metadata(pa.concat_tables(parts), manifest, options, failed)
+        if failed and not allow_partial:
+            self._raise_incomplete(table, manifest, failed)
+        return table
+
+    def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Read rows by id.
+
+        Args:
+            ids: wanted ids.
+            columns: which columns; None reads all but the packed code.
+
+        Returns:
+            The rows in the order of `ids`.
+
+        Raises:
+            NotFound: an id is not there.
+            InvalidInput: an unknown column.
+        """
+        self.refresh()
+        names = list(columns) if columns is not None else self._all_columns()
+        self._check_columns(names)
+        asked = pa.array([str(name) for name in ids], pa.string())
+        hashes = hash_ids(asked)
+        id_column = self.spec.id_column
+        wanted = names if id_column in names else [*names, id_column]
+        found, places = [], []
+        for bucket in self.buckets:
+            positions, rows = self._id_index(bucket).find(hashes)
+            if len(positions):
+                table = self._table(bucket).take(rows.astype(np.int64), wanted)
+                same = np.asarray(pc.equal(table[id_column].combine_chunks(), asked.take(pa.array(positions))))
+                found.append(table.filter(pa.array(same)))
+                places.append(np.asarray(positions)[same])
+        place = np.concatenate(places) if places else np.empty(0, np.int64)
+        missing = np.setdiff1d(np.arange(len(asked)), place)
+        if len(missing):
+            names_missing = [asked[int(i)].as_py() for i in missing[:5]]
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise NotFound(
+                f"{self.uri} has no {', '.join(map(repr, names_missing))}{more}", missing=len(missing)
+            )
+        if not found:
+            schema = store.decode_schema(self.spec.arrow_schema)
+            return pa.schema([schema.field(name) for name in names]).empty_table()
+        return pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable"))).select(names)
+
+    def count(self, where: str | None = None) -> int:
+        """Count rows, of all live buckets or those that pass an SQL predicate.
+
+        Raises:
+            InvalidInput: the predicate does not parse.
+        """
+        self.refresh()
+        if where is None:
+            return len(self)
+        return sum(self._table(bucket).count(where) for bucket in self.buckets)
+
+    def verify(self, on_progress: OnProgress = silent) -> VerifyReport:
+        """Read every live bucket and hold it against the manifest: rows, checksums, index.
+
+        Returns:
+            What was read and each fault found; nothing is changed.
+        """
+        self.refresh()
+        issues: list[Issue] = []
+        notes: list[Issue] = []
+        done = 0
+        for bucket in self.buckets:
+            try:
+                self._verify_bucket(bucket, issues, notes)
+            except AtollError as error:
+                issues.append(Issue(bucket.name, error.message))
+            done += bucket.rows
+            on_progress(Progress("verify", done, len(self), "rows"))
+        for model in self._manifest.models.values():
+            try:
+                store.get_blob(self._storage, model)
+            except AtollError as error:
+                issues.append(Issue("", error.message))
+        return VerifyReport(self.version, len(self.buckets), done, tuple(issues), tuple(notes))
+
+    # -- changing ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        options: BuildOptions | None = None,
+        executor: Executor | None = None,
+        on_progress: OnProgress = silent,
+        **given: Any,
+    ) -> Collection:
+        """Add rows as new buckets; every old object stays as it is.
+
+        Args:
+            sources: files, folders, globs or URLs, as for `create`.
+            options: bucket size, batches, workers, what to do with invalid rows and duplicates; or
+                give its fields as keywords. Schema, distance and index are the collection's.
+            executor: where buckets are built; None uses processes on this machine.
+            on_progress: told as stages go on.
+
+        Returns:
+            This collection, at its new version.
+
+        Raises:
+            InvalidInput: the rows do not fit the collection, or an id is there already.
+        """
+        self.refresh()
+        chosen = replace(options or BuildOptions(), **given)
+        chosen = replace(
+            chosen,
+            vector_column=chosen.vector_column or self.spec.vector_column,
+            id_column=chosen.id_column or self.spec.id_column,
+        )
+        planned = build.plan(
+            self.uri, listed(sources), options=chosen, settings=self._settings, into=self.spec
+        )
+        self._manifest = build.add(
+            planned,
+            self._manifest,
+            settings=self._settings,
+            executor=executor,
+            on_progress=on_progress,
+        )
+        return self
+
+    def drop_bucket(self, name: str) -> Collection:
+        """Take a bucket out of the collection; its files stay until `gc`.
+
+        Raises:
+            NotFound: no live bucket has that name.
+        """
+        while True:
+            self.refresh()
+            left = tuple(bucket for bucket in self.buckets if bucket.name != name)
+            if len(left) == len(self.buckets):
+                raise NotFound(f"{self.uri} has no live bucket {name!r}; `atoll info` lists them")
+            following = replace(
+                self._manifest, version=self.version + 1, buckets=left, created_at=build.now()
+            )
+            if store.commit_manifest(self._storage, following):
+                self._manifest = following
+                return self
+
+    def gc(self, *, dry_run: bool = False) -> garbage.GcReport:
+        """Remove what no live bucket needs: dropped tables, files of killed or lost builds.
+
+        Raises:
+            Conflict: a build is running.
+        """
+        self.refresh()
+        return garbage.collect(self._storage, self._manifest, dry_run=dry_run)
+
+    # -- within -----------------------------------------------------------------------------------
+
+    def _all_columns(self) -> list[str]:
+        schema = store.decode_schema(self.spec.arrow_schema)
+        return [name for name in schema.names if name != CODE_COLUMN]
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        known = self._all_columns()
+        for name in names:
+            if name not in known:
+                raise InvalidInput(
+                    f"{self.uri} has no column {name!r}; it has {', '.join(known)}", column=name
+                )
+
+    def _check_options(self, options: SearchOptions) -> None:
+        if options.k < 1:
+            raise InvalidInput(f"k is {options.k}; ask for at least 1 hit")
+        if options.nprobes is not None and options.nprobes < 1:
+            raise InvalidInput(f"nprobes is {options.nprobes}; at least 1 partition must be read")
+        if options.refine_factor < 1:
+            raise InvalidInput(f"refine_factor is {options.refine_factor}; give at least 1")
+        self._check_columns(options.columns)
+        if options.group_by:
+            self._check_columns([options.group_by])
+
+    def _table(self, bucket: Bucket) -> Table:
+        table = self._tables.get(bucket.name)
+        if table is None or table.bucket.version != bucket.version:
+            table = self._tables[bucket.name] = Table(self._storage, bucket)
+        return table
+
+    def _model(self, name: str | None) -> IndexModel | None:
+        if name is None:
+            return None
+        if name not in self._models:
+            blob = self._manifest.models[name]
+            self._models[name] = load_model(self._storage, self.spec, blob)
+        return self._models[name]
+
+    def _partition_offsets(self, bucket: Bucket) -> NDArray[np.uint64]:
+        assert bucket.offsets is not None
+        found = self._offsets.get(bucket.offsets.sha256)
+        if found is None:
+            found = np.frombuffer(store.get_blob(self._storage, bucket.offsets), "<u8")
+            self._offsets[bucket.offsets.sha256] = found
+        return found
+
+    def _id_index(self, bucket: Bucket) -> IdIndex:
+        return IdIndex(bucket.ids, bucket.rows, self._storage.get_range)
+
+    def _verify_bucket(self, bucket: Bucket, issues: list[Issue], notes: list[Issue]) -> None:
+        table = self._table(bucket)
+        digest, rows = ColumnDigest(), 0
+        for _, batch in table.batches(store.decode_schema(self.spec.arrow_schema).names):
+            digest.update(batch)
+            rows += len(batch)
+        if rows != bucket.rows:
+            issues.append(Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.rows}"))
+        else:
+            found = digest.hexdigest()
+            issues.extend(
+                Issue(bucket.name, f"column {column!r} is not what was written")
+                for column, expected in bucket.digest.items()
+                if found.get(column) != expected
+            )
+        for blob in filter(None, (bucket.offsets, bucket.ids)):
+            store.get_blob(self._storage, blob)
+        if self.spec.index.kind == "ivf_pq" and not has_ivf_pq(table.dataset):
+            issues.append(Issue(bucket.name, "its index is missing; build the bucket again"))
+        if (newest := table.dataset.latest_version) != bucket.version:
+            notes.append(
+                Issue(bucket.name, f"another writer made version {newest}; searches read {bucket.version}")
+            )
+
+    # -- searching --------------------------------------------------------------------------------
+
+    def _search_without_failing(
+        self,
+        manifest: Manifest,
+        batch: QueryBatch,
+        options: SearchOptions,
+        failed: dict[int, AtollError],
+    ) -> pa.Table:
+        """Search; leave out buckets that fail and note them in `failed`."""
+        while True:
+            live = {i: b for i, b in enumerate(manifest.buckets) if i not in failed}
+            try:
+                return _Search(self, live, batch, options).run()
+            except BucketsFailed as failure:
+                failed.update(failure.errors)
+                if len(failed) == len(manifest.buckets):
+                    raise next(iter(failed.values())) from failure
+
+    def _with_metadata(
+        self,
+        table: pa.Table,
+        manifest: Manifest,
+        options: SearchOptions,
+        failed: dict[int, AtollError],
+    ) -> pa.Table:
+        facts = {
+            "version": manifest.version,
+            "index": "exact" if options.exact else self.spec.index.kind,
+            "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
+            "refine_factor": options.refine_factor,
+            "distance_type": self.spec.distance_type,
+            "failed_buckets": {
+                manifest.buckets[position].name: error.message for position, error in failed.items()
+            },
+        }
+        return table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
+
+    def _raise_incomplete(
+        self, table: pa.Table, manifest: Manifest, failed: dict[int, AtollError]
+    ) -> None:
+        names = [manifest.buckets[position].name for position in failed]
+        rows = sum(manifest.buckets[position].rows for position in failed)
+        error = Incomplete(
+            f"{len(failed)} of {len(manifest.buckets)} buckets did not answer ({', '.join(names)}; "
+            f"{rows:,} of {manifest.rows:,} rows): {next(iter(failed.values())).message}. "
+            "Run `atoll verify`, or accept the rest with --allow-partial",
+            buckets=names,
+            rows=rows,
+        )
+        error.partial = table
+        raise error
+
+
+@dataclass
+class _Search:
+    """One batch of queries against some live buckets."""
+
+    collection: Collection
+    live: Mapping[int, Bucket]
+    batch: QueryBatch
+    options: SearchOptions
+    _masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def run(self) -> pa.Table:
+        """Return the hits as a table."""
+        options = self.options
+        wanted = options.k + (1 if options.exclude_self else 0)
+        while True:
+            hits = self._hits(wanted)
+            kept = self._kept(hits)
+            # With hits left out there may be too few: look further, unless everything was seen.
+            if self._is_enough(hits, kept, wanted):
+                return self._table(hits, kept)
+            wanted *= 4
+
+    def _hits(self, k: int) -> search.Hits:
+        if not self.live or not len(self.batch):
+            none = np.empty(0, np.int64)
+            return search.Hits(none, none, none.astype("f4"), pa.array([], pa.string()), none, none)
+        if self.options.exact or self.collection.spec.index.kind == "flat":
+            candidates, distance, queries = self._scan(k)
+        else:
+            candidates, distance, queries = self._probe(k)
+        return search.rank(candidates, distance, k, self._fetch_ids)
+
+    def _scan(self, k: int) -> tuple[search.Candidates, NDArray[np.float32], search.Queries]:
+        spec = self.collection.spec
+        queries = search.prepare_queries(self.batch.vectors, spec, None)
+        parts = self._each(
+            lambda position, table: search.scan_bucket(
+                table, position, queries, spec, k=k, where=self.options.where, batch_rows=8192
+            )
+        )
+        candidates = search.join([part for part, _ in parts.values()])
+        return candidates, np.concatenate([found for _, found in parts.values()]), queries
+
+    def _probe(self, k: int) -> tuple[search.Candidates, NDArray[np.float32], search.Queries]:
+        spec = self.collection.spec
+        if self.options.where is not None:
+            self._masks = self._each(lambda _, table: table.allowed(self.options.where or ""))
+            if sum(int(mask.sum()) for mask in self._masks.values()) <= search.NARROW_ROWS:
+                queries = search.prepare_queries(self.batch.vectors, spec, None)
+                return self._exact(search.masked_candidates(self._masks, len(self.batch)), queries)
+        parts = []
+        queries = search.prepare_queries(self.batch.vectors, spec, None)
+        for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
+            model = self.collection._model(name)
+            assert model is not None
+            mine = [i for i, bucket in self.live.items() if bucket.model == name]
+            queries = search.prepare_queries(self.batch.vectors, spec, model)
+            parts.append(self._probe_model(model, mine, queries, k))
+        keep = k * self.options.refine_factor
+        return self._exact(
+            search.best(search.join(parts), keep) if spec.index.kind == "rabitq" else search.join(parts),
+            queries,
+        )
+
+    def _probe_model(
+        self, model: IndexModel, mine: list[int], queries: search.Queries, k: int
+    ) -> search.Candidates:
+        options = self.options
+        if model.kind == "ivf_pq":
+            return search.join(
+                list(
+                    self._each(
+                        lambda position, table: lancesearch.map_bucket(
+                            table, position, self.batch.vectors, self.collection.spec, options, k
+                        ),
+                        mine,
+                    ).values()
+                )
+            )
+        offsets = self._each(lambda i, table: self.collection._partition_offsets(table.bucket), mine)
+        allowed = sum(self._allowed_rows(i, offsets[i]) for i in mine)
+        probes = search.probes_of(
+            queries, model, np.asarray(allowed), nprobes=options.nprobes, wanted=k
+        )
+        found = self._each(
+            lambda position, table: search.map_bucket(
+                table,
+                position,
+                model,
+                offsets[position],
+                queries,
+                probes,
+                keep=k * options.refine_factor,
+                mask=self._masks.get(position),
+            ),
+            mine,
+        )
+        return search.join(list(found.values()))
+
+    def _allowed_rows(self, position: int, offsets: NDArray[np.uint64]) -> NDArray[np.int64]:
+        mask = self._masks.get(position)
+        if mask is None:
+            return np.diff(offsets.astype(np.int64))
+        running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
+        return np.diff(running[offsets.astype(np.int64)])
+
+    def _exact(
+        self, candidates: search.Candidates, queries: search.Queries
+    ) -> tuple[search.Candidates, NDArray[np.float32], search.Queries]:
+        spec = self.collection.spec
+        out = np.empty(len(candidates), np.float32)
+        positions = np.unique(candidates.bucket).tolist()
+
+        def measure(position: int, table: Table) -> None:
+            mine = np.flatnonzero(candidates.bucket == position)
+            part = candidates.take(mine)
+            out[mine] = search.exact_distances(part, queries, {position: table}, spec)
+
+        self._each(measure, positions)
+        return candidates, out, queries
+
+    def _fetch_ids(self, bucket: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Array:
+        return self._fetch(bucket, row, [self.collection.spec.id_column]).column(0).combine_chunks()
+
+    def _fetch(
+        self, bucket: NDArray[np.int64], row: NDArray[np.int64], columns: list[str]
+    ) -> pa.Table:
+        """Read columns of (bucket, row) pairs, in their order."""
+        schema = store.decode_schema(self.collection.spec.arrow_schema)
+        empty = pa.schema([schema.field(name) for name in columns]).empty_table()
+        unique, inverse = {}, np.empty(len(row), np.int64)
+        at = 0
+        for position in np.unique(bucket).tolist():
+            mine = np.flatnonzero(bucket == position)
+            unique[position], back = np.unique(row[mine], return_inverse=True)
+            inverse[mine] = at + back
+            at += len(unique[position])
+        parts = self._each(lambda i, table: table.take(unique[i], columns), list(unique))
+        whole = pa.concat_tables([part.select(columns).cast(empty.schema) for part in parts.values()] or [empty])
+        return whole.take(pa.array(inverse))
+
+    def _each(
+        self, action: Callable[[int, Table], R], positions: Sequence[int] | None = None
+    ) -> dict[int, R]:
+        """Do something with each bucket, in threads; transient failures are tried again.
+
+        Raises:
+            BucketsFailed: some failed for good.
+        """
+        chosen = list(self.live) if positions is None else list(positions)
+
+        def attempt(position: int) -> R:
+            bucket = self.live[position]
+            for number in range(1, ATTEMPTS + 1):
+                try:
+                    return action(position, self.collection._table(bucket))
+                except Unavailable:
+                    if number == ATTEMPTS:
+                        raise
+                    time.sleep(RETRY_SECONDS * number)
+            raise AssertionError
+
+        results, errors = {}, {}
+        with ThreadPoolExecutor(max(1, self.collection._settings.threads)) as pool:
+            futures = {position: pool.submit(attempt, position) for position in chosen}
+            for position, future in futures.items():
+                try:
+                    results[position] = future.result()
+                except (Unavailable, Corrupt, NotFound) as error:
+                    errors[position] = error
+        if errors:
+            raise BucketsFailed(errors)
+        return results
+
+    # -- what is left out, what is returned -------------------------------------------------------
+
+    def _kept(self, hits: search.Hits) -> NDArray[np.int64]:
+        """Choose the hits to return: positions in `hits`, at most k per query."""
+        keep = np.ones(len(hits.query), np.bool_)
+        if self.options.exclude_self:
+            names = np.asarray(self.batch.ids, object)[hits.query]
+            keep &= names != np.asarray(hits.ids.to_pylist(), object)
+        if self.options.group_by:
+            keep &= self._firsts_of_groups(hits, keep)
+        index = np.flatnonzero(keep)
+        query = hits.query[index]
+        return index[np.arange(len(index)) - np.searchsorted(query, query) < self.options.k]
+
+    def _firsts_of_groups(self, hits: search.Hits, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        assert self.options.group_by
+        values = self._fetch(hits.bucket, hits.row, [self.options.group_by]).column(0).to_pylist()
+        seen: set[tuple[int, Any]] = set()
+        first = np.zeros(len(hits.query), np.bool_)
+        for index, value in enumerate(values):
+            if keep[index] and (pair := (int(hits.query[index]), value)) not in seen:
+                seen.add(pair)
+                first[index] = True
+        return first
+
+    def _is_enough(self, hits: search.Hits, kept: NDArray[np.int64], wanted: int) -> bool:
+        if not (self.options.exclude_self or self.options.group_by):
+            return True
+        found = np.bincount(hits.query, minlength=len(self.batch))
+        left = np.bincount(hits.query[kept], minlength=len(self.batch))
+        return bool(((left >= self.options.k) | (found < wanted)).all())
+
+    def _table(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
+        options, spec = self.options, self.collection.spec
+        query = hits.query[kept]
+        rank = np.arange(len(query)) - np.searchsorted(query, query) + 1
+        columns: dict[str, pa.Array] = {
+            "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(query)),
+            "rank": pa.array(rank.astype(np.int32)),
+            "id": hits.ids.take(pa.array(kept)),
+            "_distance": pa.array(hits.distance[kept]),
+        }
+        further = [name for name in options.columns if name not in columns]
+        if options.with_vectors:
+            further.append(spec.vector_column)
+        if further:
+            extra = self._fetch(hits.bucket[kept], hits.row[kept], further)
+            columns |= {name: extra[name] for name in further}
+        return pa.table(columns)
+
+
+def listed(sources: Sequence[str | Path] | str | Path) -> list[str | Path]:
+    """Take one source or several."""
+    return [sources] if isinstance(sources, str | Path) else list(sources)
+
+
+def open_collection(uri: str | Path, settings: Settings) -> Collection:
+    """Open a collection.
+
+    Raises:
+        NotFound: there is none.
+        Forbidden, Unavailable: the store does not let us in, or does not answer.
+    """
+    storage = open_storage(uri, settings.storage)
+    storage.lance_uri()
+    manifest = store.latest_manifest(storage)
+    if manifest is None:
+        raise NotFound(
+            f"{storage.url} is no collection; make one with `atoll create {uri} SOURCE...`", uri=storage.url
+        )
+    return Collection(storage, manifest, settings)
+
+
+def create_collection(
+    uri: str | Path,
+    sources: Sequence[str | Path] | str | Path,
+    *,
+    options: BuildOptions,
+    settings: Settings,
+    force: bool = False,
+    executor: Executor | None = None,
+    on_progress: OnProgress = silent,
+) -> Collection:
+    """Build a collection; see `atoll.create`."""
+    planned = build.plan(uri, listed(sources), options=options, settings=settings)
+    manifest = build.create(
+        planned, force=force, settings=settings, executor=executor, on_progress=on_progress
+    )
+    return Collection(planned.storage, manifest, settings)

@@ -1,0 +1,363 @@
+"""The only module that touches LanceDB tables and the objects beside them.
+
+    <uri>/<bucket>.lance                     a table; any LanceDB client opens it
+    <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
+    <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
+    <uri>/_atoll/models/<hash>.npz           index models
+    <uri>/_atoll/blobs/<hash>                partition offsets and id indexes
+    <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
+    <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+
+import lance
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from atoll.core.errors import AtollError, Conflict, Corrupt, Forbidden, InvalidInput, NotFound
+from atoll.core.errors import Unavailable
+from atoll.storage import Storage
+from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, Blob, Bucket, Manifest
+
+FOLDER = "_atoll"
+# Pinned: a table must read the same whatever a later Lance writes by default.
+DATA_STORAGE_VERSION = "2.1"
+# One file per bucket up to this many rows, so that a partition is one range of one file.
+MAX_ROWS_PER_FILE = 1 << 30
+FINGERPRINT = "atoll.fingerprint"
+WRITER = "atoll.writer"
+PINNED_TAG = "atoll"
+
+
+# -- manifests ------------------------------------------------------------------------------------
+
+
+def manifest_path(version: int) -> str:
+    """Name the object that holds a version."""
+    return f"{FOLDER}/manifests/{version:020d}.json"
+
+
+def load_manifest(storage: Storage, version: int) -> Manifest:
+    """Read one version.
+
+    Raises:
+        NotFound: there is no such version.
+        Corrupt: it does not read as a manifest, or a later Atoll wrote it.
+    """
+    path = manifest_path(version)
+    data = storage.get(path)
+    try:
+        if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
+            raise Corrupt(
+                f"{storage.url}/{path} has format {found}, this Atoll reads up to {FORMAT_VERSION}; "
+                "install a newer one",
+                path=path,
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise Corrupt(
+            f"{storage.url}/{path} is not a manifest ({error}); restore the object from a backup",
+            path=path,
+        ) from error
+
+
+def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest | None:
+    """Read the current version; None where there is no collection.
+
+    Args:
+        storage: the collection.
+        known: a version read before; one read then tells whether a newer one exists.
+    """
+    current = known or _hinted_manifest(storage)
+    while current is not None:
+        try:
+            current = load_manifest(storage, current.version + 1)
+        except NotFound:
+            return current
+    return None
+
+
+def _hinted_manifest(storage: Storage) -> Manifest | None:
+    try:
+        return load_manifest(storage, int(storage.get(f"{FOLDER}/hint")))
+    except (NotFound, ValueError):
+        versions = [
+            int(match[1])
+            for entry in storage.list(f"{FOLDER}/manifests")
+            if (match := re.search(r"/(\d{20})\.json$", entry.path))
+        ]
+        return load_manifest(storage, max(versions)) if versions else None
+
+
+def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
+    """Make a version current, unless somebody else took its number; then nothing is written."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    if not storage.put_new(manifest_path(manifest.version), data):
+        return False
+    storage.put(f"{FOLDER}/hint", str(manifest.version).encode())
+    return True
+
+
+# -- immutable objects ----------------------------------------------------------------------------
+
+
+def put_blob(storage: Storage, folder: str, data: bytes, suffix: str = "") -> Blob:
+    """Store bytes under their own hash."""
+    digest = hashlib.sha256(data).hexdigest()
+    path = f"{FOLDER}/{folder}/{digest[:32]}{suffix}"
+    storage.put_new(path, data)
+    return Blob(path, len(data), digest)
+
+
+def get_blob(storage: Storage, blob: Blob) -> bytes:
+    """Read bytes back.
+
+    Raises:
+        Corrupt: the object is gone, or its bytes are not those that were stored.
+    """
+    try:
+        data = storage.get(blob.path)
+    except NotFound as error:
+        raise Corrupt(
+            f"{storage.url}/{blob.path} is missing; restore the object, or drop what needs it",
+            path=blob.path,
+        ) from error
+    if hashlib.sha256(data).hexdigest() != blob.sha256:
+        raise Corrupt(
+            f"{storage.url}/{blob.path} has changed since it was written; restore the object",
+            path=blob.path,
+        )
+    return data
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """Write named arrays as an uncompressed .npz, the same bytes each time."""
+    out = io.BytesIO()
+    # np.savez stamps no times into the archive: equal arrays give equal bytes.
+    np.savez(out, **arrays)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def unpack_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
+    """Read arrays that `pack_arrays` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def encode_schema(schema: pa.Schema) -> str:
+    """Write an Arrow schema as base64 text."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def decode_schema(text: str) -> pa.Schema:
+    """Read a schema that `encode_schema` wrote."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+@cache
+def _session() -> lance.Session:
+    return lance.Session()
+
+
+@contextmanager
+def lance_errors(what: str, *, user_input: bool = False) -> Iterator[None]:
+    """Turn what Lance raises into our errors.
+
+    Args:
+        what: the table or action, for the message.
+        user_input: whether a ValueError is the caller's fault (a predicate, a column name).
+    """
+    try:
+        yield
+    except AtollError:
+        raise
+    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        text = re.sub(r",? ?(/\S+)?/src/[\w/.-]+\.rs:\d+(:\d+)?", "", str(error)).strip()
+        for pattern, kind, mend in _LANCE_ERRORS:
+            if re.search(pattern, text, re.IGNORECASE):
+                raise kind(f"{what}: {text[:600]}; {mend}") from error
+        if user_input:
+            raise InvalidInput(f"{what}: {text[:600]}") from error
+        raise Unavailable(f"{what}: {text[:600]}") from error
+
+
+_LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
+    (r"no space left|os error 28", Unavailable, "free some room, then run the same command again"),
+    (r"read-only file system|os error 30", Forbidden, "the place is read-only"),
+    (r"permission denied|access ?denied|forbidden|signaturedoesnotmatch|invalidaccesskey",
+     Forbidden, "check keys and permissions"),
+    (r"already exists", Conflict, "another writer was there first"),
+    (r"(?=.*not found)(?=.*(\.lance|dataset|object|file))", NotFound,
+     "the object is gone; run `atoll verify`"),
+    (r"timed? ?out|connect|error sending request", Unavailable, "check the endpoint and try again"),
+    (r"corrupt|invalid.*(footer|magic|metadata)|failed to fill|unexpected end|out of bounds|"
+     r"range.*exceed", Corrupt, "run `atoll verify`"),
+)  # fmt: skip
+
+
+def open_table(storage: Storage, name: str, version: int | None = None) -> lance.LanceDataset:
+    """Open a bucket's table, pinned where a version is given.
+
+    Raises:
+        NotFound, Forbidden, Unavailable, Corrupt: as the store says.
+    """
+    with lance_errors(f"table {name}"):
+        return lance.dataset(
+            storage.lance_uri(f"{name}.lance"),
+            version=version,
+            storage_options=storage.lance_options(),
+            session=_session(),
+        )
+
+
+def find_table(storage: Storage, name: str) -> lance.LanceDataset | None:
+    """Open the newest version of a table; None where nothing was committed under the name."""
+    try:
+        return open_table(storage, name)
+    except NotFound:
+        return None
+
+
+def write_table(storage: Storage, name: str, reader: pa.RecordBatchReader) -> None:
+    """Write a table in one commit.
+
+    Raises:
+        Conflict: a table of that name was committed meanwhile.
+    """
+    with lance_errors(f"writing table {name}"):
+        lance.write_dataset(
+            reader,
+            storage.lance_uri(f"{name}.lance"),
+            mode="create",
+            max_rows_per_file=MAX_ROWS_PER_FILE,
+            data_storage_version=DATA_STORAGE_VERSION,
+            storage_options=storage.lance_options(),
+        )
+
+
+def pin_table(table: lance.LanceDataset) -> int:
+    """Tag the open version, so that a stock `optimize` with cleanup cannot remove it."""
+    version = int(table.version)
+    with lance_errors("tagging a table"):
+        if PINNED_TAG not in table.tags.list():
+            table.tags.create(PINNED_TAG, version)
+    return version
+
+
+def table_metadata(table: lance.LanceDataset) -> dict[str, str]:
+    """Read the key-value metadata of a table's schema."""
+    raw = table.schema.metadata or {}
+    return {key.decode(): value.decode() for key, value in raw.items()}
+
+
+class Table:
+    """An open bucket: rows addressed by their position in stored order."""
+
+    def __init__(self, storage: Storage, bucket: Bucket) -> None:
+        """Open the pinned version of a bucket."""
+        self.bucket = bucket
+        self.dataset = open_table(storage, bucket.name, bucket.version)
+        self._fragments = self.dataset.get_fragments()
+        rows = [fragment.physical_rows for fragment in self._fragments]
+        self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+
+    def codes(self, start: int, stop: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+        """Read the packed codes of rows [start, stop)."""
+        parts = []
+        with lance_errors(f"reading table {self.bucket.name}"):
+            for index, fragment in enumerate(self._fragments):
+                first = max(start, int(self._starts[index]))
+                last = min(stop, int(self._starts[index + 1]))
+                if first < last:
+                    table = fragment.to_table(
+                        columns=[CODE_COLUMN],
+                        offset=first - int(self._starts[index]),
+                        limit=last - first,
+                    )
+                    parts.extend(_binary_view(c, dtype) for c in table[CODE_COLUMN].chunks)
+        found = np.concatenate(parts) if parts else np.empty(0, dtype)
+        if len(found) != stop - start:
+            raise Corrupt(
+                f"table {self.bucket.name} has {len(found)} of rows {start} to {stop}; "
+                "run `atoll verify`",
+                bucket=self.bucket.name,
+            )
+        return found
+
+    def take(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """Read some rows, in the order given."""
+        fragment = np.searchsorted(self._starts, rows, "right") - 1
+        ids = np.array([f.fragment_id for f in self._fragments], np.uint64)
+        address = (ids[fragment] << np.uint64(32)) | (rows - self._starts[fragment]).astype("u8")
+        with lance_errors(f"reading table {self.bucket.name}"):
+            found = self.dataset._take_rows(pa.array(address), columns=list(columns))
+        if len(found) != len(rows):
+            raise Corrupt(
+                f"table {self.bucket.name} returned {len(found)} of {len(rows)} rows; "
+                "run `atoll verify`",
+                bucket=self.bucket.name,
+            )
+        return found
+
+    def batches(
+        self, columns: Sequence[str], *, batch_rows: int = 8192, where: str | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+        """Scan in stored order: (positions, batch) pairs, of the rows that pass `where`."""
+        with lance_errors(f"reading table {self.bucket.name}", user_input=where is not None):
+            for batch in self.dataset.to_batches(
+                columns=list(columns), filter=where, batch_size=batch_rows, with_row_address=True
+            ):
+                yield self.positions(batch["_rowaddr"]), batch.drop_columns(["_rowaddr"])
+
+    def allowed(self, where: str) -> NDArray[np.bool_]:
+        """Mark the rows that pass a predicate: (rows,) bool."""
+        mask = np.zeros(self.bucket.rows, np.bool_)
+        for positions, _ in self.batches([], where=where, batch_rows=1 << 16):
+            mask[positions] = True
+        return mask
+
+    def count(self, where: str) -> int:
+        """Count the rows that pass a predicate."""
+        with lance_errors("where", user_input=True):
+            return int(self.dataset.count_rows(filter=where))
+
+    def positions(self, address: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+        """Turn Lance row addresses into positions in stored order."""
+        value = np.asarray(address).astype(np.uint64)
+        ids = np.array([f.fragment_id for f in self._fragments], np.uint64)
+        fragment = np.searchsorted(ids, value >> np.uint64(32))
+        offset = (value & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        found: NDArray[np.int64] = self._starts[fragment] + offset
+        return found
+
+
+def _binary_view(column: pa.FixedSizeBinaryArray, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    width = dtype.itemsize
+    buffer = column.buffers()[1]
+    return np.frombuffer(buffer, dtype, len(column), column.offset * width)
+
+
+def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.generic]:
+    """View a column of fixed-size lists as (rows, dim), without a copy where it is one chunk."""
+    if isinstance(column, pa.ChunkedArray):
+        if column.num_chunks != 1:
+            parts = [vectors_of(chunk, dim) for chunk in column.chunks]
+            return np.concatenate(parts) if parts else np.empty((0, dim), np.float32)
+        column = column.chunk(0)
+    values = column.values.to_numpy(zero_copy_only=False)
+    found: NDArray[np.generic] = values.reshape(-1, dim)[column.offset : column.offset + len(column)]
+    return found
