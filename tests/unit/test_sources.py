@@ -308,6 +308,31 @@ def test_missing_datasets_are_refused_with_those_there(tmp_path):
     refused(path, words="no column 'id'.*--id-column", vector_column="emb")
 
 
+def test_a_dataset_in_a_group_is_found_by_its_path(tmp_path):
+    path = write_h5(tmp_path / "x.h5", names=("run/v", "run/acc"))
+    assert read(only(path, vector_column="run/v", id_column="run/acc"))[1] == IDS
+
+
+def test_one_dataset_per_protein_is_refused_with_the_way_out(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as h5:
+        for n in range(1001):
+            h5[f"P{n}"] = n
+    refused(tmp_path / "x.h5", words="holds 1001 datasets, perhaps one per vector; write all")
+
+
+def test_many_columns_are_not_all_listed(tmp_path):
+    path = write_h5(tmp_path / "x.h5", names=("v", "acc"), **{f"c{n:02}": [n] for n in range(30)})
+    refused(path, words=r"c18 \(1,\) int64 and 12 more: name one")
+
+
+def test_a_file_that_changes_after_it_was_found_is_refused(tmp_path):
+    for path in (write_h5(tmp_path / "x.h5"), write_parquet(tmp_path / "x.parquet")):
+        source = only(path)
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(InvalidInput, match="was changed while it was in use"):
+            list(source.read())
+
+
 def test_ids_that_do_not_match_the_rows_are_refused(tmp_path):
     refused(write_h5(tmp_path / "x.h5", ids=["a", "b"]), words="has 4 rows but 'id' has 2")
     np.save(tmp_path / "x.npy", VALUES)

@@ -33,7 +33,7 @@ class SourceFile:
     Attributes:
         uri: absolute path of a local file, URL of a remote one.
         size_bytes: its size when it was found.
-        version: tells whether its content changed: modification time in ns, or size and ETag.
+        version: tells whether its content changed: size and, of local files, the time of writing.
         options: how to reach a remote one.
     """
 
@@ -61,9 +61,10 @@ class SourceFile:
         """Open for reading at any position.
 
         Raises:
-            InvalidInput: a local file is gone or may not be read.
+            InvalidInput: a local file is gone, may not be read or was written since it was found.
         """
         if self.is_local:
+            self.check_unchanged()
             try:
                 return Path(self.uri).open("rb")
             except OSError as error:
@@ -71,6 +72,18 @@ class SourceFile:
         storage, name = _split(self.uri, self.options)
         raw = RangedFile(lambda start, length: storage.get_range(name, start, length), self)
         return io.BufferedReader(raw, io.DEFAULT_BUFFER_SIZE)
+
+    def check_unchanged(self) -> None:
+        """Make sure that a local file is still the one that was found.
+
+        Raises:
+            InvalidInput: it is gone or was written since.
+        """
+        if _local(Path(self.uri)).version != self.version:
+            raise InvalidInput(
+                f"{self.uri} was changed while it was in use; let its writer end, then try again",
+                file=self.uri,
+            )
 
 
 def cannot_read(file: SourceFile, error: Exception) -> InvalidInput:
@@ -190,7 +203,7 @@ def _local(path: Path) -> SourceFile:
         ) from error
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder; name the files in it", file=str(path))
-    return SourceFile(str(path), status.st_size, str(status.st_mtime_ns))
+    return SourceFile(str(path), status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 
 def _find_remote(

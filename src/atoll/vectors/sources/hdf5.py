@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 # HDF5 decompresses a chunk again for each read unless the cache holds a whole row of chunks.
 _MIN_CACHE_BYTES = 1 << 20
 _MAX_CACHE_BYTES = 256 << 20
+_MAX_DATASETS = 1000
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def open_hdf5(file: SourceFile, names: Names) -> Hdf5Source:
         InvalidInput: it is damaged, lacks a dataset of vectors or ids, or their lengths differ.
     """
     with _opened(file) as h5:
-        datasets = {name: h5[name] for name in h5 if isinstance(h5[name], h5py.Dataset)}
+        datasets = _datasets(h5, names, file.uri)
         there = {name: f"{name} {d.shape} {d.dtype}" for name, d in datasets.items()}
         vector_name = names.vector_in(there, file.uri)
         id_name = names.id_in(there, file.uri)
@@ -107,6 +108,7 @@ def _opened(file: SourceFile, chunk_bytes: int = 0) -> Iterator[h5py.File]:
     cache = min(max(_MIN_CACHE_BYTES, 2 * chunk_bytes), _MAX_CACHE_BYTES)
     try:
         if file.is_local:
+            file.check_unchanged()
             with h5py.File(file.uri, "r", rdcc_nbytes=cache, locking="best-effort") as h5:
                 yield h5
         else:
@@ -114,6 +116,18 @@ def _opened(file: SourceFile, chunk_bytes: int = 0) -> Iterator[h5py.File]:
                 yield h5
     except OSError as error:
         raise cannot_read(file, error) from error
+
+
+def _datasets(h5: h5py.File, names: Names, uri: str) -> dict[str, h5py.Dataset]:
+    """Find the datasets at the top of the file, and those named by their path."""
+    if len(h5) > _MAX_DATASETS:
+        raise InvalidInput(
+            f"{uri} holds {len(h5)} datasets, perhaps one per vector; write all vectors as one"
+            " (rows, dim) dataset 'embedding' and their names as 'id'",
+            file=uri,
+        )
+    found = {name: h5.get(name) for name in (*h5, names.vector, names.id) if name}
+    return {name: each for name, each in found.items() if isinstance(each, h5py.Dataset)}
 
 
 def _slab(dataset: h5py.Dataset, first: int, after: int) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ VECTOR_NAMES = ("embedding", "embeddings", "vector", "vectors")
 ID_NAMES = ("id", "ids")
 # What search returns or Lance and the index keep beside the columns.
 RESERVED_NAMES = ("_code", "_distance", "_rowid", "_rowaddr", "query_id", "rank")
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,12 @@ def _choose(
             return name
     raise InvalidInput(
         f"{uri} has no column '{wanted or usual[0]}' for the {what};"
-        f" it has {', '.join(columns.values()) or 'none'}: name one with {option}",
+        f" it has {_listed(list(columns.values()))}: name one with {option}",
         file=uri,
         columns=list(columns),
     )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    return (", ".join(columns[:_SHOWN]) or "none") + more
