@@ -24,6 +24,8 @@ _MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
 # S3 sends these with status 400; the others that concern keys come with 401 or 403.
 _KEY_PROBLEMS = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 
+# Before what our own credential provider raised, class and message.
+_NO_KEYS_CAME = "External AWS credential provider: "
 _BEYOND_THE_END = re.compile("range was invalid|Invalid range")
 
 
@@ -84,6 +86,8 @@ def _s3_error(error: Exception, text: str, place: str, endpoint: str) -> AtollEr
     code_said = re.search(r"<Code>(\w+)</Code>", text)
     status = int(status_said[1]) if status_said else 0
     code = code_said[1] if code_said else ""
+    if _NO_KEYS_CAME in text:
+        return Forbidden(f"{place}: {text.split(_NO_KEYS_CAME)[1].split(': ', 1)[-1]}")
     if "169.254.169.254" in text:
         return Forbidden(
             f"{place}: no credentials were found; give access_key_id and secret_access_key, or a "

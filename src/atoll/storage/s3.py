@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -159,7 +159,7 @@ def _boto3_keys(options: StorageOptions) -> Callable[[], Keys]:
         raise Forbidden(f"{who}: no credentials to start from; log in, or give keys")
     if options.role_arn:
         fetcher = AssumeRoleCredentialFetcher(
-            session._session.create_client,
+            partial(session._session.create_client, region_name=_region(options)),
             credentials,
             options.role_arn,
             extra_args={"RoleSessionName": "atoll"},
