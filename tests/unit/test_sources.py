@@ -246,6 +246,15 @@ def test_remote_files_are_read_by_ranges(tmp_path):
     assert all(read(source) == (VALUES.tolist(), list("1234")) for source in plain)
 
 
+def test_a_remote_file_written_again_has_another_version(tmp_path):
+    storage, path = open_storage("memory://sources-version"), write_h5(tmp_path / "x.h5")
+    versions = set()
+    for spec in ("memory://sources-version", "memory://sources-version/x.h5"):
+        storage.put("x.h5", path.read_bytes())
+        versions |= {only(spec).version, only(spec).version}
+    assert len(versions) == 2
+
+
 def test_large_remote_files_cross_block_borders(tmp_path):
     values = np.random.default_rng(2).standard_normal((3000, 960)).astype(np.float32)
     with h5py.File(tmp_path / "x.h5", "w") as h5:

@@ -16,7 +16,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from atoll.storage.failures import translated
 from atoll.storage.s3 import connect_s3, endpoint_of, lance_s3_options
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 SCHEMES = ("file", "s3", "memory")
@@ -42,10 +43,15 @@ _MAX_PARTS = 9_000
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One listed object: its path below the storage root and its size in bytes."""
+    """One object: its path below the storage root and its size in bytes.
+
+    Attributes:
+        version: what changes when it is written again: its ETag, else the time; never compared.
+    """
 
     path: str
     size_bytes: int
+    version: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -143,8 +149,12 @@ class Storage:
 
     def size(self, path: str) -> int:
         """Return an object's size in bytes."""
+        return self.stat(path).size_bytes
+
+    def stat(self, path: str) -> StoredObject:
+        """Return what a listing would say of one object."""
         with self._errors(path):
-            return obstore.head(self._objects(), self._key(path))["size"]
+            return _stored(path, obstore.head(self._objects(), self._key(path)))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """List all objects below the folder `prefix`, at any depth, sorted by path."""
@@ -152,7 +162,7 @@ class Storage:
         skip = len(root) + 1 if root else 0
         with self._errors(prefix):
             found = [
-                StoredObject(one["path"][skip:], one["size"])
+                _stored(one["path"][skip:], one)
                 for page in obstore.list(self._objects(), self._folder_key(prefix) or None)
                 for one in page
             ]
@@ -312,6 +322,11 @@ def _split(url: str) -> tuple[str, str, str]:
         return scheme, "", unquote(rest).strip("/")
     container, _, prefix = rest.partition("/")
     return scheme, container, prefix
+
+
+def _stored(path: str, found: ObjectMeta) -> StoredObject:
+    version = found["e_tag"] or found["last_modified"].isoformat()
+    return StoredObject(path, found["size"], version)
 
 
 def _check(path: str, storage: Storage) -> None:

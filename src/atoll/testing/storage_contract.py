@@ -69,6 +69,14 @@ class StorageContract:
         with pytest.raises(Corrupt, match="ten is shorter"):
             storage.get_range("ten", 50, 6)
 
+    def test_another_writing_has_another_version(self, storage: Storage) -> None:
+        storage.put("x", b"1")
+        before = storage.stat("x")
+        storage.put("x", b"22")
+        assert storage.stat("x") == StoredObject("x", 2)
+        assert storage.stat("x").version not in ("", before.version)
+        assert [one.version for one in storage.list()] == [storage.stat("x").version]
+
     def test_only_the_first_creation_counts(self, storage: Storage) -> None:
         assert storage.put_new("manifests/1", b"first")
         assert not storage.put_new("manifests/1", b"second")

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput
-from atoll.storage import Storage, local_path, open_storage
+from atoll.storage import Storage, StoredObject, local_path, open_storage
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class SourceFile:
     Attributes:
         uri: absolute path of a local file, URL of a remote one.
         size_bytes: its size when it was found.
-        version: tells whether its content changed: size and, of local files, the time of writing.
+        version: tells whether its content changed: size, with the time of writing or the ETag.
         options: how to reach a remote one.
     """
 
@@ -179,7 +179,7 @@ def find_if_exists(uri: str, options: StorageOptions) -> SourceFile | None:
     if path is not None:
         return _local(path) if path.exists() else None
     folder, name = _split(uri, options)
-    return _remote(folder, name) if folder.exists(name) else None
+    return _remote(folder, folder.stat(name)) if folder.exists(name) else None
 
 
 def _find_local(path: Path, known_suffixes: Sequence[str]) -> list[Path]:
@@ -211,23 +211,23 @@ def _find_remote(
 ) -> list[SourceFile]:
     folder, name = _split(url.rstrip("/"), options)
     if _GLOB_CHARACTERS & set(name):
-        chosen = [each for each in _names(folder) if fnmatch.fnmatchcase(each, name)]
+        chosen = [each for each in _inside(folder) if fnmatch.fnmatchcase(each.path, name)]
     elif name and folder.exists(name):
-        return [_remote(folder, name)]
+        return [_remote(folder, folder.stat(name))]
     else:
         folder = folder.child(name) if name else folder
-        chosen = _names(folder)
-    chosen = [each for each in chosen if _counts(each, known_suffixes)]
+        chosen = _inside(folder)
+    chosen = [each for each in chosen if _counts(each.path, known_suffixes)]
     return [_remote(folder, each) for each in _some(chosen, url, known_suffixes)]
 
 
-def _remote(folder: Storage, name: str) -> SourceFile:
-    size = folder.size(name)
-    return SourceFile(f"{folder.url}/{name}", size, str(size), folder.options)
+def _remote(folder: Storage, found: StoredObject) -> SourceFile:
+    version = f"{found.size_bytes}-{found.version}"
+    return SourceFile(f"{folder.url}/{found.path}", found.size_bytes, version, folder.options)
 
 
-def _names(folder: Storage) -> list[str]:
-    return [stored.path for stored in folder.list() if "/" not in stored.path]
+def _inside(folder: Storage) -> list[StoredObject]:
+    return [stored for stored in folder.list() if "/" not in stored.path]
 
 
 def _counts(name: str, known_suffixes: Sequence[str]) -> bool:
