@@ -24,7 +24,7 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line("\n".join(_not_run))
         terminalreporter.line(
             f"{len(_not_run)} tests were skipped; to run them, on Debian or Ubuntu as root:\n"
-            f"    apt-get install --no-install-recommends {CEPH_PACKAGES}"
+            f"    apt-get install --no-install-recommends {' '.join(CEPH_PACKAGES)}"
         )
 
 

@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from atoll.core.config import StorageOptions
 
 CEPH_PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph-authtool", "monmaptool")
-CEPH_PACKAGES = "ceph-mon ceph-osd radosgw"
+CEPH_PACKAGES = Path(__file__).parents[1].joinpath("debian-packages.txt").read_text().split()
 _START_SECONDS = 90
 
 

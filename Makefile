@@ -1,0 +1,84 @@
+# Each target does its own set-up in $(VENV): a virtual environment with the versions of
+# constraints.txt. PYTHON=python3.12 chooses another Python, PIP_ARGS=... tells pip more.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+FAST := tests/unit tests/property tests/contract src
+
+.PHONY: help demo test check lint bench lock clean system-packages
+.DELETE_ON_ERROR:
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stamp-demo  ## Run the main job on real proteins; results land in demo/.
+	$(BIN)/atoll demo --out demo
+
+test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.stamp-dev lint  ## Lint, then run the fast tests: under two minutes.
+	$(BIN)/python -m pytest -m "not ceph and not slow" $(FAST)
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.stamp-dev  ## Measure; DATA=folder adds the data sets that are not ours to ship.
+	$(BIN)/python -m bench $(if $(DATA),--data "$(DATA)")
+
+lock: $(VENV)/.stamp-dev  ## Write constraints.txt anew from what is installed.
+	{ sed -n '/^#/p' constraints.txt; $(PIP) freeze --all --exclude-editable \
+	| sed -n 's/+[a-z0-9.]*$$//; /^pip==/d; /^[A-Za-z0-9._-]*==/p' | sort -f; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## Remove everything that make has made here.
+	rm -rf "$(VENV)" build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache src/*.egg-info
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.stamp-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Atoll needs Python 3.11 or newer; give it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments; as root: apt-get install python3-venv" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv --clear "$(VENV)"
+	touch $@
+
+$(VENV)/.stamp-base: $(VENV)/.stamp-venv pyproject.toml constraints.txt
+	$(INSTALL) setuptools
+	touch $@
+
+$(VENV)/.stamp-demo: $(VENV)/.stamp-base
+	$(INSTALL) --no-build-isolation -e '.[plot]'
+	touch $@
+
+# The build of torch without CUDA carries "+cpu" in its version. Where pip's package index does not
+# offer it, the general build works as well: it is only large.
+$(VENV)/.stamp-dev: $(VENV)/.stamp-base
+	$(INSTALL) 'torch==$(TORCH)+cpu' 2>/dev/null || { \
+	  echo "Your package index has no CPU build of torch $(TORCH); installing the general one, on" \
+	  "Linux several GB. To avoid that: make $(MAKECMDGOALS) PIP_ARGS='--extra-index-url URL'," \
+	  "with the CPU index that PyTorch's web page names." >&2; \
+	  $(INSTALL) torch==$(TORCH); }
+	$(INSTALL) --no-build-isolation -e '.[dev]'
+	touch $@
+
+# Tests of a real object store need these; without them they are skipped by name, in red.
+system-packages:
+	@wanted=$$(cat debian-packages.txt); \
+	if ! command -v apt-get >/dev/null || dpkg -s $$wanted >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "NOT INSTALLED, for lack of root:" $$wanted >&2; exit 0; fi; \
+	apt-get update -qq || echo "apt-get update failed; trying with the lists there are" >&2; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$wanted \
+	  >/dev/null || echo "NOT INSTALLED, apt-get failed:" $$wanted >&2
