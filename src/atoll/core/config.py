@@ -38,10 +38,12 @@ class Settings:
         threads: processors to use.
         memory_bytes: memory the run may hold at once, all processes together.
         scratch: folder for spill files and downloads; None is the system's temporary folder.
+        quiet: whether a command says no more than its result.
         storage: how to reach object stores.
     """
 
     threads: int = field(default_factory=available_threads)
     memory_bytes: int = field(default_factory=lambda: available_memory() // 2)
     scratch: Path | None = None
+    quiet: bool = False
     storage: StorageOptions = StorageOptions()

@@ -9,7 +9,8 @@
       Corrupt         stored bytes are not what was written
       Incomplete      part of an answer is missing; what is missing is named
 
-Python raises these, the command line prints them and exits with `exit_code`, HTTP answers with `status`.
+Python raises these, the command line prints them and exits with `exit_code`, HTTP answers with
+`status`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 class AtollError(Exception):
     """Any error Atoll raises on purpose.
 
-    Args:
+    Attributes:
         message: what was wrong, which input, how to mend it; one line.
         details: the facts behind the message, JSON-ready (paths, rows, counts, names).
     """
@@ -30,11 +31,13 @@ class AtollError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, **details: Any) -> None:
+        """Keep message and facts."""
         super().__init__(message)
         self.message = message
         self.details = details
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Tell pickle how to rebuild it."""
         # Exceptions cross process borders; the default would lose the keyword arguments.
         return _rebuild, (type(self), self.message, self.details)
 

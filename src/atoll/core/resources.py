@@ -13,7 +13,9 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 def available_threads(cgroup: Path = CGROUP) -> int:
     """Count the processors this process may use: affinity mask and cgroup v2 quota, at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -24,7 +24,7 @@ from atoll.compute.port import Executor, Outcome
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, InvalidInput
-from atoll.core.progress import OnProgress, Progress, silent
+from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage, open_storage
 from atoll.vectors import index, leases, rabitq, store
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
@@ -130,7 +130,8 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
     if vector == name or vector in extra.names or name in extra.names:
         raise InvalidInput(
             f"the sources have further columns {', '.join(extra.names)}: "
-            f"{vector!r} and {name!r} are taken by the vectors and the ids; choose other names with "
+            f"{vector!r} and {name!r} are taken by the vectors and the ids; choose other names "
+            f"with "
             "--vector-column and --id-column"
         )
     spec = index.resolve(
@@ -152,7 +153,7 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         id_column=name,
         columns={field.name: str(field.type) for field in extra},
         arrow_schema=store.encode_schema(pa.schema(fields)),
-        embedder=sources[0].embedder,
+        embedder=next((source.embedder for source in sources if source.embedder), None),
         index=spec,
     )
 
@@ -178,7 +179,8 @@ def _check_fit(sources: Sequence[Source], spec: CollectionSpec, url: str) -> Non
             )
         if (kind := schema.field(column.name).type) != column.type:
             raise InvalidInput(
-                f"column {column.name!r} is {column.type} in the sources but {kind} in collection {url}"
+                f"column {column.name!r} is {column.type} in the sources but {kind} in "
+                f"collection {url}"
             )
 
 
@@ -186,7 +188,8 @@ def check_embedder(embedder: Any, spec: CollectionSpec, what: str) -> None:
     """Refuse vectors made by another model than the collection's, where both are known."""
     if embedder is not None and spec.embedder is not None and embedder != spec.embedder:
         raise InvalidInput(
-            f"{what} was embedded with {embedder}, the collection with {spec.embedder}; their vectors "
+            f"{what} was embedded with {embedder}, the collection with {spec.embedder}; their "
+            f"vectors "
             "cannot be compared: embed with the collection's model",
         )
 
@@ -206,7 +209,12 @@ def _plan_hash(
 
 
 def create(
-    planned: Planned, *, force: bool, settings: Settings, executor: Executor | None, on_progress: OnProgress
+    planned: Planned,
+    *,
+    force: bool,
+    settings: Settings,
+    executor: Executor | None,
+    on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as a new collection.
 
@@ -241,7 +249,8 @@ def create(
     if winner is not None and _is_result_of(winner, planned):
         return winner
     raise Conflict(
-        f"another create of {storage.url} from other sources or options ended first; what it made is "
+        f"another create of {storage.url} from other sources or options ended first; what it "
+        f"made is "
         "live, what this one made is not. Use `atoll add`, another place, or --force",
         uri=storage.url,
     )
@@ -293,7 +302,8 @@ def _is_added(manifest: Manifest, planned: Planned) -> bool:
 def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
     if found is not None:
         raise Conflict(
-            f"{storage.url} is a collection already ({found.rows:,} rows); add to it with `atoll add`, "
+            f"{storage.url} is a collection already ({found.rows:,} rows); add to it with "
+            f"`atoll add`, "
             "choose another place, or replace it with --force",
             uri=storage.url,
         )
@@ -302,7 +312,8 @@ def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
             return  # an unfinished build of ours
         if not entry.path.startswith(("bucket_", ".")):
             raise Conflict(
-                f"{storage.url} is not empty ({entry.path}); choose another place, or use --force to "
+                f"{storage.url} is not empty ({entry.path}); choose another place, or use "
+                f"--force to "
                 "create beside what is there",
                 uri=storage.url,
             )
@@ -425,7 +436,7 @@ def _model(planned: Planned, on_progress: OnProgress) -> tuple[str | None, Blob 
         trained = index.train(
             sample, planned.spec.index, planned.spec.distance_type, planned.options.seed
         )
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "centroids": trained.centroids,
             "signs": trained.signs,
             "codebook": trained.codebook,
@@ -466,7 +477,8 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
         keep &= sample.any(axis=1)
     if not keep.any():
         raise InvalidInput(
-            f"none of the {len(sample)} rows drawn for training can be searched: all hold NaN, infinity "
+            f"none of the {len(sample)} rows drawn for training can be searched: all hold NaN, "
+            f"infinity "
             "or only zeros; look at the source files"
         )
     return sample[keep]
@@ -515,7 +527,8 @@ def _duplicates(
     if count and planned.options.on_duplicate == "error":
         more = f" and {count - SHOWN_DUPLICATES} more" if count > SHOWN_DUPLICATES else ""
         raise InvalidInput(
-            f"{count} duplicate ids: {'; '.join(messages[:SHOWN_DUPLICATES])}{more}; mend the files, or keep the first of "
+            f"{count} duplicate ids: {'; '.join(messages[:SHOWN_DUPLICATES])}{more}; mend the "
+            f"files, or keep the first of "
             "each with --on-duplicate skip",
             duplicates=count,
         )
@@ -540,7 +553,9 @@ def _id_chunks(
 
 def _describe(duplicate: Duplicate) -> str:
     first, second = duplicate.first, duplicate.second
-    return f"{duplicate.id!r} at {first.source} row {first.row} and {second.source} row {second.row}"
+    return (
+        f"{duplicate.id!r} at {first.source} row {first.row} and {second.source} row {second.row}"
+    )
 
 
 def _id_reader(sources: dict[str, Source]) -> Callable[[str, int], str]:

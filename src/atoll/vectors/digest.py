@@ -44,7 +44,7 @@ def _bytes_of(column: pa.Array) -> list[bytes | memoryview]:
         column, kind = column.cast(pa.uint8()), pa.uint8()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         values = column.fill_null(0).to_numpy(zero_copy_only=False)
-        return [nulls, memoryview(np.ascontiguousarray(values)).cast("B")]
+        return [nulls, np.ascontiguousarray(values).data.cast("B")]
     if _is_text(kind):
         filled = column.cast(pa.large_binary()).fill_null(b"")
         _, offsets, data = filled.buffers()

@@ -18,7 +18,8 @@ def pair_distances(
     Args:
         queries: (n, dim) float32, as given.
         rows: (n, dim) as stored, float32 or float16.
-        distance_type: "cosine" gives 1 - cos, "l2" the squared distance, "dot" 1 - product, as LanceDB.
+        distance_type: "cosine" gives 1 - cos, "l2" the squared distance, "dot" 1 - product, as
+            LanceDB.
 
     Returns:
         (n,) float32, from float64 sums in a fixed order: a pair's distance does not depend on what
@@ -27,7 +28,9 @@ def pair_distances(
     out = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), PAIRS_AT_ONCE):
         at = slice(start, start + PAIRS_AT_ONCE)
-        out[at] = _distances(queries[at].astype(np.float64), rows[at].astype(np.float64), distance_type)
+        out[at] = _distances(
+            queries[at].astype(np.float64), rows[at].astype(np.float64), distance_type
+        )
     return out
 
 
@@ -42,7 +45,8 @@ def _distances(
         return 1 - product
     norms = np.sqrt((queries**2).sum(axis=1) * (rows**2).sum(axis=1))
     cosine = np.divide(product, norms, out=np.zeros_like(product), where=norms > 0)
-    return np.maximum(0, 1 - cosine)
+    clipped: NDArray[np.float64] = np.maximum(0, 1 - cosine)
+    return clipped
 
 
 def product_distances(
@@ -56,7 +60,8 @@ def product_distances(
         distance_type: as above.
 
     Returns:
-        (q, n) float32 distances and (q, 1) float32: none is farther than this from `pair_distances`.
+        (q, n) float32 distances and (q, 1) float32: none is farther than this from
+        `pair_distances`.
     """
     query_norms = np.sqrt(np.einsum("ij,ij->i", queries, queries))[:, None]
     row_norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))

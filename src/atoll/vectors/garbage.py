@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,8 @@ from atoll.vectors.ingest import report_path
 from atoll.vectors.model import Manifest
 
 TABLE_SUFFIX = ".lance"
+# As `build` names them; whatever else lies in the folder is not ours to remove.
+TABLE_PATTERN = r"bucket_\d{5,}_[0-9a-f]{8}\.lance"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class GcReport:
 
 
 def collect(storage: Storage, manifest: Manifest, *, dry_run: bool) -> GcReport:
-    """Remove tables, models, blobs, reports and builds that `manifest`, the current one, does not name.
+    """Remove tables, models, blobs, reports and builds that `manifest`, the current one, does not
+    name.
 
     Readers that still use an older manifest lose what it named. A killed build that has not been
     finished is garbage too.
@@ -72,9 +76,8 @@ def _garbage(
                 continue
             if kind in ("models", "blobs", "builds", "reports") and entry.path not in needed:
                 objects[entry.path] = entry.size_bytes
-        elif top.endswith(TABLE_SUFFIX) and top.startswith("bucket_"):
-            if top.removesuffix(TABLE_SUFFIX) not in live:
-                tables.setdefault(top, {})[entry.path] = entry.size_bytes
+        elif re.fullmatch(TABLE_PATTERN, top) and top.removesuffix(TABLE_SUFFIX) not in live:
+            tables.setdefault(top, {})[entry.path] = entry.size_bytes
     return tables, objects
 
 

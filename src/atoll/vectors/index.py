@@ -57,8 +57,8 @@ class IndexModel:
     def probe_order(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         """Name the `count` partitions nearest to one prepared query, nearest first.
 
-        The cut is decided by distances in float64 and a fixed order, then by number, so that it does
-        not depend on how the product was blocked.
+        The cut is decided by distances in float64 and a fixed order, then by number, so that it
+        does not depend on how the product was blocked.
         """
         scores = self.centroids @ query
         if self.distance_type != "dot":
@@ -117,7 +117,8 @@ def resolve(
     if num_sub_vectors is None:
         if dim % SUB_VECTOR_DIM:
             raise InvalidInput(
-                f"vectors of {dim} do not divide into sub-vectors of {SUB_VECTOR_DIM}, the default of "
+                f"vectors of {dim} do not divide into sub-vectors of {SUB_VECTOR_DIM}, the "
+                f"default of "
                 "--index ivf_pq; give --num-sub-vectors a divisor of the dimension, or use "
                 "--index rabitq, which takes any",
                 dim=dim,
@@ -163,5 +164,7 @@ def train(
         assert spec.num_sub_vectors
         residual = rows - centroids[nearest(rows, centroids)[0]]
         parts = np.split(residual, spec.num_sub_vectors, axis=1)
-        codebook = np.stack([kmeans(np.ascontiguousarray(p), CODEBOOK_SIZE, seed=seed) for p in parts])
+        codebook = np.stack(
+            [kmeans(np.ascontiguousarray(p), CODEBOOK_SIZE, seed=seed) for p in parts]
+        )
     return IndexModel(spec.kind, distance_type, centroids, signs, codebook)

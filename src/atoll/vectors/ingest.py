@@ -93,7 +93,7 @@ def build_bucket(job: BucketJob) -> Bucket:
     found = _adopt(job)
     if found is not None:
         return found
-    model = load_model(job.collection, job.spec, job.model)
+    model = load_model(job.collection, job.spec, job.model) if job.model else None
     writer = uuid.uuid4().hex
     stream = _Stream(job, model, writer)
     try:
@@ -109,10 +109,12 @@ def build_bucket(job: BucketJob) -> Bucket:
     return found
 
 
-def load_model(storage: Storage, spec: CollectionSpec, blob: Blob | None) -> IndexModel | None:
-    """Read an index model; None for "flat"."""
-    if blob is None:
-        return None
+def load_model(storage: Storage, spec: CollectionSpec, blob: Blob) -> IndexModel:
+    """Read an index model.
+
+    Raises:
+        Corrupt: it is gone or has changed.
+    """
     arrays = store.unpack_arrays(store.get_blob(storage, blob))
     return IndexModel(
         spec.index.kind,
@@ -148,9 +150,9 @@ def _adopt(job: BucketJob) -> Bucket | None:
 
 
 def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance.LanceDataset:
-    model = load_model(job.collection, job.spec, job.model)
-    assert model is not None
+    assert job.model is not None
     assert bucket.offsets is not None
+    model = load_model(job.collection, job.spec, job.model)
     offsets = np.frombuffer(store.get_blob(job.collection, bucket.offsets), "<u8")
     try:
         return build_ivf_pq(table, job.spec.vector_column, model, offsets, job.scratch)
@@ -223,7 +225,9 @@ class _Stream:
         self._leave_record(checksums, digest, np.concatenate(hashes), offsets)
 
     def _refuse_empty(self) -> None:
-        raise InvalidInput(f"bucket {self.job.name}: no row of it can be searched; all were skipped")
+        raise InvalidInput(
+            f"bucket {self.job.name}: no row of it can be searched; all were skipped"
+        )
 
     def _rows(self, checksums: list[xxhash.xxh3_128]) -> Iterator[Ordered]:
         """Read, validate, and with a model assign and encode."""
@@ -234,13 +238,17 @@ class _Stream:
                 vectors = store.vectors_of(batch["vector"], self.job.spec.dim).astype(
                     np.float32, copy=False
                 )
-                checksum.update(np.ascontiguousarray(vectors))
+                checksum.update(np.ascontiguousarray(vectors).data)
                 hashed = hash_ids(batch["id"])
-                checksum.update(hashed)
+                checksum.update(hashed.data)
                 keep = self._valid(part.source.uri, at, batch, vectors, excluded)
                 at += len(batch)
                 if not keep.all():
-                    batch, vectors, hashed = batch.filter(pa.array(keep)), vectors[keep], hashed[keep]
+                    batch, vectors, hashed = (
+                        batch.filter(pa.array(keep)),
+                        vectors[keep],
+                        hashed[keep],
+                    )
                 if len(batch):
                     yield self._encoded(batch.drop_columns(["vector"]), vectors, hashed)
         if self.tally.rejected and self.job.on_invalid == "error":
@@ -273,8 +281,7 @@ class _Stream:
             keep &= ~bad
             for row in np.flatnonzero(bad):
                 self.tally.rejected.append((uri, at + int(row), batch["id"][row].as_py(), reason))
-        for row in np.flatnonzero(duplicate):
-            self.tally.skipped += 1
+        self.tally.skipped += int(duplicate.sum())
         return keep
 
     def _refuse_rows(self) -> None:
@@ -285,7 +292,8 @@ class _Stream:
         )
         more = f" and {len(rejected) - SHOWN_ROWS} more" if len(rejected) > SHOWN_ROWS else ""
         raise InvalidInput(
-            f"{len(rejected)} rows cannot be searched: {shown}{more}; mend the file, or leave them out "
+            f"{len(rejected)} rows cannot be searched: {shown}{more}; mend the file, or leave "
+            f"them out "
             "with --on-invalid skip",
             rows=len(rejected),
             first=[list(item) for item in rejected[:SHOWN_ROWS]],
@@ -337,7 +345,9 @@ class _Stream:
                 assert item.codes is not None
                 data = pa.py_buffer(np.ascontiguousarray(item.codes))
                 kind = pa.binary(item.codes.dtype.itemsize)
-                columns.append(pa.FixedSizeBinaryArray.from_buffers(kind, len(item.codes), [None, data]))
+                columns.append(
+                    pa.FixedSizeBinaryArray.from_buffers(kind, len(item.codes), [None, data])
+                )
             elif name == spec.id_column:
                 columns.append(item.rest["id"])
             elif name in item.rest.schema.names:

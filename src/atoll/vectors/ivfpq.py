@@ -1,7 +1,8 @@
 """Lance's own IVF_PQ index on a bucket, by the post's rule and with the collection's model.
 
 It is there for parity with the post, for stock LanceDB clients, and as the baseline of every bench.
-Partitions are assigned by us and handed over: Lance assigns approximately above about 1,024 of them.
+Partitions are assigned by us and handed over: Lance assigns approximately above about 1,024 of
+    them.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def build_ivf_pq(
                 num_partitions=len(model.centroids),
                 num_sub_vectors=len(model.codebook),
                 ivf_centroids=_matrix(table, column, model.centroids),
-                pq_codebook=_matrix(table, column, model.codebook.reshape(-1, model.codebook.shape[2])),
+                pq_codebook=_matrix(
+                    table, column, model.codebook.reshape(-1, model.codebook.shape[2])
+                ),
                 precomputed_partition_dataset=_write_partitions(table, offsets, folder),
                 sample_rate=SAMPLE_RATE,
             )
@@ -75,16 +78,13 @@ def _matrix(
 ) -> pa.FixedSizeListArray:
     # Lance wants the model in the type of the column.
     kind = table.schema.field(column).type.value_type.to_pandas_dtype()
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(rows.astype(kind).reshape(-1)), rows.shape[1]
-    )
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.astype(kind).reshape(-1)), rows.shape[1])
 
 
-def _write_partitions(
-    table: lance.LanceDataset, offsets: NDArray[np.uint64], folder: Path
-) -> str:
+def _write_partitions(table: lance.LanceDataset, offsets: NDArray[np.uint64], folder: Path) -> str:
     rows = table.to_table(columns=[], with_row_id=True)["_rowid"].combine_chunks()
-    count = np.diff(offsets.astype(np.int64))
+    edges = offsets.astype(np.int64)
+    count = edges[1:] - edges[:-1]
     partition = np.repeat(np.arange(len(count), dtype=np.uint32), count)
     schema = pa.schema([("row_id", pa.uint64()), ("partition", pa.uint32())])
     uri = str(folder / "partitions.lance")

@@ -49,8 +49,8 @@ def kmeans(
     Returns:
         (num_partitions, dim) float32.
 
-    Source: Lloyd (1982), IEEE Trans. Inf. Theory 28; a partition that loses all its rows restarts at
-    the row farthest from its centroid.
+    Source: Lloyd (1982), IEEE Trans. Inf. Theory 28; a partition that loses all its rows restarts
+    at the row farthest from its centroid.
     """
     random = np.random.default_rng(seed)
     start = random.permutation(len(sample))[:num_partitions]

@@ -2,8 +2,8 @@
 
 A build's files look like garbage until its manifest is committed, so the two exclude each other.
 Each writes its own lease first and looks for the other's afterwards: of two that start together at
-least one sees the other. A lease is renewed while its holder lives and is ignored once expired, so a
-killed process blocks nobody for longer than `LEASE_SECONDS`.
+least one sees the other. A lease is renewed while its holder lives and is ignored once expired, so
+a killed process blocks nobody for longer than `LEASE_SECONDS`.
 """
 
 from __future__ import annotations

@@ -52,16 +52,16 @@ def as_queries(
     """Turn what a caller gives into checked queries.
 
     Args:
-        given: a `QueryBatch`, a (q, dim) or (dim,) array, or the path of a file: FASTA is embedded with
-            the collection's own model, HDF5, Parquet, .npy and .fvecs hold vectors.
+        given: a `QueryBatch`, a (q, dim) or (dim,) array, or the path of a file: FASTA is embedded
+            with the collection's own model, HDF5, Parquet, .npy and .fvecs hold vectors.
         spec: what the collection holds.
         settings: threads for embedding, how to reach stores.
         model_path: folder of the model's weights, where the model needs one.
         ids: text file of ids for .npy and .fvecs.
 
     Raises:
-        InvalidInput: another dimension or model than the collection's, NaN or infinity, a zero vector
-            under cosine, no query at all.
+        InvalidInput: another dimension or model than the collection's, NaN or infinity, a zero
+            vector under cosine, no query at all.
     """
     if isinstance(given, str | Path):
         batch = _read(given, spec, settings, model_path, ids)
@@ -83,7 +83,8 @@ def embed_queries(
     """Embed protein sequences with the collection's own model.
 
     Raises:
-        InvalidInput: the collection does not say what made its vectors, or the model at hand differs.
+        InvalidInput: the collection does not say what made its vectors, or the model at hand
+            differs.
     """
     from atoll.vectors.embed.service import load_model
 
@@ -108,7 +109,7 @@ def _read(
         return QueryBatch(found.ids, found.values, found.embedder)
     from atoll.vectors.embed.fasta import read_fasta
 
-    records = list(read_fasta([path]))
+    records = list(read_fasta(path))
     return embed_queries(
         [record.id for record in records],
         [record.sequence for record in records],
@@ -143,16 +144,21 @@ def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
         )
     if batch.embedder and spec.embedder and batch.embedder != spec.embedder:
         raise InvalidInput(
-            f"the queries were embedded with {batch.embedder}, the collection with {spec.embedder}; "
+            f"the queries were embedded with {batch.embedder}, the collection with "
+            f"{spec.embedder}; "
             "their vectors cannot be compared: embed the queries with the collection's model"
         )
-    _refuse(batch, ~np.isfinite(batch.vectors).all(axis=1), "holds NaN or infinity")
+    _refuse(batch, ~np.all(np.isfinite(batch.vectors), axis=1), "holds NaN or infinity")
     if spec.distance_type == "cosine":
-        _refuse(batch, ~batch.vectors.any(axis=1), "is all zeros, which has no direction for cosine")
+        _refuse(
+            batch, ~batch.vectors.any(axis=1), "is all zeros, which has no direction for cosine"
+        )
 
 
-def _refuse(batch: QueryBatch, bad: NDArray[np.bool_], why: str) -> None:
+def _refuse(batch: QueryBatch, bad: Any, why: str) -> None:
     if bad.any():
         names = [batch.ids[row] for row in np.flatnonzero(bad)[:SHOWN]]
         more = f" and {int(bad.sum()) - SHOWN} more" if bad.sum() > SHOWN else ""
-        raise InvalidInput(f"query {', '.join(map(repr, names))}{more} {why}", queries=int(bad.sum()))
+        raise InvalidInput(
+            f"query {', '.join(map(repr, names))}{more} {why}", queries=int(bad.sum())
+        )

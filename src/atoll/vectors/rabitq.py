@@ -1,9 +1,9 @@
 """RaBitQ: one bit per dimension of a rotated residual, with an unbiased distance estimate.
 
-A row x of partition p is kept as the signs of R(x - c_p), two floats and a hash of its id. A query q
-meets it as R(q - c_p) in `QUERY_BITS` bits per dimension, so that every sum is an exact integer: one
-row at a time, in batches, through bit counts or through a matrix product, the estimates are the same
-to the last bit.
+A row x of partition p is kept as the signs of R(x - c_p), two floats and a hash of its id. A query
+q meets it as R(q - c_p) in `QUERY_BITS` bits per dimension, so that every sum is an exact integer:
+one row at a time, in batches, through bit counts or through a matrix product, the estimates are the
+same to the last bit.
 
 Source: Gao and Long (2024), "RaBitQ", SIGMOD, arXiv 2405.12497. The rotation is a product of sign
 flips and Hadamard transforms (Ailon and Chazelle 2009), so a model holds no dense matrix.
@@ -38,7 +38,7 @@ def code_dtype(dim: int) -> np.dtype[np.void]:
 
 
 def rotation_signs(dim: int, seed: int) -> NDArray[np.int8]:
-    """Draw the (ROTATION_ROUNDS, dim) signs of a rotation; the same on every machine and version."""
+    """Draw the (ROTATION_ROUNDS, dim) signs of a rotation; the same on every machine."""
     count = ROTATION_ROUNDS * dim
     stream = hashlib.shake_256(f"atoll rotation {dim} {seed}".encode()).digest(-(-count // 8))
     bits = np.unpackbits(np.frombuffer(stream, np.uint8), count=count)
@@ -54,9 +54,10 @@ def rotate(rows: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.flo
     """
     dim = rows.shape[1]
     if len(rows) >= DENSE_MIN_ROWS and dim <= DENSE_MAX_DIM:
-        return rows @ _dense(signs.tobytes(), dim)
+        dense: NDArray[np.float32] = rows @ _dense(signs.tobytes(), dim)
+        return dense
     block = 1 << (dim.bit_length() - 1)
-    out = rows.astype(np.float32)
+    out: NDArray[np.float32] = rows.astype(np.float32)
     for index, flips in enumerate(signs):
         out *= flips
         at = slice(0, block) if index % 2 == 0 else slice(dim - block, dim)
@@ -81,7 +82,8 @@ def _hadamard(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     step = np.ascontiguousarray(rows).reshape(n * outer, inner) @ _hadamard_matrix(inner)
     step = np.ascontiguousarray(step.reshape(n, outer, inner).transpose(0, 2, 1))
     step = step.reshape(n * inner, outer) @ _hadamard_matrix(outer)
-    return step.reshape(n, inner, outer).transpose(0, 2, 1).reshape(n, size)
+    out: NDArray[np.float32] = step.reshape(n, inner, outer).transpose(0, 2, 1).reshape(n, size)
+    return out
 
 
 @lru_cache(maxsize=32)
@@ -196,11 +198,12 @@ def estimate(
         dots = _product_dots(bits, query.levels)
     ones = np.bitwise_count(bits).sum(axis=1, dtype=np.float32)
     signed = 2 * (query.low[:, None] * ones + query.step[:, None] * dots) - query.total[:, None]
-    product = codes["scale"] * signed
+    product: NDArray[np.float32] = codes["scale"] * signed
     if distance_type == "dot":
-        return 1 - (query.base[:, None] + codes["offset"] + product)
-    squared = codes["offset"] + query.base[:, None] - 2 * product
-    return squared / 2 if distance_type == "cosine" else squared
+        product += query.base[:, None] + codes["offset"]
+        return np.float32(1) - product
+    squared: NDArray[np.float32] = codes["offset"] + query.base[:, None] - 2 * product
+    return squared / np.float32(2) if distance_type == "cosine" else squared
 
 
 def _count_dots(bits: NDArray[np.uint64], levels: NDArray[np.float32]) -> NDArray[np.float32]:

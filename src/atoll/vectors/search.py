@@ -26,6 +26,8 @@ from atoll.vectors.store import Table, vectors_of
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.
 NARROW_ROWS = 10_000
+REFINE_BYTES = 64 << 20
+PAIRS_AT_ONCE = 4096
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -34,30 +36,21 @@ Mask = NDArray[np.bool_] | None
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Query vectors in the forms a search needs.
+    """Query vectors as RaBitQ meets them.
 
     Attributes:
-        vectors: (q, dim) float32, as given.
         prepared: (q, dim) float32, of unit length under cosine.
-        rotated: (q, dim) float32 for "rabitq", each rotated by itself; None for other indexes.
+        rotated: (q, dim) float32, each rotated by itself.
     """
 
-    vectors: FloatArray
     prepared: FloatArray
-    rotated: FloatArray | None
-
-    def __len__(self) -> int:
-        """Count the queries."""
-        return len(self.vectors)
+    rotated: FloatArray
 
 
-def prepare_queries(vectors: FloatArray, spec: CollectionSpec, model: IndexModel | None) -> Queries:
-    """Bring queries into the space of the index."""
-    rows = prepared(vectors, spec.distance_type)
-    rotated = None
-    if model is not None and model.kind == "rabitq":
-        rotated = np.concatenate([rabitq.rotate(row[None], model.signs) for row in rows])
-    return Queries(vectors, rows, rotated)
+def prepare_queries(vectors: FloatArray, model: IndexModel) -> Queries:
+    """Bring (q, dim) float32 queries into the space of the index."""
+    rows = prepared(vectors, model.distance_type)
+    return Queries(rows, np.concatenate([rabitq.rotate(row[None], model.signs) for row in rows]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +151,8 @@ def map_bucket(
 
     Each partition is read once, for all the queries that probe it.
     """
-    assert queries.rotated is not None
     distance_type = model.distance_type
-    dtype = rabitq.code_dtype(queries.vectors.shape[1])
+    dtype = rabitq.code_dtype(queries.prepared.shape[1])
     asking = np.repeat(np.arange(len(probes)), [len(p) for p in probes])
     wanted = np.concatenate(probes) if len(probes) else np.empty(0, np.int64)
     order = np.argsort(wanted, kind="stable")
@@ -188,7 +180,9 @@ def map_bucket(
 def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]:
     if len(keys):
         cuts = np.flatnonzero(np.diff(keys)) + 1
-        for key, group in zip(keys[np.concatenate([[0], cuts])], np.split(values, cuts), strict=True):
+        for key, group in zip(
+            keys[np.concatenate([[0], cuts])], np.split(values, cuts), strict=True
+        ):
             yield int(key), group
 
 
@@ -237,41 +231,32 @@ class Hits:
 
 
 def exact_distances(
-    candidates: Candidates, queries: Queries, tables: Mapping[int, Table], spec: CollectionSpec
+    query: IntArray, row: IntArray, vectors: FloatArray, table: Table, spec: CollectionSpec
 ) -> FloatArray:
-    """Compute the distances of candidates from the stored vectors; each row is read once."""
-    out = np.empty(len(candidates), np.float32)
-    for position, table in tables.items():
-        mine = np.flatnonzero(candidates.bucket == position)
-        rows, inverse = np.unique(candidates.row[mine], return_inverse=True)
-        for start in range(0, len(rows), _rows_at_once(spec.dim)):
-            stop = start + _rows_at_once(spec.dim)
-            chunk = rows[start:stop]
-            stored = table.take(chunk, [spec.vector_column])[spec.vector_column]
-            vectors = vectors_of(stored, spec.dim)
-            here = np.flatnonzero((inverse >= start) & (inverse < stop))
-            out[mine[here]] = _pairs(queries, candidates.query[mine[here]], vectors, inverse[here] - start, spec)
+    """Compute distances from stored vectors; each row is read once.
+
+    Args:
+        query, row: (n,) pairs: which query, which row of the table.
+        vectors: (q, dim) float32 queries as given.
+        table: the bucket.
+        spec: distance and column.
+
+    Returns:
+        (n,) float32.
+    """
+    out = np.empty(len(row), np.float32)
+    rows, inverse = np.unique(row, return_inverse=True)
+    at_once = max(256, REFINE_BYTES // (4 * spec.dim))
+    for start in range(0, len(rows), at_once):
+        column = table.take(rows[start : start + at_once], [spec.vector_column])
+        stored = vectors_of(column[spec.vector_column], spec.dim)
+        here = np.flatnonzero((inverse >= start) & (inverse < start + at_once))
+        for at in range(0, len(here), PAIRS_AT_ONCE):
+            pairs = here[at : at + PAIRS_AT_ONCE]
+            out[pairs] = pair_distances(
+                vectors[query[pairs]], stored[inverse[pairs] - start], spec.distance_type
+            )
     return out
-
-
-def _rows_at_once(dim: int) -> int:
-    return max(256, (64 << 20) // (4 * dim))
-
-
-def _pairs(
-    queries: Queries,
-    query: IntArray,
-    vectors: NDArray[np.generic],
-    row: IntArray,
-    spec: CollectionSpec,
-) -> FloatArray:
-    parts = [
-        pair_distances(
-            queries.vectors[query[at : at + 4096]], vectors[row[at : at + 4096]], spec.distance_type
-        )
-        for at in range(0, len(row), 4096)
-    ]
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
 def rank(
@@ -318,7 +303,7 @@ def rank(
 def scan_bucket(
     table: Table,
     position: int,
-    queries: Queries,
+    vectors: FloatArray,
     spec: CollectionSpec,
     *,
     k: int,
@@ -327,23 +312,23 @@ def scan_bucket(
 ) -> tuple[Candidates, FloatArray]:
     """Compare every row of a bucket with every query.
 
-    Products in float32 choose who may be among the k nearest, within their rounding error; only those
-    get the exact kernel. Equal distances are broken by id, in every batch, so that no more than k rows
-    are kept however many are alike.
+    Products in float32 choose who may be among the k nearest, within their rounding error; only
+    those get the exact kernel. Equal distances are broken by id, in every batch, so that no more
+    than k rows are kept however many are alike.
 
     Returns:
         Candidates (at most k per query) and their exact distances.
     """
-    found = [_Nearest(k) for _ in range(len(queries))]
+    found = [_Nearest(k) for _ in range(len(vectors))]
     columns = [spec.vector_column, spec.id_column]
     for positions, batch in table.batches(columns, batch_rows=batch_rows, where=where):
         stored = vectors_of(batch[spec.vector_column], spec.dim)
         rows = stored.astype(np.float32, copy=False)
-        near, slack = product_distances(queries.vectors, rows, spec.distance_type)
+        near, slack = product_distances(vectors, rows, spec.distance_type)
         for number, best_so_far in enumerate(found):
             close = _close(near[number], float(slack[number, 0]), k, best_so_far.limit)
             if len(close):
-                query = np.broadcast_to(queries.vectors[number], (len(close), spec.dim))
+                query = np.broadcast_to(vectors[number], (len(close), spec.dim))
                 distance = pair_distances(query, stored[close], spec.distance_type)
                 ids = batch[spec.id_column].take(pa.array(close)).to_pylist()
                 best_so_far.add(distance, ids, positions[close])

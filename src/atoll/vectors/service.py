@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError, Conflict, Corrupt, Incomplete, InvalidInput, NotFound
-from atoll.core.errors import Unavailable
+from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.storage import Storage, open_storage
-from atoll.vectors import build, garbage, lancesearch, search, store
+from atoll.vectors import build, garbage, search, store
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.duplicates import hash_ids
-from atoll.vectors.ids import IdIndex
-from atoll.vectors.index import IndexModel
-from atoll.vectors.ingest import load_model, report_path
 from atoll.vectors.ivfpq import has_ivf_pq
+from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import (
-    CODE_COLUMN,
     Bucket,
     BuildOptions,
     CollectionSpec,
@@ -40,23 +32,10 @@ from atoll.vectors.model import (
     VerifyReport,
 )
 from atoll.vectors.queries import QueryBatch, as_queries
-from atoll.vectors.store import Table
+from atoll.vectors.reader import Reader
 
-R = TypeVar("R")
-ATTEMPTS = 3
-RETRY_SECONDS = 0.2
 QUERIES_AT_ONCE = 256
 METADATA_KEY = b"atoll"
-RESULT_COLUMNS = ("query_id", "rank", "id", "_distance")
-
-
-class BucketsFailed(Exception):  # noqa: N818 - not an error of its own: the search goes on without
-    """Some buckets did not answer: errors by position among the live buckets."""
-
-    def __init__(self, errors: dict[int, AtollError]) -> None:
-        """Keep the errors."""
-        super().__init__()
-        self.errors = errors
 
 
 class Collection:
@@ -70,9 +49,7 @@ class Collection:
         """Use `atoll.open` or `atoll.create`."""
         self._storage, self._settings = storage, settings
         self._manifest = manifest
-        self._tables: dict[str, Table] = {}
-        self._models: dict[str, IndexModel | None] = {}
-        self._offsets: dict[str, NDArray[np.uint64]] = {}
+        self._reader = Reader(storage, manifest.spec)
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -112,8 +89,8 @@ class Collection:
         """Describe the collection: JSON-ready, sizes in rows and bytes.
 
         Returns:
-            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket its
-            name, rows, skipped rows, sources and the root-mean-square float16 error.
+            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket
+            its name, rows, skipped rows, sources and the root-mean-square float16 error.
         """
         self.refresh()
         spec = self.spec
@@ -170,12 +147,13 @@ class Collection:
             queries: (n, dim) or (dim,) array; or a path: FASTA (embedded with the collection's own
                 model), HDF5, .npy, .fvecs or Parquet; or a `QueryBatch`.
             k: hits per query; fewer rows than that are all returned.
-            nprobes: partitions read per bucket. None starts at 20 and widens until k rows (that pass
-                `where`) can be found.
+            nprobes: partitions read per bucket. None starts at 20 and widens until k rows (that
+                pass `where`) can be found.
             refine_factor: candidates that get exact distances, as a multiple of k; over all buckets
                 together for "rabitq", in each bucket for "ivf_pq".
             exact: compare with every row instead.
-            where: SQL predicate on stored columns, e.g. "length > 300 AND description LIKE '%kinase%'".
+            where: SQL predicate on stored columns, e.g. "length > 300 AND description LIKE
+                '%kinase%'".
             columns: further columns to return.
             with_vectors: return the stored vectors, in the vector column's name.
             exclude_self: leave out the hit whose id is the query's own.
@@ -184,13 +162,14 @@ class Collection:
             on_progress: told as queries are done.
 
         Returns:
-            Columns query_id, rank (from 1), id, _distance (float32, exact, as LanceDB defines it for
-            the collection's distance_type), then those asked for; ordered by query, distance, id. The
-            schema's metadata "atoll" tells version, nprobes, refine_factor, failed buckets as JSON.
+            Columns query_id, rank (from 1), id, _distance (float32, exact, as LanceDB defines it
+            for the collection's distance_type), then those asked for; ordered by query, distance,
+            id. The schema's metadata "atoll" tells version, nprobes, refine_factor, failed buckets
+            as JSON.
 
         Raises:
-            InvalidInput: k below 1, a query of another dimension or model, zero under cosine, NaN, an
-                unknown column, a predicate that does not parse.
+            InvalidInput: k below 1, a query of another dimension or model, zero under cosine, NaN,
+                an unknown column, a predicate that does not parse.
             Incomplete: a bucket failed three times; its `partial` holds the answer of the others.
         """
         options = SearchOptions(
@@ -214,7 +193,9 @@ class Collection:
         for start in range(0, max(1, len(batch)), QUERIES_AT_ONCE):
             some = batch.slice(start, start + QUERIES_AT_ONCE)
             parts.append(self._search_without_failing(manifest, some, options, failed))
-            on_progress(Progress("search", min(start + len(some), len(batch)), len(batch), "queries"))
+            on_progress(
+                Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
+            )
         table = self._with_metadata(pa.concat_tables(parts), manifest, options, failed)
         if failed and not allow_partial:
             self._raise_incomplete(table, manifest, failed)
@@ -235,7 +216,7 @@ class Collection:
             InvalidInput: an unknown column.
         """
         self.refresh()
-        names = list(columns) if columns is not None else self._all_columns()
+        names = list(columns) if columns is not None else self._reader.columns
         self._check_columns(names)
         asked = pa.array([str(name) for name in ids], pa.string())
         hashes = hash_ids(asked)
@@ -243,10 +224,12 @@ class Collection:
         wanted = names if id_column in names else [*names, id_column]
         found, places = [], []
         for bucket in self.buckets:
-            positions, rows = self._id_index(bucket).find(hashes)
+            positions, rows = self._reader.id_index(bucket).find(hashes)
             if len(positions):
-                table = self._table(bucket).take(rows.astype(np.int64), wanted)
-                same = np.asarray(pc.equal(table[id_column].combine_chunks(), asked.take(pa.array(positions))))
+                table = self._reader.table(bucket).take(rows.astype(np.int64), wanted)
+                same = np.asarray(
+                    pc.equal(table[id_column].combine_chunks(), asked.take(pa.array(positions)))
+                )
                 found.append(table.filter(pa.array(same)))
                 places.append(np.asarray(positions)[same])
         place = np.concatenate(places) if places else np.empty(0, np.int64)
@@ -255,12 +238,15 @@ class Collection:
             names_missing = [asked[int(i)].as_py() for i in missing[:5]]
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise NotFound(
-                f"{self.uri} has no {', '.join(map(repr, names_missing))}{more}", missing=len(missing)
+                f"{self.uri} has no {', '.join(map(repr, names_missing))}{more}",
+                missing=len(missing),
             )
         if not found:
-            schema = store.decode_schema(self.spec.arrow_schema)
+            schema = self._reader.schema
             return pa.schema([schema.field(name) for name in names]).empty_table()
-        return pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable"))).select(names)
+        return (
+            pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable"))).select(names)
+        )
 
     def count(self, where: str | None = None) -> int:
         """Count rows, of all live buckets or those that pass an SQL predicate.
@@ -271,7 +257,7 @@ class Collection:
         self.refresh()
         if where is None:
             return len(self)
-        return sum(self._table(bucket).count(where) for bucket in self.buckets)
+        return sum(self._reader.table(bucket).count(where) for bucket in self.buckets)
 
     def verify(self, on_progress: OnProgress = silent) -> VerifyReport:
         """Read every live bucket and hold it against the manifest: rows, checksums, index.
@@ -371,12 +357,8 @@ class Collection:
 
     # -- within -----------------------------------------------------------------------------------
 
-    def _all_columns(self) -> list[str]:
-        schema = store.decode_schema(self.spec.arrow_schema)
-        return [name for name in schema.names if name != CODE_COLUMN]
-
     def _check_columns(self, names: Sequence[str]) -> None:
-        known = self._all_columns()
+        known = self._reader.columns
         for name in names:
             if name not in known:
                 raise InvalidInput(
@@ -394,35 +376,10 @@ class Collection:
         if options.group_by:
             self._check_columns([options.group_by])
 
-    def _table(self, bucket: Bucket) -> Table:
-        table = self._tables.get(bucket.name)
-        if table is None or table.bucket.version != bucket.version:
-            table = self._tables[bucket.name] = Table(self._storage, bucket)
-        return table
-
-    def _model(self, name: str | None) -> IndexModel | None:
-        if name is None:
-            return None
-        if name not in self._models:
-            blob = self._manifest.models[name]
-            self._models[name] = load_model(self._storage, self.spec, blob)
-        return self._models[name]
-
-    def _partition_offsets(self, bucket: Bucket) -> NDArray[np.uint64]:
-        assert bucket.offsets is not None
-        found = self._offsets.get(bucket.offsets.sha256)
-        if found is None:
-            found = np.frombuffer(store.get_blob(self._storage, bucket.offsets), "<u8")
-            self._offsets[bucket.offsets.sha256] = found
-        return found
-
-    def _id_index(self, bucket: Bucket) -> IdIndex:
-        return IdIndex(bucket.ids, bucket.rows, self._storage.get_range)
-
     def _verify_bucket(self, bucket: Bucket, issues: list[Issue], notes: list[Issue]) -> None:
-        table = self._table(bucket)
+        table = self._reader.table(bucket)
         digest, rows = ColumnDigest(), 0
-        for _, batch in table.batches(store.decode_schema(self.spec.arrow_schema).names):
+        for _, batch in table.batches(self._reader.schema.names):
             digest.update(batch)
             rows += len(batch)
         if rows != bucket.rows:
@@ -440,7 +397,10 @@ class Collection:
             issues.append(Issue(bucket.name, "its index is missing; build the bucket again"))
         if (newest := table.dataset.latest_version) != bucket.version:
             notes.append(
-                Issue(bucket.name, f"another writer made version {newest}; searches read {bucket.version}")
+                Issue(
+                    bucket.name,
+                    f"another writer made version {newest}; searches read {bucket.version}",
+                )
             )
 
     # -- searching --------------------------------------------------------------------------------
@@ -453,10 +413,11 @@ class Collection:
         failed: dict[int, AtollError],
     ) -> pa.Table:
         """Search; leave out buckets that fail and note them in `failed`."""
+        threads = self._settings.threads
         while True:
             live = {i: b for i, b in enumerate(manifest.buckets) if i not in failed}
             try:
-                return _Search(self, live, batch, options).run()
+                return MapReduce(self._reader, manifest.models, live, batch, options, threads).run()
             except BucketsFailed as failure:
                 failed.update(failure.errors)
                 if len(failed) == len(manifest.buckets):
@@ -497,231 +458,6 @@ class Collection:
         raise error
 
 
-@dataclass
-class _Search:
-    """One batch of queries against some live buckets."""
-
-    collection: Collection
-    live: Mapping[int, Bucket]
-    batch: QueryBatch
-    options: SearchOptions
-    _masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
-
-    def run(self) -> pa.Table:
-        """Return the hits as a table."""
-        options = self.options
-        wanted = options.k + (1 if options.exclude_self else 0)
-        while True:
-            hits = self._hits(wanted)
-            kept = self._kept(hits)
-            # With hits left out there may be too few: look further, unless everything was seen.
-            if self._is_enough(hits, kept, wanted):
-                return self._table(hits, kept)
-            wanted *= 4
-
-    def _hits(self, k: int) -> search.Hits:
-        if not self.live or not len(self.batch):
-            none = np.empty(0, np.int64)
-            return search.Hits(none, none, none.astype("f4"), pa.array([], pa.string()), none, none)
-        if self.options.exact or self.collection.spec.index.kind == "flat":
-            candidates, distance, queries = self._scan(k)
-        else:
-            candidates, distance, queries = self._probe(k)
-        return search.rank(candidates, distance, k, self._fetch_ids)
-
-    def _scan(self, k: int) -> tuple[search.Candidates, NDArray[np.float32], search.Queries]:
-        spec = self.collection.spec
-        queries = search.prepare_queries(self.batch.vectors, spec, None)
-        parts = self._each(
-            lambda position, table: search.scan_bucket(
-                table, position, queries, spec, k=k, where=self.options.where, batch_rows=8192
-            )
-        )
-        candidates = search.join([part for part, _ in parts.values()])
-        return candidates, np.concatenate([found for _, found in parts.values()]), queries
-
-    def _probe(self, k: int) -> tuple[search.Candidates, NDArray[np.float32], search.Queries]:
-        spec = self.collection.spec
-        if self.options.where is not None:
-            self._masks = self._each(lambda _, table: table.allowed(self.options.where or ""))
-            if sum(int(mask.sum()) for mask in self._masks.values()) <= search.NARROW_ROWS:
-                queries = search.prepare_queries(self.batch.vectors, spec, None)
-                return self._exact(search.masked_candidates(self._masks, len(self.batch)), queries)
-        parts = []
-        queries = search.prepare_queries(self.batch.vectors, spec, None)
-        for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
-            model = self.collection._model(name)
-            assert model is not None
-            mine = [i for i, bucket in self.live.items() if bucket.model == name]
-            queries = search.prepare_queries(self.batch.vectors, spec, model)
-            parts.append(self._probe_model(model, mine, queries, k))
-        keep = k * self.options.refine_factor
-        return self._exact(
-            search.best(search.join(parts), keep) if spec.index.kind == "rabitq" else search.join(parts),
-            queries,
-        )
-
-    def _probe_model(
-        self, model: IndexModel, mine: list[int], queries: search.Queries, k: int
-    ) -> search.Candidates:
-        options = self.options
-        if model.kind == "ivf_pq":
-            return search.join(
-                list(
-                    self._each(
-                        lambda position, table: lancesearch.map_bucket(
-                            table, position, self.batch.vectors, self.collection.spec, options, k
-                        ),
-                        mine,
-                    ).values()
-                )
-            )
-        offsets = self._each(lambda i, table: self.collection._partition_offsets(table.bucket), mine)
-        allowed = sum(self._allowed_rows(i, offsets[i]) for i in mine)
-        probes = search.probes_of(
-            queries, model, np.asarray(allowed), nprobes=options.nprobes, wanted=k
-        )
-        found = self._each(
-            lambda position, table: search.map_bucket(
-                table,
-                position,
-                model,
-                offsets[position],
-                queries,
-                probes,
-                keep=k * options.refine_factor,
-                mask=self._masks.get(position),
-            ),
-            mine,
-        )
-        return search.join(list(found.values()))
-
-    def _allowed_rows(self, position: int, offsets: NDArray[np.uint64]) -> NDArray[np.int64]:
-        mask = self._masks.get(position)
-        if mask is None:
-            return np.diff(offsets.astype(np.int64))
-        running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-        return np.diff(running[offsets.astype(np.int64)])
-
-    def _exact(
-        self, candidates: search.Candidates, queries: search.Queries
-    ) -> tuple[search.Candidates, NDArray[np.float32], search.Queries]:
-        spec = self.collection.spec
-        out = np.empty(len(candidates), np.float32)
-        positions = np.unique(candidates.bucket).tolist()
-
-        def measure(position: int, table: Table) -> None:
-            mine = np.flatnonzero(candidates.bucket == position)
-            part = candidates.take(mine)
-            out[mine] = search.exact_distances(part, queries, {position: table}, spec)
-
-        self._each(measure, positions)
-        return candidates, out, queries
-
-    def _fetch_ids(self, bucket: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Array:
-        return self._fetch(bucket, row, [self.collection.spec.id_column]).column(0).combine_chunks()
-
-    def _fetch(
-        self, bucket: NDArray[np.int64], row: NDArray[np.int64], columns: list[str]
-    ) -> pa.Table:
-        """Read columns of (bucket, row) pairs, in their order."""
-        schema = store.decode_schema(self.collection.spec.arrow_schema)
-        empty = pa.schema([schema.field(name) for name in columns]).empty_table()
-        unique, inverse = {}, np.empty(len(row), np.int64)
-        at = 0
-        for position in np.unique(bucket).tolist():
-            mine = np.flatnonzero(bucket == position)
-            unique[position], back = np.unique(row[mine], return_inverse=True)
-            inverse[mine] = at + back
-            at += len(unique[position])
-        parts = self._each(lambda i, table: table.take(unique[i], columns), list(unique))
-        whole = pa.concat_tables([part.select(columns).cast(empty.schema) for part in parts.values()] or [empty])
-        return whole.take(pa.array(inverse))
-
-    def _each(
-        self, action: Callable[[int, Table], R], positions: Sequence[int] | None = None
-    ) -> dict[int, R]:
-        """Do something with each bucket, in threads; transient failures are tried again.
-
-        Raises:
-            BucketsFailed: some failed for good.
-        """
-        chosen = list(self.live) if positions is None else list(positions)
-
-        def attempt(position: int) -> R:
-            bucket = self.live[position]
-            for number in range(1, ATTEMPTS + 1):
-                try:
-                    return action(position, self.collection._table(bucket))
-                except Unavailable:
-                    if number == ATTEMPTS:
-                        raise
-                    time.sleep(RETRY_SECONDS * number)
-            raise AssertionError
-
-        results, errors = {}, {}
-        with ThreadPoolExecutor(max(1, self.collection._settings.threads)) as pool:
-            futures = {position: pool.submit(attempt, position) for position in chosen}
-            for position, future in futures.items():
-                try:
-                    results[position] = future.result()
-                except (Unavailable, Corrupt, NotFound) as error:
-                    errors[position] = error
-        if errors:
-            raise BucketsFailed(errors)
-        return results
-
-    # -- what is left out, what is returned -------------------------------------------------------
-
-    def _kept(self, hits: search.Hits) -> NDArray[np.int64]:
-        """Choose the hits to return: positions in `hits`, at most k per query."""
-        keep = np.ones(len(hits.query), np.bool_)
-        if self.options.exclude_self:
-            names = np.asarray(self.batch.ids, object)[hits.query]
-            keep &= names != np.asarray(hits.ids.to_pylist(), object)
-        if self.options.group_by:
-            keep &= self._firsts_of_groups(hits, keep)
-        index = np.flatnonzero(keep)
-        query = hits.query[index]
-        return index[np.arange(len(index)) - np.searchsorted(query, query) < self.options.k]
-
-    def _firsts_of_groups(self, hits: search.Hits, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        assert self.options.group_by
-        values = self._fetch(hits.bucket, hits.row, [self.options.group_by]).column(0).to_pylist()
-        seen: set[tuple[int, Any]] = set()
-        first = np.zeros(len(hits.query), np.bool_)
-        for index, value in enumerate(values):
-            if keep[index] and (pair := (int(hits.query[index]), value)) not in seen:
-                seen.add(pair)
-                first[index] = True
-        return first
-
-    def _is_enough(self, hits: search.Hits, kept: NDArray[np.int64], wanted: int) -> bool:
-        if not (self.options.exclude_self or self.options.group_by):
-            return True
-        found = np.bincount(hits.query, minlength=len(self.batch))
-        left = np.bincount(hits.query[kept], minlength=len(self.batch))
-        return bool(((left >= self.options.k) | (found < wanted)).all())
-
-    def _table(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
-        options, spec = self.options, self.collection.spec
-        query = hits.query[kept]
-        rank = np.arange(len(query)) - np.searchsorted(query, query) + 1
-        columns: dict[str, pa.Array] = {
-            "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(query)),
-            "rank": pa.array(rank.astype(np.int32)),
-            "id": hits.ids.take(pa.array(kept)),
-            "_distance": pa.array(hits.distance[kept]),
-        }
-        further = [name for name in options.columns if name not in columns]
-        if options.with_vectors:
-            further.append(spec.vector_column)
-        if further:
-            extra = self._fetch(hits.bucket[kept], hits.row[kept], further)
-            columns |= {name: extra[name] for name in further}
-        return pa.table(columns)
-
-
 def listed(sources: Sequence[str | Path] | str | Path) -> list[str | Path]:
     """Take one source or several."""
     return [sources] if isinstance(sources, str | Path) else list(sources)
@@ -739,7 +475,8 @@ def open_collection(uri: str | Path, settings: Settings) -> Collection:
     manifest = store.latest_manifest(storage)
     if manifest is None:
         raise NotFound(
-            f"{storage.url} is no collection; make one with `atoll create {uri} SOURCE...`", uri=storage.url
+            f"{storage.url} is no collection; make one with `atoll create {uri} SOURCE...`",
+            uri=storage.url,
         )
     return Collection(storage, manifest, settings)
 
@@ -760,3 +497,15 @@ def create_collection(
         planned, force=force, settings=settings, executor=executor, on_progress=on_progress
     )
     return Collection(planned.storage, manifest, settings)
+
+
+def stored_queries(collection: Collection, ids: Sequence[str]) -> QueryBatch:
+    """Take vectors of the collection itself as queries, named by their ids.
+
+    Raises:
+        NotFound: an id is not there.
+    """
+    spec = collection.spec
+    found = collection.get(ids, [spec.vector_column])
+    vectors = store.vectors_of(found[spec.vector_column], spec.dim).astype(np.float32)
+    return QueryBatch(list(ids), vectors, spec.embedder)

@@ -130,7 +130,9 @@ class Shuffle:
             slices = [run.slice(first, last) for run in runs]
             total = sum(stop - start for start, stop in slices)
             if total <= 2 * batch_rows or last - first > 1:
-                parts = [run.read(*at) for run, at in zip(runs, slices, strict=True) if at[0] < at[1]]
+                parts = [
+                    run.read(*at) for run, at in zip(runs, slices, strict=True) if at[0] < at[1]
+                ]
                 whole = _join(parts)
                 yield whole.take(np.argsort(whole.partition, kind="stable"))
                 continue

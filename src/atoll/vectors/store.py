@@ -1,12 +1,12 @@
 """The only module that touches LanceDB tables and the objects beside them.
 
-    <uri>/<bucket>.lance                     a table; any LanceDB client opens it
-    <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
-    <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
-    <uri>/_atoll/models/<hash>.npz           index models
-    <uri>/_atoll/blobs/<hash>                partition offsets and id indexes
-    <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
-    <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
+<uri>/<bucket>.lance                     a table; any LanceDB client opens it
+<uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
+<uri>/_atoll/hint                        a recent number, so that nobody lists thousands
+<uri>/_atoll/models/<hash>.npz           index models
+<uri>/_atoll/blobs/<hash>                partition offsets and id indexes
+<uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
+<uri>/_atoll/leases/<id>.json            who builds or collects garbage now
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any, Literal
 
 import lance
 import msgspec
@@ -25,14 +26,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atoll.core.errors import AtollError, Conflict, Corrupt, Forbidden, InvalidInput, NotFound
-from atoll.core.errors import Unavailable
+from atoll.core.errors import (
+    AtollError,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from atoll.storage import Storage
 from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, Blob, Bucket, Manifest
 
 FOLDER = "_atoll"
 # Pinned: a table must read the same whatever a later Lance writes by default.
-DATA_STORAGE_VERSION = "2.1"
+DATA_STORAGE_VERSION: Literal["2.1"] = "2.1"
 # One file per bucket up to this many rows, so that a partition is one range of one file.
 MAX_ROWS_PER_FILE = 1 << 30
 FINGERPRINT = "atoll.fingerprint"
@@ -60,7 +68,8 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
     try:
         if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
             raise Corrupt(
-                f"{storage.url}/{path} has format {found}, this Atoll reads up to {FORMAT_VERSION}; "
+                f"{storage.url}/{path} has format {found}, this Atoll reads up to "
+                f"{FORMAT_VERSION}; "
                 "install a newer one",
                 path=path,
             )
@@ -141,7 +150,7 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
     return data
 
 
-def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Write named arrays as an uncompressed .npz, the same bytes each time."""
     out = io.BytesIO()
     # np.savez stamps no times into the archive: equal arrays give equal bytes.
@@ -149,7 +158,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     return out.getvalue()
 
 
-def unpack_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
+def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
     """Read arrays that `pack_arrays` wrote."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
@@ -169,8 +178,8 @@ def decode_schema(text: str) -> pa.Schema:
 
 
 @cache
-def _session() -> lance.Session:
-    return lance.Session()
+def _session() -> Any:
+    return lance.Session()  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -277,7 +286,7 @@ class Table:
 
     def codes(self, start: int, stop: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
         """Read the packed codes of rows [start, stop)."""
-        parts = []
+        parts: list[NDArray[np.void]] = []
         with lance_errors(f"reading table {self.bucket.name}"):
             for index, fragment in enumerate(self._fragments):
                 first = max(start, int(self._starts[index]))
@@ -359,5 +368,7 @@ def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.gener
             return np.concatenate(parts) if parts else np.empty((0, dim), np.float32)
         column = column.chunk(0)
     values = column.values.to_numpy(zero_copy_only=False)
-    found: NDArray[np.generic] = values.reshape(-1, dim)[column.offset : column.offset + len(column)]
+    found: NDArray[np.generic] = values.reshape(-1, dim)[
+        column.offset : column.offset + len(column)
+    ]
     return found

@@ -1,0 +1,59 @@
+"""Atoll turns an object store into a platform for billions of vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atoll.app.api import create, open
+    from atoll.core.config import Settings, StorageOptions
+    from atoll.core.errors import (
+        AtollError,
+        Conflict,
+        Corrupt,
+        Forbidden,
+        Incomplete,
+        InvalidInput,
+        NotFound,
+        Unavailable,
+    )
+    from atoll.vectors.model import BuildOptions
+    from atoll.vectors.queries import QueryBatch
+    from atoll.vectors.service import Collection
+
+__all__ = [
+    "AtollError",
+    "BuildOptions",
+    "Collection",
+    "Conflict",
+    "Corrupt",
+    "Forbidden",
+    "Incomplete",
+    "InvalidInput",
+    "NotFound",
+    "QueryBatch",
+    "Settings",
+    "StorageOptions",
+    "Unavailable",
+    "create",
+    "open",
+]
+
+_HOMES = {
+    "create": "atoll.app.api",
+    "open": "atoll.app.api",
+    "Settings": "atoll.core.config",
+    "StorageOptions": "atoll.core.config",
+    "BuildOptions": "atoll.vectors.model",
+    "QueryBatch": "atoll.vectors.queries",
+    "Collection": "atoll.vectors.service",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: a spawned worker or `atoll --version` should not pay for all of Lance.
+    if name not in __all__:
+        raise AttributeError(f"module 'atoll' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES.get(name, "atoll.core.errors")), name)

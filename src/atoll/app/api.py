@@ -1,0 +1,85 @@
+"""The public functions: `atoll.create` and `atoll.open`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atoll.app.settings import read_settings
+from atoll.compute.port import Executor
+from atoll.core.config import Settings
+from atoll.core.progress import OnProgress, silent
+from atoll.vectors.model import BuildOptions
+from atoll.vectors.service import Collection, create_collection, open_collection
+
+
+def create(
+    uri: str | Path,
+    sources: Sequence[str | Path] | str | Path,
+    *,
+    force: bool = False,
+    options: BuildOptions | None = None,
+    settings: Settings | None = None,
+    executor: Executor | None = None,
+    on_progress: OnProgress = silent,
+    **given: Any,
+) -> Collection:
+    """Build a collection: plan, train once, write and index each bucket, commit.
+
+    Killed anywhere, the same call finishes the work without repeating finished buckets. Called
+    again after it ended, it opens what it made.
+
+    Args:
+        uri: a folder or `s3://bucket/prefix`.
+        sources: files, folders, globs or URLs of vectors: HDF5 (`embedding`, `id`), Parquet, .npy,
+            .fvecs.
+        force: replace a collection that is there; its old tables stay until `gc`.
+        options: how to build; or give its fields as keywords: `bucket_rows`, `bucket_bytes`,
+            `distance_type` ("cosine", "l2", "dot"), `dtype` ("float32", "float16"),
+            `vector_column`, `id_column`, `batch_rows`, `index` ("rabitq", "ivf_pq", "flat"),
+            `num_partitions`, `num_sub_vectors`, `workers`, `on_invalid`, `on_duplicate` ("error",
+            "skip"), `seed`.
+        settings: threads, memory, stores; None reads the configuration file and the environment.
+        executor: where buckets are built; None uses processes on this machine.
+        on_progress: told as stages go on.
+
+    Returns:
+        The open collection.
+
+    Raises:
+        InvalidInput: sources that cannot be read, do not fit each other, hold rows that cannot be
+            searched (NaN, infinity, zero under cosine) or duplicate ids.
+        Conflict: something else is there, or another create won.
+        Unavailable, Forbidden: the store or the scratch folder fails.
+    """
+    return create_collection(
+        uri,
+        sources,
+        options=replace(options or BuildOptions(), **given),
+        settings=settings or default_settings(),
+        force=force,
+        executor=executor,
+        on_progress=on_progress,
+    )
+
+
+def open(uri: str | Path, *, settings: Settings | None = None) -> Collection:
+    """Open a collection.
+
+    Args:
+        uri: a folder or `s3://bucket/prefix`.
+        settings: threads, memory, stores; None reads the configuration file and the environment.
+
+    Raises:
+        NotFound: there is none.
+        Unavailable, Forbidden: the store does not answer, or does not let us in.
+    """
+    return open_collection(uri, settings or default_settings())
+
+
+def default_settings() -> Settings:
+    """Read settings from the configuration file and the environment."""
+    return read_settings(os.environ, Path.home())

@@ -1,0 +1,130 @@
+"""The `atoll` command: joins the commands of all parts, settings and errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from atoll.app.settings import read_settings, with_general
+from atoll.core.config import Settings
+from atoll.core.errors import AtollError
+
+INTERRUPTED_EXIT_CODE = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("atoll"), prog_name="atoll")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Turn an object store into a platform for billions of vectors."""
+    context.obj = read_settings(os.environ, Path.home())
+
+
+def _lay(context: click.Context, **changes: Any) -> None:
+    settings: Settings = context.obj
+    context.obj = replace(settings, **changes)
+
+
+def _general(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is not None:
+        assert option.name
+        context.obj = with_general(context.obj, {option.name: value})
+
+
+def _storage(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is not None:
+        assert option.name
+        _lay(context, storage=replace(context.obj.storage, **{option.name: value}))
+
+
+def _quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        _lay(context, quiet=True)
+
+
+def _common_options() -> list[click.Option]:
+    """List what every command takes; each folds itself into the settings."""
+    general: dict[str, Any] = {"callback": _general, "expose_value": False}
+    storage: dict[str, Any] = {"callback": _storage, "expose_value": False}
+    return [
+        click.Option(["--threads"], type=click.IntRange(1), help="Processors to use.", **general),
+        click.Option(["--memory"], metavar="SIZE", help="Memory to use, e.g. 8G.", **general),
+        click.Option(
+            ["--scratch"],
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder for spill files and downloads.",
+            **general,
+        ),
+        click.Option(["--endpoint"], metavar="URL", help="S3 endpoint.", **storage),
+        click.Option(["--region"], help="S3 region.", **storage),
+        click.Option(["--profile"], help="AWS profile for S3.", **storage),
+        click.Option(["--role-arn"], metavar="ARN", help="AWS role to take for S3.", **storage),
+        click.Option(
+            ["--allow-http/--no-allow-http"],
+            default=None,
+            help="Reach S3 without TLS.",
+            **storage,
+        ),
+        click.Option(
+            ["--timeout", "timeout_s"],
+            type=click.FloatRange(0, min_open=True),
+            metavar="SECONDS",
+            help="How long one storage request may take.",
+            **storage,
+        ),
+        click.Option(
+            ["--retries"], type=click.IntRange(0), help="Retries of a storage request.", **storage
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            callback=_quiet,
+            expose_value=False,
+            help="Say no more than the result.",
+        ),
+    ]
+
+
+def _register() -> None:
+    from atoll.app.demo import demo
+    from atoll.vectors.cli import COMMANDS
+    from atoll.vectors.embed.cli import embed
+
+    for command in (embed, *COMMANDS, demo):
+        command.params.extend(_common_options())
+        cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; the exit code says how it went (docs/reference.md)."""
+    # Lance warns about every empty partition; what matters comes back as an error.
+    os.environ.setdefault("LANCE_LOG", "error")
+    _register()
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _stop("interrupted; the same command continues where it stopped", INTERRUPTED_EXIT_CODE)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command continues where it stopped", INTERRUPTED_EXIT_CODE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except AtollError as error:
+        _stop(error.message, error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _stop(message: str, code: int) -> None:
+    click.echo(f"atoll: {message}", err=True)
+    sys.exit(code)

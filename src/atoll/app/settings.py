@@ -1,0 +1,112 @@
+"""Reads settings once: configuration file, then environment, then arguments; the last word wins."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from atoll.core.config import Settings, StorageOptions
+from atoll.core.errors import InvalidInput
+from atoll.core.resources import parse_bytes
+
+# Setting, its environment variables (the first one set counts), how its text is read.
+_FLAG = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+GENERAL: dict[str, tuple[str, ...]] = {
+    "threads": ("ATOLL_THREADS",),
+    "memory": ("ATOLL_MEMORY",),
+    "scratch": ("ATOLL_SCRATCH",),
+}
+STORAGE: dict[str, tuple[str, ...]] = {
+    "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "region": ("ATOLL_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    "access_key_id": ("AWS_ACCESS_KEY_ID",),
+    "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+    "session_token": ("AWS_SESSION_TOKEN",),
+    "profile": ("ATOLL_PROFILE", "AWS_PROFILE"),
+    "role_arn": ("ATOLL_ROLE_ARN",),
+    "allow_http": ("ATOLL_ALLOW_HTTP",),
+    "virtual_hosted": ("ATOLL_VIRTUAL_HOSTED",),
+    "timeout_s": ("ATOLL_TIMEOUT",),
+    "connect_timeout_s": ("ATOLL_CONNECT_TIMEOUT",),
+    "retries": ("ATOLL_RETRIES",),
+}
+CONFIG_VARIABLE = "ATOLL_CONFIG"
+
+
+def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
+    """Build settings from the configuration file and the environment.
+
+    Args:
+        environment: as `os.environ`.
+        home: the user's folder; `.config/atoll/config.toml` below it is read unless ATOLL_CONFIG
+            names another file, and `.aws` tells whether AWS profiles exist.
+
+    Raises:
+        InvalidInput: the file or a value in it cannot be read.
+    """
+    found, where = _read_file(environment, home)
+    storage = found.pop("storage", {})
+    for table, names in ((found, GENERAL), (storage, STORAGE)):
+        for setting in table:
+            if setting not in names:
+                raise InvalidInput(
+                    f"{where}: there is no setting {setting!r}; there are {', '.join(names)}"
+                )
+        for setting, variables in names.items():
+            for variable in variables:
+                if environment.get(variable):
+                    table[setting] = environment[variable]
+                    break
+    options = replace(StorageOptions(), **{k: _parse(k, v) for k, v in storage.items()})
+    if _wants_default_profile(options, home):
+        options = replace(options, profile="default")
+    return with_general(Settings(storage=options), found)
+
+
+def with_general(settings: Settings, found: Mapping[str, Any]) -> Settings:
+    """Lay threads, memory and scratch over settings."""
+    changes = {name: _parse(name, value) for name, value in found.items()}
+    if "memory" in changes:
+        changes["memory_bytes"] = changes.pop("memory")
+    return replace(settings, **changes)
+
+
+def _read_file(environment: Mapping[str, str], home: Path) -> tuple[dict[str, Any], Path]:
+    named = environment.get(CONFIG_VARIABLE)
+    path = Path(named) if named else home / ".config" / "atoll" / "config.toml"
+    try:
+        return tomllib.loads(path.read_text()), path
+    except FileNotFoundError as error:
+        if named:
+            raise InvalidInput(f"{path}, named by {CONFIG_VARIABLE}, is not there") from error
+        return {}, path
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
+
+
+def _wants_default_profile(options: StorageOptions, home: Path) -> bool:
+    if options.access_key_id or options.profile or options.role_arn:
+        return False
+    return (home / ".aws" / "credentials").exists()
+
+
+def _parse(setting: str, value: Any) -> Any:
+    """Read one value, as text or as TOML gave it."""
+    try:
+        if setting == "memory":
+            return value if isinstance(value, int) else parse_bytes(value)
+        if setting in ("threads", "retries"):
+            number = int(value)
+            if number < (1 if setting == "threads" else 0):
+                raise ValueError
+            return number
+        if setting in ("timeout_s", "connect_timeout_s"):
+            return float(value)
+        if setting in ("allow_http", "virtual_hosted"):
+            return value if isinstance(value, bool) else _FLAG[value.lower()]
+        return Path(value) if setting == "scratch" else str(value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{value!r} is not a value for {setting}") from error

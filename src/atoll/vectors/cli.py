@@ -1,0 +1,355 @@
+"""The commands of collections: thin edges that call the service."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from atoll.core.config import Settings
+from atoll.core.errors import Incomplete
+from atoll.core.terminal import progress_bars
+from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS, BuildOptions
+from atoll.vectors.output import FORMATS, describe_search, write_hits, write_table
+
+uri_argument = click.argument("uri")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def build_options(command: Any) -> Any:
+    """Add what create, add and plan have in common."""
+    for option in reversed(
+        (
+            click.option("--bucket-rows", type=click.IntRange(1), default=BuildOptions.bucket_rows,
+                         show_default=True, help="Rows a bucket holds at most."),
+            click.option("--bucket-bytes", type=click.IntRange(1), help="Bytes instead of rows."),
+            click.option("--vector-column", help="Vectors, in sources and tables."),
+            click.option("--id-column", help="Ids, in sources and tables."),
+            click.option("--batch-rows", type=click.IntRange(1), default=BuildOptions.batch_rows,
+                         show_default=True, help="Rows handled at once."),
+            click.option("--workers", type=click.IntRange(1), help="Buckets built at once."),
+            click.option("--on-invalid", type=click.Choice(["error", "skip"]), default="error",
+                         show_default=True, help="NaN, infinity, zero vectors under cosine."),
+            click.option("--on-duplicate", type=click.Choice(["error", "skip"]), default="error",
+                         show_default=True, help="Ids met before."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def index_options(command: Any) -> Any:
+    """Add what is fixed when a collection is made."""
+    for option in reversed(
+        (
+            click.option("--distance-type", type=click.Choice(DISTANCE_TYPES), default="cosine",
+                         show_default=True),
+            click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
+                         help="How vectors are stored; float16 halves them, its error is printed."),
+            click.option("--index", type=click.Choice(INDEX_KINDS), default="rabitq",
+                         show_default=True, help="Ours, Lance's, or none."),
+            click.option("--num-partitions", type=click.IntRange(1),
+                         help="IVF cells per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
+            click.option("--num-sub-vectors", type=click.IntRange(1),
+                         help="ivf_pq only.  [default: dim / 16]"),
+            click.option("--seed", type=int, default=0, show_default=True,
+                         help="Picks the training sample and the rotation."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@uri_argument
+@click.argument("sources", nargs=-1, required=True)
+@build_options
+@index_options
+@json_option
+@click.pass_obj
+def plan(
+    settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
+    """Show which rows would go into which bucket of URI. Writes nothing."""
+    from atoll.vectors import build
+
+    planned = build.plan(uri, sources, options=BuildOptions(**given), settings=settings)
+    buckets, spec = planned.buckets, planned.spec
+    facts = {
+        "uri": planned.storage.url,
+        "rows": buckets.rows,
+        "buckets": [
+            {"rows": b.rows, "slices": [[s.uri, s.start, s.stop] for s in b.slices]}
+            for b in buckets.buckets
+        ],
+        "largest_to_smallest": buckets.ratio,
+        "dim": spec.dim,
+        "dtype": spec.dtype,
+        "distance_type": spec.distance_type,
+        "index": vars(spec.index),
+        "columns": spec.columns,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    lines = [
+        {"bucket": number, "rows": b.rows, "file": s.uri, "from": s.start, "to": s.stop}
+        for number, b in enumerate(buckets.buckets)
+        for s in b.slices
+    ]
+    write_table(pa.Table.from_pylist(lines), sys.stdout)
+    click.echo(
+        f"{buckets.rows:,} rows of {spec.dim} x {spec.dtype} in {len(buckets.buckets)} buckets, "
+        f"largest/smallest {buckets.ratio:.3f}; index {_index_text(vars(spec.index))}"
+    )
+
+
+@click.command()
+@uri_argument
+@click.argument("sources", nargs=-1, required=True)
+@build_options
+@index_options
+@click.option("--force", is_flag=True, help="Replace a collection that is there.")
+@json_option
+@click.pass_obj
+def create(
+    settings: Settings,
+    /,
+    uri: str,
+    sources: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Build a collection at URI from SOURCES: files, folders, globs or URLs of vectors.
+
+    Killed or interrupted, the same command continues where it stopped.
+    """
+    from atoll.vectors.service import create_collection
+
+    with progress_bars(settings.quiet) as on_progress:
+        collection = create_collection(
+            uri,
+            sources,
+            options=BuildOptions(**given),
+            settings=settings,
+            force=force,
+            on_progress=on_progress,
+        )
+    _print_info(collection.info(), as_json)
+
+
+@click.command()
+@uri_argument
+@click.argument("sources", nargs=-1, required=True)
+@build_options
+@json_option
+@click.pass_obj
+def add(
+    settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
+    """Add SOURCES to the collection at URI as new buckets; no old object is touched."""
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings)
+    with progress_bars(settings.quiet) as on_progress:
+        collection.add(sources, options=BuildOptions(**given), on_progress=on_progress)
+    _print_info(collection.info(), as_json)
+
+
+@click.command()
+@uri_argument
+@click.option("--tables", is_flag=True, help="List the live tables only.")
+@json_option
+@click.pass_obj
+def info(settings: Settings, /, uri: str, tables: bool, as_json: bool) -> None:
+    """Describe the collection at URI."""
+    from atoll.vectors.service import open_collection
+
+    found = open_collection(uri, settings).info()
+    if tables:
+        names = [bucket["table"] for bucket in found["buckets"]]
+        click.echo(json.dumps(names, indent=2) if as_json else "\n".join(names))
+        return
+    _print_info(found, as_json)
+
+
+@click.command()
+@uri_argument
+@json_option
+@click.pass_obj
+def verify(settings: Settings, /, uri: str, as_json: bool) -> None:
+    """Read every live bucket of URI and hold it against the manifest; exit 1 on any fault."""
+    from atoll.vectors.service import open_collection
+
+    with progress_bars(settings.quiet) as on_progress:
+        report = open_collection(uri, settings).verify(on_progress)
+    if as_json:
+        facts = {
+            "version": report.version,
+            "buckets": report.buckets,
+            "rows": report.rows,
+            "clean": report.is_clean,
+            "issues": [vars(issue) for issue in report.issues],
+            "notes": [vars(note) for note in report.notes],
+        }
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for kind, found in (("FAULT", report.issues), ("note", report.notes)):
+            for issue in found:
+                click.echo(f"{kind} {issue.bucket}: {issue.what}")
+        state = "clean" if report.is_clean else f"{len(report.issues)} faults"
+        click.echo(
+            f"version {report.version}: {report.buckets} buckets, {report.rows:,} rows: {state}"
+        )
+    if not report.is_clean:
+        sys.exit(1)
+
+
+@click.command("drop-bucket")
+@uri_argument
+@click.argument("name")
+@click.pass_obj
+def drop_bucket(settings: Settings, /, uri: str, name: str) -> None:
+    """Take bucket NAME out of the collection at URI; `atoll gc` then frees its space."""
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings).drop_bucket(name)
+    click.echo(f"dropped {name}; {len(collection):,} rows are left in version {collection.version}")
+
+
+@click.command()
+@uri_argument
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
+@click.pass_obj
+def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
+    """Remove what no live bucket of URI needs: dropped tables, unfinished builds, orphans."""
+    from atoll.vectors.service import open_collection
+
+    report = open_collection(uri, settings).gc(dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(vars(report), indent=2))
+        return
+    for path in (*report.tables, *report.objects):
+        click.echo(path)
+    done = "would free" if dry_run else "freed"
+    click.echo(
+        f"{done} {report.size_bytes:,} bytes: {len(report.tables)} tables, "
+        f"{len(report.objects)} other objects"
+    )
+
+
+@click.command()
+@uri_argument
+@click.argument("queries", required=False)
+@click.option("--id", "ids", multiple=True, help="Query with a stored vector; may be repeated.")
+@click.option("-k", type=int, default=10, show_default=True, help="Hits per query.")
+@click.option("--nprobes", type=int, help="Partitions read per bucket.  [default: 20, widened]")
+@click.option("--refine-factor", type=int, default=5, show_default=True,
+              help="k x this many candidates get exact distances.")  # fmt: skip
+@click.option("--exact", is_flag=True, help="Compare with every row.")
+@click.option("--where", metavar="SQL", help="Only rows that pass this predicate.")
+@click.option("--columns", help="Further columns, comma-separated.")
+@click.option("--with-vectors", is_flag=True, help="Return the stored vectors.")
+@click.option("--exclude-self", is_flag=True, help="Leave out the hit with the query's own id.")
+@click.option("--group-by", metavar="COLUMN", help="Best hit per value of this column only.")
+@click.option("--allow-partial", is_flag=True, help="Accept an answer without failed buckets.")
+@click.option(
+    "--query-ids", type=click.Path(path_type=Path), help="Ids for .npy or .fvecs queries."
+)
+@click.option("--model-path", type=click.Path(path_type=Path), help="Weights for FASTA queries.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+              help=f"Write hits to a file: {', '.join(FORMATS)}.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the output file.")
+@json_option
+@click.pass_obj
+def search(
+    settings: Settings,
+    /,
+    uri: str,
+    queries: str | None,
+    ids: tuple[str, ...],
+    columns: str | None,
+    query_ids: Path | None,
+    model_path: Path | None,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Find the nearest neighbours of QUERIES (FASTA, HDF5, Parquet, .npy, .fvecs) in URI."""
+    from atoll.vectors.queries import as_queries
+    from atoll.vectors.service import open_collection, stored_queries
+
+    if (queries is None) == (not ids):
+        raise click.UsageError("give QUERIES or --id, one of the two")
+    write_hits(None, output, force=force)
+    collection = open_collection(uri, settings)
+    if ids:
+        batch = stored_queries(collection, ids)
+    else:
+        batch = as_queries(
+            queries,
+            collection.spec,
+            settings,
+            model_path=model_path,
+            ids=query_ids,
+        )
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    incomplete = None
+    with progress_bars(settings.quiet) as on_progress:
+        try:
+            hits = collection.search(batch, columns=names, on_progress=on_progress, **given)
+        except Incomplete as error:
+            hits, incomplete = error.partial, error
+    write_hits(hits, output, force=force, as_json=as_json)
+    if not settings.quiet:
+        click.echo(describe_search(hits), err=True)
+    if incomplete is not None:
+        raise incomplete
+
+
+def _index_text(index: dict[str, Any]) -> str:
+    text = str(index["kind"])
+    if index["num_partitions"]:
+        text += f", {index['num_partitions']:,} partitions per bucket"
+    if index["num_sub_vectors"]:
+        text += f", {index['num_sub_vectors']} sub-vectors"
+    return text
+
+
+def _print_info(info: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(info, indent=2))
+        return
+    model = info["embedder"]
+    embedder = (
+        f"{model['name']} {model['revision']}, {model['pooling']}" if model else "not recorded"
+    )
+    click.echo(f"{info['uri']}, version {info['version']} of {info['created_at']}")
+    click.echo(
+        f"{info['rows']:,} rows of {info['dim']} x {info['dtype']}, {info['distance_type']} "
+        f"distance"
+    )
+    click.echo(f"index     {_index_text(info['index'])}")
+    click.echo(f"embedder  {embedder}")
+    click.echo(
+        f"columns   {', '.join([info['id_column'], info['vector_column'], *info['columns']])}"
+    )
+    rows = [
+        {key: bucket[key] for key in ("name", "rows", "skipped", "float16_error")}
+        for bucket in info["buckets"]
+    ]
+    if info["dtype"] == "float32":
+        for row in rows:
+            del row["float16_error"]
+    if rows:
+        write_table(pa.Table.from_pylist(rows), sys.stdout)
+
+
+COMMANDS = (plan, create, add, info, verify, drop_bucket, gc, search)

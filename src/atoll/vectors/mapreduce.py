@@ -1,0 +1,271 @@
+"""Runs one search: map over buckets in threads, merge, refine, fetch what was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from atoll.core.errors import AtollError, Corrupt, NotFound, Unavailable
+from atoll.vectors import lancesearch, search
+from atoll.vectors.index import IndexModel
+from atoll.vectors.model import Blob, Bucket, SearchOptions
+from atoll.vectors.queries import QueryBatch
+from atoll.vectors.reader import Reader
+from atoll.vectors.store import Table
+
+R = TypeVar("R")
+ATTEMPTS = 3
+RETRY_SECONDS = 0.2
+SCAN_BATCH_ROWS = 8192
+
+
+class BucketsFailed(Exception):
+    """Some buckets did not answer: errors by position among the live buckets."""
+
+    def __init__(self, errors: dict[int, AtollError]) -> None:
+        """Keep the errors."""
+        super().__init__()
+        self.errors = errors
+
+
+@dataclass
+class MapReduce:
+    """One batch of queries against some live buckets.
+
+    Attributes:
+        reader: opens their tables and models.
+        models: the index models by hash.
+        live: the buckets to search, by position among the live ones.
+        batch: checked queries.
+        options: what was asked.
+        threads: buckets read at once.
+    """
+
+    reader: Reader
+    models: Mapping[str, Blob]
+    live: Mapping[int, Bucket]
+    batch: QueryBatch
+    options: SearchOptions
+    threads: int
+    _masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def run(self) -> pa.Table:
+        """Return the hits as a table."""
+        options = self.options
+        wanted = options.k + (1 if options.exclude_self else 0)
+        while True:
+            hits = self._hits(wanted)
+            kept = self._kept(hits)
+            # With hits left out there may be too few: look further, unless everything was seen.
+            if self._is_enough(hits, kept, wanted):
+                return self._table(hits, kept)
+            wanted *= 4
+
+    def _hits(self, k: int) -> search.Hits:
+        if self.options.exact or self.reader.spec.index.kind == "flat":
+            candidates, distance = self._scan(k)
+        else:
+            candidates = self._candidates(k)
+            distance = self._distances(candidates)
+        return search.rank(candidates, distance, k, self._fetch_ids)
+
+    def _scan(self, k: int) -> tuple[search.Candidates, NDArray[np.float32]]:
+        parts = self._each(
+            lambda position, table: search.scan_bucket(
+                table,
+                position,
+                self.batch.vectors,
+                self.reader.spec,
+                k=k,
+                where=self.options.where,
+                batch_rows=SCAN_BATCH_ROWS,
+            )
+        )
+        distances = [np.empty(0, np.float32), *(found for _, found in parts.values())]
+        return search.join([part for part, _ in parts.values()]), np.concatenate(distances)
+
+    def _candidates(self, k: int) -> search.Candidates:
+        """Find the rows that deserve an exact distance."""
+        where = self.options.where
+        if where is not None:
+            self._masks = self._each(lambda _, table: table.allowed(where))
+            if sum(int(mask.sum()) for mask in self._masks.values()) <= search.NARROW_ROWS:
+                return search.masked_candidates(self._masks, len(self.batch))
+        parts = []
+        for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
+            mine = [position for position, bucket in self.live.items() if bucket.model == name]
+            if self.reader.spec.index.kind == "ivf_pq":
+                parts.append(self._map_lance(mine, k))
+            else:
+                assert name is not None
+                parts.append(self._map_rabitq(self.reader.model(self.models[name]), mine, k))
+        found = search.join(parts)
+        if self.reader.spec.index.kind == "rabitq":
+            found = search.best(found, k * self.options.refine_factor)
+        return found
+
+    def _map_lance(self, mine: list[int], k: int) -> search.Candidates:
+        found = self._each(
+            lambda position, table: lancesearch.map_bucket(
+                table, position, self.batch.vectors, self.reader.spec, self.options, k
+            ),
+            mine,
+        )
+        return search.join(list(found.values()))
+
+    def _map_rabitq(self, model: IndexModel, mine: list[int], k: int) -> search.Candidates:
+        options = self.options
+        queries = search.prepare_queries(self.batch.vectors, model)
+        offsets = self._each(lambda _, table: self.reader.offsets(table.bucket), mine)
+        allowed = np.sum([self._allowed_rows(i, offsets[i]) for i in mine], axis=0)
+        probes = search.probes_of(queries, model, allowed, nprobes=options.nprobes, wanted=k)
+        found = self._each(
+            lambda position, table: search.map_bucket(
+                table,
+                position,
+                model,
+                offsets[position],
+                queries,
+                probes,
+                keep=k * options.refine_factor,
+                mask=self._masks.get(position),
+            ),
+            mine,
+        )
+        return search.join(list(found.values()))
+
+    def _allowed_rows(self, position: int, offsets: NDArray[np.uint64]) -> NDArray[np.int64]:
+        mask, edges = self._masks.get(position), offsets.astype(np.int64)
+        if mask is None:
+            return edges[1:] - edges[:-1]
+        running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
+        at: NDArray[np.int64] = running[edges]
+        return at[1:] - at[:-1]
+
+    def _distances(self, candidates: search.Candidates) -> NDArray[np.float32]:
+        out = np.empty(len(candidates), np.float32)
+
+        def measure(position: int, table: Table) -> None:
+            mine = np.flatnonzero(candidates.bucket == position)
+            out[mine] = search.exact_distances(
+                candidates.query[mine],
+                candidates.row[mine],
+                self.batch.vectors,
+                table,
+                self.reader.spec,
+            )
+
+        self._each(measure, np.unique(candidates.bucket).tolist())
+        return out
+
+    def _fetch_ids(self, bucket: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Array:
+        return self._fetch(bucket, row, [self.reader.spec.id_column]).column(0).combine_chunks()
+
+    def _fetch(
+        self, bucket: NDArray[np.int64], row: NDArray[np.int64], columns: list[str]
+    ) -> pa.Table:
+        """Read columns of (bucket, row) pairs, in their order."""
+        empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
+        unique, inverse = {}, np.empty(len(row), np.int64)
+        at = 0
+        for position in np.unique(bucket).tolist():
+            mine = np.flatnonzero(bucket == position)
+            unique[position], back = np.unique(row[mine], return_inverse=True)
+            inverse[mine] = at + back
+            at += len(unique[position])
+        parts = self._each(lambda i, table: table.take(unique[i], columns), list(unique))
+        whole = pa.concat_tables(
+            [part.select(columns).cast(empty.schema) for part in parts.values()] or [empty]
+        )
+        return whole.take(pa.array(inverse))
+
+    def _each(
+        self, action: Callable[[int, Table], R], positions: Sequence[int] | None = None
+    ) -> dict[int, R]:
+        """Do something with each bucket, in threads; transient failures are tried again.
+
+        Raises:
+            BucketsFailed: some failed for good.
+        """
+        chosen = list(self.live) if positions is None else list(positions)
+
+        def attempt(position: int) -> R:
+            bucket = self.live[position]
+            for number in range(1, ATTEMPTS + 1):
+                try:
+                    return action(position, self.reader.table(bucket))
+                except Unavailable:
+                    if number == ATTEMPTS:
+                        raise
+                    time.sleep(RETRY_SECONDS * number)
+            raise AssertionError
+
+        results: dict[int, R] = {}
+        errors: dict[int, AtollError] = {}
+        with ThreadPoolExecutor(max(1, self.threads)) as pool:
+            futures = {position: pool.submit(attempt, position) for position in chosen}
+            for position, future in futures.items():
+                try:
+                    results[position] = future.result()
+                except (Unavailable, Corrupt, NotFound) as error:
+                    errors[position] = error
+        if errors:
+            raise BucketsFailed(errors)
+        return results
+
+    # -- what is left out, what is returned -------------------------------------------------------
+
+    def _kept(self, hits: search.Hits) -> NDArray[np.int64]:
+        """Choose the hits to return: positions in `hits`, at most k per query."""
+        keep = np.ones(len(hits.query), np.bool_)
+        if self.options.exclude_self:
+            names = np.asarray(self.batch.ids, object)[hits.query]
+            keep &= names != np.asarray(hits.ids.to_pylist(), object)
+        if self.options.group_by:
+            keep &= self._firsts_of_groups(hits, keep)
+        index = np.flatnonzero(keep)
+        query = hits.query[index]
+        return index[np.arange(len(index)) - np.searchsorted(query, query) < self.options.k]
+
+    def _firsts_of_groups(self, hits: search.Hits, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        assert self.options.group_by
+        values = self._fetch(hits.bucket, hits.row, [self.options.group_by]).column(0).to_pylist()
+        seen: set[tuple[int, Any]] = set()
+        first = np.zeros(len(hits.query), np.bool_)
+        for index, value in enumerate(values):
+            if keep[index] and (pair := (int(hits.query[index]), value)) not in seen:
+                seen.add(pair)
+                first[index] = True
+        return first
+
+    def _is_enough(self, hits: search.Hits, kept: NDArray[np.int64], wanted: int) -> bool:
+        if not (self.options.exclude_self or self.options.group_by):
+            return True
+        found = np.bincount(hits.query, minlength=len(self.batch))
+        left = np.bincount(hits.query[kept], minlength=len(self.batch))
+        return bool(((left >= self.options.k) | (found < wanted)).all())
+
+    def _table(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
+        options, spec = self.options, self.reader.spec
+        query = hits.query[kept]
+        rank = np.arange(len(query)) - np.searchsorted(query, query) + 1
+        columns: dict[str, pa.Array] = {
+            "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(query)),
+            "rank": pa.array(rank.astype(np.int32)),
+            "id": hits.ids.take(pa.array(kept)),
+            "_distance": pa.array(hits.distance[kept]),
+        }
+        further = [name for name in options.columns if name not in columns]
+        if options.with_vectors:
+            further.append(spec.vector_column)
+        if further:
+            extra = self._fetch(hits.bucket[kept], hits.row[kept], further)
+            columns |= {name: extra[name] for name in further}
+        return pa.table(columns)
