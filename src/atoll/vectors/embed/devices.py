@@ -16,22 +16,13 @@ def require_torch() -> Any:
     Raises:
         InvalidInput: it is not installed; the message names the extra.
     """
-    return require("torch", "torch")
-
-
-def require(module: str, extra: str) -> Any:
-    """Import a library that only an extra brings.
-
-    Raises:
-        InvalidInput: it is not installed; the message names the extra.
-    """
     try:
-        return importlib.import_module(module)
+        return importlib.import_module("torch")
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name != "torch":
             raise
         raise InvalidInput(
-            f"this needs {module}, which is not installed: install atoll[{extra}]", module=module
+            "this needs torch, which is not installed: install atoll[torch]", module="torch"
         ) from error
 
 

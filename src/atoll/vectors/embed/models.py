@@ -69,11 +69,20 @@ class ModelFactory(Protocol):
         ...
 
 
-# name: (where, needs a folder of weights); a class is imported when it is first asked for.
+@dataclass(frozen=True)
+class Registered:
+    """Where a model's class is, which extra brings its libraries, whether it needs a folder."""
+
+    where: str
+    extra: str = ""
+    needs_path: bool = False
+
+
+# A class is imported when it is first asked for.
 REGISTRY = {
-    "randconv": ("atoll.vectors.embed.randconv:RandConv", False),
-    "amplify": ("atoll.vectors.embed.amplify:Amplify", True),
-    "esm2": ("atoll.vectors.embed.esm2:Esm2", True),
+    "randconv": Registered("atoll.vectors.embed.randconv:RandConv"),
+    "amplify": Registered("atoll.vectors.embed.amplify:Amplify", "torch", needs_path=True),
+    "esm2": Registered("atoll.vectors.embed.esm2:Esm2", "esm", needs_path=True),
 }
 
 
@@ -105,14 +114,14 @@ def load_model(
     """
     if name not in REGISTRY:
         raise InvalidInput(f"model {name!r} is none of {', '.join(REGISTRY)}", model=name)
-    where, needs_path = REGISTRY[name]
-    if needs_path and path is None:
+    known = REGISTRY[name]
+    if known.needs_path and path is None:
         raise InvalidInput(
             f"model {name!r} needs its published weights: download them once and give the folder"
             " with --model-path",
             model=name,
         )
-    if path is not None and not needs_path:
+    if path is not None and not known.needs_path:
         raise InvalidInput(f"model {name!r} has no weights to load: leave --model-path out")
     if path is not None and not Path(path).is_dir():
         raise NotFound(f"model folder {path} is not there", path=str(path))
@@ -120,14 +129,24 @@ def load_model(
         raise InvalidInput(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
     if batch_tokens < 1 or threads < 1:
         raise InvalidInput("batch_tokens and threads must be at least 1")
-    module, _, kind = where.partition(":")
-    factory = cast("ModelFactory", getattr(importlib.import_module(module), kind))
-    return factory(
-        ModelOptions(
-            path=Path(path) if path is not None else None,
-            device=device,
-            precision=precision,
-            batch_tokens=batch_tokens,
-            threads=threads,
-        )
+    options = ModelOptions(
+        path=Path(path) if path is not None else None,
+        device=device,
+        precision=precision,
+        batch_tokens=batch_tokens,
+        threads=threads,
     )
+    return _import(known)(options)
+
+
+def _import(known: Registered) -> ModelFactory:
+    module, _, kind = known.where.partition(":")
+    try:
+        return cast("ModelFactory", getattr(importlib.import_module(module), kind))
+    except ModuleNotFoundError as error:
+        if not known.extra or (error.name or "").startswith("atoll"):
+            raise
+        raise InvalidInput(
+            f"this model needs {error.name}, which is not installed: install atoll[{known.extra}]",
+            module=error.name,
+        ) from error
