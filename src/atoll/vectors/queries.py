@@ -86,14 +86,19 @@ def embed_queries(
         InvalidInput: the collection does not say what made its vectors, or the model at hand
             differs.
     """
-    from atoll.vectors.embed.service import load_model
+    from atoll.vectors.embed.models import load_model
 
     if spec.embedder is None:
         raise InvalidInput(
             "this collection does not record which model made its vectors, so sequences cannot be "
             "embedded to match; give query vectors (HDF5, .npy, Parquet) instead"
         )
-    model = load_model(spec.embedder.name, like=spec.embedder, path=model_path, settings=settings)
+    model = load_model(
+        spec.embedder.name,
+        path=model_path,
+        precision=spec.embedder.precision,
+        threads=settings.threads,
+    )
     return QueryBatch(list(ids), model.embed(list(sequences)), model.embedder)
 
 

@@ -248,6 +248,10 @@ class Collection:
             pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable"))).select(names)
         )
 
+    def queries(self, given: Any) -> QueryBatch:
+        """Read queries as `search` does, to search with them more than once."""
+        return as_queries(given, self.spec, self._settings)
+
     def count(self, where: str | None = None) -> int:
         """Count rows, of all live buckets or those that pass an SQL predicate.
 
