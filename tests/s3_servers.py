@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from atoll.core.config import StorageOptions
 
-CEPH_PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph-authtool", "monmaptool")
+CEPH_PROGRAMS = ["ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw"]
 CEPH_PACKAGES = Path(__file__).parents[1].joinpath("debian-packages.txt").read_text().split()
 _START_SECONDS = 90
 
