@@ -158,25 +158,25 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
 
 
 def test_a_full_disk_and_a_read_only_one_are_named(tmp_path):
-    mount = ["unshare", "--map-root-user", "--mount"]
-    if not shutil.which("unshare") or subprocess.run([*mount, "true"], check=False).returncode:
-        pytest.skip("this machine lets us mount nothing")
-    small = tmp_path / "small"
+    small, frozen = tmp_path / "small", tmp_path / "frozen"
     small.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=64k none {small} && exec {sys.executable} -c '{_FILL}' {small}"
-    )
-    done = subprocess.run([*mount, "sh", "-c", script], capture_output=True, text=True, check=True)
+    frozen.mkdir()
+    mounts = f"mount -t tmpfs -o size=64k none {small} && mount -t tmpfs -o ro none {frozen}"
+    own = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*own, mounts], check=False).returncode:
+        pytest.skip("this machine lets us mount nothing")
+    script = f"{mounts} && exec {sys.executable} -c '{_FILL}' {small} {frozen}"
+    done = subprocess.run([*own, script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         f"Unavailable {small}/big cannot be written: disk full; free some space or move it",
         f"Unavailable {small}/big cannot be written: disk full; free some space or move it",
         "left: []",
-        f"Forbidden {small}/x lies on a read-only file system; choose another folder",
+        f"Forbidden {frozen}/x lies on a read-only file system; choose another folder",
     ]
 
 
 _FILL = """
-import os, subprocess, sys
+import os, sys
 from pathlib import Path
 from atoll.core.errors import AtollError
 from atoll.storage import open_storage
@@ -185,14 +185,13 @@ def tell(use, *given):
         use(*given)
     except AtollError as error:
         print(type(error).__name__, error)
-here = Path(sys.argv[1])
+here, frozen = Path(sys.argv[1]), Path(sys.argv[2])
 memory = open_storage("memory://m")
 memory.put("big", bytes(1_000_000))
 tell(open_storage(here).put, "big", bytes(1_000_000))
 tell(memory.download, "big", here / "big")
 print("left:", os.listdir(here))
-subprocess.run(["mount", "-o", "remount,ro", str(here)], check=True)
-tell(open_storage(here).put, "x", b"")
+tell(open_storage(frozen).put, "x", b"")
 """
 
 
