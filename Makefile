@@ -65,7 +65,8 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-base
 # The build of torch without CUDA carries "+cpu" in its version. Where pip's package index does not
 # offer it, the general build works as well: it is only large.
 $(VENV)/.stamp-dev: $(VENV)/.stamp-base
-	$(INSTALL) 'torch==$(TORCH)+cpu' 2>/dev/null || { \
+	@echo "installing torch $(TORCH) and the other packages that the tests need"
+	@$(INSTALL) 'torch==$(TORCH)+cpu' 2>/dev/null || { \
 	  echo "Your package index has no CPU build of torch $(TORCH); installing the general one, on" \
 	  "Linux several GB. To avoid that: make $(MAKECMDGOALS) PIP_ARGS='--extra-index-url URL'," \
 	  "with the CPU index that PyTorch's web page names." >&2; \
