@@ -29,10 +29,9 @@ class Encoder(ABC):
 
     Attributes:
         embedder: what is recorded; `pooling` names the tiles.
-        checkpoint_rows: rows worth keeping when a run is killed: seconds on a GPU, minutes without.
+        window_rows: how many sequences are sorted by length together; fewer without a GPU, where
+            they take minutes and an interruption should cost less.
     """
-
-    checkpoint_rows = 1024
 
     def __init__(
         self,
@@ -57,6 +56,7 @@ class Encoder(ABC):
         self._options = options
         self._device = torch_device(options.device)
         self._dtype = torch_dtype(options.precision)
+        self.window_rows = 1024 if self._device.type == "cuda" else 64
         self._max_residues = max_residues
         self._overlap = min(OVERLAP, max_residues // 2)
         self._begin, self._end, self._pad = (vocabulary[token] for token in frame)

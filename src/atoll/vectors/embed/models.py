@@ -24,11 +24,11 @@ class Model(Protocol):
 
     Attributes:
         embedder: what is recorded with every vector.
-        checkpoint_rows: rows worth keeping when a run is killed, by the model's speed.
+        window_rows: how many sequences are worth giving at once.
     """
 
     embedder: Embedder
-    checkpoint_rows: int
+    window_rows: int
 
     def embed(self, sequences: Sequence[str]) -> NDArray[np.float32]:
         """Embed sequences, one (dim,) float32 row each.

@@ -65,10 +65,10 @@ class RandConv:
 
     Attributes:
         embedder: name "randconv", dim 960, pooling "max-whitened".
-        checkpoint_rows: how many rows are worth keeping when a run is killed: a few core-seconds.
+        window_rows: how many sequences are worth giving at once.
     """
 
-    checkpoint_rows = 16_384
+    window_rows = 2048
 
     def __init__(self, options: ModelOptions) -> None:
         """Load the packaged peptides and projection.

@@ -1,0 +1,111 @@
+"""The command `atoll embed`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from atoll.core.config import Settings
+from atoll.core.terminal import progress_bars
+from atoll.vectors.embed.devices import PRECISIONS
+from atoll.vectors.embed.models import DEFAULT_BATCH_TOKENS, DEFAULT_MODEL, REGISTRY
+from atoll.vectors.embed.service import DEFAULT_SHARD_ROWS, EmbedOptions, EmbedReport
+from atoll.vectors.embed.service import embed as embed_service
+
+
+def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+    """Read text such as "3/7"."""
+    index, _, count = value.partition("/")
+    if not index.isdecimal() or not count.isdecimal():
+        raise click.BadParameter(f"{value!r} is not like 3/7", context, option)
+    return int(index), int(count)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="FASTA...")
+@click.option("-o", "--output", required=True, help="HDF5 file, or folder with --shard-rows.")
+@click.option(
+    "--model",
+    type=click.Choice(list(REGISTRY)),
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="What makes the vectors.",
+)
+@click.option(
+    "--model-path", type=click.Path(path_type=Path), help="Folder of the model's published weights."
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(1),
+    default=DEFAULT_BATCH_TOKENS,
+    show_default=True,
+    help="Residues in a batch of a torch model.",
+)
+@click.option("--tile", type=click.IntRange(1), help="One vector per so many residues.")
+@click.option("--tile-overlap", type=click.IntRange(0), help="[default: half a tile]")
+@click.option(
+    "--shard-rows",
+    type=click.IntRange(1),
+    help=f"Fill a folder with files of so many rows.  [--part: {DEFAULT_SHARD_ROWS}]",
+)
+@click.option(
+    "--part",
+    callback=_part,
+    metavar="I/N",
+    default="1/1",
+    show_default=True,
+    help="Embed part i of n, for n machines.",
+)
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="Ids met before.",
+)
+@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def embed(
+    settings: Settings, /, inputs: tuple[str, ...], output: str, as_json: bool, **given: Any
+) -> None:
+    """Turn the proteins of FASTA files (or - for standard input) into vectors.
+
+    Files may be plain, gzip, bzip2, xz or zstd. Killed at any point, the same command continues.
+    """
+    with progress_bars(settings.quiet) as on_progress:
+        report = embed_service(
+            inputs,
+            output,
+            options=EmbedOptions(**given),
+            settings=settings,
+            on_progress=on_progress,
+        )
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        click.echo(json.dumps(_facts(report, output), indent=2))
+    elif not settings.quiet:
+        click.echo(_sentence(report, output))
+
+
+def _facts(report: EmbedReport, output: str) -> dict[str, Any]:
+    return {**asdict(report), "output": output, "files": [str(path) for path in report.files]}
+
+
+def _sentence(report: EmbedReport, output: str) -> str:
+    made = report.rows - report.resumed_rows
+    speed = f", {made / report.seconds:,.0f} a second" if report.seconds > 0 and made else ""
+    resumed = f" ({report.resumed_rows:,} from before)" if report.resumed_rows else ""
+    skipped = f"; {report.skipped:,} duplicates left out" if report.skipped else ""
+    return (
+        f"{report.rows:,} vectors of {report.embedder.dim}{resumed} from {report.proteins:,}"
+        f" proteins in {output} ({len(report.files)} files, {report.embedder.name}"
+        f" {report.embedder.revision}, {report.embedder.precision}){speed}{skipped}"
+    )

@@ -1,0 +1,356 @@
+"""One run of embed into one place: what was asked, how far it is, who is at it.
+
+A hidden state folder beside the output holds `job.json` (what was asked), `progress.json` (what is
+done, replaced whole after each step) and the pieces of the shard at hand. It outlives a kill at any
+point; the same job then goes on from the last step.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from atoll.core.errors import Conflict, Corrupt, Incomplete, InvalidInput
+from atoll.vectors.embed.shards import Layout, Piece, Row, remove_pieces, write_piece, write_shard
+from atoll.vectors.embed.shards import writing as writing_to
+from atoll.vectors.model import Embedder
+
+SINGLE_PART = (1, 1)
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for: two runs of equal jobs give the same files.
+
+    Attributes:
+        inputs: absolute paths, URLs or "-".
+        embedder: what makes the vectors.
+        tile, tile_overlap: residues per vector, for one vector per tile.
+        shard_rows: rows in a file; None for one file.
+        part: (i, n), from 1: this run takes every protein whose id hashes to part i of n.
+    """
+
+    inputs: tuple[str, ...]
+    embedder: Embedder
+    tile: int | None
+    tile_overlap: int | None
+    shard_rows: int | None
+    part: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as they come back from JSON."""
+        plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), "format": _FORMAT}))
+        return plain
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a job's files are.
+
+    Attributes:
+        output: the HDF5 file, or the folder of shards.
+        is_folder: which of the two.
+        stem: "part-00003-of-00007" in a folder.
+    """
+
+    output: Path
+    is_folder: bool
+    stem: str = ""
+
+    @property
+    def state(self) -> Path:
+        """The hidden folder of the run."""
+        if self.is_folder:
+            return self.output / f".{self.stem}"
+        return self.output.with_name(f".{self.output.name}.embedding")
+
+    @property
+    def record(self) -> Path:
+        """The JSON that tells of a part: running, or finished with these shards."""
+        return self.output / f"{self.stem}.json"
+
+    def shard(self, number: int) -> Path:
+        """The file of a shard."""
+        return self.output / f"{self.stem}-{number:05}.h5" if self.is_folder else self.output
+
+
+def places_of(output: Path, part: tuple[int, int], is_folder: bool) -> Places:
+    """Name the files of a part."""
+    return Places(output, is_folder, f"part-{part[0]:05}-of-{part[1]:05}" if is_folder else "")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is.
+
+    Attributes:
+        shards: rows of each finished shard.
+        pieces: what of the next shard is on disk.
+        digest: hash over ids and sequences of all these rows, hex.
+    """
+
+    shards: tuple[int, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    digest: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows on disk."""
+        return sum(self.shards) + sum(piece.rows for piece in self.pieces)
+
+
+@dataclass
+class Run:
+    """A job at work in its place; holds the lock."""
+
+    job: Job
+    places: Places
+    state: State = field(default_factory=State)
+
+    def room(self) -> int | None:
+        """Count the rows the shard at hand can still take; None without a limit."""
+        if self.job.shard_rows is None:
+            return None
+        return self.job.shard_rows - sum(piece.rows for piece in self.state.pieces)
+
+    def keep(self, rows: list[Row], vectors: Any, digest: str) -> None:
+        """Write rows; finish the shard when it is full."""
+        piece = write_piece(self.places.state, len(self.state.pieces), rows, vectors)
+        self._save(replace(self.state, pieces=(*self.state.pieces, piece), digest=digest))
+        if self.room() == 0:
+            self.finish_shard()
+
+    def finish_shard(self) -> None:
+        """Gather the pieces at hand into the next shard."""
+        if not self.state.pieces:
+            return
+        layout = Layout(self.job.embedder, self.job.tile, self.job.tile_overlap)
+        target = self.places.shard(len(self.state.shards))
+        write_shard(target, self.places.state, self.state.pieces, layout)
+        rows = sum(piece.rows for piece in self.state.pieces)
+        self._save(replace(self.state, shards=(*self.state.shards, rows), pieces=()))
+        remove_pieces(self.places.state)
+
+    def finish(self) -> list[Path]:
+        """Finish the last shard, record the part as finished, remove the state."""
+        self.finish_shard()
+        files = [self.places.shard(number) for number in range(len(self.state.shards))]
+        if self.places.is_folder:
+            _record(self.places, self.job, [path.name for path in files], self.state.shards)
+        shutil.rmtree(self.places.state)
+        return files
+
+    def _save(self, state: State) -> None:
+        _write_json(self.places.state / "progress.json", asdict(state))
+        self.state = state
+
+
+@contextmanager
+def opened_run(job: Job, places: Places, *, force: bool) -> Iterator[Run]:
+    """Take hold of an output place, alone, to start a job or go on with it.
+
+    Raises:
+        Conflict: there is an output already, an unfinished one of another job, parts of another
+            job, or another process is at work there. `force` discards the first two.
+        InvalidInput: the folder of the output is not there.
+    """
+    if not places.is_folder and not places.output.parent.is_dir():
+        raise InvalidInput(f"the folder of {places.output} is not there: make it first")
+    with writing_to(places.output.parent, 0):
+        if places.is_folder:
+            places.output.mkdir(parents=True, exist_ok=True)
+        _check_other_parts(job, places)
+        unfinished = places.state.exists()
+        places.state.mkdir(exist_ok=True)
+    with _locked(places):
+        state = _known_state(job, places, force=force)
+        if state is None:
+            _start_over(job, places, force=force, unfinished=unfinished)
+        run = Run(job, places, state or State())
+        try:
+            yield run
+        except BaseException:
+            if not run.state.rows:
+                _abandon(places)
+            raise
+
+
+def _known_state(job: Job, places: Places, *, force: bool) -> State | None:
+    """Read how far the same job came; None where there is nothing to go on from."""
+    try:
+        asked = json.loads((places.state / "job.json").read_text())
+        found = json.loads((places.state / "progress.json").read_text())
+        pieces = tuple(Piece(**piece) for piece in found["pieces"])
+        state = State(tuple(found["shards"]), pieces, found["digest"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        if force:
+            return None
+        raise Corrupt(f"{places.state} cannot be read; --force starts over") from error
+    if differences := _differences(asked, job.to_json()):
+        if force:
+            return None
+        raise Conflict(
+            f"{places.output} holds an unfinished embedding of another command"
+            f" ({'; '.join(differences)}): finish it with that command, choose another place, or"
+            " discard it with --force",
+            path=str(places.output),
+        )
+    return state
+
+
+def _start_over(job: Job, places: Places, *, force: bool, unfinished: bool) -> None:
+    existing = _finished_files(places)
+    if existing and not force:
+        if not unfinished:
+            shutil.rmtree(places.state)
+        raise Conflict(
+            f"{existing[0]} is there already: choose another place, or replace it with --force",
+            path=str(existing[0]),
+        )
+    with writing_to(places.output.parent, 0):
+        for path in places.state.iterdir():
+            if path.name != "lock":
+                path.unlink()
+        if places.is_folder:
+            # A single file stays until the new one takes its place.
+            for path in existing:
+                path.unlink()
+            _record(places, job, None, ())
+        _write_json(places.state / "job.json", job.to_json())
+        _write_json(places.state / "progress.json", asdict(State()))
+
+
+def _finished_files(places: Places) -> list[Path]:
+    if not places.is_folder:
+        return [places.output] if places.output.exists() else []
+    record = [places.record] if places.record.exists() else []
+    return record + sorted(places.output.glob(f"{places.stem}-*.h5"))
+
+
+def _abandon(places: Places) -> None:
+    """Leave no trace of a run that has written nothing."""
+    shutil.rmtree(places.state, ignore_errors=True)
+    if places.is_folder:
+        places.record.unlink(missing_ok=True)
+        if not any(places.output.iterdir()):
+            places.output.rmdir()
+
+
+def _check_other_parts(job: Job, places: Places) -> None:
+    """Refuse a folder that holds parts of another job."""
+    if not places.is_folder:
+        return
+    for path in sorted(places.output.glob("part-*-of-*.json")):
+        if path == places.record:
+            continue
+        other = _read_record(path)["job"]
+        mine = {**job.to_json(), "part": [other["part"][0], job.part[1]]}
+        if differences := _differences(other, mine):
+            raise Conflict(
+                f"{places.output} holds {path.stem} of another command"
+                f" ({'; '.join(differences)}): give every part the same options, or another folder",
+                path=str(path),
+            )
+
+
+def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """Name what differs between two jobs, then and now."""
+    before, now = _flat(theirs), _flat(mine)
+    return [
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _flat(job: dict[str, Any]) -> dict[str, Any]:
+    embedder = {f"model {key}": value for key, value in job.get("embedder", {}).items()}
+    return {**{key: value for key, value in job.items() if key != "embedder"}, **embedder}
+
+
+@contextmanager
+def _locked(places: Places) -> Iterator[None]:
+    """Hold the place alone; the system lets go when the process ends, however it ends."""
+    with (places.state / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                f"another process is embedding into {places.output}: wait for it or stop it",
+                path=str(places.output),
+            ) from error
+        yield
+
+
+def _record(places: Places, job: Job, shards: list[str] | None, rows: tuple[int, ...]) -> None:
+    _write_json(
+        places.record,
+        {
+            "job": job.to_json(),
+            "state": "running" if shards is None else "finished",
+            "rows": sum(rows),
+            "shards": [
+                {"file": name, "rows": count}
+                for name, count in zip(shards or [], rows, strict=True)
+            ],
+        },
+    )
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        record["job"]["part"], record["state"], record["shards"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"{path} is no record of an embedded part: {error!r}") from error
+    return record
+
+
+def embedded_shards(folder: Path) -> list[Path]:
+    """List the shards of a folder that `embed` filled, all parts of it.
+
+    Returns:
+        HDF5 files in the order of parts and shards; empty where `embed` wrote none here.
+
+    Raises:
+        Incomplete: a part is missing, unfinished, or lacks a shard it recorded.
+        Corrupt: a record cannot be read.
+    """
+    records = {
+        tuple(record["job"]["part"]): record
+        for record in map(_read_record, sorted(folder.glob("part-*-of-*.json")))
+    }
+    if not records:
+        return []
+    parts = max(count for _, count in records)
+    faults: list[str] = []
+    files: list[Path] = []
+    for number in range(1, parts + 1):
+        record = records.get((number, parts))
+        if record is None or record["state"] != "finished":
+            faults.append(f"part {number} of {parts} is {'unfinished' if record else 'missing'}")
+            continue
+        files += [folder / shard["file"] for shard in record["shards"]]
+    faults += [f"{path.name} is missing" for path in files if not path.exists()]
+    if faults:
+        raise Incomplete(f"{folder} is not embedded whole: {'; '.join(faults)}", faults=faults)
+    return files
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
