@@ -37,13 +37,16 @@ class ColumnDigest:
 def _bytes_of(column: pa.Array) -> list[bytes | memoryview]:
     """Lay a column open as byte strings that depend on its type and values alone: nulls first."""
     kind = column.type
-    nulls = np.asarray(column.is_null()).tobytes()
+    # Both of Arrow's calls copy, also where nothing is null.
+    has_nulls = bool(column.null_count)
+    nulls = np.asarray(column.is_null()).tobytes() if has_nulls else bytes(len(column))
     if pa.types.is_fixed_size_list(kind):
         return [nulls, *_bytes_of(column.flatten())]
     if pa.types.is_boolean(kind):
         column, kind = column.cast(pa.uint8()), pa.uint8()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        values = column.fill_null(0).to_numpy(zero_copy_only=False)
+        filled = column.fill_null(0) if has_nulls else column
+        values = filled.to_numpy(zero_copy_only=False)
         return [nulls, np.ascontiguousarray(values).data.cast("B")]
     if _is_text(kind):
         filled = column.cast(pa.large_binary()).fill_null(b"")

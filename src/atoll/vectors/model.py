@@ -190,7 +190,7 @@ class BuildOptions:
     dtype: Dtype = "float32"
     vector_column: str | None = None
     id_column: str | None = None
-    batch_rows: int = 8192
+    batch_rows: int = 4096
     index: IndexKind = "rabitq"
     num_partitions: int | None = None
     num_sub_vectors: int | None = None

@@ -22,6 +22,16 @@ def batch_schema(dim: int, extra: pa.Schema) -> pa.Schema:
     )
 
 
+def pool_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Make an array, not initialised, in the memory of Arrow's pool.
+
+    For batches on their way to Lance, which asks for them from one thread after another: malloc
+    keeps an arena for each, and freed batches in all of them.
+    """
+    buffer = pa.allocate_buffer(shape[0] * shape[1] * dtype.itemsize)
+    return np.frombuffer(buffer, dtype).reshape(shape)
+
+
 def vector_array(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
     """Wrap a (rows, dim) float32 array, C order, without copying it."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

@@ -18,6 +18,7 @@ from atoll.vectors.sources.columns import (
     batch_schema,
     checked_utf8,
     ids_from_numpy,
+    pool_array,
     to_float32,
     vector_array,
 )
@@ -132,7 +133,7 @@ def _datasets(h5: h5py.File, names: Names, uri: str) -> dict[str, h5py.Dataset]:
 
 def _slab(dataset: h5py.Dataset, first: int, after: int) -> np.ndarray[Any, Any]:
     native = dataset.dtype.newbyteorder("=")
-    values = np.empty((after - first, dataset.shape[1]), native)
+    values = pool_array((after - first, dataset.shape[1]), native)
     dataset.read_direct(values, np.s_[first:after])
     return values
 
