@@ -184,7 +184,7 @@ def _page(hits: pa.Table, names: dict[str, str], picture: bytes, rows: int) -> s
     for query, mine in _by_query(hits):
         lines = "".join(
             f"<tr><td>{hit['rank']}</td><td class=id>{html.escape(hit['id'])}</td>"
-            f"<td><div class=bar style='width:{100 * max(0, 1 - hit['_distance']):.0f}%'></div></td>"
+            f"<td>{_bar(hit['_distance'])}</td>"
             f"<td class=num>{hit['_distance']:.3f}</td>"
             f"<td>{html.escape(hit['description'] or '')}</td></tr>"
             for hit in mine
@@ -201,6 +201,10 @@ def _page(hits: pa.Table, names: dict[str, str], picture: bytes, rows: int) -> s
         picture=base64.b64encode(picture).decode(),
         hits="\n".join(parts),
     )
+
+
+def _bar(distance: float) -> str:
+    return f"<div class=bar style='width:{100 * max(0, 1 - distance):.0f}%'></div>"
 
 
 def _by_query(hits: pa.Table) -> list[tuple[str, list[dict[str, Any]]]]:

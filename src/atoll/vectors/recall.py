@@ -30,8 +30,8 @@ def recall_at_k(found: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) -
     """
     if len(found) != len(true) or not true or not all(true):
         raise InvalidInput(
-            f"found holds {len(found)} queries, true {len(true)}; both must hold the same ones, each "
-            "with at least one true neighbour"
+            f"found holds {len(found)} queries, true {len(true)}; both must hold the same ones, "
+            "each with at least one true neighbour"
         )
     shares = [
         len(set(mine) & set(theirs)) / len(set(theirs))
