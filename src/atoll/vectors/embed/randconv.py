@@ -21,6 +21,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors.embed.devices import require_torch, torch_device, torch_dtype
@@ -36,8 +37,9 @@ GRAM_SCALE = 4096
 MEAN_SCALE = 256
 _HALF = WIDTH // 2
 _SYMBOLS = UNKNOWN + 1
-# Importing and compiling the kernel takes as long as the matrix product needs for this many.
+# Importing and compiling the kernel takes as long as the matrix product needs for this much.
 _COMPILE_MIN_RESIDUES = 30_000
+_COMPILE_MIN_SEQUENCES = 500
 _TASK_RESIDUES = 50_000
 _PRODUCT_WINDOWS = 1024
 _REDUCE_ROWS = 512
@@ -61,7 +63,7 @@ _CODES = _letter_codes()
 
 
 class RandConv:
-    """The default model. Safe to use from several threads.
+    """The default model. One call at a time: BLAS threads are limited meanwhile.
 
     Attributes:
         embedder: name "randconv", dim 960, pooling "max-whitened".
@@ -88,6 +90,8 @@ class RandConv:
         self._projection = data["projection"].astype(np.float64)
         self._axis_scale = data["axis_scale"].astype(np.float64)
         self._threads = options.threads
+        self._libraries = ThreadpoolController()
+        self._kernel_pool: Pool | None = None
         self._torch_pool: Pool | None = None
         if options.device != "cpu" or options.precision != "float32":
             self._torch_pool = torch_pool(self.table, options.device, options.precision)
@@ -119,7 +123,8 @@ class RandConv:
             raise InvalidInput(
                 f"sequence {number} is empty: there is nothing to embed; leave it out"
             )
-        return self._reduce(self.responses(codes))
+        with self._libraries.limit(limits=self._threads, user_api="blas"):
+            return self._reduce(self.responses(codes))
 
     def responses(self, codes: Sequence[Codes]) -> NDArray[np.int16]:
         """Return each peptide's best response, (len(codes), 2880) int16 in units of 1/1024."""
@@ -127,15 +132,14 @@ class RandConv:
             return np.empty((0, self.table.shape[1]), np.int16)
         if self._torch_pool:
             return self._torch_pool(codes)
-        compiled = None
-        if sum(map(len, codes)) >= _COMPILE_MIN_RESIDUES:
-            compiled = _compiled_kernel()
-        if compiled is None:
+        if self._kernel_pool is None and _is_much(codes):
+            kernel = _compiled_kernel()
+            self._kernel_pool = _KernelPool(kernel, self.table) if kernel else None
+        if self._kernel_pool is None:
             return product_pool(self.table, codes)
         tasks = list(_tasks(codes))
-        run = _KernelPool(compiled, self.table)
         with ThreadPoolExecutor(min(self._threads, len(tasks))) as threads:
-            return np.concatenate(list(threads.map(run, tasks)))
+            return np.concatenate(list(threads.map(self._kernel_pool, tasks)))
 
     def _reduce(self, responses: NDArray[np.int16]) -> NDArray[np.float32]:
         out = np.empty((len(responses), self._projection.shape[1]), np.float32)
@@ -173,18 +177,14 @@ def response_table(gram: NDArray[np.int16], peptides: Codes) -> NDArray[np.int16
 def product_pool(table: NDArray[np.int16], codes: Sequence[Codes]) -> NDArray[np.int16]:
     """Pool by a matrix product of one-hot windows; exact, as all sums are integers below 2**24."""
     weights = table.astype(np.float32)
-    best = np.empty((len(codes), table.shape[1]), np.int16)
-    for row, code in enumerate(codes):
-        windows = _windows(code)
-        pieces = range(0, len(windows), _PRODUCT_WINDOWS)
-        best[row] = np.max(
-            [
-                (_one_hot(windows[at : at + _PRODUCT_WINDOWS]) @ weights).max(axis=0)
-                for at in pieces
-            ],
-            axis=0,
-        )
-    return best
+    best = np.full((len(codes), table.shape[1]), -np.inf, np.float32)
+    windows = np.concatenate([_windows(code) for code in codes])
+    owners = np.repeat(np.arange(len(codes)), [len(code) for code in codes])
+    for at in range(0, len(windows), _PRODUCT_WINDOWS):
+        responses = _one_hot(windows[at : at + _PRODUCT_WINDOWS]) @ weights
+        rows, starts = np.unique(owners[at : at + _PRODUCT_WINDOWS], return_index=True)
+        best[rows] = np.maximum(best[rows], np.maximum.reduceat(responses, starts, axis=0))
+    return best.astype(np.int16)
 
 
 def torch_pool(table: NDArray[np.int16], device: str, precision: str) -> Pool:
@@ -223,6 +223,11 @@ def _one_hot(windows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def _padded(code: Codes) -> Codes:
     return np.pad(code, _HALF, constant_values=UNKNOWN)
+
+
+def _is_much(codes: Sequence[Codes]) -> bool:
+    residues = sum(map(len, codes))
+    return len(codes) >= _COMPILE_MIN_SEQUENCES or residues >= _COMPILE_MIN_RESIDUES
 
 
 def _tasks(codes: Sequence[Codes]) -> Iterator[list[Codes]]:

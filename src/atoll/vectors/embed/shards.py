@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from atoll.vectors.model import Embedder
 
 _CHUNK_ROWS = 256
 _TEXT_CHUNK_ROWS = 4096
+_BLOCK_ROWS = 4096
 # Ids of fixed width are read without an object per row; beyond this the padding costs more.
 _FIXED_ID_BYTES = 128
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -107,24 +110,102 @@ def write_shard(target: Path, folder: Path, pieces: Sequence[Piece], layout: Lay
     Raises:
         Unavailable: the disk is full. Forbidden: the folder is read-only.
     """
-    total = sum(piece.rows for piece in pieces)
+    rows = sum(piece.rows for piece in pieces)
     temporary = folder / "shard.h5"
-    with writing(target.parent, total * layout.embedder.dim * 4):
-        with h5py.File(temporary, "w") as h5:
-            _describe(h5, layout)
-            columns = _columns(h5, total, pieces, layout)
-            at = 0
-            for number, piece in enumerate(pieces):
-                stop = at + piece.rows
-                rows = _read_rows(folder, number)
-                columns["embedding"][at:stop] = np.load(folder / f"{number:06}.npy", mmap_mode="r")
-                for name, values in _values(rows).items():
-                    if name in columns:
-                        columns[name][at:stop] = np.asarray(values, columns[name].dtype)
-                at = stop
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+    with writing(target.parent, rows * layout.embedder.dim * 4):
+        with temporary.open("w+b", buffering=0) as raw, _Sink(raw) as sink:
+            _gather(sink, folder, pieces, layout)
+            os.fsync(raw.fileno())
         temporary.replace(target)
+
+
+def _gather(sink: _Sink, folder: Path, pieces: Sequence[Piece], layout: Layout) -> None:
+    total = sum(piece.rows for piece in pieces)
+    with h5py.File(sink, "w") as h5:
+        _describe(h5, layout)
+        columns = _columns(h5, total, pieces, layout)
+        at = 0
+        for rows, vectors in _blocks(folder, len(pieces)):
+            stop = at + len(rows)
+            columns["embedding"][at:stop] = vectors
+            for name, values in _values(rows).items():
+                if name in columns:
+                    columns[name][at:stop] = np.asarray(values, columns[name].dtype)
+            sink.check()
+            at = stop
+    sink.check()
+
+
+def _blocks(folder: Path, pieces: int) -> Iterator[tuple[list[Row], NDArray[np.float32]]]:
+    """Read pieces again in blocks of equal size: where a run was interrupted leaves no trace."""
+    rows: list[Row] = []
+    parts: list[NDArray[np.float32]] = []
+    for number in range(pieces):
+        piece_rows = _read_rows(folder, number)
+        vectors = np.load(folder / f"{number:06}.npy", mmap_mode="r")
+        at = 0
+        while at < len(piece_rows):
+            stop = at + _BLOCK_ROWS - len(rows)
+            rows += piece_rows[at:stop]
+            parts.append(vectors[at:stop])
+            at = stop
+            if len(rows) == _BLOCK_ROWS:
+                yield rows, np.concatenate(parts)
+                rows, parts = [], []
+    if rows:
+        yield rows, np.concatenate(parts)
+
+
+class _Sink(io.RawIOBase):
+    """A file for HDF5 that keeps a failed write to itself until it is asked.
+
+    The HDF5 library crashes the process when it cannot write out its metadata on closing a file.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self._raw.readinto(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        return self._attempt(partial(self._raw.truncate, size)) or 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        at = 0
+        while at < len(view) and self._failure is None:
+            at += self._attempt(partial(self._raw.write, view[at:])) or 0
+        return len(view)
+
+    def _attempt(self, act: Callable[[], int]) -> int | None:
+        if self._failure is None:
+            try:
+                return act()
+            except OSError as error:
+                self._failure = error
+        return None
 
 
 def _describe(h5: h5py.File, layout: Layout) -> None:
@@ -181,15 +262,13 @@ def writing(folder: Path, needed_bytes: int) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise Forbidden(f"{folder} may not be written", path=str(folder)) from error
-    except (OSError, RuntimeError) as error:  # h5py raises both, the errno in the text alone
-        text = str(error)
-        number = getattr(error, "errno", None)
-        if number in _FULL or any(f"errno = {code}," in text for code in _FULL):
+    except OSError as error:
+        if error.errno in _FULL:
             raise Unavailable(
                 f"the disk of {folder} is full: make room and run the same command again, it"
                 " continues where it stopped",
                 path=str(folder),
             ) from error
-        if number == errno.EROFS:
+        if error.errno == errno.EROFS:
             raise Forbidden(f"{folder} is on a read-only file system", path=str(folder)) from error
         raise
