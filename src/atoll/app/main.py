@@ -14,6 +14,7 @@ import click
 from atoll.app.settings import read_settings, with_general
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError
+from atoll.core.resources import limit_threads
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -35,6 +36,8 @@ def _general(context: click.Context, option: click.Parameter, value: Any) -> Non
     if value is not None:
         assert option.name
         context.obj = with_general(context.obj, {option.name: value})
+    if option.name == "threads":
+        limit_threads(context.obj.threads)
 
 
 def _storage(context: click.Context, option: click.Parameter, value: Any) -> None:

@@ -20,30 +20,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from threadpoolctl import threadpool_limits
-
 from atoll.compute.port import Outcome
 from atoll.core.errors import AtollError, InvalidInput, Unavailable
-from atoll.core.resources import available_threads
+from atoll.core.resources import available_threads, limit_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_ATTEMPTS = 3
 _FAREWELL_SECONDS = 5.0
-# Read by the libraries when they first start threads, which is after this; the BLAS libraries
-# already loaded by then are told through threadpoolctl. Lance's LANCE_IO_THREADS stays as it is:
-# those wait for the store and use no processor.
-_THREAD_VARIABLES = (
-    "LANCE_CPU_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "TOKIO_WORKER_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _READY = b"ready"
 _spawn = multiprocessing.get_context("spawn")
 
@@ -267,8 +252,7 @@ def _serve(connection: Connection, threads: int) -> None:
     """Be a worker: answer each task until the parent hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    threadpool_limits(threads)
+    limit_threads(threads)
     with suppress(EOFError, OSError):
         connection.send_bytes(_READY)
         while True:

@@ -5,6 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
+# Read by the libraries when they first start threads, which is after this; the BLAS libraries
+# already loaded by then are told through threadpoolctl. Lance's LANCE_IO_THREADS stays as it is:
+# those wait for the store and use no processor.
+_THREAD_VARIABLES = (
+    "LANCE_CPU_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "TOKIO_WORKER_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 _FALLBACK_MEMORY_BYTES = 2 << 30
@@ -21,6 +36,12 @@ def available_threads(cgroup: Path = CGROUP) -> int:
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def limit_threads(threads: int) -> None:
+    """Let the libraries of this process use no more than `threads` processors from now on."""
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    threadpool_limits(threads)
 
 
 def available_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:

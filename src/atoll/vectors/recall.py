@@ -41,8 +41,9 @@ def recall_at_k(found: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) -
 
 
 def ids_by_query(hits: pa.Table, query_ids: Sequence[str]) -> list[list[str]]:
-    """Group the ids of a search result by query, in the order of `query_ids`."""
+    """List the ids of a search result for each of `query_ids`, in their order."""
     groups: dict[str, list[str]] = {name: [] for name in query_ids}
     for query, name in zip(hits["query_id"].to_pylist(), hits["id"].to_pylist(), strict=True):
-        groups[query].append(name)
+        if query in groups:
+            groups[query].append(name)
     return list(groups.values())
