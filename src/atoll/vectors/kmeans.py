@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 1024
 
 
 def nearest(
     rows: NDArray[np.float32], centroids: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Assign every row to its nearest centroid by squared L2 distance, exactly.
+
+    BLAS rounds by the shape of a product, so all have one shape (the last block is filled up): a
+    row's partition does not depend on what comes with it.
 
     Args:
         rows: (n, dim) float32.
@@ -26,7 +29,12 @@ def nearest(
     partition = np.empty(len(rows), np.uint32)
     offset = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), BLOCK_ROWS):
-        scores = rows[start : start + BLOCK_ROWS] @ transposed
+        block = rows[start : start + BLOCK_ROWS]
+        count = len(block)
+        if count < BLOCK_ROWS:
+            block = np.zeros((BLOCK_ROWS, rows.shape[1]), np.float32)
+            block[:count] = rows[start:]
+        scores = (block @ transposed)[:count]
         scores -= half
         best = scores.argmax(axis=1)
         partition[start : start + BLOCK_ROWS] = best

@@ -22,7 +22,7 @@ from atoll.vectors.model import DistanceType
 
 QUERY_BITS = 6
 ROTATION_ROUNDS = 4
-DENSE_MIN_ROWS = 256
+BLOCK_ROWS = 256
 DENSE_MAX_DIM = 2048
 # Below this many queries counting bits is quicker than unpacking them for a matrix product.
 PRODUCT_MIN_QUERIES = 4
@@ -49,19 +49,36 @@ def rotate(rows: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.flo
     """Apply the rotation: (n, dim) float32 to (n, dim) float32, lengths kept.
 
     Each round flips signs, then applies a Hadamard transform to the largest power of two that
-    fits, at the head and at the tail of the vector in turn. Many rows of moderate length go
-    through the same rotation as one dense product, which BLAS does faster.
+    fits, at the head and at the tail of the vector in turn.
     """
     dim = rows.shape[1]
-    if len(rows) >= DENSE_MIN_ROWS and dim <= DENSE_MAX_DIM:
-        dense: NDArray[np.float32] = rows @ _dense(signs.tobytes(), dim)
-        return dense
     block = 1 << (dim.bit_length() - 1)
     out: NDArray[np.float32] = rows.astype(np.float32)
     for index, flips in enumerate(signs):
         out *= flips
         at = slice(0, block) if index % 2 == 0 else slice(dim - block, dim)
         out[:, at] = _hadamard(out[:, at])
+    return out
+
+
+def _rotate_alike(rows: NDArray[np.float32], signs: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Rotate rows so that each comes out the same to the last bit whatever comes with it.
+
+    BLAS rounds by the shape of a product, so all have one shape: blocks of rows, the last one
+    filled up. Moderate lengths go through one dense product, which is faster.
+    """
+    dim = rows.shape[1]
+    out = np.empty(rows.shape, np.float32)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        count = len(block)
+        if count < BLOCK_ROWS:
+            block = np.zeros((BLOCK_ROWS, dim), np.float32)
+            block[:count] = rows[start:]
+        if dim <= DENSE_MAX_DIM:
+            out[start : start + count] = (block @ _dense(signs.tobytes(), dim))[:count]
+        else:
+            out[start : start + count] = rotate(block, signs)[:count]
     return out
 
 
@@ -76,22 +93,22 @@ def _dense(signs: bytes, dim: int) -> NDArray[np.float32]:
 
 def _hadamard(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Transform each row; as two small matrix products, since H(ab) = H(a) x H(b)."""
-    n, size = rows.shape
+    n, size = len(rows), rows.shape[1]
     inner = 1 << (size.bit_length() // 2)
     outer = size // inner
     step = np.ascontiguousarray(rows).reshape(n * outer, inner) @ _hadamard_matrix(inner)
-    step = np.ascontiguousarray(step.reshape(n, outer, inner).transpose(0, 2, 1))
-    step = step.reshape(n * inner, outer) @ _hadamard_matrix(outer)
-    out: NDArray[np.float32] = step.reshape(n, inner, outer).transpose(0, 2, 1).reshape(n, size)
-    return out
+    turned = np.ascontiguousarray(step.reshape(n, outer, inner).transpose(0, 2, 1))
+    both: NDArray[np.float32] = turned.reshape(n * inner, outer) @ _hadamard_matrix(outer)
+    return both.reshape(n, inner, outer).transpose(0, 2, 1).reshape(n, size)
 
 
 @lru_cache(maxsize=32)
 def _hadamard_matrix(size: int) -> NDArray[np.float32]:
-    matrix = np.ones((1, 1))
+    matrix: NDArray[np.float64] = np.ones((1, 1))
     while len(matrix) < size:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return (matrix / np.sqrt(size)).astype(np.float32)
+    found: NDArray[np.float32] = (matrix / np.sqrt(size)).astype(np.float32)
+    return found
 
 
 def encode(
@@ -119,7 +136,7 @@ def encode(
     home = centroids[partition]
     residual = rows - home
     squared = np.einsum("ij,ij->i", residual, residual)
-    rotated = rotate(residual, signs)
+    rotated = _rotate_alike(residual, signs)
     weight = np.abs(rotated).sum(axis=1)
     codes = np.zeros(len(rows), code_dtype(rows.shape[1]))
     packed = np.packbits(rotated > 0, axis=1, bitorder="little")

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import Unavailable
 
+# Arrow's strings hold 2 GiB an array; joining more fails.
+MAX_REST_BYTES = 1 << 30
+
 
 @dataclass(frozen=True, eq=False)
 class Ordered:
@@ -77,6 +80,7 @@ class Shuffle:
         self._folder: Path | None = None
         self._parts: list[Ordered] = []
         self._held = 0
+        self._held_rest = 0
         self._runs: list[_Run] = []
         self._count = np.zeros(0, np.int64)
         self.rows = 0
@@ -111,7 +115,8 @@ class Shuffle:
         self.rows += len(part)
         self._parts.append(part)
         self._held += _size(part)
-        if self._held > self._memory:
+        self._held_rest += part.rest.nbytes
+        if self._held > self._memory or self._held_rest > MAX_REST_BYTES:
             self._spill()
 
     def offsets(self, num_partitions: int) -> NDArray[np.uint64]:
@@ -155,7 +160,7 @@ class Shuffle:
                 f"{self._scratch} cannot take spill files ({error.strerror}); "
                 "free some room or give --scratch another folder"
             ) from error
-        self._parts, self._held = [], 0
+        self._parts, self._held, self._held_rest = [], 0, 0
 
 
 def _size(part: Ordered) -> int:
@@ -167,6 +172,9 @@ def _groups(count: NDArray[np.int64], batch_rows: int) -> Iterator[tuple[int, in
     """Cut the partitions into runs of about `batch_rows` rows: [first, last) pairs."""
     first, rows = 0, 0
     for partition, more in enumerate(count):
+        # Empty partitions in front would hide that a single large one must come in pieces.
+        if not rows:
+            first = partition
         if rows and rows + more > batch_rows:
             yield first, partition
             first, rows = partition, 0
