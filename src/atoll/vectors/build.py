@@ -25,9 +25,10 @@ from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, InvalidInput
 from atoll.core.progress import OnProgress, Progress
-from atoll.storage import Storage, open_storage
+from atoll.storage import Storage, local_path, open_storage
 from atoll.vectors import index, leases, rabitq, store
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
+from atoll.vectors.distance import unsearchable
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import MAX_ROWS, IdIndex
 from atoll.vectors.ingest import BucketJob, JobSlice, build_bucket
@@ -42,6 +43,7 @@ from atoll.vectors.model import (
 )
 from atoll.vectors.sources import Source, common_schema, open_sources
 
+VECTOR_COLUMN, ID_COLUMN = "embedding", "id"
 SAMPLE_BLOCK_ROWS = 16
 MAX_SAMPLE_ROWS = 1 << 18
 SHOWN_DUPLICATES = 5
@@ -91,8 +93,7 @@ def plan(
     Raises:
         InvalidInput: a source cannot be read, or does not fit the others or the collection.
     """
-    storage = open_storage(uri, settings.storage)
-    storage.lance_uri()
+    storage = open_place(uri, settings)
     opened = open_sources(
         sources,
         vector_column=options.vector_column,
@@ -105,7 +106,8 @@ def plan(
     if options.bucket_bytes is not None:
         kind = into.index.kind if into else options.index
         dtype = into.dtype if into else options.dtype
-        capacity = bucket_rows_for_bytes(options.bucket_bytes, first.dim, dtype, index=kind)
+        fitting = bucket_rows_for_bytes(options.bucket_bytes, first.dim, dtype, index=kind)
+        capacity = min(fitting, MAX_ROWS - 1)
     if capacity >= MAX_ROWS:
         raise InvalidInput(f"--bucket-rows {capacity} is above {MAX_ROWS - 1}")
     buckets = pack([FileSize(s.uri, s.rows) for s in opened], bucket_rows=capacity)
@@ -119,6 +121,20 @@ def plan(
     return Planned(storage, rows, buckets, spec, options, _plan_hash(rows, buckets, spec, options))
 
 
+def open_place(uri: str | Path, settings: Settings) -> Storage:
+    """Open where a collection is or will be.
+
+    Raises:
+        InvalidInput: no collection can be there.
+    """
+    storage = open_storage(uri, settings.storage)
+    storage.lance_uri()
+    path = local_path(uri)
+    if path is not None and path.is_file():
+        raise InvalidInput(f"{path} is a file; a collection is a folder", uri=storage.url)
+    return storage
+
+
 def scratch_of(settings: Settings) -> Path:
     """Name the folder for spill files and downloads."""
     return settings.scratch or Path(tempfile.gettempdir())
@@ -126,7 +142,7 @@ def scratch_of(settings: Settings) -> Path:
 
 def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int) -> CollectionSpec:
     dim, extra = sources[0].dim, common_schema(sources)
-    vector, name = options.vector_column or "embedding", options.id_column or "id"
+    vector, name = options.vector_column or VECTOR_COLUMN, options.id_column or ID_COLUMN
     if vector == name or vector in extra.names or name in extra.names:
         raise InvalidInput(
             f"the sources have further columns {', '.join(extra.names)}: "
@@ -167,7 +183,8 @@ def _check_fit(sources: Sequence[Source], spec: CollectionSpec, url: str) -> Non
             dim=first.dim,
             collection_dim=spec.dim,
         )
-    check_embedder(first.embedder, spec, first.uri)
+    for source in sources:
+        check_embedder(source.embedder, spec, source.uri)
     schema = store.decode_schema(spec.arrow_schema)
     for column in common_schema(sources):
         if column.name not in spec.columns:
@@ -227,12 +244,12 @@ def create(
     """
     storage = planned.storage
     found = store.latest_manifest(storage)
-    if found is not None and _is_result_of(found, planned):
+    if found is not None and found.plan == planned.hash:
         return found
     if not force:
         _refuse_occupied(storage, found)
-    storage.probe_conditional_put()
-    with leases.hold(storage, "build", _holder()):
+    with leases.hold(storage, "build", _holder()) as lease:
+        storage.probe_conditional_put()
         buckets, model, blob = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
             version=found.version + 1 if found else 1,
@@ -242,16 +259,17 @@ def create(
             model=model,
             buckets=buckets,
             created_by=f"atoll {version('atoll')}",
+            plan=planned.hash,
         )
+        lease.require()
         if store.commit_manifest(storage, manifest):
             return manifest
     winner = store.latest_manifest(storage)
-    if winner is not None and _is_result_of(winner, planned):
+    if winner is not None and winner.plan == planned.hash:
         return winner
     raise Conflict(
-        f"another create of {storage.url} from other sources or options ended first; what it "
-        f"made is "
-        "live, what this one made is not. Use `atoll add`, another place, or --force",
+        f"another create of {storage} from other sources or options ended first; what it "
+        "made is live, what this one made is not. Use `atoll add`, another place, or --force",
         uri=storage.url,
     )
 
@@ -266,32 +284,33 @@ def add(
 ) -> Manifest:
     """Carry out a plan as new buckets of a collection; no old object is touched.
 
+    Returns:
+        The manifest in force; the one found, where every row is there already and may be skipped.
+
     Raises:
         InvalidInput: rows that cannot be searched, ids that are there already.
     """
     storage = planned.storage
-    storage.probe_conditional_put()
-    with leases.hold(storage, "build", _holder()):
+    with leases.hold(storage, "build", _holder()) as lease:
+        storage.probe_conditional_put()
         while not _is_added(manifest, planned):
             buckets, _, _ = _build(planned, manifest, settings, executor, on_progress)
+            if not buckets:
+                break
             following = replace(
                 manifest,
                 version=manifest.version + 1,
                 created_at=now(),
                 buckets=manifest.buckets + buckets,
                 created_by=f"atoll {version('atoll')}",
+                plan=planned.hash,
             )
+            lease.require()
             if store.commit_manifest(storage, following):
                 return following
             # Somebody else added meanwhile: look again at their ids, then take the next number.
             manifest = store.latest_manifest(storage, manifest) or manifest
     return manifest
-
-
-def _is_result_of(manifest: Manifest, planned: Planned) -> bool:
-    return {bucket.plan for bucket in manifest.buckets} == {planned.hash} and len(
-        manifest.buckets
-    ) == len(planned.buckets.buckets)
 
 
 def _is_added(manifest: Manifest, planned: Planned) -> bool:
@@ -302,7 +321,7 @@ def _is_added(manifest: Manifest, planned: Planned) -> bool:
 def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
     if found is not None:
         raise Conflict(
-            f"{storage.url} is a collection already ({found.rows:,} rows); add to it with "
+            f"{storage} is a collection already ({found.rows:,} rows); add to it with "
             f"`atoll add`, "
             "choose another place, or replace it with --force",
             uri=storage.url,
@@ -312,7 +331,7 @@ def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
             return  # an unfinished build of ours
         if not entry.path.startswith(("bucket_", ".")):
             raise Conflict(
-                f"{storage.url} is not empty ({entry.path}); choose another place, or use "
+                f"{storage} is not empty ({entry.path}); choose another place, or use "
                 f"--force to "
                 "create beside what is there",
                 uri=storage.url,
@@ -365,15 +384,22 @@ def _jobs(
     workers: int,
 ) -> list[BucketJob]:
     memory = int(settings.memory_bytes * SHUFFLE_SHARE / workers)
-    fingerprint = hashlib.sha256(f"{planned.hash} {model}".encode()).hexdigest()[:32]
     jobs = []
     for bucket in planned.buckets.buckets:
         slices = []
+        decides = hashlib.sha256(f"{planned.hash} {model}".encode())
+        left = bucket.rows
         for part in bucket.slices:
             rows = excluded.get(part.uri, np.empty(0, np.int64))
             mine = rows[(rows >= part.start) & (rows < part.stop)]
             source = planned.sources[part.uri]
             slices.append(JobSlice(source, part.start, part.stop, tuple(mine.tolist())))
+            # What is left out depends on the live buckets, which may change before a second try.
+            decides.update(mine.astype("<i8").tobytes())
+            left -= len(mine)
+        if not left:
+            continue
+        fingerprint = decides.hexdigest()[:32]
         jobs.append(
             BucketJob(
                 collection=planned.storage,
@@ -472,14 +498,13 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
                 parts.append(store.vectors_of(batch["vector"], planned.spec.dim))
             start = end
     sample = np.concatenate(parts).astype(np.float32, copy=False)
-    keep = np.isfinite(sample).all(axis=1)
-    if planned.spec.distance_type == "cosine":
-        keep &= sample.any(axis=1)
+    keep = np.ones(len(sample), np.bool_)
+    for bad in unsearchable(sample, planned.spec.distance_type).values():
+        keep &= ~bad
     if not keep.any():
         raise InvalidInput(
             f"none of the {len(sample)} rows drawn for training can be searched: all hold NaN, "
-            f"infinity "
-            "or only zeros; look at the source files"
+            "infinity, only zeros or values out of float32's range; look at the source files"
         )
     return sample[keep]
 

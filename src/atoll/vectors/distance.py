@@ -8,6 +8,32 @@ from numpy.typing import NDArray
 from atoll.vectors.model import DistanceType
 
 PAIRS_AT_ONCE = 1024
+# Squares of longer vectors, and their sums, leave float32; those of shorter ones vanish in it.
+MAX_LENGTH = 2.0**60
+MIN_LENGTH = 2.0**-60
+
+
+def unsearchable(
+    vectors: NDArray[np.float32], distance_type: DistanceType
+) -> dict[str, NDArray[np.bool_]]:
+    """Find vectors that have no distances: reason to (n,) bool, no vector under two of them."""
+    squared = np.einsum("ij,ij->i", vectors, vectors)
+    finite = np.isfinite(squared)
+    # A finite vector may overflow its own square, so look again at the few.
+    suspect = ~finite
+    finite[suspect] = np.isfinite(vectors[suspect]).all(axis=1)
+    long = finite & ~(squared <= MAX_LENGTH**2)
+    found = {
+        "NaN or infinity": ~finite,
+        "longer than 2^60, too long for float32; scale the vectors": long,
+    }
+    if distance_type == "cosine":
+        short = squared < MIN_LENGTH**2
+        zero = short.copy()
+        zero[short] = ~vectors[short].any(axis=1)
+        found["zero vector, which has no direction for cosine"] = zero
+        found["shorter than 2^-60, too short for float32; scale the vectors"] = short & ~zero
+    return found
 
 
 def pair_distances(

@@ -49,7 +49,8 @@ def collect(storage: Storage, manifest: Manifest, *, dry_run: bool) -> GcReport:
         tables, objects = _garbage(storage, current)
         size = sum(objects.values()) + sum(sum(files.values()) for files in tables.values())
         if not dry_run:
-            for path in [*objects, *(path for files in tables.values() for path in files)]:
+            # Tables first: one whose build records are gone could not be taken up again.
+            for path in [*(path for files in tables.values() for path in files), *objects]:
                 storage.delete(path)
             for bucket in current.buckets:
                 size += _clean_table(storage, bucket.name)
@@ -71,14 +72,21 @@ def _garbage(
         top, _, rest = entry.path.partition("/")
         if top == store.FOLDER:
             kind, _, name = rest.partition("/")
-            # A live table dropped later may be taken up again: its build's records stay.
-            if kind == "builds" and name.split("/")[0] in plans:
+            if kind == "builds" and _is_record_of(name, plans, live):
                 continue
-            if kind in ("models", "blobs", "builds", "reports") and entry.path not in needed:
+            is_ours = kind in ("models", "blobs", "builds", "reports") or rest.startswith("probe-")
+            if is_ours and entry.path not in needed:
                 objects[entry.path] = entry.size_bytes
         elif re.fullmatch(TABLE_PATTERN, top) and top.removesuffix(TABLE_SUFFIX) not in live:
             tables.setdefault(top, {})[entry.path] = entry.size_bytes
+    objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
     return tables, objects
+
+
+def _is_record_of(name: str, plans: set[str], live: set[str]) -> bool:
+    """Tell whether a build's object is of a live table: dropped later, it may be taken up again."""
+    plan, _, record = name.partition("/")
+    return plan in plans and (record == "model.json" or record.split(".")[0] in live)
 
 
 def _clean_table(storage: Storage, name: str) -> int:

@@ -20,11 +20,12 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from atoll.core.errors import AtollError, Conflict, InvalidInput, Unavailable
+from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound, Unavailable
 from atoll.storage import Storage
 from atoll.vectors import ids as id_index
 from atoll.vectors import rabitq, store
 from atoll.vectors.digest import ColumnDigest
+from atoll.vectors.distance import unsearchable
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.ivfpq import build_ivf_pq, has_ivf_pq
@@ -34,6 +35,7 @@ from atoll.vectors.sources import Source
 from atoll.vectors.sources.columns import pool_array
 
 SHOWN_ROWS = 5
+ATTEMPTS = 5
 NARROW_ROWS = 256
 
 
@@ -92,23 +94,32 @@ def build_bucket(job: BucketJob) -> Bucket:
         InvalidInput: rows that cannot be searched (`details["rows"]` counts them).
         Unavailable, Forbidden: the store or the scratch folder fails.
     """
-    found = _adopt(job)
-    if found is not None:
-        return found
+    for _ in range(ATTEMPTS):
+        try:
+            found = _claimed(job) or _adopt(job)
+            if found is not None:
+                return found
+            _write(job)
+        except _Overtaken:
+            continue  # another process builds the same bucket; go by what is there now
+    raise Unavailable(f"table {job.name} changes all the time; wait for the others, then try again")
+
+
+class _Overtaken(Exception):
+    """Another writer of the same table was there first."""
+
+
+def _write(job: BucketJob) -> None:
     model = load_model(job.collection, job.spec, job.model) if job.model else None
-    writer = uuid.uuid4().hex
-    stream = _Stream(job, model, writer)
+    stream = _Stream(job, model, uuid.uuid4().hex)
     try:
         store.write_table(job.collection, job.name, stream.reader())
     except AtollError as error:
         if stream.error is not None:
             raise stream.error from error
-        if not isinstance(error, Conflict):
-            raise
-    found = _adopt(job)
-    if found is None:
-        raise Unavailable(f"table {job.name} is gone right after it was written; try again")
-    return found
+        if isinstance(error, Conflict):
+            raise _Overtaken from error
+        raise
 
 
 def load_model(storage: Storage, spec: CollectionSpec, blob: Blob) -> IndexModel:
@@ -131,24 +142,56 @@ def _record_path(job: BucketJob, writer: str) -> str:
     return f"{store.FOLDER}/builds/{job.plan}/{job.name}.{writer}.json"
 
 
+def _claim_path(job: BucketJob) -> str:
+    return f"{store.FOLDER}/builds/{job.plan}/{job.name}.json"
+
+
+def _claimed(job: BucketJob) -> Bucket | None:
+    """Read which version of the table all builders of this bucket have agreed on."""
+    try:
+        bucket = msgspec.json.decode(job.collection.get(_claim_path(job)), type=Bucket)
+    except NotFound:
+        return None
+    try:
+        table = store.open_table(job.collection, job.name, bucket.version)
+    except NotFound:
+        # A garbage collection that was killed took the table and left the claim.
+        job.collection.delete(_claim_path(job))
+        return None
+    _require_ours(job, table)
+    store.pin_table(table)
+    return bucket
+
+
 def _adopt(job: BucketJob) -> Bucket | None:
-    """Take up a table that was committed under the job's name, finishing its index if need be."""
+    """Take up a table that was committed under the job's name, finishing its index if need be.
+
+    Of writers that commit at once Lance may let several succeed, each with a version of its own:
+    the claim, made by a create-only put, decides which of them counts.
+    """
     table = store.find_table(job.collection, job.name)
     if table is None:
         return None
-    metadata = store.table_metadata(table)
-    if metadata.get(store.FINGERPRINT) != job.fingerprint:
-        raise Conflict(
-            f"{job.collection.url}/{job.name}.lance was not made by this plan; "
-            "move it away or choose another place",
-            table=job.name,
-        )
+    metadata = _require_ours(job, table)
     # The record was written before the table, so a committed table always has one.
     record = job.collection.get(_record_path(job, metadata[store.WRITER]))
     bucket = msgspec.json.decode(record, type=Bucket)
     if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
         table = _indexed(job, table, bucket)
-    return replace(bucket, version=store.pin_table(table))
+    bucket = replace(bucket, version=int(table.version))
+    job.collection.put_new(_claim_path(job), msgspec.json.encode(bucket))
+    return _claimed(job)
+
+
+def _require_ours(job: BucketJob, table: lance.LanceDataset) -> dict[str, str]:
+    metadata = store.table_metadata(table)
+    if metadata.get(store.FINGERPRINT) != job.fingerprint:
+        raise Conflict(
+            f"{job.collection}/{job.name}.lance was not made by this plan; "
+            "move it away or choose another place",
+            table=job.name,
+        )
+    return metadata
 
 
 def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance.LanceDataset:
@@ -158,11 +201,8 @@ def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance
     offsets = np.frombuffer(store.get_blob(job.collection, bucket.offsets), "<u8")
     try:
         return build_ivf_pq(table, job.spec.vector_column, model, offsets, job.scratch)
-    except AtollError:
-        theirs = store.open_table(job.collection, job.name)
-        if has_ivf_pq(theirs):
-            return theirs
-        raise
+    except Conflict as error:
+        raise _Overtaken from error
 
 
 @dataclass
@@ -265,20 +305,10 @@ class _Stream:
         excluded: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
         """Mark rows to keep; the others are noted with the reason."""
-        squared = np.einsum("ij,ij->i", vectors, vectors)
-        suspect = ~np.isfinite(squared)
-        finite = np.ones(len(vectors), np.bool_)
-        # A finite vector may overflow its own square, so look again at the few.
-        finite[suspect] = np.isfinite(vectors[suspect]).all(axis=1)
-        reasons = {"NaN or infinity": ~finite}
-        if self.job.spec.distance_type == "cosine":
-            tiny = squared == 0
-            tiny[tiny] = ~vectors[tiny].any(axis=1)
-            reasons["zero vector, which has no direction for cosine"] = tiny
         position = np.arange(at, at + len(vectors))
         duplicate = np.isin(position, excluded)
         keep = ~duplicate
-        for reason, bad in reasons.items():
+        for reason, bad in unsearchable(vectors, self.job.spec.distance_type).items():
             bad &= keep
             keep &= ~bad
             for row in np.flatnonzero(bad):
@@ -332,16 +362,18 @@ class _Stream:
             self.tally.squared_error += float(np.einsum("ij,ij->", error, error))
             self.tally.squared += float(np.einsum("ij,ij->", block, block))
         if not np.isfinite(self.tally.squared_error):
-            self._refuse_overflow(narrow, rest)
+            self._refuse_narrow(np.isinf(narrow).max(axis=1), rest, "have values beyond 65504")
+        if self.job.spec.distance_type == "cosine":
+            self._refuse_narrow((narrow == 0).min(axis=1), rest, "have no value above 6e-8")
         return narrow
 
-    def _refuse_overflow(self, narrow: NDArray[np.float16], rest: pa.RecordBatch) -> None:
-        over = np.flatnonzero(np.isinf(narrow).any(axis=1))
-        raise InvalidInput(
-            f"{len(over)} vectors have values beyond float16's 65504, the first is id "
-            f"{rest['id'][int(over[0])].as_py()!r}; use --dtype float32",
-            rows=len(over),
-        )
+    def _refuse_narrow(self, lost: NDArray[np.bool_], rest: pa.RecordBatch, why: str) -> None:
+        if lost.any():
+            raise InvalidInput(
+                f"{int(lost.sum())} vectors {why} in float16, the first is id "
+                f"{rest['id'][int(lost.argmax())].as_py()!r}; use --dtype float32",
+                rows=int(lost.sum()),
+            )
 
     def _record_batch(self, item: Ordered) -> pa.RecordBatch:
         spec = self.job.spec

@@ -26,6 +26,7 @@ def map_bucket(
     goes on until k rows (that pass the filter) are found.
     """
     parts = []
+    nprobes = options.nprobes and min(options.nprobes, spec.index.num_partitions)
     for number, query in enumerate(queries):
         nearest = {
             "column": spec.vector_column,
@@ -33,8 +34,8 @@ def map_bucket(
             "k": k,
             "metric": metric(spec.distance_type),
             "refine_factor": options.refine_factor,
-            "minimum_nprobes": options.nprobes or DEFAULT_NPROBES,
-            "maximum_nprobes": options.nprobes,
+            "minimum_nprobes": nprobes or DEFAULT_NPROBES,
+            "maximum_nprobes": nprobes,
         }
         with lance_errors(f"searching table {table.bucket.name}", user_input=bool(options.where)):
             found = table.dataset.to_table(

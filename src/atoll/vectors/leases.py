@@ -12,14 +12,14 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from atoll.core.errors import AtollError, Conflict, NotFound
-from atoll.storage import Storage
+from atoll.core.errors import AtollError, Conflict, NotFound, Unavailable
+from atoll.storage import Storage, StoredObject
 
 FOLDER = "_atoll/leases"
 LEASE_SECONDS = 120.0
@@ -39,8 +39,43 @@ class Lease:
     expires_at: float
 
 
+class Held:
+    """A lease in hand."""
+
+    def __init__(self, storage: Storage, path: str, kind: Kind, holder: str) -> None:
+        """Write the lease."""
+        self._storage, self._path, self._kind, self._holder = storage, path, kind, holder
+        self._lapsed = False
+        self._renewed_at = time.time()
+        self.renew()
+
+    def renew(self) -> None:
+        """Write the lease again, for another while."""
+        now = time.time()
+        self._note(now)
+        lease = Lease(self._kind, self._holder, now + LEASE_SECONDS)
+        self._storage.put(self._path, msgspec.json.encode(lease))
+        self._renewed_at = now
+
+    def require(self) -> None:
+        """Make sure that the lease was never let go, before something final is done.
+
+        Raises:
+            Unavailable: it was, because the store or this machine stood still for long.
+        """
+        self._note(time.time())
+        if self._lapsed:
+            raise Unavailable(
+                f"{self._storage} was out of reach for more than {LEASE_SECONDS:.0f} s, so others "
+                "may have removed what was built; run the same command again"
+            )
+
+    def _note(self, now: float) -> None:
+        self._lapsed |= now - self._renewed_at > LEASE_SECONDS
+
+
 @contextmanager
-def hold(storage: Storage, kind: Kind, holder: str) -> Iterator[None]:
+def hold(storage: Storage, kind: Kind, holder: str) -> Iterator[Held]:
     """Hold a lease for the length of the block.
 
     Args:
@@ -52,47 +87,56 @@ def hold(storage: Storage, kind: Kind, holder: str) -> Iterator[None]:
         Conflict: the other kind is held by somebody alive.
     """
     path = f"{FOLDER}/{uuid.uuid4().hex}.json"
-    _write(storage, path, kind, holder)
+    held = Held(storage, path, kind, holder)
     stop = threading.Event()
-    keeper = threading.Thread(target=_renew, args=(storage, path, kind, holder, stop), daemon=True)
+    keeper = threading.Thread(target=_renew, args=(held, stop), daemon=True)
     try:
         for other in alive(storage):
             if other.kind != kind:
                 raise Conflict(
-                    f"{storage.url} is in use: {other.holder} ({other.kind}); wait for it to end. "
-                    f"If it was killed, its lease ends by itself within {LEASE_SECONDS:.0f} s",
+                    f"{storage} is in use: {other.holder} ({other.kind}); wait for it to end. "
+                    "If it was killed, its lease ends by itself within "
+                    f"{LEASE_SECONDS + SKEW_SECONDS:.0f} s",
                     holder=other.holder,
                 )
         keeper.start()
-        yield
+        yield held
     finally:
         stop.set()
         if keeper.is_alive():
             keeper.join()
-        storage.delete(path)
+        # A store that is gone would hide why the block failed; the lease expires by itself.
+        with suppress(AtollError):
+            storage.delete(path)
 
 
 def alive(storage: Storage) -> list[Lease]:
     """Read the leases that have not expired."""
-    found = []
+    return [lease for _, lease in _leases(storage) if lease and _is_alive(lease)]
+
+
+def expired(storage: Storage) -> list[StoredObject]:
+    """List what killed holders left behind."""
+    return [entry for entry, lease in _leases(storage) if not (lease and _is_alive(lease))]
+
+
+def _leases(storage: Storage) -> Iterator[tuple[StoredObject, Lease | None]]:
     for entry in storage.list(FOLDER):
         try:
-            lease = msgspec.json.decode(storage.get(entry.path), type=Lease)
-        except (NotFound, msgspec.MsgspecError):
-            continue  # released, or half a write of a process that died
-        if lease.expires_at + SKEW_SECONDS > time.time():
-            found.append(lease)
-    return found
+            yield entry, msgspec.json.decode(storage.get(entry.path), type=Lease)
+        except NotFound:
+            continue  # released meanwhile
+        except msgspec.MsgspecError:
+            yield entry, None
 
 
-def _write(storage: Storage, path: str, kind: Kind, holder: str) -> None:
-    lease = Lease(kind, holder, time.time() + LEASE_SECONDS)
-    storage.put(path, msgspec.json.encode(lease))
+def _is_alive(lease: Lease) -> bool:
+    return lease.expires_at + SKEW_SECONDS > time.time()
 
 
-def _renew(storage: Storage, path: str, kind: Kind, holder: str, stop: threading.Event) -> None:
+def _renew(held: Held, stop: threading.Event) -> None:
     while not stop.wait(RENEW_SECONDS):
         try:
-            _write(storage, path, kind, holder)
+            held.renew()
         except AtollError:
             continue  # the store may come back before the lease ends

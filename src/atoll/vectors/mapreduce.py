@@ -59,14 +59,15 @@ class MapReduce:
     def run(self) -> pa.Table:
         """Return the hits as a table."""
         options = self.options
-        wanted = options.k + (1 if options.exclude_self else 0)
+        rows = max(1, sum(bucket.rows for bucket in self.live.values()))
+        wanted = min(rows, options.k + (1 if options.exclude_self else 0))
         while True:
             hits = self._hits(wanted)
             kept = self._kept(hits)
             # With hits left out there may be too few: look further, unless everything was seen.
-            if self._is_enough(hits, kept, wanted):
+            if wanted == rows or self._is_enough(hits, kept, wanted):
                 return self._table(hits, kept)
-            wanted *= 4
+            wanted = min(rows, wanted * 4)
 
     def _hits(self, k: int) -> search.Hits:
         if self.options.exact or self.reader.spec.index.kind == "flat":
@@ -262,9 +263,8 @@ class MapReduce:
             "id": hits.ids.take(pa.array(kept)),
             "_distance": pa.array(hits.distance[kept]),
         }
-        further = [name for name in options.columns if name not in columns]
-        if options.with_vectors:
-            further.append(spec.vector_column)
+        asked = [*options.columns, *([spec.vector_column] if options.with_vectors else [])]
+        further = [name for name in dict.fromkeys(asked) if name not in columns]
         if further:
             extra = self._fetch(hits.bucket[kept], hits.row[kept], further)
             columns |= {name: extra[name] for name in further}

@@ -146,6 +146,7 @@ class Manifest:
         models: index models by hash.
         model: the one that new buckets use; None for "flat".
         buckets: the live buckets, in the order they were added.
+        plan: hash of the plan whose result this version is; empty where it is nobody's.
     """
 
     version: int
@@ -156,6 +157,7 @@ class Manifest:
     buckets: tuple[Bucket, ...]
     format_version: int = FORMAT_VERSION
     created_by: str = ""
+    plan: str = ""
 
     @property
     def rows(self) -> int:

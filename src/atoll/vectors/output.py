@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
@@ -44,7 +45,11 @@ def write_hits(
         return
     if output.suffix.lower() not in FORMATS:
         raise InvalidInput(f"{output} is none of {', '.join(FORMATS)}; name the output so")
-    if output.exists() and not force:
+    try:
+        exists = output.exists()
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+    if exists and not force:
         raise Conflict(f"{output} exists; choose another name or replace it with --force")
     if hits is not None:
         with _whole_file(output) as temporary:
@@ -104,17 +109,39 @@ def _print(hits: pa.Table, as_json: bool) -> None:
 
 def _json_text(hits: pa.Table) -> str:
     # One object per line inside a list: readable as a whole, and by line-wise tools.
-    lines = (json.dumps(row, default=str, ensure_ascii=False) for row in hits.to_pylist())
+    lines = map(_as_json, hits.to_pylist())
     return "[\n" + ",\n".join(lines) + "\n]"
 
 
 def _flat(hits: pa.Table) -> pa.Table:
-    """Make vectors fit into CSV, as numbers with spaces between."""
+    """Make all fit into CSV: vectors as numbers with spaces between, other lists as JSON."""
     for index, field in enumerate(hits.schema):
-        if pa.types.is_fixed_size_list(field.type):
-            texts = [" ".join(map(repr, row)) for row in hits[field.name].to_pylist()]
-            hits = hits.set_column(index, field.name, pa.array(texts))
+        if pa.types.is_nested(field.type):
+            is_vector = pa.types.is_fixed_size_list(field.type)
+            texts = [_as_text(row, is_vector) for row in hits[field.name].to_pylist()]
+            hits = hits.set_column(index, field.name, pa.array(texts, pa.string()))
     return hits
+
+
+def _as_text(value: Any, is_vector: bool) -> str | None:
+    if value is None:
+        return None
+    return " ".join(map(repr, value)) if is_vector else _as_json(value)
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(_plain(value), default=str, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """Replace what JSON has no word for: NaN and infinity become null, bytes become text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _write(hits: pa.Table, path: Path, suffix: str) -> None:

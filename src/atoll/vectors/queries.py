@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
+from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import CollectionSpec, Embedder
 from atoll.vectors.sources import SUFFIXES, open_sources, read_whole
 
@@ -153,17 +154,12 @@ def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
             f"{spec.embedder}; "
             "their vectors cannot be compared: embed the queries with the collection's model"
         )
-    _refuse(batch, ~np.all(np.isfinite(batch.vectors), axis=1), "holds NaN or infinity")
-    if spec.distance_type == "cosine":
-        _refuse(
-            batch, ~batch.vectors.any(axis=1), "is all zeros, which has no direction for cosine"
-        )
-
-
-def _refuse(batch: QueryBatch, bad: Any, why: str) -> None:
-    if bad.any():
-        names = [batch.ids[row] for row in np.flatnonzero(bad)[:SHOWN]]
-        more = f" and {int(bad.sum()) - SHOWN} more" if bad.sum() > SHOWN else ""
-        raise InvalidInput(
-            f"query {', '.join(map(repr, names))}{more} {why}", queries=int(bad.sum())
-        )
+    for why, bad in unsearchable(batch.vectors, spec.distance_type).items():
+        if bad.any():
+            names = [batch.ids[row] for row in np.flatnonzero(bad)[:SHOWN]]
+            more = f" and {int(bad.sum()) - SHOWN} more" if bad.sum() > SHOWN else ""
+            raise InvalidInput(
+                f"{int(bad.sum())} of {len(batch)} queries cannot be searched with, "
+                f"{', '.join(map(repr, names))}{more}: {why}",
+                queries=int(bad.sum()),
+            )

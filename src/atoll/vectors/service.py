@@ -16,7 +16,7 @@ from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
-from atoll.storage import Storage, open_storage
+from atoll.storage import Storage
 from atoll.vectors import build, garbage, search, store
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.duplicates import hash_ids
@@ -83,7 +83,10 @@ class Collection:
 
     def refresh(self) -> None:
         """Read the newest manifest."""
-        self._manifest = store.latest_manifest(self._storage, self._manifest) or self._manifest
+        found = store.latest_manifest(self._storage, self._manifest) or self._manifest
+        if found.spec != self._manifest.spec:
+            self._reader = Reader(self._storage, found.spec)
+        self._manifest = found
 
     def info(self) -> dict[str, Any]:
         """Describe the collection: JSON-ready, sizes in rows and bytes.
@@ -315,11 +318,11 @@ class Collection:
         """
         self.refresh()
         chosen = replace(options or BuildOptions(), **given)
-        chosen = replace(
-            chosen,
-            vector_column=chosen.vector_column or self.spec.vector_column,
-            id_column=chosen.id_column or self.spec.id_column,
-        )
+        # The usual names are left open, as at create: a file may say "embeddings".
+        if self.spec.vector_column != build.VECTOR_COLUMN:
+            chosen = replace(chosen, vector_column=chosen.vector_column or self.spec.vector_column)
+        if self.spec.id_column != build.ID_COLUMN:
+            chosen = replace(chosen, id_column=chosen.id_column or self.spec.id_column)
         planned = build.plan(
             self.uri, listed(sources), options=chosen, settings=self._settings, into=self.spec
         )
@@ -344,7 +347,11 @@ class Collection:
             if len(left) == len(self.buckets):
                 raise NotFound(f"{self.uri} has no live bucket {name!r}; `atoll info` lists them")
             following = replace(
-                self._manifest, version=self.version + 1, buckets=left, created_at=build.now()
+                self._manifest,
+                version=self.version + 1,
+                buckets=left,
+                created_at=build.now(),
+                plan="",
             )
             if store.commit_manifest(self._storage, following):
                 self._manifest = following
@@ -454,7 +461,7 @@ class Collection:
         error = Incomplete(
             f"{len(failed)} of {len(manifest.buckets)} buckets did not answer ({', '.join(names)}; "
             f"{rows:,} of {manifest.rows:,} rows): {next(iter(failed.values())).message}. "
-            "Run `atoll verify`, or accept the rest with --allow-partial",
+            "Accept the rest with --allow-partial",
             buckets=names,
             rows=rows,
         )
@@ -474,12 +481,11 @@ def open_collection(uri: str | Path, settings: Settings) -> Collection:
         NotFound: there is none.
         Forbidden, Unavailable: the store does not let us in, or does not answer.
     """
-    storage = open_storage(uri, settings.storage)
-    storage.lance_uri()
+    storage = build.open_place(uri, settings)
     manifest = store.latest_manifest(storage)
     if manifest is None:
         raise NotFound(
-            f"{storage.url} is no collection; make one with `atoll create {uri} SOURCE...`",
+            f"{storage} is no collection; make one with `atoll create {uri} SOURCE...`",
             uri=storage.url,
         )
     return Collection(storage, manifest, settings)

@@ -16,7 +16,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -68,7 +68,7 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
     try:
         if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
             raise Corrupt(
-                f"{storage.url}/{path} has format {found}, this Atoll reads up to "
+                f"{storage}/{path} has format {found}, this Atoll reads up to "
                 f"{FORMAT_VERSION}; "
                 "install a newer one",
                 path=path,
@@ -76,7 +76,7 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
         return msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise Corrupt(
-            f"{storage.url}/{path} is not a manifest ({error}); restore the object from a backup",
+            f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
             path=path,
         ) from error
 
@@ -112,7 +112,9 @@ def _hinted_manifest(storage: Storage) -> Manifest | None:
 def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
     """Make a version current, unless somebody else took its number; then nothing is written."""
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    if not storage.put_new(manifest_path(manifest.version), data):
+    path = manifest_path(manifest.version)
+    # What is there may be our own first attempt, whose answer was lost.
+    if not storage.put_new(path, data) and storage.get(path) != data:
         return False
     storage.put(f"{FOLDER}/hint", str(manifest.version).encode())
     return True
@@ -139,12 +141,12 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
         data = storage.get(blob.path)
     except NotFound as error:
         raise Corrupt(
-            f"{storage.url}/{blob.path} is missing; restore the object, or drop what needs it",
+            f"{storage}/{blob.path} is missing; restore the object, or drop what needs it",
             path=blob.path,
         ) from error
     if hashlib.sha256(data).hexdigest() != blob.sha256:
         raise Corrupt(
-            f"{storage.url}/{blob.path} has changed since it was written; restore the object",
+            f"{storage}/{blob.path} has changed since it was written; restore the object",
             path=blob.path,
         )
     return data
@@ -196,6 +198,11 @@ def lance_errors(what: str, *, user_input: bool = False) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         text = re.sub(r",? ?(/\S+)?/src/[\w/.-]+\.rs:\d+(:\d+)?", "", str(error)).strip()
+        # First, since it may quote words of the caller's that read like a failure of the store.
+        _, found, said = text.partition("Invalid user input: ")
+        if user_input and found:
+            # Columns of Lance's and ours are none of the caller's.
+            raise InvalidInput(f"where: {re.sub(r', _[a-z_]+', '', said)[:600]}") from error
         for pattern, kind, mend in _LANCE_ERRORS:
             if re.search(pattern, text, re.IGNORECASE):
                 raise kind(f"{what}: {text[:600]}; {mend}") from error
@@ -209,7 +216,7 @@ _LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
     (r"read-only file system|os error 30", Forbidden, "the place is read-only"),
     (r"permission denied|access ?denied|forbidden|signaturedoesnotmatch|invalidaccesskey",
      Forbidden, "check keys and permissions"),
-    (r"already exists", Conflict, "another writer was there first"),
+    (r"already exists|commit conflict", Conflict, "another writer was there first"),
     (r"(?=.*not found)(?=.*(\.lance|dataset|object|file))", NotFound,
      "the object is gone; run `atoll verify`"),
     (r"timed? ?out|connect|error sending request", Unavailable, "check the endpoint and try again"),
@@ -258,13 +265,12 @@ def write_table(storage: Storage, name: str, reader: pa.RecordBatchReader) -> No
         )
 
 
-def pin_table(table: lance.LanceDataset) -> int:
+def pin_table(table: lance.LanceDataset) -> None:
     """Tag the open version, so that a stock `optimize` with cleanup cannot remove it."""
-    version = int(table.version)
-    with lance_errors("tagging a table"):
+    # Others who pin it at the same time pin the same version.
+    with suppress(Conflict), lance_errors("tagging a table"):
         if PINNED_TAG not in table.tags.list():
-            table.tags.create(PINNED_TAG, version)
-    return version
+            table.tags.create(PINNED_TAG, int(table.version))
 
 
 def table_metadata(table: lance.LanceDataset) -> dict[str, str]:
