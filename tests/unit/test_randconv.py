@@ -108,7 +108,7 @@ def test_vector_does_not_depend_on_batch_or_threads(model):
 def test_torch_in_float32_gives_the_same_bits(model):
     pytest.importorskip("torch")
     codes = [encode(s) for s in random_sequences(8, 300)]
-    through_torch = randconv.torch_pool(model.table, "cpu", "float32")(codes)
+    through_torch = randconv.torch_pool(model.table, ModelOptions())(codes)
     assert np.array_equal(through_torch, model.responses(codes))
 
 
@@ -117,7 +117,7 @@ def test_bfloat16_is_recorded_and_close(model):
     coarse = load_model("randconv", precision="bfloat16")
     cosine = (coarse.embed([INSULIN, UBIQUITIN]) * model.embed([INSULIN, UBIQUITIN])).sum(axis=1)
     assert coarse.embedder.precision == "bfloat16"
-    assert (cosine > 0.999).all()
+    assert (cosine > 0.9995).all()
     assert (cosine < 1).any()
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import resources
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,9 @@ class RandConv:
         Args:
             options: `device` "cpu", or "cuda" through torch (in float32 the same vectors to the
                 last bit); `precision` "float32" (in fact exact integers), or "bfloat16" through
-                torch, where responses keep 8 bits; `threads`.
+                torch, where responses keep 8 bits: cosine distance to float32 5e-5 on average,
+                SCOPe40 precision@1 .361/.410 for .362/.411; for GPUs, as the integers are quicker
+                on processors; `threads`.
 
         Raises:
             InvalidInput: torch is needed and absent, or the device is not there.
@@ -94,7 +96,7 @@ class RandConv:
         self._kernel_pool: Pool | None = None
         self._torch_pool: Pool | None = None
         if options.device != "cpu" or options.precision != "float32":
-            self._torch_pool = torch_pool(self.table, options.device, options.precision)
+            self._torch_pool = torch_pool(self.table, options)
         self.embedder = Embedder(
             name="randconv",
             revision=str(data["revision"]),
@@ -187,22 +189,24 @@ def product_pool(table: NDArray[np.int16], codes: Sequence[Codes]) -> NDArray[np
     return best.astype(np.int16)
 
 
-def torch_pool(table: NDArray[np.int16], device: str, precision: str) -> Pool:
+def torch_pool(table: NDArray[np.int16], options: ModelOptions) -> Pool:
     """Make a pool that runs the matrix product in torch; exact in float32, TF32 being off."""
     torch = require_torch()
-    place = torch_device(device)
-    kind = torch_dtype(precision)
+    place = torch_device(options.device)
+    kind = torch_dtype(options.precision)
     weights = torch.from_numpy(table).to(place, kind)
 
+    def responses(windows: Any) -> Any:
+        hot = torch.zeros(len(windows), len(weights), dtype=kind, device=place)
+        return (hot.scatter_(1, windows, 1) @ weights).amax(0)
+
     def pool(codes: Sequence[Codes]) -> NDArray[np.int16]:
+        torch.set_num_threads(options.threads)
         best = np.empty((len(codes), table.shape[1]), np.int16)
         for row, code in enumerate(codes):
             pieces = torch.from_numpy(_windows(code)).to(place).split(_TORCH_WINDOWS[place.type])
-            tops = [
-                (torch.nn.functional.one_hot(piece, len(weights)).sum(1).to(kind) @ weights).amax(0)
-                for piece in pieces
-            ]
-            best[row] = torch.stack(tops).amax(0).float().round().cpu().numpy()
+            top = torch.stack([responses(piece) for piece in pieces]).amax(0)
+            best[row] = top.float().round().cpu().numpy()
         return best
 
     return pool
