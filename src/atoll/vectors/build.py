@@ -48,6 +48,14 @@ SAMPLE_BLOCK_ROWS = 16
 MAX_SAMPLE_ROWS = 1 << 18
 SHOWN_DUPLICATES = 5
 IDS_AT_ONCE = 1 << 22
+_NOT_STORABLE = (
+    pa.types.is_map,
+    pa.types.is_union,
+    pa.types.is_interval,
+    pa.types.is_run_end_encoded,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
 # Of a worker's memory; the rest is for Lance's writer, batches in flight and the libraries.
 SHUFFLE_SHARE = 0.6
 
@@ -141,7 +149,7 @@ def scratch_of(settings: Settings) -> Path:
 
 
 def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int) -> CollectionSpec:
-    dim, extra = sources[0].dim, common_schema(sources)
+    dim, extra = sources[0].dim, _columns(sources)
     vector, name = options.vector_column or VECTOR_COLUMN, options.id_column or ID_COLUMN
     if vector == name or vector in extra.names or name in extra.names:
         raise InvalidInput(
@@ -174,6 +182,31 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
     )
 
 
+def _columns(sources: Sequence[Source]) -> pa.Schema:
+    """Return the further columns as tables hold them.
+
+    Raises:
+        InvalidInput: a column is of a type that tables cannot hold.
+    """
+    fields = []
+    for field in common_schema(sources):
+        kind = store.plain_type(field.type)
+        if not _is_storable(kind):
+            raise InvalidInput(
+                f"column {field.name!r} is {kind}, which tables cannot hold; leave it out of the "
+                "files, or write it as text",
+                column=field.name,
+            )
+        fields.append(field.with_type(kind))
+    return pa.schema(fields)
+
+
+def _is_storable(kind: pa.DataType) -> bool:
+    if store.plain_type(kind) != kind or any(is_kind(kind) for is_kind in _NOT_STORABLE):
+        return False
+    return all(_is_storable(kind.field(number).type) for number in range(kind.num_fields))
+
+
 def _check_fit(sources: Sequence[Source], spec: CollectionSpec, url: str) -> None:
     first = sources[0]
     if first.dim != spec.dim:
@@ -186,7 +219,7 @@ def _check_fit(sources: Sequence[Source], spec: CollectionSpec, url: str) -> Non
     for source in sources:
         check_embedder(source.embedder, spec, source.uri)
     schema = store.decode_schema(spec.arrow_schema)
-    for column in common_schema(sources):
+    for column in _columns(sources):
         if column.name not in spec.columns:
             raise InvalidInput(
                 f"the sources have a column {column.name!r} that collection {url} does not have "

@@ -276,7 +276,8 @@ class _Stream:
         for part, checksum in zip(self.job.slices, checksums, strict=True):
             excluded = np.array(part.excluded, np.int64)
             at = part.start
-            for batch in part.source.read(part.start, part.stop, self.job.batch_rows, None):
+            for read in part.source.read(part.start, part.stop, self.job.batch_rows, None):
+                batch = _plain(read)
                 vectors = store.vectors_of(batch["vector"], self.job.spec.dim).astype(
                     np.float32, copy=False
                 )
@@ -436,6 +437,13 @@ class _Stream:
         lines.writerows(self.tally.rejected)
         path = report_path(self.job.name)
         self.job.collection.put(path, out.getvalue().encode())
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    for number, (name, kind) in enumerate(zip(batch.schema.names, batch.schema.types, strict=True)):
+        if (plain := store.plain_type(kind)) != kind:
+            batch = batch.set_column(number, name, batch.column(number).cast(plain))
+    return batch
 
 
 def report_path(name: str) -> str:

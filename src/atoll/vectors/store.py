@@ -166,6 +166,14 @@ def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
         return {name: archive[name] for name in archive.files}
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Name the type a column is stored as: Arrow cannot pick rows of views, nor write dictionaries
+    that change from batch to batch."""
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
+
+
 def encode_schema(schema: pa.Schema) -> str:
     """Write an Arrow schema as base64 text."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
