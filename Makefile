@@ -59,7 +59,7 @@ $(VENV)/.stamp-base: $(VENV)/.stamp-venv pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-base
-	$(INSTALL) --no-build-isolation -e '.[fast,plot]'
+	$(INSTALL) --no-build-isolation -e '.[plot]'
 	touch $@
 
 # The build of torch without CUDA carries "+cpu" in its version. Where pip's package index does not

@@ -20,13 +20,14 @@ import numpy as np
 import pytest
 
 from atoll.core.config import Settings
-from atoll.core.errors import Conflict, Forbidden, Incomplete, InvalidInput, Unavailable
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, Unavailable
 from atoll.core.progress import Progress
 from atoll.vectors.embed import service, shards
 from atoll.vectors.embed.job import embedded_shards
 from atoll.vectors.embed.models import REGISTRY, Registered, load_model
 from atoll.vectors.embed.service import EmbedOptions, embed
 from atoll.vectors.model import Embedder
+from atoll.vectors.sources import open_sources
 
 SETTINGS = Settings(threads=2, memory_bytes=1 << 28)
 
@@ -119,11 +120,11 @@ def test_any_number_of_parts_gives_the_same_vectors(tmp_path, source, parts):
 
 def test_folder_says_which_parts_are_missing_or_unfinished(tmp_path, source):
     run(source, tmp_path / "out", part=(2, 3))
-    with pytest.raises(Incomplete, match="part 1 of 3 is missing; part 3 of 3 is missing"):
-        embedded_shards(tmp_path / "out")
+    with pytest.raises(InvalidInput, match="part 1 of 3 is missing; part 3 of 3 is missing"):
+        open_sources([tmp_path / "out"])
     record = tmp_path / "out" / "part-00002-of-00003.json"
     record.write_text(record.read_text().replace('"finished"', '"running"'))
-    with pytest.raises(Incomplete, match="part 2 of 3 is unfinished"):
+    with pytest.raises(InvalidInput, match="part 2 of 3 is unfinished"):
         embedded_shards(tmp_path / "out")
 
 

@@ -115,7 +115,7 @@ def _read(
         return QueryBatch(found.ids, found.values, found.embedder)
     from atoll.vectors.embed.fasta import read_fasta
 
-    records = list(read_fasta(path))
+    records = list(read_fasta(path, options=settings.storage, scratch=settings.scratch))
     return embed_queries(
         [record.id for record in records],
         [record.sequence for record in records],

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.core.errors import Conflict, Corrupt, Incomplete, InvalidInput
+from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.vectors.embed.shards import Layout, Piece, Row, remove_pieces, write_piece, write_shard
 from atoll.vectors.embed.shards import writing as writing_to
 from atoll.vectors.model import Embedder
@@ -323,7 +323,7 @@ def embedded_shards(folder: Path) -> list[Path]:
         HDF5 files in the order of parts and shards; empty where `embed` wrote none here.
 
     Raises:
-        Incomplete: a part is missing, unfinished, or lacks a shard it recorded.
+        InvalidInput: a part is missing, unfinished, or lacks a shard it recorded.
         Corrupt: a record cannot be read.
     """
     records = {
@@ -343,7 +343,11 @@ def embedded_shards(folder: Path) -> list[Path]:
         files += [folder / shard["file"] for shard in record["shards"]]
     faults += [f"{path.name} is missing" for path in files if not path.exists()]
     if faults:
-        raise Incomplete(f"{folder} is not embedded whole: {'; '.join(faults)}", faults=faults)
+        raise InvalidInput(
+            f"{folder} is not embedded whole: {'; '.join(faults)}; run those `atoll embed` "
+            "commands again, they go on where they stopped",
+            faults=faults,
+        )
     return files
 
 

@@ -18,6 +18,7 @@ from typing import IO, TypeVar
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput
 from atoll.storage import Storage, StoredObject, local_path, open_storage
+from atoll.vectors.embed.job import embedded_shards
 
 T = TypeVar("T")
 
@@ -160,7 +161,8 @@ def find_files(
         Files in the order of `specs`, those of one folder or glob sorted by name.
 
     Raises:
-        InvalidInput: a file does not exist, or a folder or glob yields none.
+        InvalidInput: a file does not exist, a folder or glob yields none, or `atoll embed` has not
+            finished a folder.
     """
     found: dict[str, SourceFile] = {}
     for spec in specs:
@@ -184,6 +186,8 @@ def find_if_exists(uri: str, options: StorageOptions) -> SourceFile | None:
 
 def _find_local(path: Path, known_suffixes: Sequence[str]) -> list[Path]:
     if path.is_dir():
+        if shards := embedded_shards(path):
+            return shards
         found = path.iterdir()
     elif _GLOB_CHARACTERS & set(str(path)) and not path.exists():
         found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
