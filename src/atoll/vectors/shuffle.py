@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -154,8 +153,6 @@ class Shuffle:
             folder.mkdir()
             self._runs.append(_Run.write(folder, _Held(self._parts)))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                raise
             raise Unavailable(
                 f"{self._scratch} cannot take spill files ({error.strerror}); "
                 "free some room or give --scratch another folder"

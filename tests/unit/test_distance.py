@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from vectordata import DISTANCE_TYPES, gaussian
+
+from atoll.vectors.distance import pair_distances, product_distances, unsearchable
+
+
+def exactly(query, row, distance_type):
+    """One distance from sums without rounding."""
+    query, row = query.astype(float).tolist(), row.astype(float).tolist()
+    if distance_type == "l2":
+        return math.fsum((a - b) ** 2 for a, b in zip(query, row, strict=True))
+    product = math.fsum(a * b for a, b in zip(query, row, strict=True))
+    if distance_type == "dot":
+        return 1 - product
+    return 1 - product / math.hypot(*query) / math.hypot(*row)
+
+
+@pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
+@pytest.mark.parametrize("dim", [1, 2, 63, 960])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_distances_are_those_of_exact_arithmetic(distance_type, dim, dtype):
+    queries, rows = gaussian(5, dim), gaussian(5, dim, seed=1).astype(dtype)
+    found = pair_distances(queries, rows, distance_type)
+    true = [exactly(q, r, distance_type) for q, r in zip(queries, rows, strict=True)]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, true, rtol=2e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
+def test_a_pairs_distance_does_not_depend_on_what_else_is_computed(distance_type):
+    queries, rows = gaussian(1100, 65), gaussian(1100, 65, seed=1)
+    together = pair_distances(queries, rows, distance_type)
+    for at in (0, 1, 1023, 1024, 1099):
+        pair = slice(at, at + 1)
+        assert pair_distances(queries[pair], rows[pair], distance_type) == together[pair]
+
+
+@pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+def test_products_stay_within_the_bound_they_state(distance_type, scale):
+    queries = gaussian(7, 960) * np.float32(scale)
+    rows = gaussian(50, 960, seed=1) * np.float32(scale)
+    rows[0] = queries[0]
+    near, slack = product_distances(queries, rows, distance_type)
+    for number, query in enumerate(queries):
+        same = np.broadcast_to(query, rows.shape)
+        exact = pair_distances(same, rows, distance_type)
+        assert (np.abs(near[number] - exact) <= slack[number]).all()
+
+
+def test_a_vector_is_at_distance_zero_of_itself_and_never_below():
+    rows = gaussian(200, 33)
+    assert (pair_distances(rows, rows, "l2") == 0).all()
+    cosine = pair_distances(rows, rows, "cosine")
+    assert (cosine >= 0).all()
+    assert cosine.max() < 1e-7
+
+
+def test_each_vector_without_distances_has_one_reason():
+    rows = gaussian(9, 4)
+    rows[1, 2], rows[2, 0], rows[3], rows[4] = np.nan, -np.inf, 0, 1e30
+    rows[5], rows[6], rows[7] = 1e-30, 1e18 / 4, 1e-44
+    found = {reason.split(" ")[0]: bad.nonzero()[0].tolist()
+             for reason, bad in unsearchable(rows, "cosine").items()}  # fmt: skip
+    assert found == {"NaN": [1, 2], "longer": [4], "zero": [3], "shorter": [5, 7]}
+    for distance_type in ("l2", "dot"):
+        masks = unsearchable(rows, distance_type).values()
+        assert [bad.nonzero()[0].tolist() for bad in masks] == [[1, 2], [4]]

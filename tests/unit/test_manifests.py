@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from atoll.core.errors import Corrupt, NotFound
+from atoll.storage import open_storage
+from atoll.vectors import store
+from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest, SourceSlice
+
+SPEC = CollectionSpec(
+    dim=2, dtype="float32", distance_type="l2", vector_column="embedding", id_column="id",
+    columns={"length": "int64"}, arrow_schema="", embedder=None, index=IndexSpec("rabitq", 3),
+)  # fmt: skip
+BUCKET = Bucket(
+    name="bucket_00000_0", version=1, rows=7, skipped=1, digest={"id": "x"}, plan="p", model="m",
+    offsets=Blob("o", 1, "h"), ids=Blob("i", 2, "h"), sources=(SourceSlice("a.h5", "v", 0, 8),),
+)  # fmt: skip
+
+
+def manifest(version=1, **changes):
+    made = Manifest(version, "2026-01-01", SPEC, {"m": Blob("b", 1, "h")}, "m", (BUCKET,))
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def storage():
+    return open_storage(f"memory://{uuid.uuid4().hex}")
+
+
+def test_a_manifest_reads_as_it_was_written(storage):
+    assert store.commit_manifest(storage, manifest())
+    assert store.load_manifest(storage, 1) == manifest()
+    assert store.latest_manifest(storage).rows == 7
+
+
+def test_of_two_writers_of_one_number_the_second_changes_nothing(storage):
+    assert store.commit_manifest(storage, manifest(created_by="first"))
+    assert not store.commit_manifest(storage, manifest(created_by="second"))
+    assert store.latest_manifest(storage).created_by == "first"
+
+
+def test_a_commit_whose_answer_was_lost_is_recognised(storage):
+    assert store.commit_manifest(storage, manifest())
+    assert store.commit_manifest(storage, manifest())
+
+
+@pytest.mark.parametrize("hint", [None, b"1", b"2", b"3", b"99", b"rubbish", b""])
+def test_the_newest_manifest_is_found_whatever_the_hint_says(storage, hint):
+    for version in (1, 2, 3):
+        store.commit_manifest(storage, manifest(version))
+    storage.delete("_atoll/hint")
+    if hint is not None:
+        storage.put("_atoll/hint", hint)
+    assert store.latest_manifest(storage).version == 3
+
+
+def test_a_known_manifest_costs_one_read_to_confirm(storage, monkeypatch):
+    for version in (1, 2):
+        store.commit_manifest(storage, manifest(version))
+    reads = []
+    monkeypatch.setattr(
+        store, "load_manifest", lambda _, version: reads.append(version) or fail_not_found()
+    )
+    assert store.latest_manifest(storage, manifest(2)) == manifest(2)
+    assert reads == [3]
+
+
+def fail_not_found():
+    raise NotFound("not there")
+
+
+def test_where_nothing_is_there_is_no_manifest(storage):
+    assert store.latest_manifest(storage) is None
+    storage.put("_atoll/manifests/notes.txt", b"x")
+    assert store.latest_manifest(storage) is None
+
+
+def test_a_manifest_of_a_later_format_asks_for_a_newer_atoll(storage):
+    store.commit_manifest(storage, manifest(format_version=99))
+    with pytest.raises(Corrupt, match="format 99, this Atoll reads up to 1; install a newer one"):
+        store.latest_manifest(storage)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"format_version": 1}', b"\xff"])
+def test_what_is_no_manifest_is_named(storage, data):
+    storage.put(store.manifest_path(1), data)
+    with pytest.raises(Corrupt, match="0000001.json is not a manifest"):
+        store.latest_manifest(storage)
+
+
+def test_fields_of_a_later_minor_version_are_passed_over(storage):
+    store.commit_manifest(storage, manifest())
+    data = json.loads(storage.get(store.manifest_path(1)))
+    storage.put(store.manifest_path(1), json.dumps(data | {"new": 1}).encode())
+    assert store.latest_manifest(storage) == manifest()
+
+
+def test_a_blob_is_held_against_its_hash(storage):
+    blob = store.put_blob(storage, "blobs", b"content")
+    assert store.get_blob(storage, blob) == b"content"
+    storage.put(blob.path, b"c0ntent")
+    with pytest.raises(Corrupt, match="has changed"):
+        store.get_blob(storage, blob)
+    storage.delete(blob.path)
+    with pytest.raises(Corrupt, match="is missing"):
+        store.get_blob(storage, blob)

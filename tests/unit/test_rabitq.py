@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from atoll.vectors import rabitq
+from atoll.vectors.index import prepared
+
+DIMS = (1, 2, 3, 63, 64, 65, 960, 3000)
+GOLDEN_SIGNS = [
+    [1, 1, 1, -1, 1, -1, -1, 1, 1],
+    [-1, 1, 1, 1, -1, 1, -1, 1, 1],
+    [-1, -1, 1, 1, -1, -1, -1, -1, 1],
+    [-1, 1, -1, -1, 1, -1, 1, 1, 1],
+]
+
+
+def gaussian(rows, dim, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+
+
+def encoded(rows, centroids, partition, signs, distance_type="l2"):
+    id_hash = np.arange(len(rows), dtype=np.uint64)
+    return rabitq.encode(rows, partition, centroids, signs, distance_type, id_hash)
+
+
+def estimates(queries, rows, centroid, signs, distance_type):
+    """Estimate as a search does: queries rotated one by one, one partition."""
+    codes = encoded(rows, centroid[None], np.zeros(len(rows), np.uint32), signs, distance_type)
+    rotated = np.concatenate([rabitq.rotate(query[None], signs) for query in queries])
+    home = rabitq.rotate(centroid[None], signs)[0]
+    query = rabitq.prepare(queries, rotated, centroid, home, distance_type)
+    return rabitq.estimate(codes, query, distance_type)
+
+
+def true_distances(queries, rows, distance_type):
+    queries, rows = queries.astype(np.float64), rows.astype(np.float64)
+    if distance_type == "l2":
+        return ((queries[:, None] - rows[None]) ** 2).sum(axis=2)
+    return 1 - queries @ rows.T
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_rotation_keeps_lengths_and_angles(dim):
+    rows, signs = gaussian(5, dim), rabitq.rotation_signs(dim, 0)
+    turned = rabitq.rotate(rows, signs).astype(np.float64)
+    np.testing.assert_allclose(turned @ turned.T, rows @ rows.T, rtol=1e-4, atol=2e-3 * dim**0.5)
+
+
+def test_rotation_is_the_same_on_every_machine():
+    assert rabitq.rotation_signs(9, 0).tolist() == GOLDEN_SIGNS
+    assert rabitq.rotation_signs(9, 1).tolist() != GOLDEN_SIGNS
+
+
+def test_rotation_spreads_a_single_value_over_the_whole_vector():
+    turned = rabitq.rotate(np.eye(960, dtype=np.float32)[:3], rabitq.rotation_signs(960, 0))
+    assert np.abs(turned).max() < 0.25
+
+
+@pytest.mark.parametrize(("dim", "size"), [(1, 24), (64, 24), (65, 32), (960, 136)])
+def test_a_code_takes_a_bit_per_dimension_and_sixteen_bytes(dim, size):
+    assert rabitq.code_dtype(dim).itemsize == size
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_a_row_gets_the_same_code_whatever_comes_with_it(dim):
+    count = 700 if dim < 100 else 400
+    rows, signs = gaussian(count, dim), rabitq.rotation_signs(dim, 0)
+    centroids = gaussian(3, dim, seed=1)
+    partition = np.arange(count, dtype=np.uint32) % 3
+    whole = encoded(rows, centroids, partition, signs)
+    for step in (1, 100, 255, 256, 300) if dim < 100 else (255, 300):
+        parts = [
+            encoded(rows[at : at + step], centroids, partition[at : at + step], signs)
+            for at in range(0, min(count, 3 * step), step)
+        ]
+        joined = np.concatenate(parts)
+        for name in ("bits", "scale", "offset"):
+            np.testing.assert_array_equal(joined[name], whole[name][: len(joined)])
+
+
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("distance_type", ["l2", "dot"])
+def test_estimates_are_the_same_bits_for_one_query_and_for_many(dim, distance_type):
+    rows, queries = gaussian(50, dim), gaussian(9, dim, seed=2)
+    signs, centroid = rabitq.rotation_signs(dim, 0), gaussian(1, dim, seed=3)[0]
+    together = estimates(queries, rows, centroid, signs, distance_type)
+    alone = [estimates(query[None], rows, centroid, signs, distance_type)[0] for query in queries]
+    np.testing.assert_array_equal(together, np.array(alone))
+
+
+@pytest.mark.parametrize("distance_type", ["l2", "dot", "cosine"])
+def test_estimates_are_unbiased_over_rotations(distance_type):
+    rows, queries = gaussian(8, 64), gaussian(2, 64, seed=4)
+    rows, queries = prepared(rows, distance_type), prepared(queries, distance_type)
+    centroid = rows.mean(axis=0)
+    found = np.array(
+        [
+            estimates(queries, rows, centroid, rabitq.rotation_signs(64, seed), distance_type)
+            for seed in range(300)
+        ],
+        np.float64,
+    )
+    error = found - true_distances(queries, rows, distance_type)
+    standard_error = error.std(axis=0) / len(error) ** 0.5
+    assert (np.abs(error.mean(axis=0)) < 4.5 * standard_error).all()
+
+
+def test_estimates_rank_rows_much_as_distances_do():
+    rows, query = gaussian(2000, 960), gaussian(1, 960, seed=5)
+    signs = rabitq.rotation_signs(960, 0)
+    found = estimates(query, rows, rows.mean(axis=0), signs, "l2")[0]
+    true = true_distances(query, rows, "l2")[0]
+    assert np.corrcoef(found, true)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("distance_type", ["l2", "dot"])
+def test_a_row_on_its_centroid_is_estimated_exactly(dim, distance_type):
+    rows, query = gaussian(1, dim), gaussian(1, dim, seed=6)
+    signs = rabitq.rotation_signs(dim, 0)
+    found = estimates(query, rows, rows[0], signs, distance_type)
+    np.testing.assert_allclose(found, true_distances(query, rows, distance_type), rtol=1e-4)
+
+
+def test_equal_rows_have_equal_codes_but_for_their_ids():
+    rows = np.repeat(gaussian(1, 65), 600, axis=0)
+    codes = encoded(
+        rows, gaussian(1, 65, 1), np.zeros(600, np.uint32), rabitq.rotation_signs(65, 0)
+    )
+    assert len(np.unique(codes[["bits", "scale", "offset"]])) == 1
+    assert len(np.unique(codes["id_hash"])) == 600
