@@ -88,7 +88,7 @@ def test_a_manifest_of_a_later_format_asks_for_a_newer_atoll(storage):
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"format_version": 1}', b"\xff"])
 def test_what_is_no_manifest_is_named(storage, data):
     storage.put(store.manifest_path(1), data)
-    with pytest.raises(Corrupt, match="0000001.json is not a manifest"):
+    with pytest.raises(Corrupt, match=r"0000001\.json is not a manifest"):
         store.latest_manifest(storage)
 
 

@@ -83,10 +83,14 @@ def test_texts_beyond_what_an_arrow_array_holds_are_spilled(tmp_path, monkeypatc
 
 
 def test_spill_files_go_when_the_work_fails(tmp_path):
-    with pytest.raises(ZeroDivisionError), Shuffle(tmp_path, AT_ONCE_ON_DISK) as shuffle:
-        shuffle.add(rows([1, 2]))
-        assert list(tmp_path.iterdir())
-        raise ZeroDivisionError
+    def fail():
+        with Shuffle(tmp_path, AT_ONCE_ON_DISK) as shuffle:
+            shuffle.add(rows([1, 2]))
+            assert list(tmp_path.iterdir())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
