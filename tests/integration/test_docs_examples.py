@@ -3,8 +3,8 @@
 A page's `console` and `python` blocks run in order in one folder, as a reader would type them into
 one terminal. Where a page shows output, it must come: a line `...` stands for any lines, `...`
 within a line for any text, and numbers with a point may be off by 0.1 (processors differ in last
-digits, so training ends a little elsewhere and recall with it). A command that fails must be followed
-by `echo $?` with its exit code.
+digits, so training ends a little elsewhere and recall with it). A command that fails must be
+followed by `echo $?` with its exit code.
 """
 
 import os

@@ -1,0 +1,185 @@
+"""The documentation names every command, option, setting, error and exit code, and no others."""
+
+import ast
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import click
+import pytest
+
+import atoll
+from atoll.app import main, settings
+from atoll.core import errors
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+COMMON = "Options of every command"
+# Options of other programs that the pages show.
+FOREIGN = {"--extra-index-url", "--no-install-recommends"}
+
+
+@cache
+def commands():
+    # Registering gives the commands their common options for good; other tests do that themselves.
+    with (
+        patch.object(main.cli, "commands", {}),
+        patch.object(main, "_common_options", list),
+    ):
+        main._register()
+        return main.cli.commands
+
+
+def options_of(command):
+    return {
+        name
+        for option in command.params
+        if isinstance(option, click.Option)
+        for name in (*option.opts, *option.secondary_opts)
+    }
+
+
+def common_options():
+    return {name for option in main._common_options() for name in option.opts} | {
+        "--no-allow-http",
+        "-h",
+        "--help",
+    }
+
+
+def section(title):
+    """The text below a heading of the reference, up to the next heading."""
+    found = re.search(
+        rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", REFERENCE, re.MULTILINE | re.DOTALL
+    )
+    assert found, f"docs/reference.md has no heading {title!r}"
+    return found[1]
+
+
+def options_in(text):
+    return set(re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", text))
+
+
+def listed_options(title):
+    """The options that a section of the reference lists as its command's own."""
+    text = "\n".join(line for line in section(title).splitlines() if "`" in line)
+    text = re.sub(r"`[a-z]+ --json`", "", text)
+    cells = [line.split("|")[1] if line.startswith("|") else line for line in text.splitlines()]
+    return options_in("\n".join(re.findall(r"`[^`]+`", "\n".join(cells))))
+
+
+def test_reference_lists_the_options_of_each_command():
+    for name, command in commands().items():
+        own = options_of(command) - common_options()
+        assert listed_options(f"atoll {name}") == own, name
+
+
+def test_reference_lists_the_options_of_every_command():
+    assert listed_options(COMMON) == common_options()
+
+
+def test_reference_tells_the_defaults():
+    for name, command in commands().items():
+        text = section("atoll plan" if name in ("create", "add") else f"atoll {name}")
+        for option in command.params:
+            is_value = isinstance(option.default, str | int) and not isinstance(
+                option.default, bool
+            )
+            if isinstance(option, click.Option) and is_value:
+                row = next(
+                    line
+                    for line in text.splitlines()
+                    if line.startswith("| ") and f"`{option.opts[-1]}`" in line.split("|")[1]
+                )
+                shown = row.split("|")[2].strip().strip("`")
+                assert shown == str(option.default), f"{name} {option.opts[-1]}"
+
+
+def test_reference_names_every_choice():
+    for name, command in commands().items():
+        text = section("atoll plan" if name in ("create", "add") else f"atoll {name}")
+        for option in command.params:
+            if isinstance(option.type, click.Choice):
+                for choice in option.type.choices:
+                    assert f"`{choice}`" in text, f"{name} {option.opts[-1]} {choice}"
+
+
+def test_reference_names_every_setting_with_its_variables():
+    rows = [line.split("|") for line in section("Settings").splitlines() if line.startswith("| `")]
+    told = {row[1].strip(" `"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
+    known = settings.GENERAL | {f"storage.{name}": v for name, v in settings.STORAGE.items()}
+    assert told == known
+    assert settings.CONFIG_VARIABLE in section("Settings")
+
+
+def test_reference_names_every_error_with_code_and_status():
+    rows = [line.split("|") for line in section("Errors").splitlines() if line.startswith("| `")]
+    told = {tuple(cell.strip(" `") for cell in row[1:4]) for row in rows}
+    kinds = [errors.AtollError, *errors.AtollError.__subclasses__()]
+    assert told == {(kind.__name__, kind.code, str(kind.status)) for kind in kinds}
+
+
+def test_reference_names_every_exit_code():
+    told = {int(code) for code in re.findall(r"^\| (\d+) ", section("Exit codes"), re.MULTILINE)}
+    raised = {kind.exit_code for kind in errors.AtollError.__subclasses__()}
+    assert told == {0, click.UsageError.exit_code, main.INTERRUPTED_EXIT_CODE} | raised
+
+
+def test_reference_names_every_public_name():
+    words = set(re.findall(r"\w+", section("Python") + section("Errors")))
+    assert set(atoll.__all__) <= words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_an_option_that_does_not_exist(page):
+    known = set().union(*map(options_of, commands().values())) | common_options() | {"--version"}
+    text = re.sub(r"\]\([^)]*\)", "]", page.read_text())
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | FOREIGN
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_pages_show_exist_with_their_options(page):
+    text = page.read_text().replace("\\\n", " ")
+    shown = re.findall(r"(?:^\s*(?:\$ )?|`)atoll ([a-z][\w-]*)([^`\n|;]*)", text, re.MULTILINE)
+    for name, arguments in shown:
+        assert name in commands(), f"atoll {name}"
+        given = options_in(re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", arguments))
+        assert given <= options_of(commands()[name]) | common_options(), f"atoll {name}{arguments}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = (page.parent / path) if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def anchors(page):
+    """The anchors of headings, as GitHub names them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_and_toml_in_pages_can_be_read(page, tmp_path):
+    for kind, body in re.findall(
+        r"^```(python|toml)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+    ):
+        if kind == "python":
+            ast.parse(body)
+            continue
+        file = tmp_path / "config.toml"
+        file.write_text(body)
+        found = settings.read_settings({settings.CONFIG_VARIABLE: str(file)}, tmp_path)
+        told = tomllib.loads(body)
+        assert set(told["storage"]) == set(settings.STORAGE)
+        assert set(told) == {*settings.GENERAL, "storage"}
+        assert found.storage.endpoint == told["storage"]["endpoint"]
