@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, InvalidInput
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage, local_path, open_storage
-from atoll.vectors import index, leases, rabitq, store
+from atoll.vectors import garbage, index, leases, rabitq, store
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
@@ -281,7 +282,7 @@ def create(
         return found
     if not force:
         _refuse_occupied(storage, found)
-    with leases.hold(storage, "build", _holder()) as lease:
+    with _discarding_refused(planned), leases.hold(storage, "build", _holder()) as lease:
         storage.probe_conditional_put()
         buckets, model, blob = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
@@ -324,7 +325,7 @@ def add(
         InvalidInput: rows that cannot be searched, ids that are there already.
     """
     storage = planned.storage
-    with leases.hold(storage, "build", _holder()) as lease:
+    with _discarding_refused(planned), leases.hold(storage, "build", _holder()) as lease:
         storage.probe_conditional_put()
         while not _is_added(manifest, planned):
             buckets, _, _ = _build(planned, manifest, settings, executor, on_progress)
@@ -344,6 +345,19 @@ def add(
             # Somebody else added meanwhile: look again at their ids, then take the next number.
             manifest = store.latest_manifest(storage, manifest) or manifest
     return manifest
+
+
+@contextmanager
+def _discarding_refused(planned: Planned) -> Iterator[None]:
+    """Leave nothing of a build whose rows were refused: mended files make another plan."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.details.get("rows"):
+            # Another build may be running; what is left then is for `gc`.
+            with suppress(AtollError):
+                garbage.discard(planned.storage, planned.hash)
+        raise
 
 
 def _is_added(manifest: Manifest, planned: Planned) -> bool:

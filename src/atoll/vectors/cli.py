@@ -229,9 +229,9 @@ def drop_bucket(settings: Settings, /, uri: str, name: str) -> None:
 @click.pass_obj
 def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
     """Remove what no live bucket of URI needs: dropped tables, unfinished builds, orphans."""
-    from atoll.vectors.service import open_collection
+    from atoll.vectors.service import collect_garbage
 
-    report = open_collection(uri, settings).gc(dry_run=dry_run)
+    report = collect_garbage(uri, settings, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(vars(report), indent=2))
         return

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from atoll.storage import Storage
 from atoll.vectors import leases, store
 from atoll.vectors.ingest import report_path
-from atoll.vectors.model import Manifest
+from atoll.vectors.model import Blob, Bucket, Manifest
 
 TABLE_SUFFIX = ".lance"
 # As `build` names them; whatever else lies in the folder is not ours to remove.
@@ -33,9 +36,8 @@ class GcReport:
     size_bytes: int
 
 
-def collect(storage: Storage, manifest: Manifest, *, dry_run: bool) -> GcReport:
-    """Remove tables, models, blobs, reports and builds that `manifest`, the current one, does not
-    name.
+def collect(storage: Storage, *, dry_run: bool) -> GcReport:
+    """Remove tables, models, blobs, reports and builds that the current manifest does not name.
 
     Readers that still use an older manifest lose what it named. A killed build that has not been
     finished is garbage too.
@@ -43,44 +45,90 @@ def collect(storage: Storage, manifest: Manifest, *, dry_run: bool) -> GcReport:
     Raises:
         Conflict: a build is running.
     """
-    holder = f"gc, process {os.getpid()} on {socket.gethostname()}"
-    with leases.hold(storage, "gc", holder):
-        current = store.latest_manifest(storage, manifest) or manifest
-        tables, objects = _garbage(storage, current)
+    with leases.hold(storage, "gc", _holder()):
+        manifest = store.latest_manifest(storage)
+        tables, objects = _garbage(storage, _needed(storage, manifest))
+        objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
         size = sum(objects.values()) + sum(sum(files.values()) for files in tables.values())
         if not dry_run:
-            # Tables first: one whose build records are gone could not be taken up again.
-            for path in [*(path for files in tables.values() for path in files), *objects]:
-                storage.delete(path)
-            for bucket in current.buckets:
+            _remove(storage, tables, objects)
+            for bucket in manifest.buckets if manifest else ():
                 size += _clean_table(storage, bucket.name)
         return GcReport(tuple(sorted(tables)), tuple(sorted(objects)), size)
 
 
-def _garbage(
-    storage: Storage, manifest: Manifest
-) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+def discard(storage: Storage, plan: str) -> None:
+    """Remove what a build made that can never be finished, because its rows were refused.
+
+    What live buckets and other builds need stays, whether those builds run, were killed or wait.
+
+    Raises:
+        Conflict: a build is running.
+    """
+    with leases.hold(storage, "gc", _holder()):
+        manifest = store.latest_manifest(storage)
+        needed = _needed(storage, manifest)
+        for entry in storage.list(f"{store.FOLDER}/builds"):
+            if entry.path.split("/")[2] != plan:
+                needed |= {entry.path, *_named_in(entry.path, storage.get(entry.path))}
+        _remove(storage, *_garbage(storage, needed))
+
+
+def _holder() -> str:
+    return f"gc, process {os.getpid()} on {socket.gethostname()}"
+
+
+def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
+    """List the folders of tables and the objects that the live buckets need."""
+    if manifest is None:
+        return set()
     live = {bucket.name for bucket in manifest.buckets}
     plans = {bucket.plan for bucket in manifest.buckets}
     needed = {blob.path for blob in manifest.models.values()}
     for bucket in manifest.buckets:
-        needed |= {blob.path for blob in (bucket.ids, bucket.offsets) if blob}
-        needed.add(report_path(bucket.name))
+        needed |= _of_bucket(bucket)
+    for entry in storage.list(f"{store.FOLDER}/builds"):
+        if _is_record_of(entry.path.removeprefix(f"{store.FOLDER}/builds/"), plans, live):
+            needed.add(entry.path)
+    return needed
+
+
+def _of_bucket(bucket: Bucket) -> set[str]:
+    blobs = {blob.path for blob in (bucket.ids, bucket.offsets) if blob}
+    return {f"{bucket.name}{TABLE_SUFFIX}", report_path(bucket.name), *blobs}
+
+
+def _named_in(path: str, record: bytes) -> set[str]:
+    """List what an object of a build names."""
+    if path.endswith("/model.json"):
+        return {msgspec.json.decode(record, type=Blob).path}
+    return _of_bucket(msgspec.json.decode(record, type=Bucket))
+
+
+def _garbage(
+    storage: Storage, needed: set[str]
+) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Find our tables and objects that are not needed, with the sizes of their files."""
     tables: dict[str, dict[str, int]] = {}
     objects: dict[str, int] = {}
     for entry in storage.list():
         top, _, rest = entry.path.partition("/")
         if top == store.FOLDER:
-            kind, _, name = rest.partition("/")
-            if kind == "builds" and _is_record_of(name, plans, live):
-                continue
-            is_ours = kind in ("models", "blobs", "builds", "reports") or rest.startswith("probe-")
+            kind = rest.partition("/")[0]
+            is_ours = kind in ("models", "blobs", "builds", "reports") or kind.startswith("probe-")
             if is_ours and entry.path not in needed:
                 objects[entry.path] = entry.size_bytes
-        elif re.fullmatch(TABLE_PATTERN, top) and top.removesuffix(TABLE_SUFFIX) not in live:
+        elif re.fullmatch(TABLE_PATTERN, top) and top not in needed:
             tables.setdefault(top, {})[entry.path] = entry.size_bytes
-    objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
     return tables, objects
+
+
+def _remove(
+    storage: Storage, tables: Mapping[str, Mapping[str, int]], objects: Mapping[str, int]
+) -> None:
+    # Tables first: one whose build records are gone could not be taken up again.
+    for path in [*(path for files in tables.values() for path in files), *objects]:
+        storage.delete(path)
 
 
 def _is_record_of(name: str, plans: set[str], live: set[str]) -> bool:

@@ -268,7 +268,8 @@ class _Stream:
 
     def _refuse_empty(self) -> None:
         raise InvalidInput(
-            f"bucket {self.job.name}: no row of it can be searched; all were skipped"
+            f"bucket {self.job.name}: no row of it can be searched; all were skipped",
+            rows=len(self.tally.rejected),
         )
 
     def _rows(self, checksums: list[xxhash.xxh3_128]) -> Iterator[Ordered]:

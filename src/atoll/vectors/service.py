@@ -363,8 +363,7 @@ class Collection:
         Raises:
             Conflict: a build is running.
         """
-        self.refresh()
-        return garbage.collect(self._storage, self._manifest, dry_run=dry_run)
+        return garbage.collect(self._storage, dry_run=dry_run)
 
     # -- within -----------------------------------------------------------------------------------
 
@@ -484,11 +483,27 @@ def open_collection(uri: str | Path, settings: Settings) -> Collection:
     storage = build.open_place(uri, settings)
     manifest = store.latest_manifest(storage)
     if manifest is None:
-        raise NotFound(
-            f"{storage} is no collection; make one with `atoll create {uri} SOURCE...`",
-            uri=storage.url,
-        )
+        raise _no_collection(storage, uri)
     return Collection(storage, manifest, settings)
+
+
+def _no_collection(storage: Storage, uri: str | Path) -> NotFound:
+    return NotFound(
+        f"{storage} is no collection; make one with `atoll create {uri} SOURCE...`", uri=storage.url
+    )
+
+
+def collect_garbage(uri: str | Path, settings: Settings, *, dry_run: bool) -> garbage.GcReport:
+    """Do `Collection.gc`, also where a killed build is all there is.
+
+    Raises:
+        NotFound: nothing of ours is there.
+        Conflict: a build is running.
+    """
+    storage = build.open_place(uri, settings)
+    if next(storage.list(store.FOLDER), None) is None:
+        raise _no_collection(storage, uri)
+    return garbage.collect(storage, dry_run=dry_run)
 
 
 def create_collection(
