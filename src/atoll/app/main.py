@@ -108,13 +108,11 @@ def main() -> None:
     """Run the command line; the exit code says how it went (docs/reference.md)."""
     # Lance warns about every empty partition; what matters comes back as an error.
     os.environ.setdefault("LANCE_LOG", "error")
-    _register()
     try:
+        _register()
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _stop("interrupted; the same command continues where it stopped", INTERRUPTED_EXIT_CODE)
-    except KeyboardInterrupt:
-        _stop("interrupted; the same command continues where it stopped", INTERRUPTED_EXIT_CODE)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _stop_at_once()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -126,6 +124,13 @@ def main() -> None:
         # Whoever read our output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _stop_at_once() -> None:
+    click.echo("atoll: interrupted; the same command continues where it stopped", err=True)
+    sys.stdout.flush()
+    # Threads of Lance may still be reading rows from us: an orderly exit would crash in them.
+    os._exit(INTERRUPTED_EXIT_CODE)
 
 
 def _stop(message: str, code: int) -> None:
