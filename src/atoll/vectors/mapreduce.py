@@ -190,7 +190,7 @@ class MapReduce:
     def _each(
         self, action: Callable[[int, Table], R], positions: Sequence[int] | None = None
     ) -> dict[int, R]:
-        """Do something with each bucket, in threads; transient failures are tried again.
+        """Do something with each bucket, in threads; failures are tried again with a fresh table.
 
         Raises:
             BucketsFailed: some failed for good.
@@ -202,9 +202,10 @@ class MapReduce:
             for number in range(1, ATTEMPTS + 1):
                 try:
                     return action(position, self.reader.table(bucket))
-                except Unavailable:
+                except (Unavailable, Corrupt, NotFound):
                     if number == ATTEMPTS:
                         raise
+                    self.reader.forget([bucket])
                     time.sleep(RETRY_SECONDS * number)
             raise AssertionError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +44,11 @@ class Reader:
         if key not in self._tables:
             self._tables[key] = Table(self.storage, bucket)
         return self._tables[key]
+
+    def forget(self, buckets: Iterable[Bucket]) -> None:
+        """Close tables, to be opened anew: one may have been collected and built again."""
+        for bucket in buckets:
+            self._tables.pop((bucket.name, bucket.version), None)
 
     def model(self, blob: Blob) -> IndexModel:
         """Read an index model."""

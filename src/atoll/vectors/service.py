@@ -86,6 +86,7 @@ class Collection:
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
             self._reader = Reader(self._storage, found.spec)
+        self._reader.forget(b for b in self._manifest.buckets if b not in found.buckets)
         self._manifest = found
 
     def info(self) -> dict[str, Any]:
@@ -354,7 +355,7 @@ class Collection:
                 plan="",
             )
             if store.commit_manifest(self._storage, following):
-                self._manifest = following
+                self.refresh()
                 return self
 
     def gc(self, *, dry_run: bool = False) -> garbage.GcReport:
@@ -385,9 +386,13 @@ class Collection:
         self._check_columns(options.columns)
         if options.group_by:
             self._check_columns([options.group_by])
+            kind = self._reader.schema.field(options.group_by).type
+            if pa.types.is_nested(kind):
+                raise InvalidInput(f"--group-by {options.group_by}: cannot group by a {kind}")
 
     def _verify_bucket(self, bucket: Bucket, issues: list[Issue], notes: list[Issue]) -> None:
-        table = self._reader.table(bucket)
+        # Opened anew: what a cache still knows is not what is there.
+        table = store.Table(self._storage, bucket)
         digest, rows = ColumnDigest(), 0
         for _, batch in table.batches(self._reader.schema.names):
             digest.update(batch)
