@@ -7,7 +7,6 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import cache
 from unittest.mock import patch
 
 from atoll.app import main as command
@@ -25,15 +24,11 @@ class Done:
     err: str
 
 
-_register = cache(command._register)
-
-
 def atoll(*words):
     """Run a command here: quick, the same code from its arguments to its exit code."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
     code = 0
     with (
-        patch.object(command, "_register", _register),
         patch.object(sys, "argv", ["atoll", *map(str, words)]),
         redirect_stdout(streams[0]),
         redirect_stderr(streams[1]),

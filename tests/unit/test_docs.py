@@ -3,9 +3,7 @@
 import ast
 import re
 import tomllib
-from functools import cache
 from pathlib import Path
-from unittest.mock import patch
 
 import click
 import pytest
@@ -22,24 +20,19 @@ COMMON = "Options of every command"
 FOREIGN = {"--extra-index-url", "--no-install-recommends"}
 
 
-@cache
 def commands():
-    # Registering gives the commands their common options for good; other tests do that themselves.
-    with (
-        patch.object(main.cli, "commands", {}),
-        patch.object(main, "_common_options", list),
-    ):
-        main._register()
-        return main.cli.commands
+    return main.program().commands
 
 
 def options_of(command):
-    return {
+    """List the options of one command that not every command has."""
+    mine = {
         name
         for option in command.params
         if isinstance(option, click.Option)
         for name in (*option.opts, *option.secondary_opts)
     }
+    return mine - common_options()
 
 
 def common_options():

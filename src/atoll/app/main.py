@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ def _common_options() -> list[click.Option]:
     ]
 
 
-def _register() -> None:
+@cache
+def program() -> click.Group:
+    """Return the whole command line, its commands joined."""
     from atoll.app.demo import demo
     from atoll.vectors.cli import COMMANDS
     from atoll.vectors.embed.cli import embed
@@ -102,6 +105,7 @@ def _register() -> None:
     for command in (embed, *COMMANDS, demo):
         command.params.extend(_common_options())
         cli.add_command(command)
+    return cli
 
 
 def main() -> None:
@@ -109,8 +113,7 @@ def main() -> None:
     # Lance warns about every empty partition; what matters comes back as an error.
     os.environ.setdefault("LANCE_LOG", "error")
     try:
-        _register()
-        cli.main(standalone_mode=False)
+        program().main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         _stop_at_once()
     except click.ClickException as error:

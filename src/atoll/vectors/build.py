@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 import socket
 import tempfile
@@ -126,7 +127,7 @@ def plan(
         spec = _new_spec(opened, options, max(bucket.rows for bucket in buckets.buckets))
     else:
         spec = into
-        _check_fit(opened, spec, storage.url)
+        _check_fit(opened, spec, str(storage))
     return Planned(storage, rows, buckets, spec, options, _plan_hash(rows, buckets, spec, options))
 
 
@@ -140,7 +141,7 @@ def open_place(uri: str | Path, settings: Settings) -> Storage:
     storage.lance_uri()
     path = local_path(uri)
     if path is not None and path.is_file():
-        raise InvalidInput(f"{path} is a file; a collection is a folder", uri=storage.url)
+        raise InvalidInput(f"{path} is a file; a collection is a folder", uri=str(storage))
     return storage
 
 
@@ -304,7 +305,7 @@ def create(
     raise Conflict(
         f"another create of {storage} from other sources or options ended first; what it "
         "made is live, what this one made is not. Use `atoll add`, another place, or --force",
-        uri=storage.url,
+        uri=str(storage),
     )
 
 
@@ -371,7 +372,7 @@ def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
             f"{storage} is a collection already ({found.rows:,} rows); add to it with "
             f"`atoll add`, "
             "choose another place, or replace it with --force",
-            uri=storage.url,
+            uri=str(storage),
         )
     for entry in storage.list():
         if entry.path.startswith(f"{store.FOLDER}/"):
@@ -381,7 +382,7 @@ def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
                 f"{storage} is not empty ({entry.path}); choose another place, or use "
                 f"--force to "
                 "create beside what is there",
-                uri=storage.url,
+                uri=str(storage),
             )
 
 
@@ -583,7 +584,7 @@ def _duplicates(
         InvalidInput: there are some, and they are an error.
     """
     found: dict[str, list[int]] = {}
-    messages: list[str] = []
+    messages: list[tuple[str, int, str]] = []
     with IdChecker(scratch_of(settings), settings.memory_bytes // 4) as checker:
         live = _LiveIds(planned.storage, manifest, settings.threads) if manifest else None
         for uri, row, ids, hashes in _id_chunks(planned, on_progress):
@@ -591,15 +592,18 @@ def _duplicates(
             for position, bucket in live.find(hashes, ids) if live else ():
                 found.setdefault(uri, []).append(row + position)
                 name = ids[position].as_py()
-                messages.append(f"{name!r} ({uri} row {row + position}) is in {bucket} already")
+                text = f"{name!r} ({uri} row {row + position}) is in {bucket} already"
+                messages.append((uri, row + position, text))
         for duplicate in checker.duplicates(_id_reader(planned.sources)):
-            found.setdefault(duplicate.second.source, []).append(duplicate.second.row)
-            messages.append(_describe(duplicate))
+            second = duplicate.second
+            found.setdefault(second.source, []).append(second.row)
+            messages.append((second.source, second.row, _describe(duplicate)))
     count = len(messages)
     if count and planned.options.on_duplicate == "error":
+        shown = "; ".join(text for *_, text in heapq.nsmallest(SHOWN_DUPLICATES, messages))
         more = f" and {count - SHOWN_DUPLICATES} more" if count > SHOWN_DUPLICATES else ""
         raise InvalidInput(
-            f"{count} duplicate ids: {'; '.join(messages[:SHOWN_DUPLICATES])}{more}; mend the "
+            f"{count} duplicate ids: {shown}{more}; mend the "
             f"files, or keep the first of "
             "each with --on-duplicate skip",
             duplicates=count,

@@ -12,12 +12,29 @@ import pyarrow as pa
 
 from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
+from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
 from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS, BuildOptions
-from atoll.vectors.output import FORMATS, describe_search, write_hits, write_table
+from atoll.vectors.output import FORMATS, counted, describe_search, write_hits, write_table
 
 uri_argument = click.argument("uri")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Size(click.ParamType):
+    """A number of bytes such as 500G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        try:
+            return value if isinstance(value, int) else parse_bytes(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a size such as 500G", param, ctx)
+
+
+SIZE = Size()
 
 
 def build_options(command: Any) -> Any:
@@ -26,7 +43,8 @@ def build_options(command: Any) -> Any:
         (
             click.option("--bucket-rows", type=click.IntRange(1), default=BuildOptions.bucket_rows,
                          show_default=True, help="Rows a bucket holds at most."),
-            click.option("--bucket-bytes", type=click.IntRange(1), help="Bytes instead of rows."),
+            click.option("--bucket-bytes", type=SIZE, metavar="SIZE",
+                         help="Bytes instead of rows, e.g. 500G."),
             click.option("--vector-column", help="Vectors, in sources and tables."),
             click.option("--id-column", help="Ids, in sources and tables."),
             click.option("--batch-rows", type=click.IntRange(1), default=BuildOptions.batch_rows,
@@ -80,7 +98,7 @@ def plan(
     planned = build.plan(uri, sources, options=BuildOptions(**given), settings=settings)
     buckets, spec = planned.buckets, planned.spec
     facts = {
-        "uri": planned.storage.url,
+        "uri": str(planned.storage),
         "rows": buckets.rows,
         "buckets": [
             {"rows": b.rows, "slices": [[s.uri, s.start, s.stop] for s in b.slices]}
@@ -101,9 +119,10 @@ def plan(
         for number, b in enumerate(buckets.buckets)
         for s in b.slices
     ]
-    write_table(pa.Table.from_pylist(lines), sys.stdout)
+    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None)
     click.echo(
-        f"{buckets.rows:,} rows of {spec.dim} x {spec.dtype} in {len(buckets.buckets)} buckets, "
+        f"{counted(buckets.rows, 'row')} of {spec.dim} x {spec.dtype} in "
+        f"{counted(len(buckets.buckets), 'bucket')}, "
         f"largest/smallest {buckets.ratio:.3f}; index {_index_text(vars(spec.index))}"
     )
 
@@ -202,9 +221,10 @@ def verify(settings: Settings, /, uri: str, as_json: bool) -> None:
         for kind, found in (("FAULT", report.issues), ("note", report.notes)):
             for issue in found:
                 click.echo(f"{kind} {issue.bucket}: {issue.what}")
-        state = "clean" if report.is_clean else f"{len(report.issues)} faults"
+        state = "clean" if report.is_clean else counted(len(report.issues), "fault")
         click.echo(
-            f"version {report.version}: {report.buckets} buckets, {report.rows:,} rows: {state}"
+            f"version {report.version}: {counted(report.buckets, 'bucket')}, "
+            f"{counted(report.rows, 'row')}: {state}"
         )
     if not report.is_clean:
         sys.exit(1)
@@ -219,7 +239,9 @@ def drop_bucket(settings: Settings, /, uri: str, name: str) -> None:
     from atoll.vectors.service import open_collection
 
     collection = open_collection(uri, settings).drop_bucket(name)
-    click.echo(f"dropped {name}; {len(collection):,} rows are left in version {collection.version}")
+    click.echo(
+        f"dropped {name}; version {collection.version} has {counted(len(collection), 'row')}"
+    )
 
 
 @click.command()
@@ -239,8 +261,8 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
         click.echo(path)
     done = "would free" if dry_run else "freed"
     click.echo(
-        f"{done} {report.size_bytes:,} bytes: {len(report.tables)} tables, "
-        f"{len(report.objects)} other objects"
+        f"{done} {counted(report.size_bytes, 'byte')}: {counted(len(report.tables), 'table')}, "
+        f"{counted(len(report.objects), 'other object')}"
     )
 
 
@@ -317,9 +339,9 @@ def search(
 def _index_text(index: dict[str, Any]) -> str:
     text = str(index["kind"])
     if index["num_partitions"]:
-        text += f", {index['num_partitions']:,} partitions per bucket"
+        text += f", {counted(index['num_partitions'], 'partition')} per bucket"
     if index["num_sub_vectors"]:
-        text += f", {index['num_sub_vectors']} sub-vectors"
+        text += f", {counted(index['num_sub_vectors'], 'sub-vector')}"
     return text
 
 

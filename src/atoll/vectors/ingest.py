@@ -31,7 +31,7 @@ from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.ivfpq import build_ivf_pq, has_ivf_pq
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
 from atoll.vectors.shuffle import Ordered, Shuffle
-from atoll.vectors.sources import Source
+from atoll.vectors.sources import Source, with_columns
 from atoll.vectors.sources.columns import pool_array
 
 SHOWN_ROWS = 5
@@ -225,6 +225,7 @@ class _Stream:
         self.error: AtollError | None = None
         self.tally = _Tally()
         self.schema = store.decode_schema(job.spec.arrow_schema)
+        self.extra = pa.schema([self.schema.field(name) for name in job.spec.columns])
 
     def reader(self) -> pa.RecordBatchReader:
         metadata = {store.FINGERPRINT: self.job.fingerprint, store.WRITER: self.writer}
@@ -267,8 +268,10 @@ class _Stream:
         self._leave_record(checksums, digest, np.concatenate(hashes), offsets)
 
     def _refuse_empty(self) -> None:
+        files = ", ".join(dict.fromkeys(part.source.uri for part in self.job.slices))
         raise InvalidInput(
-            f"bucket {self.job.name}: no row of it can be searched; all were skipped",
+            f"no row of {files} can be searched, so there is nothing to put into a bucket; "
+            "leave the file out",
             rows=len(self.tally.rejected),
         )
 
@@ -278,7 +281,7 @@ class _Stream:
             excluded = np.array(part.excluded, np.int64)
             at = part.start
             for read in part.source.read(part.start, part.stop, self.job.batch_rows, None):
-                batch = _plain(read)
+                batch = with_columns(_plain(read), self.extra)
                 vectors = store.vectors_of(batch["vector"], self.job.spec.dim).astype(
                     np.float32, copy=False
                 )
@@ -327,8 +330,7 @@ class _Stream:
         more = f" and {len(rejected) - SHOWN_ROWS} more" if len(rejected) > SHOWN_ROWS else ""
         raise InvalidInput(
             f"{len(rejected)} rows cannot be searched: {shown}{more}; mend the file, or leave "
-            f"them out "
-            "with --on-invalid skip",
+            "them out with --on-invalid skip",
             rows=len(rejected),
             first=[list(item) for item in rejected[:SHOWN_ROWS]],
         )
@@ -393,10 +395,8 @@ class _Stream:
                 )
             elif name == spec.id_column:
                 columns.append(item.rest["id"])
-            elif name in item.rest.schema.names:
-                columns.append(item.rest[name])
             else:
-                columns.append(pa.nulls(len(item.rest), self.schema.field(name).type))
+                columns.append(item.rest[name])
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _leave_record(
@@ -433,7 +433,7 @@ class _Stream:
 
     def _leave_report(self) -> None:
         out = io.StringIO()
-        lines = csv.writer(out)
+        lines = csv.writer(out, lineterminator="\n")
         lines.writerow(["file", "row", "id", "reason"])
         lines.writerows(self.tally.rejected)
         path = report_path(self.job.name)

@@ -51,6 +51,8 @@ def write_hits(
         raise _cannot_write(output, error) from error
     if exists and not force:
         raise Conflict(f"{output} exists; choose another name or replace it with --force")
+    if not output.parent.is_dir():
+        raise _cannot_write(output, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     if hits is not None:
         with _whole_file(output) as temporary:
             _write(hits, temporary, output.suffix.lower())
@@ -64,15 +66,22 @@ def describe_search(hits: pa.Table) -> str:
         how += f", nprobes {facts['nprobes']}, refine factor {facts['refine_factor']}"
     failed = facts["failed_buckets"]
     text = (
-        f"{len(hits):,} hits; {how}; {facts['distance_type']} distance; version {facts['version']}"
+        f"{counted(len(hits), 'hit')}; {how}; {facts['distance_type']} distance; "
+        f"version {facts['version']}"
     )
     return text + (f"; WITHOUT failed buckets {', '.join(failed)}" if failed else "")
 
 
-def write_table(table: pa.Table, out: TextIO) -> None:
-    """Print aligned columns; long values are cut."""
+def counted(number: int, unit: str) -> str:
+    """Write a number with its unit: "1 row", "2,000 rows"."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def write_table(table: pa.Table, out: TextIO, *, max_width: int | None = MAX_WIDTH) -> None:
+    """Print aligned columns; values longer than `max_width` are cut."""
     columns = [
-        [name, *(_cell(value) for value in table[name].to_pylist())] for name in table.column_names
+        [name, *(_cell(value, max_width) for value in table[name].to_pylist())]
+        for name in table.column_names
     ]
     widths = [max(map(len, column)) for column in columns]
     right = [not _is_text(table.schema.field(name).type) for name in table.column_names]
@@ -88,13 +97,15 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, max_width: int | None) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = "" if value is None else str(value)
     # A stored text must not steer the terminal.
     text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= MAX_WIDTH else text[: MAX_WIDTH - 3] + "..."
+    if max_width is None or len(text) <= max_width:
+        return text
+    return text[: max_width - 3] + "..."
 
 
 def _print(hits: pa.Table, as_json: bool) -> None:

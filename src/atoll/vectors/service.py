@@ -56,7 +56,7 @@ class Collection:
     @property
     def uri(self) -> str:
         """Where it is."""
-        return self._storage.url
+        return str(self._storage)
 
     @property
     def version(self) -> int:
@@ -181,7 +181,7 @@ class Collection:
             nprobes=nprobes,
             refine_factor=refine_factor,
             exact=exact,
-            where=where,
+            where=None if where is None else store.predicate(where),
             columns=tuple(columns),
             with_vectors=with_vectors,
             exclude_self=exclude_self,
@@ -265,7 +265,8 @@ class Collection:
         self.refresh()
         if where is None:
             return len(self)
-        return sum(self._reader.table(bucket).count(where) for bucket in self.buckets)
+        asked = store.predicate(where)
+        return sum(self._reader.table(bucket).count(asked) for bucket in self.buckets)
 
     def verify(self, on_progress: OnProgress = silent) -> VerifyReport:
         """Read every live bucket and hold it against the manifest: rows, checksums, index.
@@ -494,7 +495,8 @@ def open_collection(uri: str | Path, settings: Settings) -> Collection:
 
 def _no_collection(storage: Storage, uri: str | Path) -> NotFound:
     return NotFound(
-        f"{storage} is no collection; make one with `atoll create {uri} SOURCE...`", uri=storage.url
+        f"{storage} is no collection; make one with `atoll create {uri} SOURCE...`",
+        uri=str(storage),
     )
 
 

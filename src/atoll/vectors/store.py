@@ -209,8 +209,7 @@ def lance_errors(what: str, *, user_input: bool = False) -> Iterator[None]:
         # First, since it may quote words of the caller's that read like a failure of the store.
         _, found, said = text.partition("Invalid user input: ")
         if user_input and found:
-            # Columns of Lance's and ours are none of the caller's.
-            raise InvalidInput(f"where: {re.sub(r', _[a-z_]+', '', said)[:600]}") from error
+            raise InvalidInput(f"where: {_said_of_predicate(said)}") from error
         for pattern, kind, mend in _LANCE_ERRORS:
             if re.search(pattern, text, re.IGNORECASE):
                 raise kind(f"{what}: {text[:600]}; {mend}") from error
@@ -231,6 +230,33 @@ _LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
     (r"corrupt|invalid.*(footer|magic|metadata)|failed to fill|unexpected end|out of bounds|"
      r"range.*exceed", Corrupt, "run `atoll verify`"),
 )  # fmt: skip
+
+
+def predicate(where: str) -> str:
+    """Enclose an SQL predicate, so that Lance reads it to its end: it ignores what follows one.
+
+    Raises:
+        InvalidInput: its parentheses do not match.
+    """
+    depth = 0
+    for token in _SQL_TOKENS.findall(where):
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if depth < 0:
+            break
+    if depth:
+        raise InvalidInput(f"where: the parentheses of {where!r} do not match")
+    return f"({where}\n)"
+
+
+def _said_of_predicate(said: str) -> str:
+    # Columns of Lance's and ours are none of the caller's, nor is what encloses his words.
+    said = re.sub(r", _[a-z_]+", "", said)
+    said = re.sub(r"(SELECT 1 FROM t WHERE )?\((.*)\n\)", r"\2", said, flags=re.DOTALL)
+    return " ".join(said.split())[:600]
+
+
+# Quoted text and comments first: parentheses inside them do not count.
+_SQL_TOKENS = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|[()]""", re.DOTALL)
 
 
 def open_table(storage: Storage, name: str, version: int | None = None) -> lance.LanceDataset:

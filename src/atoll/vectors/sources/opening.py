@@ -92,6 +92,12 @@ def open_sources(
     if not sources:
         where = opened[0].uri if len(opened) == 1 else f"each of the {len(opened)} files"
         raise InvalidInput(f"{where} has 0 rows; give a file with vectors")
+    for source in sources:
+        if source.dim < 1:
+            raise InvalidInput(
+                f"{source.uri} holds vectors of dim 0; write vectors of at least one number",
+                file=source.uri,
+            )
     _check_agreement(sources)
     return sources
 
