@@ -33,7 +33,7 @@ from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, p
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import MAX_ROWS, IdIndex
-from atoll.vectors.ingest import BucketJob, JobSlice, build_bucket
+from atoll.vectors.ingest import BucketJob, JobSlice, build_bucket, refused_rows
 from atoll.vectors.model import (
     CODE_COLUMN,
     FORMAT_VERSION,
@@ -488,7 +488,12 @@ def _raise_failures(errors: Sequence[Exception], jobs: int) -> None:
     first = errors[0]
     if not isinstance(first, AtollError):
         raise first
+    known = [
+        e.details["first"] for e in errors if isinstance(e, AtollError) and "first" in e.details
+    ]
     rows = sum(e.details.get("rows", 0) for e in errors if isinstance(e, AtollError))
+    if len(known) == len(errors):
+        raise refused_rows([tuple(row) for part in known for row in part], rows)
     note = ""
     if len(errors) > 1:
         note = f" ({len(errors)} of {jobs} buckets failed"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import lance
 import msgspec
@@ -205,6 +206,10 @@ def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance
         raise _Overtaken from error
 
 
+# Of a row left out: file, row number, id, reason.
+Rejected: TypeAlias = tuple[str, int, str, str]
+
+
 @dataclass
 class _Tally:
     """What a stream saw: kept beside the rows while they pass."""
@@ -213,7 +218,7 @@ class _Tally:
     skipped: int = 0
     squared: float = 0.0
     squared_error: float = 0.0
-    rejected: list[tuple[str, int, str, str]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
 
 
 class _Stream:
@@ -299,7 +304,7 @@ class _Stream:
                 if len(batch):
                     yield self._encoded(batch.drop_columns(["vector"]), vectors, hashed)
         if self.tally.rejected and self.job.on_invalid == "error":
-            self._refuse_rows()
+            raise refused_rows(self.tally.rejected, len(self.tally.rejected))
 
     def _valid(
         self,
@@ -320,20 +325,6 @@ class _Stream:
                 self.tally.rejected.append((uri, at + int(row), batch["id"][row].as_py(), reason))
         self.tally.skipped += int(duplicate.sum())
         return keep
-
-    def _refuse_rows(self) -> None:
-        rejected = self.tally.rejected
-        shown = "; ".join(
-            f"{uri} row {row} (id {name!r}): {reason}"
-            for uri, row, name, reason in rejected[:SHOWN_ROWS]
-        )
-        more = f" and {len(rejected) - SHOWN_ROWS} more" if len(rejected) > SHOWN_ROWS else ""
-        raise InvalidInput(
-            f"{len(rejected)} rows cannot be searched: {shown}{more}; mend the file, or leave "
-            "them out with --on-invalid skip",
-            rows=len(rejected),
-            first=[list(item) for item in rejected[:SHOWN_ROWS]],
-        )
 
     def _encoded(
         self, rest: pa.RecordBatch, vectors: NDArray[np.float32], hashed: NDArray[np.uint64]
@@ -438,6 +429,26 @@ class _Stream:
         lines.writerows(self.tally.rejected)
         path = report_path(self.job.name)
         self.job.collection.put(path, out.getvalue().encode())
+
+
+def refused_rows(rejected: Sequence[Rejected], rows: int) -> InvalidInput:
+    """Say which rows cannot be searched.
+
+    Args:
+        rejected: the first of them.
+        rows: how many there are.
+    """
+    first = rejected[:SHOWN_ROWS]
+    shown = "; ".join(
+        f"{uri} row {row} (id {name!r}): {reason}" for uri, row, name, reason in first
+    )
+    more = f" and {rows - len(first)} more" if rows > len(first) else ""
+    return InvalidInput(
+        f"{rows} rows cannot be searched: {shown}{more}; mend the file, or leave them out "
+        "with --on-invalid skip",
+        rows=rows,
+        first=[list(item) for item in first],
+    )
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
