@@ -117,39 +117,6 @@ def test_a_collection_lives_its_life_on_the_command_line(tmp_path):
     assert "clean" in atoll_says("verify", uri)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["search", "c", "q.npy", "-k", "0"], 1, "k is 0"),
-        (["search", "c"], 2, "QUERIES or --id"),
-        (["search", "c", "q.npy", "--where", "length >>> 3"], 1, "where: "),
-        (["search", "c", "q.npy", "--columns", "colour"], 1, "no column 'colour'; it has"),
-        (["search", "c", "wide.npy"], 1, "have 3 values but the collection holds vectors of 16"),
-        (["search", "c", "none.npy"], 1, "none.npy"),
-        (["search", "c", "--id", "nobody"], 1, "has no 'nobody'"),
-        (["search", "c", "q.npy", "-o", "hits.xls"], 1, ".csv, .parquet, .json"),
-        (["search", "nowhere", "q.npy"], 1, "is no collection; make one with"),
-        (["search", "q.npy", "q.npy"], 1, "is a file; a collection is a folder"),
-        (["info", "memory://x"], 1, "memory://x cannot hold tables"),
-        (["create", "memory://x", "q.npy"], 1, "memory://x cannot hold tables"),
-        (["create", "c", "q.npy"], 1, "is a collection already"),
-        (["create", ".", "q.npy"], 1, "is not empty"),
-        (["create", "new", "none.h5"], 1, "none.h5"),
-        (["create", "new", "q.npy", "--distance-type", "hamming"], 2, "hamming"),
-        (["create", "new", "q.npy", "--index", "ivf_pq", "--num-sub-vectors", "5"], 1, "divisor"),
-        (["drop-bucket", "c", "bucket_9"], 1, "no live bucket 'bucket_9'"),
-        (["add", "c", "wide.npy"], 1, "wide.npy holds vectors of 3 but collection"),
-        (["frobnicate"], 2, "frobnicate"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_done_is_said_in_one_line_with_a_way_out(shared, arguments, code, words):
-    before = objects_of(shared)
-    said = command(*arguments, expect=code, cwd=shared)
-    assert words in said
-    assert code == 2 or len(said.splitlines()) == 1
-    assert objects_of(shared) == before
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A folder with a small collection `c`, a query file and a file of another dimension."""
