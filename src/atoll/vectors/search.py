@@ -28,6 +28,7 @@ DEFAULT_NPROBES = 20
 NARROW_ROWS = 10_000
 REFINE_BYTES = 64 << 20
 PAIRS_AT_ONCE = 4096
+CODES_AT_ONCE = 1 << 18
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -153,18 +154,8 @@ def map_bucket(
     """
     distance_type = model.distance_type
     dtype = rabitq.code_dtype(queries.prepared.shape[1])
-    asking = np.repeat(np.arange(len(probes)), [len(p) for p in probes])
-    wanted = np.concatenate(probes) if len(probes) else np.empty(0, np.int64)
-    order = np.argsort(wanted, kind="stable")
     parts: list[Candidates] = []
-    for partition, who in _grouped(wanted[order], asking[order]):
-        start, stop = int(offsets[partition]), int(offsets[partition + 1])
-        if start == stop or (mask is not None and not mask[start:stop].any()):
-            continue
-        codes = table.codes(start, stop, dtype)
-        rows = np.arange(start, stop)
-        if mask is not None:
-            codes, rows = codes[mask[start:stop]], rows[mask[start:stop]]
+    for partition, who, rows, codes in _probed(table, offsets, probes, mask, dtype):
         query = rabitq.prepare(
             queries.prepared[who],
             queries.rotated[who],
@@ -175,6 +166,46 @@ def map_bucket(
         keys = sort_keys(rabitq.estimate(codes, query, distance_type), codes["id_hash"])
         parts.append(_best_of_partition(keys, who, rows, position, keep))
     return best(join(parts), keep)
+
+
+def _probed(
+    table: Table,
+    offsets: NDArray[np.uint64],
+    probes: Sequence[IntArray],
+    mask: Mask,
+    dtype: np.dtype[np.void],
+) -> Iterator[tuple[int, IntArray, IntArray, NDArray[np.void]]]:
+    """Yield each probed partition that has rows: its number, who asks, its rows, their codes.
+
+    Codes of many partitions are read in one request: each costs as much as a thousand rows.
+    """
+    asking = np.repeat(np.arange(len(probes)), [len(p) for p in probes])
+    wanted = np.concatenate(probes) if len(probes) else np.empty(0, np.int64)
+    order = np.argsort(wanted, kind="stable")
+    held: list[tuple[int, IntArray, IntArray]] = []
+    count = 0
+    for partition, who in _grouped(wanted[order], asking[order]):
+        start, stop = int(offsets[partition]), int(offsets[partition + 1])
+        rows = np.arange(start, stop)
+        if mask is not None:
+            rows = rows[mask[start:stop]]
+        if len(rows):
+            held.append((partition, who, rows))
+            count += len(rows)
+        if count >= CODES_AT_ONCE:
+            yield from _with_codes(table, held, dtype)
+            held, count = [], 0
+    yield from _with_codes(table, held, dtype)
+
+
+def _with_codes(
+    table: Table, held: list[tuple[int, IntArray, IntArray]], dtype: np.dtype[np.void]
+) -> Iterator[tuple[int, IntArray, IntArray, NDArray[np.void]]]:
+    if held:
+        codes = table.codes(np.concatenate([rows for _, _, rows in held]), dtype)
+        cuts = np.cumsum([len(rows) for _, _, rows in held])[:-1]
+        for (partition, who, rows), part in zip(held, np.split(codes, cuts), strict=True):
+            yield partition, who, rows, part
 
 
 def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]:

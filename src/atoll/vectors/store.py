@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lance
 import msgspec
@@ -36,7 +36,16 @@ from atoll.core.errors import (
     Unavailable,
 )
 from atoll.storage import Storage
-from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, Blob, Bucket, Manifest
+from atoll.vectors.index import IndexModel
+from atoll.vectors.model import (
+    CODE_COLUMN,
+    FORMAT_VERSION,
+    Blob,
+    Bucket,
+    DistanceType,
+    IndexKind,
+    Manifest,
+)
 
 FOLDER = "_atoll"
 # Pinned: a table must read the same whatever a later Lance writes by default.
@@ -174,6 +183,44 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
 
 
+def put_model(storage: Storage, model: IndexModel) -> Blob:
+    """Store an index model under its hash."""
+    arrays = {
+        "kind": np.array(model.kind),
+        "distance_type": np.array(model.distance_type),
+        "centroids": model.centroids,
+        "signs": model.signs,
+        "codebook": model.codebook,
+    }
+    return put_blob(storage, "models", pack_arrays(arrays), ".npz")
+
+
+def get_model(storage: Storage, blob: Blob) -> IndexModel:
+    """Read an index model.
+
+    Raises:
+        Corrupt: it is gone or has changed.
+    """
+    arrays = unpack_arrays(get_blob(storage, blob))
+    return IndexModel(
+        cast("IndexKind", str(arrays["kind"])),
+        cast("DistanceType", str(arrays["distance_type"])),
+        arrays["centroids"],
+        arrays["signs"],
+        arrays["codebook"],
+    )
+
+
+def build_path(plan: str, name: str) -> str:
+    """Name an object of a running build."""
+    return f"{FOLDER}/builds/{plan}/{name}"
+
+
+def report_path(table: str) -> str:
+    """Name the object that lists the rows a bucket left out."""
+    return f"{FOLDER}/reports/{table}.csv"
+
+
 def encode_schema(schema: pa.Schema) -> str:
     """Write an Arrow schema as base64 text."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
@@ -216,6 +263,11 @@ def lance_errors(what: str, *, user_input: bool = False) -> Iterator[None]:
         if user_input:
             raise InvalidInput(f"{what}: {text[:600]}") from error
         raise Unavailable(f"{what}: {text[:600]}") from error
+    except BaseException as error:
+        # A panic of Lance's, over bytes that make no sense; its class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Corrupt(f"{what}: Lance stumbled ({str(error)[:300]}); run `atoll verify`") from error
 
 
 _LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
@@ -229,7 +281,7 @@ _LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
      "the object is gone; run `atoll verify`"),
     (r"timed? ?out|connect|error sending request", Unavailable, "check the endpoint and try again"),
     (r"corrupt|invalid.*(footer|magic|metadata)|failed to fill|unexpected end|out of bounds|"
-     r"range.*exceed", Corrupt, "run `atoll verify`"),
+     r"range.*exceed|file size is too small|failed to decode", Corrupt, "run `atoll verify`"),
 )  # fmt: skip
 
 
@@ -325,28 +377,11 @@ class Table:
         rows = [fragment.physical_rows for fragment in self._fragments]
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
 
-    def codes(self, start: int, stop: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-        """Read the packed codes of rows [start, stop)."""
-        parts: list[NDArray[np.void]] = []
-        with lance_errors(f"reading table {self.bucket.name}"):
-            for index, fragment in enumerate(self._fragments):
-                first = max(start, int(self._starts[index]))
-                last = min(stop, int(self._starts[index + 1]))
-                if first < last:
-                    table = fragment.to_table(
-                        columns=[CODE_COLUMN],
-                        offset=first - int(self._starts[index]),
-                        limit=last - first,
-                    )
-                    parts.extend(_binary_view(c, dtype) for c in table[CODE_COLUMN].chunks)
-        found = np.concatenate(parts) if parts else np.empty(0, dtype)
-        if len(found) != stop - start:
-            raise Corrupt(
-                f"table {self.bucket.name} has {len(found)} of rows {start} to {stop}; "
-                "run `atoll verify`",
-                bucket=self.bucket.name,
-            )
-        return found
+    def codes(self, rows: NDArray[np.int64], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+        """Read the packed codes of some rows; neighbours are read as one range."""
+        column = self.take(rows, [CODE_COLUMN])[CODE_COLUMN]
+        parts = [_binary_view(chunk, dtype) for chunk in column.chunks]
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
 
     def take(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Read some rows, in the order given."""
