@@ -30,7 +30,7 @@ class Sizes:
     baseline_buckets: int = 2
     layouts: tuple[int, ...] = (1, 7, 18)
     queries: int = 200
-    timed: int = 100
+    timed: int = 50
     proteins: int = 20_000
 
 

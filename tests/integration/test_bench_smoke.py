@@ -1,0 +1,60 @@
+"""The benches run and report completely; what they measure is nobody's business here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lancedb", reason="the baseline is LanceDB: install atoll[dev]")
+
+ROOT = Path(__file__).parents[2]
+BENCHES = ("ingest", "create", "search", "randconv")
+COLUMNS = {"bench", "what", "ours", "baseline", "unit", "ratio", "bar", "is_met", "note"}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Standard output of one smoke run, and what it wrote by bench."""
+    out = tmp_path_factory.mktemp("bench")
+    scratch = tmp_path_factory.mktemp("scratch")
+    command = [sys.executable, "-m", "bench", "--quick", "--out", out, "--scratch", scratch]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    written = {path.stem: json.loads(path.read_text()) for path in out.iterdir()}
+    return done.stdout, written, list(scratch.iterdir())
+
+
+@pytest.mark.slow
+def test_every_bench_leaves_one_complete_json(smoke):
+    _, written, _ = smoke
+    assert set(written) == set(BENCHES)
+    for name, facts in written.items():
+        assert facts["bench"] == name
+        assert {"cpu", "cores", "load"} <= facts["machine"].keys()
+        assert {"atoll", "pylance", "lancedb", "commit"} <= facts["versions"].keys()
+        assert facts["rows"]
+        assert all(set(row) == COLUMNS for row in facts["rows"])
+
+
+@pytest.mark.slow
+def test_the_table_shows_every_row_and_judges_no_smoke_run(smoke):
+    shown, written, _ = smoke
+    for facts in written.values():
+        for row in facts["rows"]:
+            assert f"| {row['what']} " in shown
+            assert row["is_met"] is None
+    assert "the figures mean nothing" in shown
+
+
+@pytest.mark.slow
+def test_data_sets_that_are_absent_are_named_as_skipped(smoke):
+    _, written, _ = smoke
+    skipped = [row["note"] for row in written["randconv"]["rows"] if row["ours"] is None]
+    assert any("scope40_201.fasta.gz" in note for note in skipped)
+
+
+@pytest.mark.slow
+def test_a_bench_removes_its_vectors_and_tables(smoke):
+    _, _, left = smoke
+    assert left == []
