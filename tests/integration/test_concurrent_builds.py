@@ -157,7 +157,7 @@ def test_garbage_is_not_collected_while_a_build_runs_and_the_other_way_round(tmp
     more = write_h5(tmp_path / "y.h5", gaussian(9, 16), names(9, 900))
     for kind, excluded in (("build", collection.gc), ("gc", lambda: collection.add(more))):
         with (
-            leases.hold(collection._storage, kind, "somebody"),
+            leases.hold(collection._storage, kind),
             pytest.raises(atoll.Conflict, match=rf"in use: somebody \({kind}\)"),
         ):
             excluded()

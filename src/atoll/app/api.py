@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from atoll.app.settings import read_settings
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.progress import OnProgress, silent
-from atoll.vectors.model import BuildOptions
+from atoll.vectors.model import BuildOptions, given_options
 from atoll.vectors.service import Collection, create_collection, open_collection
 
 
@@ -58,7 +57,7 @@ def create(
     return create_collection(
         uri,
         sources,
-        options=replace(options or BuildOptions(), **given),
+        options=given_options(options, given),
         settings=settings or default_settings(),
         force=force,
         executor=executor,

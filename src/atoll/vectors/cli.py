@@ -14,14 +14,22 @@ from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
-from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS, BuildOptions
+from atoll.vectors.model import (
+    DISTANCE_TYPES,
+    DTYPES,
+    INDEX_KINDS,
+    ON_BAD_ROW,
+    BuildOptions,
+    Embedder,
+    SearchOptions,
+)
 from atoll.vectors.output import FORMATS, counted, describe_search, write_hits, write_table
 
 uri_argument = click.argument("uri")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """A number of bytes such as 500G."""
 
     name = "size"
@@ -44,16 +52,17 @@ def build_options(command: Any) -> Any:
             click.option("--bucket-rows", type=click.IntRange(1), default=BuildOptions.bucket_rows,
                          show_default=True, help="Rows a bucket holds at most."),
             click.option("--bucket-bytes", type=SIZE, metavar="SIZE",
-                         help="Bytes instead of rows, e.g. 500G."),
+                         help="How much a bucket holds at most, in bytes, e.g. 500G."),
             click.option("--vector-column", help="Vectors, in sources and tables."),
             click.option("--id-column", help="Ids, in sources and tables."),
             click.option("--batch-rows", type=click.IntRange(1), default=BuildOptions.batch_rows,
                          show_default=True, help="Rows handled at once."),
             click.option("--workers", type=click.IntRange(1), help="Buckets built at once."),
-            click.option("--on-invalid", type=click.Choice(["error", "skip"]), default="error",
-                         show_default=True, help="NaN, infinity, zero vectors under cosine."),
-            click.option("--on-duplicate", type=click.Choice(["error", "skip"]), default="error",
-                         show_default=True, help="Ids met before."),
+            click.option("--on-invalid", type=click.Choice(ON_BAD_ROW), default="error",
+                         show_default=True, help="Refuse or leave out rows with NaN or infinity, "
+                         "or only zeros under cosine."),
+            click.option("--on-duplicate", type=click.Choice(ON_BAD_ROW), default="error",
+                         show_default=True, help="Refuse or leave out rows with an id met before."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -65,13 +74,13 @@ def index_options(command: Any) -> Any:
     for option in reversed(
         (
             click.option("--distance-type", type=click.Choice(DISTANCE_TYPES), default="cosine",
-                         show_default=True),
+                         show_default=True, help="What near means, as LanceDB spells it."),
             click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
                          help="How vectors are stored; float16 halves them, its error is printed."),
             click.option("--index", type=click.Choice(INDEX_KINDS), default="rabitq",
-                         show_default=True, help="Ours, Lance's, or none."),
+                         show_default=True, help="Atoll's own, Lance's, or no index at all."),
             click.option("--num-partitions", type=click.IntRange(1),
-                         help="IVF cells per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
+                         help="Partitions per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
             click.option("--seed", type=int, default=0, show_default=True,
@@ -93,9 +102,9 @@ def plan(
     settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
     """Show which rows would go into which bucket of URI. Writes nothing."""
-    from atoll.vectors import build
+    from atoll.vectors.service import plan_collection
 
-    planned = build.plan(uri, sources, options=BuildOptions(**given), settings=settings)
+    planned = plan_collection(uri, sources, options=BuildOptions(**given), settings=settings)
     buckets, spec = planned.buckets, planned.spec
     facts = {
         "uri": str(planned.storage),
@@ -270,9 +279,14 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
 @uri_argument
 @click.argument("queries", required=False)
 @click.option("--id", "ids", multiple=True, help="Query with a stored vector; may be repeated.")
-@click.option("-k", type=int, default=10, show_default=True, help="Hits per query.")
-@click.option("--nprobes", type=int, help="Partitions read per bucket.  [default: 20, widened]")
-@click.option("--refine-factor", type=int, default=5, show_default=True,
+@click.option("-k", type=int, default=SearchOptions.k, show_default=True, help="Hits per query.")
+@click.option(
+    "--nprobes",
+    type=int,
+    help="Partitions read per bucket.  [default: 20, more until k are found]",
+)
+@click.option("--refine-factor", type=int, default=SearchOptions.refine_factor,
+              show_default=True,
               help="k x this many candidates get exact distances.")  # fmt: skip
 @click.option("--exact", is_flag=True, help="Compare with every row.")
 @click.option("--where", metavar="SQL", help="Only rows that pass this predicate.")
@@ -305,7 +319,6 @@ def search(
     **given: Any,
 ) -> None:
     """Find the nearest neighbours of QUERIES (FASTA, HDF5, Parquet, .npy, .fvecs) in URI."""
-    from atoll.vectors.queries import as_queries
     from atoll.vectors.service import open_collection, stored_queries
 
     if (queries is None) == (not ids):
@@ -315,13 +328,7 @@ def search(
     if ids:
         batch = stored_queries(collection, ids)
     else:
-        batch = as_queries(
-            queries,
-            collection.spec,
-            settings,
-            model_path=model_path,
-            ids=query_ids,
-        )
+        batch = collection.queries(queries, ids=query_ids, model_path=model_path)
     names = [name.strip() for name in columns.split(",")] if columns else []
     incomplete = None
     with progress_bars(settings.quiet) as on_progress:
@@ -349,14 +356,11 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(info, indent=2))
         return
-    model = info["embedder"]
-    embedder = (
-        f"{model['name']} {model['revision']}, {model['pooling']}" if model else "not recorded"
-    )
+    embedder = Embedder(**info["embedder"]) if info["embedder"] else "not recorded"
     click.echo(f"{info['uri']}, version {info['version']} of {info['created_at']}")
     click.echo(
-        f"{info['rows']:,} rows of {info['dim']} x {info['dtype']}, {info['distance_type']} "
-        f"distance"
+        f"{counted(info['rows'], 'row')} of {info['dim']} x {info['dtype']}, "
+        f"{info['distance_type']} distance"
     )
     click.echo(f"index     {_index_text(info['index'])}")
     click.echo(f"embedder  {embedder}")

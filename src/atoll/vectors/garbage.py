@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,8 +12,9 @@ import msgspec
 
 from atoll.storage import Storage
 from atoll.vectors import leases, store
-from atoll.vectors.ingest import report_path
 from atoll.vectors.model import Blob, Bucket, Manifest
+
+logger = logging.getLogger(__name__)
 
 TABLE_SUFFIX = ".lance"
 # As `build` names them; whatever else lies in the folder is not ours to remove.
@@ -45,7 +45,7 @@ def collect(storage: Storage, *, dry_run: bool) -> GcReport:
     Raises:
         Conflict: a build is running.
     """
-    with leases.hold(storage, "gc", _holder()):
+    with leases.hold(storage, "gc"):
         manifest = store.latest_manifest(storage)
         tables, objects = _garbage(storage, _needed(storage, manifest))
         objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
@@ -54,6 +54,7 @@ def collect(storage: Storage, *, dry_run: bool) -> GcReport:
             _remove(storage, tables, objects)
             for bucket in manifest.buckets if manifest else ():
                 size += _clean_table(storage, bucket.name)
+            logger.info("garbage collected tables=%d bytes=%d", len(tables), size)
         return GcReport(tuple(sorted(tables)), tuple(sorted(objects)), size)
 
 
@@ -65,17 +66,13 @@ def discard(storage: Storage, plan: str) -> None:
     Raises:
         Conflict: a build is running.
     """
-    with leases.hold(storage, "gc", _holder()):
+    with leases.hold(storage, "gc"):
         manifest = store.latest_manifest(storage)
         needed = _needed(storage, manifest)
         for entry in storage.list(f"{store.FOLDER}/builds"):
             if entry.path.split("/")[2] != plan:
                 needed |= {entry.path, *_named_in(entry.path, storage.get(entry.path))}
         _remove(storage, *_garbage(storage, needed))
-
-
-def _holder() -> str:
-    return f"gc, process {os.getpid()} on {socket.gethostname()}"
 
 
 def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
@@ -95,7 +92,7 @@ def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
 
 def _of_bucket(bucket: Bucket) -> set[str]:
     blobs = {blob.path for blob in (bucket.ids, bucket.offsets) if blob}
-    return {f"{bucket.name}{TABLE_SUFFIX}", report_path(bucket.name), *blobs}
+    return {f"{bucket.name}{TABLE_SUFFIX}", store.report_path(bucket.name), *blobs}
 
 
 def _named_in(path: str, record: bytes) -> set[str]:

@@ -111,7 +111,7 @@ class _Overtaken(Exception):
 
 
 def _write(job: BucketJob) -> None:
-    model = load_model(job.collection, job.spec, job.model) if job.model else None
+    model = store.get_model(job.collection, job.model) if job.model else None
     stream = _Stream(job, model, uuid.uuid4().hex)
     try:
         store.write_table(job.collection, job.name, stream.reader())
@@ -123,28 +123,12 @@ def _write(job: BucketJob) -> None:
         raise
 
 
-def load_model(storage: Storage, spec: CollectionSpec, blob: Blob) -> IndexModel:
-    """Read an index model.
-
-    Raises:
-        Corrupt: it is gone or has changed.
-    """
-    arrays = store.unpack_arrays(store.get_blob(storage, blob))
-    return IndexModel(
-        spec.index.kind,
-        spec.distance_type,
-        arrays["centroids"].astype(np.float32, copy=False),
-        arrays["signs"].astype(np.int8, copy=False),
-        arrays["codebook"].astype(np.float32, copy=False),
-    )
-
-
 def _record_path(job: BucketJob, writer: str) -> str:
-    return f"{store.FOLDER}/builds/{job.plan}/{job.name}.{writer}.json"
+    return store.build_path(job.plan, f"{job.name}.{writer}.json")
 
 
 def _claim_path(job: BucketJob) -> str:
-    return f"{store.FOLDER}/builds/{job.plan}/{job.name}.json"
+    return store.build_path(job.plan, f"{job.name}.json")
 
 
 def _claimed(job: BucketJob) -> Bucket | None:
@@ -198,7 +182,7 @@ def _require_ours(job: BucketJob, table: lance.LanceDataset) -> dict[str, str]:
 def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance.LanceDataset:
     assert job.model is not None
     assert bucket.offsets is not None
-    model = load_model(job.collection, job.spec, job.model)
+    model = store.get_model(job.collection, job.model)
     offsets = np.frombuffer(store.get_blob(job.collection, bucket.offsets), "<u8")
     try:
         return build_ivf_pq(table, job.spec.vector_column, model, offsets, job.scratch)
@@ -427,7 +411,7 @@ class _Stream:
         lines = csv.writer(out, lineterminator="\n")
         lines.writerow(["file", "row", "id", "reason"])
         lines.writerows(self.tally.rejected)
-        path = report_path(self.job.name)
+        path = store.report_path(self.job.name)
         self.job.collection.put(path, out.getvalue().encode())
 
 
@@ -456,8 +440,3 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
         if (plain := store.plain_type(kind)) != kind:
             batch = batch.set_column(number, name, batch.column(number).cast(plain))
     return batch
-
-
-def report_path(name: str) -> str:
-    """Name the object that lists the rows a bucket left out."""
-    return f"{store.FOLDER}/reports/{name}.csv"

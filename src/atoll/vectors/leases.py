@@ -3,11 +3,13 @@
 A build's files look like garbage until its manifest is committed, so the two exclude each other.
 Each writes its own lease first and looks for the other's afterwards: of two that start together at
 least one sees the other. A lease is renewed while its holder lives and is ignored once expired, so
-a killed process blocks nobody for longer than `LEASE_SECONDS`.
+a killed process blocks nobody for longer than `LEASE_SECONDS` and the clocks' difference.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 import uuid
@@ -75,26 +77,25 @@ class Held:
 
 
 @contextmanager
-def hold(storage: Storage, kind: Kind, holder: str) -> Iterator[Held]:
+def hold(storage: Storage, kind: Kind) -> Iterator[Held]:
     """Hold a lease for the length of the block.
 
     Args:
         storage: the collection.
         kind: "build" excludes "gc" and the other way round; several builds may run at once.
-        holder: who this is, for the other's error message.
 
     Raises:
         Conflict: the other kind is held by somebody alive.
     """
     path = f"{FOLDER}/{uuid.uuid4().hex}.json"
-    held = Held(storage, path, kind, holder)
+    held = Held(storage, path, kind, f"process {os.getpid()} on {socket.gethostname()}")
     stop = threading.Event()
     keeper = threading.Thread(target=_renew, args=(held, stop), daemon=True)
     try:
         for other in alive(storage):
             if other.kind != kind:
                 raise Conflict(
-                    f"{storage} is in use: {other.holder} ({other.kind}); wait for it to end. "
+                    f"{storage} is in use by {other.kind}, {other.holder}; wait for it to end. "
                     "If it was killed, its lease ends by itself within "
                     f"{LEASE_SECONDS + SKEW_SECONDS:.0f} s",
                     holder=other.holder,

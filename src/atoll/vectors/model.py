@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from atoll.core.errors import InvalidInput
 
 DistanceType = Literal["cosine", "l2", "dot"]
 DISTANCE_TYPES: tuple[DistanceType, ...] = get_args(DistanceType)
@@ -12,6 +14,7 @@ INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 Dtype = Literal["float32", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OnBadRow = Literal["error", "skip"]
+ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
 
 FORMAT_VERSION = 1
 CODE_COLUMN = "_code"
@@ -34,6 +37,11 @@ class Embedder:
     pooling: str
     dim: int
     precision: str = "float32"
+
+    def __str__(self) -> str:
+        """Name it as people read it: "randconv 1, max-whitened, 960-d"."""
+        text = f"{self.name} {self.revision}, {self.pooling}, {self.dim}-d"
+        return text if self.precision == "float32" else f"{text}, {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,30 @@ class CollectionSpec:
     arrow_schema: str
     embedder: Embedder | None
     index: IndexSpec
+
+    def check_vectors(self, what: str, dim: int, embedder: Embedder | None) -> None:
+        """Make sure that vectors can be compared with those of the collection.
+
+        Args:
+            what: the file or the queries they are in, for the message.
+            dim: their length.
+            embedder: what made them; None where unknown.
+
+        Raises:
+            InvalidInput: another length, or another model where both are known.
+        """
+        if dim != self.dim:
+            raise InvalidInput(
+                f"{what}: vectors of {dim} values, but the collection holds vectors of {self.dim}; "
+                "embed with the model it was made for, or create another collection",
+                dim=dim,
+                collection_dim=self.dim,
+            )
+        if embedder is not None and self.embedder is not None and embedder != self.embedder:
+            raise InvalidInput(
+                f"{what}: embedded with {embedder}, but the collection with {self.embedder}; such "
+                "vectors cannot be compared: embed with the collection's model"
+            )
 
 
 @dataclass(frozen=True)
@@ -165,6 +197,16 @@ class Manifest:
         return sum(bucket.rows for bucket in self.buckets)
 
 
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidInput(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def _check_count(name: str, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+        raise InvalidInput(f"{name} is {value!r}; give a whole number of at least 1")
+
+
 @dataclass(frozen=True)
 class BuildOptions:
     """What a create or add may be told; the defaults are the documented ones.
@@ -201,6 +243,39 @@ class BuildOptions:
     on_duplicate: OnBadRow = "error"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built.
+
+        Raises:
+            InvalidInput: a choice that does not exist, or a number below 1.
+        """
+        _check_choice("distance_type", self.distance_type, DISTANCE_TYPES)
+        _check_choice("dtype", self.dtype, DTYPES)
+        _check_choice("index", self.index, INDEX_KINDS)
+        _check_choice("on_invalid", self.on_invalid, ON_BAD_ROW)
+        _check_choice("on_duplicate", self.on_duplicate, ON_BAD_ROW)
+        for name in (
+            "bucket_rows",
+            "bucket_bytes",
+            "batch_rows",
+            "num_partitions",
+            "num_sub_vectors",
+            "workers",
+        ):
+            _check_count(name, getattr(self, name))
+
+
+def given_options(options: BuildOptions | None, given: dict[str, Any]) -> BuildOptions:
+    """Lay keywords over build options.
+
+    Raises:
+        InvalidInput: there is no such option.
+    """
+    known = [option.name for option in fields(BuildOptions)]
+    if unknown := [name for name in given if name not in known]:
+        raise InvalidInput(f"there is no option {unknown[0]!r}; there are {', '.join(known)}")
+    return replace(options or BuildOptions(), **given)
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -230,6 +305,15 @@ class SearchOptions:
     exclude_self: bool = False
     group_by: str | None = None
     allow_partial: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be searched.
+
+        Raises:
+            InvalidInput: a number below 1.
+        """
+        for name in ("k", "nprobes", "refine_factor"):
+            _check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)

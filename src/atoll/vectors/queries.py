@@ -141,19 +141,7 @@ def _from_array(given: Any) -> QueryBatch:
 def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
     if not len(batch):
         raise InvalidInput("there is no query; give at least one")
-    if batch.vectors.shape[1] != spec.dim:
-        raise InvalidInput(
-            f"the queries have {batch.vectors.shape[1]} values but the collection holds vectors of "
-            f"{spec.dim}; embed them with the model it was made for",
-            dim=batch.vectors.shape[1],
-            collection_dim=spec.dim,
-        )
-    if batch.embedder and spec.embedder and batch.embedder != spec.embedder:
-        raise InvalidInput(
-            f"the queries were embedded with {batch.embedder}, the collection with "
-            f"{spec.embedder}; "
-            "their vectors cannot be compared: embed the queries with the collection's model"
-        )
+    spec.check_vectors("the queries", batch.vectors.shape[1], batch.embedder)
     for why, bad in unsearchable(batch.vectors, spec.distance_type).items():
         if bad.any():
             names = [batch.ids[row] for row in np.flatnonzero(bad)[:SHOWN]]

@@ -13,7 +13,6 @@ from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
-from atoll.vectors.ingest import load_model
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
 from atoll.vectors.store import Table
 
@@ -53,7 +52,7 @@ class Reader:
     def model(self, blob: Blob) -> IndexModel:
         """Read an index model."""
         if blob.sha256 not in self._models:
-            self._models[blob.sha256] = load_model(self.storage, self.spec, blob)
+            self._models[blob.sha256] = store.get_model(self.storage, blob)
         return self._models[blob.sha256]
 
     def offsets(self, bucket: Bucket) -> NDArray[np.uint64]:

@@ -17,22 +17,21 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.storage import Storage
-from atoll.vectors import build, garbage, search, store
-from atoll.vectors.digest import ColumnDigest
+from atoll.vectors import build, garbage, planning, search, store
 from atoll.vectors.duplicates import hash_ids
-from atoll.vectors.ivfpq import has_ivf_pq
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import (
     Bucket,
     BuildOptions,
     CollectionSpec,
-    Issue,
     Manifest,
     SearchOptions,
     VerifyReport,
+    given_options,
 )
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
+from atoll.vectors.verify import verify
 
 QUERIES_AT_ONCE = 256
 METADATA_KEY = b"atoll"
@@ -252,9 +251,20 @@ class Collection:
             pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable"))).select(names)
         )
 
-    def queries(self, given: Any) -> QueryBatch:
-        """Read queries as `search` does, to search with them more than once."""
-        return as_queries(given, self.spec, self._settings)
+    def queries(
+        self, given: Any, *, ids: str | Path | None = None, model_path: str | Path | None = None
+    ) -> QueryBatch:
+        """Read queries as `search` does, to search with them more than once.
+
+        Args:
+            given: as for `search`.
+            ids: text file of one id per line, for .npy and .fvecs.
+            model_path: folder of the model's published weights, for FASTA where the model has any.
+
+        Raises:
+            InvalidInput: they do not fit the collection.
+        """
+        return as_queries(given, self.spec, self._settings, ids=ids, model_path=model_path)
 
     def count(self, where: str | None = None) -> int:
         """Count rows, of all live buckets or those that pass an SQL predicate.
@@ -275,22 +285,7 @@ class Collection:
             What was read and each fault found; nothing is changed.
         """
         self.refresh()
-        issues: list[Issue] = []
-        notes: list[Issue] = []
-        done = 0
-        for bucket in self.buckets:
-            try:
-                self._verify_bucket(bucket, issues, notes)
-            except AtollError as error:
-                issues.append(Issue(bucket.name, error.message))
-            done += bucket.rows
-            on_progress(Progress("verify", done, len(self), "rows"))
-        for model in self._manifest.models.values():
-            try:
-                store.get_blob(self._storage, model)
-            except AtollError as error:
-                issues.append(Issue("", error.message))
-        return VerifyReport(self.version, len(self.buckets), done, tuple(issues), tuple(notes))
+        return verify(self._storage, self._manifest, on_progress)
 
     # -- changing ---------------------------------------------------------------------------------
 
@@ -319,13 +314,13 @@ class Collection:
             InvalidInput: the rows do not fit the collection, or an id is there already.
         """
         self.refresh()
-        chosen = replace(options or BuildOptions(), **given)
+        chosen = given_options(options, given)
         # The usual names are left open, as at create: a file may say "embeddings".
-        if self.spec.vector_column != build.VECTOR_COLUMN:
+        if self.spec.vector_column != planning.VECTOR_COLUMN:
             chosen = replace(chosen, vector_column=chosen.vector_column or self.spec.vector_column)
-        if self.spec.id_column != build.ID_COLUMN:
+        if self.spec.id_column != planning.ID_COLUMN:
             chosen = replace(chosen, id_column=chosen.id_column or self.spec.id_column)
-        planned = build.plan(
+        planned = planning.plan(
             self.uri, listed(sources), options=chosen, settings=self._settings, into=self.spec
         )
         self._manifest = build.add(
@@ -378,46 +373,12 @@ class Collection:
                 )
 
     def _check_options(self, options: SearchOptions) -> None:
-        if options.k < 1:
-            raise InvalidInput(f"k is {options.k}; ask for at least 1 hit")
-        if options.nprobes is not None and options.nprobes < 1:
-            raise InvalidInput(f"nprobes is {options.nprobes}; at least 1 partition must be read")
-        if options.refine_factor < 1:
-            raise InvalidInput(f"refine_factor is {options.refine_factor}; give at least 1")
         self._check_columns(options.columns)
         if options.group_by:
             self._check_columns([options.group_by])
             kind = self._reader.schema.field(options.group_by).type
             if pa.types.is_nested(kind):
                 raise InvalidInput(f"--group-by {options.group_by}: cannot group by a {kind}")
-
-    def _verify_bucket(self, bucket: Bucket, issues: list[Issue], notes: list[Issue]) -> None:
-        # Opened anew: what a cache still knows is not what is there.
-        table = store.Table(self._storage, bucket)
-        digest, rows = ColumnDigest(), 0
-        for _, batch in table.batches(self._reader.schema.names):
-            digest.update(batch)
-            rows += len(batch)
-        if rows != bucket.rows:
-            issues.append(Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.rows}"))
-        else:
-            found = digest.hexdigest()
-            issues.extend(
-                Issue(bucket.name, f"column {column!r} is not what was written")
-                for column, expected in bucket.digest.items()
-                if found.get(column) != expected
-            )
-        for blob in filter(None, (bucket.offsets, bucket.ids)):
-            store.get_blob(self._storage, blob)
-        if self.spec.index.kind == "ivf_pq" and not has_ivf_pq(table.dataset):
-            issues.append(Issue(bucket.name, "its index is missing; build the bucket again"))
-        if (newest := table.dataset.latest_version) != bucket.version:
-            notes.append(
-                Issue(
-                    bucket.name,
-                    f"another writer made version {newest}; searches read {bucket.version}",
-                )
-            )
 
     # -- searching --------------------------------------------------------------------------------
 
@@ -486,7 +447,7 @@ def open_collection(uri: str | Path, settings: Settings) -> Collection:
         NotFound: there is none.
         Forbidden, Unavailable: the store does not let us in, or does not answer.
     """
-    storage = build.open_place(uri, settings)
+    storage = planning.open_collection_storage(uri, settings)
     manifest = store.latest_manifest(storage)
     if manifest is None:
         raise _no_collection(storage, uri)
@@ -507,7 +468,7 @@ def collect_garbage(uri: str | Path, settings: Settings, *, dry_run: bool) -> ga
         NotFound: nothing of ours is there.
         Conflict: a build is running.
     """
-    storage = build.open_place(uri, settings)
+    storage = planning.open_collection_storage(uri, settings)
     if next(storage.list(store.FOLDER), None) is None:
         raise _no_collection(storage, uri)
     return garbage.collect(storage, dry_run=dry_run)
@@ -524,7 +485,7 @@ def create_collection(
     on_progress: OnProgress = silent,
 ) -> Collection:
     """Build a collection; see `atoll.create`."""
-    planned = build.plan(uri, listed(sources), options=options, settings=settings)
+    planned = planning.plan(uri, listed(sources), options=options, settings=settings)
     manifest = build.create(
         planned, force=force, settings=settings, executor=executor, on_progress=on_progress
     )
@@ -541,3 +502,14 @@ def stored_queries(collection: Collection, ids: Sequence[str]) -> QueryBatch:
     found = collection.get(ids, [spec.vector_column])
     vectors = store.vectors_of(found[spec.vector_column], spec.dim).astype(np.float32)
     return QueryBatch(list(ids), vectors, spec.embedder)
+
+
+def plan_collection(
+    uri: str | Path,
+    sources: Sequence[str | Path] | str | Path,
+    *,
+    options: BuildOptions,
+    settings: Settings,
+) -> planning.Planned:
+    """Say what `create_collection` would do; nothing is written."""
+    return planning.plan(uri, listed(sources), options=options, settings=settings)

@@ -1,0 +1,69 @@
+"""Holds what is stored against what the manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from atoll.core.errors import AtollError
+from atoll.core.progress import OnProgress, Progress
+from atoll.storage import Storage
+from atoll.vectors import store
+from atoll.vectors.digest import ColumnDigest
+from atoll.vectors.ivfpq import has_ivf_pq
+from atoll.vectors.model import Bucket, Issue, Manifest, VerifyReport
+
+
+def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> VerifyReport:
+    """Read every live bucket, its objects and the models; nothing is changed.
+
+    Args:
+        storage: the collection.
+        manifest: the version to check.
+        on_progress: told after each bucket.
+    """
+    issues: list[Issue] = []
+    notes: list[Issue] = []
+    done = 0
+    for bucket in manifest.buckets:
+        try:
+            # Opened anew: what a cache still knows is not what is there.
+            table = store.Table(storage, bucket)
+            issues += _faults(storage, manifest, table)
+            notes += _foreign_version(table)
+        except AtollError as error:
+            issues.append(Issue(bucket.name, error.message))
+        done += bucket.rows
+        on_progress(Progress("verify", done, manifest.rows, "rows"))
+    for model in manifest.models.values():
+        try:
+            store.get_blob(storage, model)
+        except AtollError as error:
+            issues.append(Issue("", error.message))
+    buckets = len(manifest.buckets)
+    return VerifyReport(manifest.version, buckets, done, tuple(issues), tuple(notes))
+
+
+def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterator[Issue]:
+    bucket: Bucket = table.bucket
+    digest, rows = ColumnDigest(), 0
+    for _, batch in table.batches(store.decode_schema(manifest.spec.arrow_schema).names):
+        digest.update(batch)
+        rows += len(batch)
+    if rows != bucket.rows:
+        yield Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.rows}")
+    else:
+        found = digest.hexdigest()
+        for column, expected in bucket.digest.items():
+            if found.get(column) != expected:
+                yield Issue(bucket.name, f"column {column!r} is not what was written")
+    for blob in filter(None, (bucket.offsets, bucket.ids)):
+        store.get_blob(storage, blob)
+    if manifest.spec.index.kind == "ivf_pq" and not has_ivf_pq(table.dataset):
+        yield Issue(bucket.name, "its index is missing; build the bucket again")
+
+
+def _foreign_version(table: store.Table) -> Iterator[Issue]:
+    ours, newest = table.bucket.version, table.dataset.latest_version
+    if newest != ours:
+        what = f"another writer made version {newest}; searches read {ours}"
+        yield Issue(table.bucket.name, what)
