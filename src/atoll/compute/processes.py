@@ -6,6 +6,7 @@ is tried again, and the others' work (an hour's indexing, perhaps) goes on.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -23,6 +24,8 @@ from typing import Any, Generic, TypeVar
 from atoll.compute.port import Outcome
 from atoll.core.errors import AtollError, InvalidInput, Unavailable
 from atoll.core.resources import available_threads, limit_threads
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -213,6 +216,7 @@ def _step(run: _Run[T, R], team: list[_Worker], share: int) -> None:
 def _replace(run: _Run[T, R], team: list[_Worker], dead: _Worker, share: int) -> None:
     dead.kill()
     team.remove(dead)
+    logger.warning("worker replaced ended=%s", dead.how_it_ended())
     if dead.index is None:
         run.lost_at_start(dead.how_it_ended())
     else:

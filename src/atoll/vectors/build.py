@@ -71,6 +71,7 @@ def create(
         )
         lease.require()
         if store.commit_manifest(storage, manifest):
+            _log_commit(storage, manifest)
             return manifest
     winner = store.latest_manifest(storage)
     if winner is not None and winner.plan == planned.hash:
@@ -115,10 +116,21 @@ def add(
             )
             lease.require()
             if store.commit_manifest(storage, following):
+                _log_commit(storage, following)
                 return following
             # Somebody else added meanwhile: look again at their ids, then take the next number.
             manifest = store.latest_manifest(storage, manifest) or manifest
     return manifest
+
+
+def _log_commit(storage: Storage, manifest: Manifest) -> None:
+    logger.info(
+        "manifest committed collection=%s version=%d buckets=%d rows=%d",
+        storage,
+        manifest.version,
+        len(manifest.buckets),
+        manifest.rows,
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from atoll.vectors.model import Blob, Bucket, SearchOptions
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.store import Table
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 ATTEMPTS = 3
