@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commandline import atoll as command
+from commandline import must
 from vectordata import (
     clustered,
     distances,
@@ -33,21 +34,6 @@ from atoll.vectors.model import CODE_COLUMN
 ATOLL = str(Path(sys.executable).with_name("atoll"))
 
 
-def command(*arguments, expect=0, cwd=None):
-    """Run `atoll` as people do; return what it printed."""
-    done = subprocess.run(
-        [ATOLL, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-        env={name: value for name, value in os.environ.items() if not name.startswith("ATOLL_")},
-    )
-    assert done.returncode == expect, f"{arguments}: {done.stderr}\n{done.stdout}"
-    assert "Traceback" not in done.stderr
-    return done.stdout if expect == 0 else done.stderr
-
-
 def created(folder, *sources, name="c", **options):
     options = {"workers": 1, "settings": settings(folder / "scratch")} | options
     return atoll.create(folder / name, list(sources), **options)
@@ -56,35 +42,33 @@ def created(folder, *sources, name="c", **options):
 # -- the command line -----------------------------------------------------------------------------
 
 
-def test_a_collection_lives_its_life_on_the_command_line(tmp_path):
+def test_a_collection_lives_its_life_on_the_command_line(tmp_path, monkeypatch):
     vectors = clustered(300, 16)
     write_parquet(tmp_path / "a.parquet", vectors[:250], length=pa.array(range(250)))
     write_parquet(tmp_path / "b.parquet", vectors[250:], names(50, 250), length=pa.array(range(50)))
     np.save(tmp_path / "q.npy", vectors[:3])
     uri = tmp_path / "c"
 
-    def atoll_says(*arguments, expect=0):
-        return command(*arguments, expect=expect, cwd=tmp_path)
-
-    said = json.loads(atoll_says("plan", uri, "a.parquet", "--bucket-rows", 100, "--json"))
+    monkeypatch.chdir(tmp_path)
+    said = json.loads(must("plan", uri, "a.parquet", "--bucket-rows", 100, "--json"))
     assert [bucket["rows"] for bucket in said["buckets"]] == [84, 84, 82]
     assert said["largest_to_smallest"] <= 1.1
     assert not uri.exists()
 
-    info = json.loads(atoll_says("create", uri, "a.parquet", "--bucket-rows", 100, "--json"))
+    info = json.loads(must("create", uri, "a.parquet", "--bucket-rows", 100, "--json"))
     assert (info["rows"], info["dim"], info["version"]) == (250, 16, 1)
     assert info["columns"] == {"length": "int64"}
     before = objects_of(uri)
 
-    hits = list(csv.DictReader(atoll_says("search", uri, "q.npy", "-k", 5).splitlines()))
+    hits = list(csv.DictReader(must("search", uri, "q.npy", "-k", 5).splitlines()))
     assert list(hits[0]) == ["query_id", "rank", "id", "_distance"]
     true = nearest(vectors[:250], names(250), vectors[:3], "cosine", 5)
-    exact = atoll_says("search", uri, "q.npy", "-k", 5, "--exact", "-q")
+    exact = must("search", uri, "q.npy", "-k", 5, "--exact", "-q")
     assert [row["id"] for row in csv.DictReader(exact.splitlines())] == [
         name for found in true for name in found
     ]
 
-    assert "300 rows" in atoll_says("add", uri, "b.parquet")
+    assert "300 rows" in must("add", uri, "b.parquet")
     after = objects_of(uri)
     assert {path: after[path] for path in before if path != "_atoll/hint"} == {
         path: found for path, found in before.items() if path != "_atoll/hint"
@@ -92,29 +76,29 @@ def test_a_collection_lives_its_life_on_the_command_line(tmp_path):
 
     output = ["search", uri, "--id", "p00299", "--exclude-self", "-k", 2, "--columns", "length",
               "--where", "length < 20", "--with-vectors", "-o", "hits.json"]  # fmt: skip
-    atoll_says(*output)
+    must(*output)
     found = json.loads((tmp_path / "hits.json").read_text())
     assert [sorted(row) for row in found] == [
         ["_distance", "embedding", "id", "length", "query_id", "rank"]
     ] * 2
     assert all(row["length"] < 20 and row["id"] != "p00299" for row in found)
-    assert "--force" in atoll_says(*output, expect=1)
-    atoll_says(*output, "--force")
+    assert "--force" in command(*output).err
+    must(*output, "--force")
 
-    listed = atoll_says("info", uri, "--tables").split()
+    listed = must("info", uri, "--tables").split()
     assert [path.rsplit("/", 1)[1] for path in listed] == [
         f"{name}.lance"
         for name in sorted(tables_of(uri), key=[b.name for b in atoll.open(uri).buckets].index)
     ]
-    assert "clean" in atoll_says("verify", uri)
+    assert "clean" in must("verify", uri)
     dropped = listed[0].rsplit("/", 1)[1].removesuffix(".lance")
-    assert "216 rows" in atoll_says("drop-bucket", uri, dropped)
+    assert "216 rows" in must("drop-bucket", uri, dropped)
     assert dropped in tables_of(uri)
-    assert "would free" in atoll_says("gc", uri, "--dry-run")
+    assert "would free" in must("gc", uri, "--dry-run")
     assert dropped in tables_of(uri)
-    assert json.loads(atoll_says("gc", uri, "--json"))["tables"] == [f"{dropped}.lance"]
+    assert json.loads(must("gc", uri, "--json"))["tables"] == [f"{dropped}.lance"]
     assert dropped not in tables_of(uri)
-    assert "clean" in atoll_says("verify", uri)
+    assert "clean" in must("verify", uri)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +135,7 @@ def test_vectors_come_back_bit_for_bit_in_every_kind_of_collection(tmp_path, ind
 def test_float16_is_stored_on_request_and_its_error_is_told(tmp_path):
     vectors = gaussian(100, 24)
     write_h5(tmp_path / "x.h5", vectors)
-    said = command("create", tmp_path / "c", tmp_path / "x.h5", "--dtype", "float16")
+    said = must("create", tmp_path / "c", tmp_path / "x.h5", "--dtype", "float16")
     error = np.linalg.norm(vectors.astype("f2").astype("f8") - vectors) / np.linalg.norm(vectors)
     (bucket,) = atoll.open(tmp_path / "c").buckets
     assert bucket.float16_error == pytest.approx(error, rel=1e-4)
@@ -316,7 +300,7 @@ def test_rows_that_cannot_be_searched_are_named_with_their_count(tmp_path):
 
 def test_the_count_covers_all_buckets(tmp_path):
     source = write_h5(tmp_path / "x.h5", broken())
-    with pytest.raises(atoll.InvalidInput, match="^4 rows cannot be searched"):
+    with pytest.raises(atoll.InvalidInput, match=r"^4 rows cannot be searched"):
         created(tmp_path, source, bucket_rows=10)
 
 

@@ -109,7 +109,7 @@ def small_worlds(draw):
     st.integers(1, 45),
     st.integers(1, 20),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_exact_search_is_brute_force_with_ties_by_id(world, kind, dtype, index, k, bucket_rows):
     vectors, ids, asked = world
     with tempfile.TemporaryDirectory() as folder:
