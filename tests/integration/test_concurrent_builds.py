@@ -158,7 +158,7 @@ def test_garbage_is_not_collected_while_a_build_runs_and_the_other_way_round(tmp
     for kind, excluded in (("build", collection.gc), ("gc", lambda: collection.add(more))):
         with (
             leases.hold(collection._storage, kind),
-            pytest.raises(atoll.Conflict, match=rf"in use: somebody \({kind}\)"),
+            pytest.raises(atoll.Conflict, match=f"is in use by {kind}, process"),
         ):
             excluded()
     after = objects_of(tmp_path / "c")
