@@ -120,7 +120,7 @@ def test_bad_input_names_file_line_and_fault(read, data, message):
 
 
 def test_absent_file_and_folder_are_named(tmp_path):
-    with pytest.raises(NotFound, match=r"no\.fasta is not there"):
+    with pytest.raises(NotFound, match=r"no\.fasta does not exist"):
         list(read_fasta(tmp_path / "no.fasta"))
     with pytest.raises(InvalidInput, match="is a folder"):
         list(read_fasta(tmp_path))

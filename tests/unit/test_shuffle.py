@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from atoll.core.errors import Unavailable
+from atoll.core.errors import InvalidInput
 from atoll.vectors import shuffle as shuffling
 from atoll.vectors.shuffle import Ordered, Shuffle
 
@@ -97,5 +97,5 @@ def test_spill_files_go_when_the_work_fails(tmp_path):
 def test_a_scratch_place_that_takes_no_files_is_named(tmp_path):
     place = tmp_path / "file"
     place.write_text("not a folder")
-    with Shuffle(place, AT_ONCE_ON_DISK) as shuffle, pytest.raises(Unavailable, match="--scratch"):
+    with Shuffle(place, AT_ONCE_ON_DISK) as shuffle, pytest.raises(InvalidInput, match="file: "):
         shuffle.add(rows([1, 2]))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import InvalidInput, NotFound
 from atoll.storage import open_storage
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources import common_schema, open_sources, read_whole, with_columns
@@ -50,9 +50,9 @@ def only(path, **options):
     return source
 
 
-def refused(*paths, words, **options):
+def refused(*paths, words, kind=InvalidInput, **options):
     """Opening or reading must fail, naming the file and the words."""
-    with pytest.raises(InvalidInput, match=words) as caught:
+    with pytest.raises(kind, match=words) as caught:
         read_whole(open_sources(list(paths), **options))
     assert str(paths[-1]) in str(caught.value)
     return caught.value
@@ -299,10 +299,10 @@ def test_columns_missing_from_a_file_are_null(tmp_path):
 
 
 def test_missing_files_and_folders_without_vectors_are_refused(tmp_path):
-    refused(tmp_path / "x.h5", words="No such file")
-    refused(tmp_path, words="holds no vector files")
-    refused(tmp_path / "*.h5", words="holds no vector files")
-    refused("memory://sources-none/x.h5", words="does not exist")
+    refused(tmp_path / "x.h5", words="does not exist", kind=NotFound)
+    refused(tmp_path, words="holds no vector files", kind=NotFound)
+    refused(tmp_path / "*.h5", words="holds no vector files", kind=NotFound)
+    refused("memory://sources-none/x.h5", words="does not exist", kind=NotFound)
 
 
 def test_an_unknown_extension_is_refused_with_those_known(tmp_path):
@@ -358,7 +358,7 @@ def test_an_id_file_for_several_or_other_files_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match=r"exactly one file of \.npy.* not with 2"):
         open_sources([tmp_path], ids=tmp_path / "ids.txt")
     refused(tmp_path / "x.h5", words="holds its own ids", ids=tmp_path / "ids.txt")
-    with pytest.raises(InvalidInput, match=r"ids\.txt cannot be read"):
+    with pytest.raises(NotFound, match=r"ids\.txt does not exist"):
         open_sources([tmp_path / "x.npy"], ids=tmp_path / "ids.txt")
 
 

@@ -153,7 +153,7 @@ def test_secrets_are_not_shown():
         ("copy data: Disk quota exceeded (os error 122)", None, Unavailable, "quota used up"),
         ("open file: Read-only file system (os error 30)", None, Forbidden, "read-only"),
         ("open file: Permission denied (os error 13)", None, Forbidden, "permission denied"),
-        ("open file: Not a directory (os error 20)", None, InvalidInput, "cannot be a file"),
+        ("open file: Not a directory (os error 20)", None, InvalidInput, "choose another place"),
         ("open file: Input/output error (os error 5)", None, Unavailable, "Input/output error"),
         ("Requested range was invalid", None, Corrupt, "shorter than expected"),
         ("status code: 403 Forbidden: <Code>SignatureDoesNotMatch</Code>", "https://s", Forbidden,

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.files import writing
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.terminal import progress_bars
 
@@ -63,11 +64,12 @@ def demo(settings: Settings, /, out: Path) -> None:
     from atoll.vectors.service import create_collection
 
     began = time.monotonic()
-    _start_over(out)
     proteins, queries = out / "proteins.fasta.gz", out / "queries.fasta.gz"
-    for path in (proteins, queries):
-        with resources.as_file(resources.files("atoll.app") / "data" / path.name) as packaged:
-            shutil.copyfile(packaged, path)
+    with writing(out):
+        _start_over(out)
+        for path in (proteins, queries):
+            with resources.as_file(resources.files("atoll.app") / "data" / path.name) as packaged:
+                shutil.copyfile(packaged, path)
 
     def say(text: str) -> None:
         if not settings.quiet:
@@ -93,8 +95,9 @@ def demo(settings: Settings, /, out: Path) -> None:
     write_hits(hits, out / "hits.csv", force=True)
     names = _descriptions(queries)
     picture = _draw(points)
-    (out / "recall.png").write_bytes(picture)
-    (out / "hits.html").write_text(_page(hits, names, picture, len(collection)))
+    with writing(out):
+        (out / "recall.png").write_bytes(picture)
+        (out / "hits.html").write_text(_page(hits, names, picture, len(collection)))
     _print_hits(hits, names)
     _print_recall(points)
     _print_next(out, time.monotonic() - began)

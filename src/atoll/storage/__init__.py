@@ -28,6 +28,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, Corrupt, InvalidInput, NotFound, Unavailable
+from atoll.core.files import whole_file
 from atoll.storage.failures import translated
 from atoll.storage.s3 import connect_s3, endpoint_of, lance_s3_options
 
@@ -180,15 +181,9 @@ class Storage:
 
     def download(self, path: str, target: Path) -> None:
         """Copy an object into a local file; `target` appears when it is complete."""
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
-            with translated(str(target)):
-                with part.open("xb") as file:
-                    for piece in self.stream(path):
-                        file.write(piece)
-                part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(target) as file:
+            for piece in self.stream(path):
+                file.write(piece)
 
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file into an object; readers see the old or the new one, whole."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +16,8 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
+from atoll.core.files import system_failure
 
-_FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "quota used up", errno.EFBIG: "file too large"}
-_REFUSED = {errno.EACCES: "permission denied", errno.EPERM: "permission denied"}
-_MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
 # S3 sends these with status 400; the others that concern keys come with 401 or 403.
 _KEY_PROBLEMS = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 
@@ -64,21 +61,11 @@ def as_atoll_error(error: Exception, place: str, endpoint: str | None) -> AtollE
 def _local_error(error: Exception, text: str, place: str) -> AtollError:
     said = re.search(r"os error (\d+)", text)
     number = int(said[1]) if said else getattr(error, "errno", None)
-    if number in _FULL:
-        return Unavailable(
-            f"{place} cannot be written: {_FULL[number]}; free some space or move it"
-        )
-    if number in _REFUSED:
-        return Forbidden(
-            f"{place}: {_REFUSED[number]}; change its owner or mode, or use another user"
-        )
-    if number == errno.EROFS:
-        return Forbidden(f"{place} lies on a read-only file system; choose another folder")
-    if number in _MISPLACED or isinstance(error, ValueError) or "not supported" in text:
+    if number is None and (isinstance(error, ValueError) or "not supported" in text):
         return InvalidInput(f"{place} cannot be a file there: {text}")
     if _BEYOND_THE_END.search(text):
         return Corrupt(f"{place} is shorter than expected; it was cut off or overwritten")
-    return Unavailable(f"{place}: {text}")
+    return system_failure(number, text, place)
 
 
 def _s3_error(error: Exception, text: str, place: str, endpoint: str) -> AtollError:

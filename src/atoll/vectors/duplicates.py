@@ -8,11 +8,9 @@ candidates: the ids themselves are looked up before a duplicate is reported.
 
 from __future__ import annotations
 
-import errno
-import shutil
-import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +22,7 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from atoll.core.errors import Unavailable
+from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 
 _RADIX_BITS = 8
 _HASH_BITS = 64
@@ -88,15 +86,17 @@ class IdChecker:
     removed on leaving the context. Add everything first, then ask; from one thread.
     """
 
-    def __init__(self, scratch: Path, memory_bytes: int) -> None:
+    def __init__(self, scratch: Path | None, memory_bytes: int) -> None:
         """Start empty; nothing is written before the first spill.
 
         Args:
-            scratch: folder for spill files, which go into a sub-folder of their own.
+            scratch: folder for spill files, which go into a sub-folder of their own; None is the
+                system's temporary folder.
             memory_bytes: what hashes may take at once; at least 64 KiB are used.
         """
         self._scratch = scratch
         self._folder: Path | None = None
+        self._opened = ExitStack()
         self._limit = max(memory_bytes, 1 << 16) // _BYTES_PER_ROW
         self._hashes: list[NDArray[np.uint64]] = []
         self._held = 0
@@ -114,9 +114,7 @@ class IdChecker:
         trace: TracebackType | None,
     ) -> None:
         """Remove the spill files."""
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._opened.close()
 
     def __len__(self) -> int:
         """Count the ids added so far."""
@@ -131,7 +129,7 @@ class IdChecker:
             first_row: the row of the first id in that source.
 
         Raises:
-            Unavailable: the scratch folder is full or cannot be written.
+            InvalidInput, Forbidden, Unavailable: the scratch folder cannot be written or is full.
         """
         self.add_hashes(hash_ids(ids), source, first_row)
 
@@ -157,7 +155,7 @@ class IdChecker:
             never taken for one.
 
         Raises:
-            Unavailable: the scratch folder is full or cannot be written.
+            InvalidInput, Forbidden, Unavailable: the scratch folder cannot be written or is full.
         """
         if not self._spilled:
             yield from self._confirm(_repeated(self._held_records()), lookup)
@@ -193,11 +191,7 @@ class IdChecker:
 
     def _require_folder(self) -> Path:
         if not self._folder:
-            try:
-                self._scratch.mkdir(parents=True, exist_ok=True)
-                self._folder = Path(tempfile.mkdtemp(prefix="atoll-ids-", dir=self._scratch))
-            except OSError as error:
-                raise self._no_room(error) from error
+            self._folder = self._opened.enter_context(scratch_folder(self._scratch, "ids"))
         return self._folder
 
     def _append_partitioned(self, records: NDArray[np.void], folder: Path, bits_used: int) -> None:
@@ -208,25 +202,13 @@ class IdChecker:
         ordered = records[np.argsort(digit, kind="stable")]
         ends = np.cumsum(np.bincount(digit, minlength=1 << _RADIX_BITS))
         start = 0
-        try:
+        needed = f"{len(self)} ids take {len(self) * _RECORD.itemsize} bytes there"
+        with writing(folder, mend=f"{needed}: {OTHER_SCRATCH}"):
             for number, end in enumerate(ends.tolist()):
                 if end > start:
                     with (folder / f"{number:03}").open("ab") as file:
                         file.write(ordered[start:end].data)
                 start = end
-        except OSError as error:
-            raise self._no_room(error) from error
-
-    def _no_room(self, error: OSError) -> Unavailable:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return Unavailable(
-            f"cannot check ids for duplicates: the scratch folder {self._scratch}"
-            f" {'is full' if full else f'cannot be written ({error.strerror})'};"
-            f" {len(self)} ids take {len(self) * _RECORD.itemsize} bytes there:"
-            " make room or give another scratch folder",
-            scratch=str(self._scratch),
-            needed_bytes=len(self) * _RECORD.itemsize,
-        )
 
     def _within(self, path: Path, bits_used: int, lookup: Lookup) -> Iterator[Duplicate]:
         """Find the duplicates in one file or folder, whose hashes agree in their first bits."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from atoll.core.errors import Conflict, Forbidden, InvalidInput, Unavailable
+from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.files import whole_file, writing
 
 FORMATS = (".csv", ".parquet", ".json")
 MAX_WIDTH = 48
@@ -35,7 +31,7 @@ def write_hits(
         as_json: print JSON instead, where there is no file.
 
     Raises:
-        InvalidInput: unknown kind of file.
+        InvalidInput: unknown kind of file, or no folder for it.
         Conflict: the file exists.
         Forbidden, Unavailable: it cannot be written.
     """
@@ -45,17 +41,14 @@ def write_hits(
         return
     if output.suffix.lower() not in FORMATS:
         raise InvalidInput(f"{output} is none of {', '.join(FORMATS)}; name the output so")
-    try:
-        exists = output.exists()
-    except OSError as error:
-        raise _cannot_write(output, error) from error
-    if exists and not force:
-        raise Conflict(f"{output} exists; choose another name or replace it with --force")
-    if not output.parent.is_dir():
-        raise _cannot_write(output, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    with writing(output):
+        if output.exists() and not force:
+            raise Conflict(f"{output} exists; choose another name or replace it with --force")
+        if not output.parent.is_dir():
+            raise FileNotFoundError
     if hits is not None:
-        with _whole_file(output) as temporary:
-            _write(hits, temporary, output.suffix.lower())
+        with whole_file(output) as file:
+            _write(hits, file, output.suffix.lower())
 
 
 def describe_search(hits: pa.Table) -> str:
@@ -155,43 +148,10 @@ def _plain(value: object) -> object:
     return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
-def _write(hits: pa.Table, path: Path, suffix: str) -> None:
+def _write(hits: pa.Table, file: BinaryIO, suffix: str) -> None:
     if suffix == ".csv":
-        pa.csv.write_csv(_flat(hits), path)
+        pa.csv.write_csv(_flat(hits), file)
     elif suffix == ".parquet":
-        pa.parquet.write_table(hits, path)
+        pa.parquet.write_table(hits, file)
     else:
-        path.write_text(_json_text(hits) + "\n")
-
-
-@contextmanager
-def _whole_file(output: Path) -> Iterator[Path]:
-    """Hand out a temporary name beside `output`, renamed when the block ends well."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _cannot_write(output, error) from error
-    try:
-        yield Path(name)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(output)
-    except OSError as error:
-        raise _cannot_write(output, error) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _cannot_write(output: Path, error: OSError) -> Forbidden | Unavailable | InvalidInput:
-    text = f"{output} cannot be written: {error.strerror or error}"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Forbidden(f"{text}; choose a folder you may write to")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return InvalidInput(f"{text}; make the folder first")
-    return Unavailable(f"{text}; free some room")
+        file.write(f"{_json_text(hits)}\n".encode())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atoll.core.errors import Unavailable
+from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 
 # Arrow's strings hold 2 GiB an array; joining more fails.
 MAX_REST_BYTES = 1 << 30
@@ -69,14 +68,15 @@ class Shuffle:
     """Takes rows in any order of partitions, gives them back partition by partition.
 
     Rows of one partition keep the order in which they came. While they fit in `memory_bytes` they
-    stay there; beyond, sorted runs go to files below `scratch`, which are removed on leaving the
-    context.
+    stay there; beyond, sorted runs go to files below `scratch` (None: the system's temporary
+    folder), which are removed on leaving the context.
     """
 
-    def __init__(self, scratch: Path, memory_bytes: int) -> None:
+    def __init__(self, scratch: Path | None, memory_bytes: int) -> None:
         """Start empty; nothing is written before memory is used up."""
         self._scratch, self._memory = scratch, memory_bytes
         self._folder: Path | None = None
+        self._opened = ExitStack()
         self._parts: list[Ordered] = []
         self._held = 0
         self._held_rest = 0
@@ -96,14 +96,13 @@ class Shuffle:
     ) -> None:
         """Remove the spill files."""
         self._runs.clear()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._opened.close()
 
     def add(self, part: Ordered) -> None:
         """Take rows.
 
         Raises:
-            Unavailable: the scratch folder is full.
+            InvalidInput, Forbidden, Unavailable: the scratch folder cannot be written or is full.
         """
         count = np.bincount(part.partition)
         if len(count) > len(self._count):
@@ -145,18 +144,12 @@ class Shuffle:
                     yield run.read(at, min(stop, at + batch_rows))
 
     def _spill(self) -> None:
-        try:
-            if self._folder is None:
-                self._scratch.mkdir(parents=True, exist_ok=True)
-                self._folder = Path(tempfile.mkdtemp(prefix="atoll-shuffle-", dir=self._scratch))
-            folder = self._folder / f"run-{len(self._runs)}"
+        if self._folder is None:
+            self._folder = self._opened.enter_context(scratch_folder(self._scratch, "shuffle"))
+        folder = self._folder / f"run-{len(self._runs)}"
+        with writing(folder, mend=OTHER_SCRATCH):
             folder.mkdir()
             self._runs.append(_Run.write(folder, _Held(self._parts)))
-        except OSError as error:
-            raise Unavailable(
-                f"{self._scratch} cannot take spill files ({error.strerror}); "
-                "free some room or give --scratch another folder"
-            ) from error
         self._parts, self._held, self._held_rest = [], 0, 0
 
 

@@ -30,7 +30,8 @@ from typing import BinaryIO, NamedTuple, NoReturn, cast
 import zstandard
 
 from atoll.core.config import StorageOptions
-from atoll.core.errors import Corrupt, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.core.errors import Corrupt, InvalidInput
+from atoll.core.files import read_failure, reading
 from atoll.storage import local_path, open_storage
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def read_fasta(
             # bz2 says "Invalid data stream" through an OSError without a number.
             if error.errno is None:
                 raise _damaged(name, stats.records - before, error) from error
-            raise Unavailable(f"{name} cannot be read on: {error.strerror}", file=name) from error
+            raise read_failure(error, name) from error
 
 
 def count_records(path: Path) -> int:
@@ -313,14 +314,8 @@ def _opened(
 
 
 def _open_file(source: str, path: Path) -> BinaryIO:
-    try:
+    with reading(source):
         return path.open("rb")
-    except FileNotFoundError as error:
-        raise NotFound(f"{source} is not there", file=source) from error
-    except PermissionError as error:
-        raise Forbidden(f"{source} may not be read", file=source) from error
-    except IsADirectoryError as error:
-        raise InvalidInput(f"{source} is a folder: name its files", file=source) from error
 
 
 def _decompressed(name: str, raw: BinaryIO) -> Iterator[bytes]:

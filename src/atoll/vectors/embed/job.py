@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.core.errors import Conflict, Corrupt, InvalidInput
-from atoll.vectors.embed.shards import Layout, Piece, Row, remove_pieces, write_piece, write_shard
-from atoll.vectors.embed.shards import writing as writing_to
+from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound
+from atoll.core.files import reading, whole_file, writing
+from atoll.vectors.embed.shards import (
+    RESUME,
+    Layout,
+    Piece,
+    Row,
+    remove_pieces,
+    write_piece,
+    write_shard,
+)
 from atoll.vectors.model import Embedder
 
 SINGLE_PART = (1, 1)
@@ -149,7 +156,7 @@ class Run:
         return files
 
     def _save(self, state: State) -> None:
-        _write_json(self.places.state / "progress.json", asdict(state))
+        _write_json(self.places.state / "progress.json", asdict(state), self.places.state)
         self.state = state
 
 
@@ -160,11 +167,9 @@ def opened_run(job: Job, places: Places, *, force: bool) -> Iterator[Run]:
     Raises:
         Conflict: there is an output already, an unfinished one of another job, parts of another
             job, or another process is at work there. `force` discards the first two.
-        InvalidInput: the folder of the output is not there.
+        InvalidInput: the folder of the output is not there. Forbidden: it may not be written.
     """
-    if not places.is_folder and not places.output.parent.is_dir():
-        raise InvalidInput(f"the folder of {places.output} is not there: make it first")
-    with writing_to(places.output.parent, 0):
+    with writing(places.output, mend=RESUME):
         if places.is_folder:
             places.output.mkdir(parents=True, exist_ok=True)
         _check_other_parts(job, places)
@@ -186,11 +191,12 @@ def opened_run(job: Job, places: Places, *, force: bool) -> Iterator[Run]:
 def _known_state(job: Job, places: Places, *, force: bool) -> State | None:
     """Read how far the same job came; None where there is nothing to go on from."""
     try:
-        asked = json.loads((places.state / "job.json").read_text())
-        found = json.loads((places.state / "progress.json").read_text())
+        with reading(places.state):
+            asked = json.loads((places.state / "job.json").read_text())
+            found = json.loads((places.state / "progress.json").read_text())
         pieces = tuple(Piece(**piece) for piece in found["pieces"])
         state = State(tuple(found["shards"]), pieces, found["digest"])
-    except FileNotFoundError:
+    except NotFound:
         return None
     except (ValueError, KeyError, TypeError) as error:
         if force:
@@ -217,7 +223,7 @@ def _start_over(job: Job, places: Places, *, force: bool, unfinished: bool) -> N
             f"{existing[0]} is there already: choose another place, or replace it with --force",
             path=str(existing[0]),
         )
-    with writing_to(places.output.parent, 0):
+    with writing(places.output, mend=RESUME):
         for path in places.state.iterdir():
             if path.name != "lock":
                 path.unlink()
@@ -226,8 +232,8 @@ def _start_over(job: Job, places: Places, *, force: bool, unfinished: bool) -> N
             for path in existing:
                 path.unlink()
             _record(places, job, None, ())
-        _write_json(places.state / "job.json", job.to_json())
-        _write_json(places.state / "progress.json", asdict(State()))
+        _write_json(places.state / "job.json", job.to_json(), places.state)
+        _write_json(places.state / "progress.json", asdict(State()), places.state)
 
 
 def _finished_files(places: Places) -> list[Path]:
@@ -281,7 +287,9 @@ def _flat(job: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _locked(places: Places) -> Iterator[None]:
     """Hold the place alone; the system lets go when the process ends, however it ends."""
-    with (places.state / "lock").open("w") as file:
+    with writing(places.output):
+        file = (places.state / "lock").open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -304,14 +312,16 @@ def _record(places: Places, job: Job, shards: list[str] | None, rows: tuple[int,
                 for name, count in zip(shards or [], rows, strict=True)
             ],
         },
+        places.state,
     )
 
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        with reading(path):
+            record: dict[str, Any] = json.loads(path.read_text())
         record["job"]["part"], record["state"], record["shards"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{path} is no record of an embedded part: {error!r}") from error
     return record
 
@@ -351,10 +361,6 @@ def embedded_shards(folder: Path) -> list[Path]:
     return files
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _write_json(path: Path, value: dict[str, Any], unfinished_in: Path) -> None:
+    with whole_file(path, unfinished_in=unfinished_in, mend=RESUME) as file:
+        file.write(json.dumps(value, indent=1).encode())

@@ -7,7 +7,7 @@ of 10**20 runs over a billion ids.
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,8 @@ from types import TracebackType
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 
 NEW = np.uint64(2**64 - 1)
 _ENTRY_BYTES = 24
@@ -52,7 +54,8 @@ class SeenIds:
         self._limit = max(1024, memory_bytes // (2 * _ENTRY_BYTES))  # merging holds entries twice
         self._runs: list[_Run] = []
         self._spilled: list[_Run] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._opened = ExitStack()
 
     def __enter__(self) -> SeenIds:
         """Return the set itself."""
@@ -66,8 +69,7 @@ class SeenIds:
     ) -> None:
         """Remove what was spilled."""
         self._spilled = []
-        if self._folder:
-            self._folder.cleanup()
+        self._opened.close()
 
     def add(self, hashes: list[int], places: list[int]) -> list[int | None]:
         """Add ids.
@@ -78,6 +80,9 @@ class SeenIds:
 
         Returns:
             For each the place where it was met first, in this call or before; None where it is new.
+
+        Raises:
+            InvalidInput, Forbidden, Unavailable: the scratch folder cannot be written or is full.
         """
         first: list[int | None] = []
         fresh: dict[int, int] = {}
@@ -114,9 +119,10 @@ class SeenIds:
 
     def _spill(self, run: _Run) -> _Run:
         if not self._folder:
-            self._folder = tempfile.TemporaryDirectory(prefix="atoll-seen-", dir=self._scratch)
-        path = Path(self._folder.name) / f"{len(self._spilled):05}.npy"
-        np.save(path, np.stack((run.high, run.low, run.place)))
+            self._folder = self._opened.enter_context(scratch_folder(self._scratch, "seen"))
+        path = self._folder / f"{len(self._spilled):05}.npy"
+        with writing(path, mend=OTHER_SCRATCH):
+            np.save(path, np.stack((run.high, run.low, run.place)))
         return _Run(*np.load(path, mmap_mode="r"))
 
 

@@ -8,17 +8,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.core.errors import Forbidden, Unavailable
+from atoll.core.files import whole_file, writing
 from atoll.vectors.model import Embedder
 
 _CHUNK_ROWS = 256
@@ -26,7 +25,8 @@ _TEXT_CHUNK_ROWS = 4096
 _BLOCK_ROWS = 4096
 # Ids of fixed width are read without an object per row; beyond this the padding costs more.
 _FIXED_ID_BYTES = 128
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What to do where the disk is full.
+RESUME = "free some room and run the same command again, it continues where it stopped"
 
 
 class Row(NamedTuple):
@@ -79,7 +79,8 @@ def write_piece(
     Raises:
         Unavailable: the disk is full. Forbidden: the folder is read-only.
     """
-    with writing(folder, vectors.nbytes):
+    with writing(folder, mend=RESUME):
+        require_room(folder, vectors.nbytes)
         path = folder / f"{number:06}.json"
         path.write_text(json.dumps([row._replace(sequence="") for row in rows]))
         with (folder / f"{number:06}.npy").open("wb") as file:
@@ -111,12 +112,15 @@ def write_shard(target: Path, folder: Path, pieces: Sequence[Piece], layout: Lay
         Unavailable: the disk is full. Forbidden: the folder is read-only.
     """
     rows = sum(piece.rows for piece in pieces)
-    temporary = folder / "shard.h5"
-    with writing(target.parent, rows * layout.embedder.dim * 4):
-        with temporary.open("w+b", buffering=0) as raw, _Sink(raw) as sink:
-            _gather(sink, folder, pieces, layout)
-            os.fsync(raw.fileno())
-        temporary.replace(target)
+    for killed in folder.glob(".*.part"):
+        killed.unlink()
+    with writing(target, mend=RESUME):
+        require_room(target.parent, rows * layout.embedder.dim * 4)
+    with (
+        whole_file(target, unfinished_in=folder, mend=RESUME) as file,
+        _Sink(cast("io.BufferedRandom", file).raw) as sink,
+    ):
+        _gather(sink, folder, pieces, layout)
 
 
 def _gather(sink: _Sink, folder: Path, pieces: Sequence[Piece], layout: Layout) -> None:
@@ -162,7 +166,7 @@ class _Sink(io.RawIOBase):
     The HDF5 library crashes the process when it cannot write out its metadata on closing a file.
     """
 
-    def __init__(self, raw: io.FileIO) -> None:
+    def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
         self._failure: OSError | None = None
 
@@ -253,22 +257,7 @@ def _values(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def writing(folder: Path, needed_bytes: int) -> Iterator[None]:
-    """Turn failures of writing into errors that say what to do; refuse early when room lacks."""
-    try:
-        if shutil.disk_usage(folder).free < needed_bytes:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        yield
-    except PermissionError as error:
-        raise Forbidden(f"{folder} may not be written", path=str(folder)) from error
-    except OSError as error:
-        if error.errno in _FULL:
-            raise Unavailable(
-                f"the disk of {folder} is full: make room and run the same command again, it"
-                " continues where it stopped",
-                path=str(folder),
-            ) from error
-        if error.errno == errno.EROFS:
-            raise Forbidden(f"{folder} is on a read-only file system", path=str(folder)) from error
-        raise
+def require_room(folder: Path, needed_bytes: int) -> None:
+    """Fail as a full disk would, before the work is done."""
+    if shutil.disk_usage(folder).free < needed_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

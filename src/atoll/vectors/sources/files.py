@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from atoll.core.config import StorageOptions
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import AtollError, InvalidInput, NotFound
+from atoll.core.files import read_failure, reading
 from atoll.storage import Storage, StoredObject, local_path, open_storage
 from atoll.vectors.embed.job import embedded_shards
 
@@ -62,14 +63,13 @@ class SourceFile:
         """Open for reading at any position.
 
         Raises:
-            InvalidInput: a local file is gone, may not be read or was written since it was found.
+            NotFound, Forbidden: a local file is gone or may not be read.
+            InvalidInput: it was written since it was found.
         """
         if self.is_local:
             self.check_unchanged()
-            try:
+            with reading(self.uri):
                 return Path(self.uri).open("rb")
-            except OSError as error:
-                raise cannot_read(self, error) from error
         storage, name = _split(self.uri, self.options)
         raw = RangedFile(lambda start, length: storage.get_range(name, start, length), self)
         return io.BufferedReader(raw, io.DEFAULT_BUFFER_SIZE)
@@ -78,7 +78,7 @@ class SourceFile:
         """Make sure that a local file is still the one that was found.
 
         Raises:
-            InvalidInput: it is gone or was written since.
+            NotFound: it is gone. InvalidInput: it was written since.
         """
         if _local(Path(self.uri)).version != self.version:
             raise InvalidInput(
@@ -87,8 +87,10 @@ class SourceFile:
             )
 
 
-def cannot_read(file: SourceFile, error: Exception) -> InvalidInput:
-    """Say that a file could not be read, and how to find out more."""
+def cannot_read(file: SourceFile, error: Exception) -> AtollError:
+    """Say why a file could not be read: the system's reason, or that its content is damaged."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return read_failure(error, file.uri)
     reason = str(error) or type(error).__name__
     return InvalidInput(
         f"{file.uri} cannot be read: {reason}; it may be truncated or damaged: write it again",
@@ -161,8 +163,9 @@ def find_files(
         Files in the order of `specs`, those of one folder or glob sorted by name.
 
     Raises:
-        InvalidInput: a file does not exist, a folder or glob yields none, or `atoll embed` has not
-            finished a folder.
+        NotFound: a file does not exist, or a folder or glob yields none. Forbidden: it may not be
+            read.
+        InvalidInput: `atoll embed` has not finished a folder.
     """
     found: dict[str, SourceFile] = {}
     for spec in specs:
@@ -198,15 +201,10 @@ def _find_local(path: Path, known_suffixes: Sequence[str]) -> list[Path]:
 
 
 def _local(path: Path) -> SourceFile:
-    try:
+    with reading(path):
         status = path.stat()
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} cannot be read: {error.strerror}; check the path and its permissions",
-            file=str(path),
-        ) from error
-    if path.is_dir():
-        raise InvalidInput(f"{path} is a folder; name the files in it", file=str(path))
+        if path.is_dir():
+            raise IsADirectoryError
     return SourceFile(str(path), status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 
@@ -240,7 +238,7 @@ def _counts(name: str, known_suffixes: Sequence[str]) -> bool:
 
 def _some(found: list[T], where: object, known_suffixes: Sequence[str]) -> list[T]:
     if not found:
-        raise InvalidInput(
+        raise NotFound(
             f"{where} does not exist or holds no vector files ({', '.join(known_suffixes)});"
             " check the path",
             file=str(where),

@@ -76,8 +76,9 @@ def open_sources(
         without rows are left out where others have some.
 
     Raises:
-        InvalidInput: a file is missing, damaged, of unknown kind or lacks a column; no file has
-            rows; or two files differ in dim, embedder or the type of a column. Files are named.
+        NotFound, Forbidden: a file is missing or may not be read.
+        InvalidInput: a file is damaged, of unknown kind or lacks a column; no file has rows; or two
+            files differ in dim, embedder or the type of a column. Files are named.
     """
     files = find_files(specs, SUFFIXES, storage_options)
     if ids is not None and (len(files) != 1 or files[0].suffix not in _PLAIN):

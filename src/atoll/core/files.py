@@ -1,0 +1,140 @@
+"""Local files: whole ones, scratch folders, and the system's failures as errors of Atoll's tree."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound, Unavailable
+
+MAKE_ROOM = "free some room or choose another place"
+OTHER_SCRATCH = "free some room, or give --scratch another folder"
+
+_FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "quota used up", errno.EFBIG: "file too large"}
+_REFUSED = (errno.EACCES, errno.EPERM)
+_MISPLACED = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
+
+
+@contextmanager
+def reading(place: str | Path) -> Iterator[None]:
+    """Raise what the system says while a local file is read as an error of Atoll's tree.
+
+    Raises:
+        NotFound, Forbidden, InvalidInput, Unavailable: as `read_failure` chooses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise read_failure(error, place) from error
+
+
+def read_failure(error: OSError, place: str | Path) -> AtollError:
+    """Translate what the system said while a local file was read."""
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"{place} does not exist; check the path", path=str(place))
+    if isinstance(error, IsADirectoryError):
+        return InvalidInput(f"{place} is a folder; name the files in it", path=str(place))
+    return system_failure(error.errno, error.strerror or str(error), place)
+
+
+@contextmanager
+def writing(place: str | Path, *, mend: str = MAKE_ROOM) -> Iterator[None]:
+    """Raise what the system says while `place` is written as an error of Atoll's tree.
+
+    Args:
+        place: file or folder, for the message.
+        mend: what to do where the disk is full.
+
+    Raises:
+        InvalidInput: nothing can be made there. Forbidden: it may not be written.
+        Unavailable: the disk is full or fails.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        is_there = Path(place).parent.is_dir()
+        why = "nothing can be made there; choose another" if is_there else "make the folder first"
+        raise InvalidInput(f"{place} cannot be written: {why}", path=str(place)) from error
+    except OSError as error:
+        raise system_failure(error.errno, error.strerror or str(error), place, mend) from error
+
+
+def system_failure(
+    number: int | None, text: str, place: str | Path, mend: str = MAKE_ROOM
+) -> AtollError:
+    """Choose the error for a number of the system.
+
+    Args:
+        number: as in `errno`; None where it is not known.
+        text: what the system said.
+        place: the file or folder.
+        mend: what to do where the disk is full.
+    """
+    there = {"path": str(place)}
+    if number in _FULL:
+        return Unavailable(f"{place} cannot be written: {_FULL[number]}; {mend}", **there)
+    if number in _REFUSED:
+        return Forbidden(
+            f"{place}: permission denied; change its owner or mode, or use another user", **there
+        )
+    if number == errno.EROFS:
+        return Forbidden(f"{place} lies on a read-only file system; choose another folder", **there)
+    if number in _MISPLACED:
+        return InvalidInput(f"{place}: {text}; choose another place", **there)
+    return Unavailable(f"{place}: {text}", **there)
+
+
+@contextmanager
+def scratch_folder(scratch: Path | None, what: str) -> Iterator[Path]:
+    """Make a folder for spill files, removed with all that is in it when the block ends.
+
+    Args:
+        scratch: where it is made, itself if need be; None is the system's temporary folder.
+        what: becomes part of its name.
+
+    Raises:
+        InvalidInput, Forbidden, Unavailable: it cannot be made there. What is written below it
+            fails as `writing(folder, mend=OTHER_SCRATCH)` says.
+    """
+    parent = scratch or Path(tempfile.gettempdir())
+    with writing(parent, mend=OTHER_SCRATCH):
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(
+            prefix=f"atoll-{what}-", dir=parent, ignore_cleanup_errors=True
+        )
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def whole_file(
+    path: Path, *, unfinished_in: Path | None = None, mend: str = MAKE_ROOM
+) -> Iterator[BinaryIO]:
+    """Open a file for writing and reading that appears under its name, durably, when all is in it.
+
+    What was there stays until then; where the block fails, nothing is left.
+
+    Args:
+        path: the file.
+        unfinished_in: where it lies meanwhile, in the same file system; None is beside `path`.
+        mend: what to do where the disk is full.
+
+    Raises:
+        InvalidInput, Forbidden, Unavailable: see `writing`.
+    """
+    part = (unfinished_in or path.parent) / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    with writing(path, mend=mend):
+        try:
+            with part.open("x+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
