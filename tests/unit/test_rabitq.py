@@ -130,3 +130,18 @@ def test_equal_rows_have_equal_codes_but_for_their_ids():
     )
     assert len(np.unique(codes[["bits", "scale", "offset"]])) == 1
     assert len(np.unique(codes["id_hash"])) == 600
+
+
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("distance_type", ["l2", "dot"])
+def test_estimates_are_the_same_bits_for_one_partition_and_for_many(dim, distance_type):
+    rows, query, centroids = gaussian(60, dim), gaussian(1, dim, seed=2), gaussian(4, dim, seed=3)
+    signs, which = rabitq.rotation_signs(dim, 0), np.arange(60) % 4
+    codes = encoded(rows, centroids, which.astype(np.uint32), signs, distance_type)
+    rotated = [rabitq.rotate(each[None], signs) for each in (*query, *centroids)]
+    many = rabitq.prepare(query, rotated[0], centroids, np.concatenate(rotated[1:]), distance_type)
+    together = rabitq.estimate_each(codes, many, which, distance_type)
+    for number, centroid in enumerate(centroids):
+        one = rabitq.prepare(query, rotated[0], centroid, rotated[1 + number][0], distance_type)
+        alone = rabitq.estimate(codes[which == number], one, distance_type)[0]
+        np.testing.assert_array_equal(together[which == number], alone)

@@ -152,7 +152,7 @@ def encode(
 
 @dataclass(frozen=True)
 class PartitionQuery:
-    """Queries prepared for one partition: what an estimate needs of them.
+    """Queries prepared for a partition each: what an estimate needs of them.
 
     Attributes:
         levels: (queries, dim) float32 holding integers 0 to 2**QUERY_BITS - 1: the rotated residual
@@ -176,13 +176,14 @@ def prepare(
     rotated_centroid: NDArray[np.float32],
     distance_type: DistanceType,
 ) -> PartitionQuery:
-    """Prepare queries for one partition.
+    """Prepare queries for one partition, or one query for several.
 
     Args:
         queries: (n, dim) float32; of unit length under cosine.
         rotated: the same queries rotated, each by itself, so that a query's estimates do not depend
             on its company.
-        centroid, rotated_centroid: (dim,) float32.
+        centroid, rotated_centroid: (dim,) float32; or for one query (partitions, dim), which gives
+            one row for each partition.
         distance_type: what to estimate.
     """
     if distance_type == "dot":
@@ -215,25 +216,60 @@ def estimate(
         dots = _product_dots(bits, query.levels)
     ones = np.bitwise_count(bits).sum(axis=1, dtype=np.float32)
     signed = 2 * (query.low[:, None] * ones + query.step[:, None] * dots) - query.total[:, None]
-    product: NDArray[np.float32] = codes["scale"] * signed
+    return _distance(codes, codes["scale"] * signed, query.base[:, None], distance_type)
+
+
+def estimate_each(
+    codes: NDArray[np.void],
+    query: PartitionQuery,
+    which: NDArray[np.int64],
+    distance_type: DistanceType,
+) -> NDArray[np.float32]:
+    """Estimate one distance per code: of code i to row `which[i]` of the prepared queries.
+
+    For one query and the codes of many partitions at once; the same values as `estimate` gives
+    partition by partition, without its fixed cost for each.
+
+    Returns:
+        (codes,) float32.
+    """
+    bits = codes["bits"]
+    ones = np.bitwise_count(bits).sum(axis=1, dtype=np.float32)
+    dots = _count_dots_each(bits, query.levels, which)
+    signed = 2 * (query.low[which] * ones + query.step[which] * dots) - query.total[which]
+    return _distance(codes, codes["scale"] * signed, query.base[which], distance_type)
+
+
+def _distance(
+    codes: NDArray[np.void],
+    product: NDArray[np.float32],
+    base: NDArray[np.float32],
+    distance_type: DistanceType,
+) -> NDArray[np.float32]:
     if distance_type == "dot":
-        product += query.base[:, None] + codes["offset"]
+        product += base + codes["offset"]
         return np.float32(1) - product
-    squared: NDArray[np.float32] = codes["offset"] + query.base[:, None] - 2 * product
+    squared: NDArray[np.float32] = codes["offset"] + base - 2 * product
     return squared / np.float32(2) if distance_type == "cosine" else squared
 
 
-def _count_dots(bits: NDArray[np.uint64], levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    out = np.zeros((len(levels), len(bits)), np.int64)
+def _count_dots_each(
+    bits: NDArray[np.uint64], levels: NDArray[np.float32], which: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    out = np.zeros(len(bits), np.int64)
     whole = levels.astype(np.uint8)
-    for row, values in enumerate(whole):
-        for plane in range(QUERY_BITS):
-            packed = np.zeros(bits.shape[1] * 8, np.uint8)
-            part = np.packbits((values >> plane) & 1, bitorder="little")
-            packed[: len(part)] = part
-            hits = np.bitwise_count(bits & packed.view(np.uint64))
-            out[row] += hits.sum(axis=1, dtype=np.int64) << plane
+    packed = np.zeros((len(levels), bits.shape[1] * 8), np.uint8)
+    for plane in range(QUERY_BITS):
+        part = np.packbits((whole >> plane) & 1, axis=1, bitorder="little")
+        packed[:, : part.shape[1]] = part
+        hits = np.bitwise_count(bits & packed.view(np.uint64)[which])
+        out += hits.sum(axis=1, dtype=np.int64) << plane
     return out.astype(np.float32)
+
+
+def _count_dots(bits: NDArray[np.uint64], levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    same = np.zeros(len(bits), np.int64)
+    return np.stack([_count_dots_each(bits, row[None], same) for row in levels])
 
 
 def _product_dots(bits: NDArray[np.uint64], levels: NDArray[np.float32]) -> NDArray[np.float32]:

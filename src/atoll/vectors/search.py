@@ -152,20 +152,62 @@ def map_bucket(
 
     Each partition is read once, for all the queries that probe it.
     """
-    distance_type = model.distance_type
     dtype = rabitq.code_dtype(queries.prepared.shape[1])
     parts: list[Candidates] = []
-    for partition, who, rows, codes in _probed(table, offsets, probes, mask, dtype):
-        query = rabitq.prepare(
-            queries.prepared[who],
-            queries.rotated[who],
-            model.centroids[partition],
-            model.rotated_centroids[partition],
-            distance_type,
-        )
-        keys = sort_keys(rabitq.estimate(codes, query, distance_type), codes["id_hash"])
-        parts.append(_best_of_partition(keys, who, rows, position, keep))
+    for together in _probed(table, offsets, probes, mask, dtype):
+        alone: dict[int, list[_Probed]] = {}
+        for probed in together:
+            if len(probed.who) < rabitq.PRODUCT_MIN_QUERIES:
+                for number in probed.who.tolist():
+                    alone.setdefault(number, []).append(probed)
+            else:
+                keys = _keys_of_many(probed, queries, model)
+                parts.append(_best_of_keys(keys, probed.who, probed.rows, position, keep))
+        for number, theirs in alone.items():
+            keys = _keys_of_one(number, theirs, queries, model)
+            rows = np.concatenate([probed.rows for probed in theirs])
+            parts.append(_best_of_keys(keys, np.array([number]), rows, position, keep))
     return best(join(parts), keep)
+
+
+@dataclass(frozen=True, eq=False)
+class _Probed:
+    """A partition that has rows: its number, the queries that probe it, its rows, their codes."""
+
+    partition: int
+    who: IntArray
+    rows: IntArray
+    codes: NDArray[np.void]
+
+
+def _keys_of_many(probed: _Probed, queries: Queries, model: IndexModel) -> NDArray[np.uint64]:
+    query = rabitq.prepare(
+        queries.prepared[probed.who],
+        queries.rotated[probed.who],
+        model.centroids[probed.partition],
+        model.rotated_centroids[probed.partition],
+        model.distance_type,
+    )
+    estimates = rabitq.estimate(probed.codes, query, model.distance_type)
+    return sort_keys(estimates, probed.codes["id_hash"])
+
+
+def _keys_of_one(
+    number: int, theirs: Sequence[_Probed], queries: Queries, model: IndexModel
+) -> NDArray[np.uint64]:
+    """Estimate all partitions of one query at once: most of the cost of one is fixed."""
+    partitions = [probed.partition for probed in theirs]
+    codes = np.concatenate([probed.codes for probed in theirs])
+    query = rabitq.prepare(
+        queries.prepared[number : number + 1],
+        queries.rotated[number : number + 1],
+        model.centroids[partitions],
+        model.rotated_centroids[partitions],
+        model.distance_type,
+    )
+    which = np.repeat(np.arange(len(theirs)), [len(probed.rows) for probed in theirs])
+    estimates = rabitq.estimate_each(codes, query, which, model.distance_type)
+    return sort_keys(estimates, codes["id_hash"])[None]
 
 
 def _probed(
@@ -174,10 +216,10 @@ def _probed(
     probes: Sequence[IntArray],
     mask: Mask,
     dtype: np.dtype[np.void],
-) -> Iterator[tuple[int, IntArray, IntArray, NDArray[np.void]]]:
-    """Yield each probed partition that has rows: its number, who asks, its rows, their codes.
+) -> Iterator[list[_Probed]]:
+    """Yield the probed partitions, those whose codes were read in one request together.
 
-    Codes of many partitions are read in one request: each costs as much as a thousand rows.
+    A request costs as much as a thousand rows.
     """
     asking = np.repeat(np.arange(len(probes)), [len(p) for p in probes])
     wanted = np.concatenate(probes) if len(probes) else np.empty(0, np.int64)
@@ -193,19 +235,19 @@ def _probed(
             held.append((partition, who, rows))
             count += len(rows)
         if count >= CODES_AT_ONCE:
-            yield from _with_codes(table, held, dtype)
+            yield _with_codes(table, held, dtype)
             held, count = [], 0
-    yield from _with_codes(table, held, dtype)
+    if held:
+        yield _with_codes(table, held, dtype)
 
 
 def _with_codes(
     table: Table, held: list[tuple[int, IntArray, IntArray]], dtype: np.dtype[np.void]
-) -> Iterator[tuple[int, IntArray, IntArray, NDArray[np.void]]]:
-    if held:
-        codes = table.codes(np.concatenate([rows for _, _, rows in held]), dtype)
-        cuts = np.cumsum([len(rows) for _, _, rows in held])[:-1]
-        for (partition, who, rows), part in zip(held, np.split(codes, cuts), strict=True):
-            yield partition, who, rows, part
+) -> list[_Probed]:
+    codes = table.codes(np.concatenate([rows for _, _, rows in held]), dtype)
+    cuts = np.cumsum([len(rows) for _, _, rows in held])[:-1]
+    parts = np.split(codes, cuts)
+    return [_Probed(*item, part) for item, part in zip(held, parts, strict=True)]
 
 
 def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]:
@@ -217,7 +259,7 @@ def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]
             yield int(key), group
 
 
-def _best_of_partition(
+def _best_of_keys(
     keys: NDArray[np.uint64], who: IntArray, rows: IntArray, position: int, keep: int
 ) -> Candidates:
     count = min(keep, keys.shape[1])
