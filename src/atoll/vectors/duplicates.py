@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +28,7 @@ _RADIX_BITS = 8
 _HASH_BITS = 64
 # Hash, place, partition number, order of the partitions, and the partitioned copy: 33 bytes a row.
 _BYTES_PER_ROW = 40
+_OBJECTS_AT_ONCE = 1 << 16
 _RECORD = np.dtype([("hash", "<u8"), ("at", "<u8")])
 
 Lookup = Callable[[str, int], str]
@@ -71,9 +72,14 @@ def hash_ids(ids: Sequence[str] | pa.Array) -> NDArray[np.uint64]:
     >>> hex(int(hash_ids(["P12345"])[0]))
     '0xf960f5fe7ce1751d'
     """
+    encoded: Iterator[bytes]
     if isinstance(ids, pa.Array):
         kind = pa.large_binary() if pa.types.is_large_string(ids.type) else pa.binary()
-        encoded = ids.cast(kind).to_numpy(zero_copy_only=False)
+        # A Python object an id, so not for all of them at once.
+        encoded = chain.from_iterable(
+            ids.slice(at, _OBJECTS_AT_ONCE).cast(kind).to_numpy(zero_copy_only=False)
+            for at in range(0, len(ids), _OBJECTS_AT_ONCE)
+        )
     else:
         encoded = map(str.encode, ids)
     return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), np.uint64, len(ids))
