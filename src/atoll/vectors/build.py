@@ -24,7 +24,7 @@ from atoll.vectors import garbage, leases, store
 from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.ingest import BucketJob, JobSlice, build_bucket, refused_rows
 from atoll.vectors.model import Blob, Bucket, Manifest
-from atoll.vectors.planning import Planned, scratch_of
+from atoll.vectors.planning import Planned
 from atoll.vectors.training import index_model
 
 logger = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def _jobs(
                 on_invalid=planned.options.on_invalid,
                 batch_rows=planned.options.batch_rows,
                 memory_bytes=memory,
-                scratch=scratch_of(settings),
+                scratch=settings.scratch,
             )
         )
     return jobs

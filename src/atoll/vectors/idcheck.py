@@ -18,7 +18,7 @@ from atoll.vectors import store
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.model import Manifest
-from atoll.vectors.planning import Planned, scratch_of
+from atoll.vectors.planning import Planned
 from atoll.vectors.sources import Source
 
 SHOWN_DUPLICATES = 5
@@ -38,7 +38,7 @@ def duplicate_rows(
     """
     found: dict[str, list[int]] = {}
     messages: list[tuple[str, int, str]] = []
-    with IdChecker(scratch_of(settings), settings.memory_bytes // 4) as checker:
+    with IdChecker(settings.scratch, settings.memory_bytes // 4) as checker:
         live = _LiveIds(planned.storage, manifest, settings.threads) if manifest else None
         for uri, row, ids, hashes in _id_chunks(planned, on_progress):
             checker.add_hashes(hashes, uri, row)

@@ -71,7 +71,7 @@ class BucketJob:
         on_invalid: what to do with rows that cannot be searched.
         batch_rows: rows handled at once.
         memory_bytes: what rows may take before they spill.
-        scratch: folder for spill files.
+        scratch: folder for spill files; None is the system's temporary folder.
     """
 
     collection: Storage
@@ -85,7 +85,7 @@ class BucketJob:
     on_invalid: OnBadRow
     batch_rows: int
     memory_bytes: int
-    scratch: Path
+    scratch: Path | None
 
 
 def build_bucket(job: BucketJob) -> Bucket:

@@ -7,8 +7,6 @@ Partitions are assigned by us and handed over: Lance assigns approximately above
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import lance
@@ -16,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.files import scratch_folder
 from atoll.vectors import store
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import DistanceType
@@ -36,7 +35,7 @@ def build_ivf_pq(
     column: str,
     model: IndexModel,
     offsets: NDArray[np.uint64],
-    scratch: Path,
+    scratch: Path | None,
 ) -> lance.LanceDataset:
     """Add the index to a table whose rows lie in partition order.
 
@@ -45,31 +44,29 @@ def build_ivf_pq(
         column: the vector column.
         model: centroids and codebook.
         offsets: (num_partitions + 1,) first row of each partition.
-        scratch: folder for the partition numbers handed to Lance.
+        scratch: folder for the partition numbers handed to Lance; None is the system's temporary
+            folder.
 
     Returns:
         The table at the version that has the index.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="atoll-ivfpq-", dir=scratch))
-    try:
-        with store.lance_errors("building the index"):
-            table.create_index(
-                column,
-                "IVF_PQ",
-                name=INDEX_NAME,
-                metric=metric(model.distance_type),
-                num_partitions=len(model.centroids),
-                num_sub_vectors=len(model.codebook),
-                ivf_centroids=_matrix(table, column, model.centroids),
-                pq_codebook=_matrix(
-                    table, column, model.codebook.reshape(-1, model.codebook.shape[2])
-                ),
-                precomputed_partition_dataset=_write_partitions(table, offsets, folder),
-                sample_rate=SAMPLE_RATE,
-            )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    codebook = model.codebook.reshape(-1, model.codebook.shape[2])
+    with (
+        scratch_folder(scratch, "ivfpq") as folder,
+        store.lance_errors("building the index"),
+    ):
+        table.create_index(
+            column,
+            "IVF_PQ",
+            name=INDEX_NAME,
+            metric=metric(model.distance_type),
+            num_partitions=len(model.centroids),
+            num_sub_vectors=len(model.codebook),
+            ivf_centroids=_matrix(table, column, model.centroids),
+            pq_codebook=_matrix(table, column, codebook),
+            precomputed_partition_dataset=_write_partitions(table, offsets, folder),
+            sample_rate=SAMPLE_RATE,
+        )
     return table
 
 

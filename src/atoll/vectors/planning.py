@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +111,6 @@ def open_collection_storage(uri: str | Path, settings: Settings) -> Storage:
     if path is not None and path.is_file():
         raise InvalidInput(f"{path} is a file; a collection is a folder", uri=str(storage))
     return storage
-
-
-def scratch_of(settings: Settings) -> Path:
-    """Name the folder for spill files and downloads."""
-    return settings.scratch or Path(tempfile.gettempdir())
 
 
 def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int) -> CollectionSpec:
