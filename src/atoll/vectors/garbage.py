@@ -45,15 +45,16 @@ def collect(storage: Storage, *, dry_run: bool) -> GcReport:
     Raises:
         Conflict: a build is running.
     """
-    with leases.hold(storage, "gc"):
+    with leases.hold(storage, "gc") as lease:
         manifest = store.latest_manifest(storage)
         tables, objects = _garbage(storage, _needed(storage, manifest))
         objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
         size = sum(objects.values()) + sum(sum(files.values()) for files in tables.values())
         if not dry_run:
-            _remove(storage, tables, objects)
+            _remove(storage, tables, objects, lease)
             for bucket in manifest.buckets if manifest else ():
-                size += _clean_table(storage, bucket.name)
+                lease.require()
+                size += _clean_table(storage, bucket)
             logger.info("garbage collected tables=%d bytes=%d", len(tables), size)
         return GcReport(tuple(sorted(tables)), tuple(sorted(objects)), size)
 
@@ -66,13 +67,13 @@ def discard(storage: Storage, plan: str) -> None:
     Raises:
         Conflict: a build is running.
     """
-    with leases.hold(storage, "gc"):
+    with leases.hold(storage, "gc") as lease:
         manifest = store.latest_manifest(storage)
         needed = _needed(storage, manifest)
         for entry in storage.list(f"{store.FOLDER}/builds"):
             if entry.path.split("/")[2] != plan:
                 needed |= {entry.path, *_named_in(entry.path, storage.get(entry.path))}
-        _remove(storage, *_garbage(storage, needed))
+        _remove(storage, *_garbage(storage, needed), lease)
 
 
 def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
@@ -121,11 +122,22 @@ def _garbage(
 
 
 def _remove(
-    storage: Storage, tables: Mapping[str, Mapping[str, int]], objects: Mapping[str, int]
+    storage: Storage,
+    tables: Mapping[str, Mapping[str, int]],
+    objects: Mapping[str, int],
+    lease: leases.Held,
 ) -> None:
-    # Tables first: one whose build records are gone could not be taken up again.
-    for path in [*(path for files in tables.values() for path in files), *objects]:
+    # Tables first: one whose build records are gone could not be taken up again. Of a table its
+    # versions first: without the rest of its files it must not open.
+    files = sorted((path for table in tables.values() for path in table), key=_is_no_version)
+    for path in [*files, *objects]:
+        # Held up for too long, what was garbage may have been taken up by a build.
+        lease.require()
         storage.delete(path)
+
+
+def _is_no_version(path: str) -> bool:
+    return "/_versions/" not in path
 
 
 def _is_record_of(name: str, plans: set[str], live: set[str]) -> bool:
@@ -134,10 +146,12 @@ def _is_record_of(name: str, plans: set[str], live: set[str]) -> bool:
     return plan in plans and (record == "model.json" or record.split(".")[0] in live)
 
 
-def _clean_table(storage: Storage, name: str) -> int:
+def _clean_table(storage: Storage, bucket: Bucket) -> int:
     """Remove what no version of a live table needs; tagged versions stay."""
-    table = store.open_table(storage, name)
-    with store.lance_errors(f"cleaning table {name}"):
+    # Another client may have taken the tag away, without which our version would be removed.
+    store.pin_table(store.open_table(storage, bucket.name, bucket.version))
+    table = store.open_table(storage, bucket.name)
+    with store.lance_errors(f"cleaning table {bucket.name}"):
         removed = table.cleanup_old_versions(
             older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
         )

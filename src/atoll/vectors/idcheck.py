@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -98,7 +99,8 @@ class _LiveIds:
 
     def __init__(self, storage: Storage, manifest: Manifest, threads: int) -> None:
         self._storage, self._column = storage, manifest.spec.id_column
-        self._indexes = [(b, IdIndex(b.ids, b.rows, storage.get_range)) for b in manifest.buckets]
+        read = partial(store.get_blob_range, storage)
+        self._indexes = [(b, IdIndex(b.ids, b.rows, read)) for b in manifest.buckets]
         self._threads = threads
 
     def find(self, hashes: NDArray[np.uint64], ids: pa.Array) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.errors import Corrupt
 from atoll.vectors.model import Blob
 
 ReadRange = Callable[[str, int, int], bytes]
@@ -60,7 +61,10 @@ class IdIndex:
             (m,) positions in `hashes` and (m,) rows of the bucket, pair by pair.
         """
         if self._directory is None:
-            self._directory = np.frombuffer(self._read(self._path, 0, self._slots * 8), "<u8")
+            directory = np.frombuffer(self._read(self._path, 0, self._slots * 8), "<u8")
+            if directory[-1] != self._rows or (directory[1:] < directory[:-1]).any():
+                raise self._damaged()
+            self._directory = directory
         slot = hashes >> np.uint64(64 - self._bits) if self._bits else np.zeros_like(hashes)
         order = np.argsort(slot, kind="stable")
         found_at, found_rows = [], []
@@ -83,17 +87,19 @@ class IdIndex:
         base = self._slots * 8
         hashes = self._read(self._path, base + start * 8, (stop - start) * 8)
         rows = self._read(self._path, base + self._rows * 8 + start * 4, (stop - start) * 4)
-        return np.frombuffer(hashes, "<u8"), np.frombuffer(rows, "<u4")
+        found = np.frombuffer(rows, "<u4")
+        if (found >= self._rows).any():
+            raise self._damaged()
+        return np.frombuffer(hashes, "<u8"), found
+
+    def _damaged(self) -> Corrupt:
+        return Corrupt(
+            f"{self._path} has changed since it was written; run `atoll verify`", path=self._path
+        )
 
 
 def _spans(slots: NDArray[np.int64], order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Group positions whose slots lie close enough to be fetched by one read."""
-    start = 0
-    for index in range(1, len(slots) + 1):
-        if (
-            index == len(slots)
-            or slots[index] - slots[index - 1] > MAX_GAP_SLOTS
-            or slots[index] - slots[start] >= MAX_SPAN_SLOTS
-        ):
-            yield order[start:index]
-            start = index
+    far = np.diff(slots) > MAX_GAP_SLOTS
+    far |= np.diff(slots // MAX_SPAN_SLOTS) > 0
+    yield from np.split(order, np.flatnonzero(far) + 1) if len(order) else ()

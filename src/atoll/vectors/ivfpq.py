@@ -30,6 +30,16 @@ def has_ivf_pq(table: lance.LanceDataset) -> bool:
         return any(index.name == INDEX_NAME for index in table.describe_indices())
 
 
+def read_ivf_pq(table: lance.LanceDataset) -> None:
+    """Read the whole index, to see that it can be.
+
+    Raises:
+        Corrupt, NotFound: it is damaged, or files of it are gone.
+    """
+    with store.lance_errors("reading the index"):
+        table.prewarm_index(INDEX_NAME)
+
+
 def build_ivf_pq(
     table: lance.LanceDataset,
     column: str,

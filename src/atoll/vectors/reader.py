@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
@@ -65,4 +65,4 @@ class Reader:
 
     def id_index(self, bucket: Bucket) -> IdIndex:
         """Open the id index of a bucket."""
-        return IdIndex(bucket.ids, bucket.rows, self.storage.get_range)
+        return IdIndex(bucket.ids, bucket.rows, partial(store.get_blob_range, self.storage))

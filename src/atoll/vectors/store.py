@@ -82,12 +82,19 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
                 "install a newer one",
                 path=path,
             )
-        return msgspec.json.decode(data, type=Manifest)
+        manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise Corrupt(
             f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
             path=path,
         ) from error
+    if manifest.version != version:
+        raise Corrupt(
+            f"{storage}/{path} holds version {manifest.version}; copying a manifest does not bring "
+            "its version back. Remove the copy",
+            path=path,
+        )
+    return manifest
 
 
 def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest | None:
@@ -106,16 +113,29 @@ def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest
     return None
 
 
-def _hinted_manifest(storage: Storage) -> Manifest | None:
+def hinted_version(storage: Storage) -> int | None:
+    """Read which version was committed last, or shortly before; None where that is not known."""
     try:
-        return load_manifest(storage, int(storage.get(f"{FOLDER}/hint")))
+        return int(storage.get(f"{FOLDER}/hint"))
     except (NotFound, ValueError):
-        versions = [
-            int(match[1])
-            for entry in storage.list(f"{FOLDER}/manifests")
-            if (match := re.search(r"/(\d{20})\.json$", entry.path))
-        ]
-        return load_manifest(storage, max(versions)) if versions else None
+        return None
+
+
+def _hinted_manifest(storage: Storage) -> Manifest | None:
+    hinted = hinted_version(storage)
+    try:
+        return load_manifest(storage, hinted) if hinted is not None else _listed_manifest(storage)
+    except NotFound:
+        return _listed_manifest(storage)
+
+
+def _listed_manifest(storage: Storage) -> Manifest | None:
+    versions = [
+        int(match[1])
+        for entry in storage.list(f"{FOLDER}/manifests")
+        if (match := re.search(r"/(\d{20})\.json$", entry.path))
+    ]
+    return load_manifest(storage, max(versions)) if versions else None
 
 
 def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
@@ -146,19 +166,34 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
     Raises:
         Corrupt: the object is gone, or its bytes are not those that were stored.
     """
-    try:
+    with _missing_is_corrupt(storage, blob.path):
         data = storage.get(blob.path)
-    except NotFound as error:
-        raise Corrupt(
-            f"{storage}/{blob.path} is missing; restore the object, or drop what needs it",
-            path=blob.path,
-        ) from error
     if hashlib.sha256(data).hexdigest() != blob.sha256:
         raise Corrupt(
             f"{storage}/{blob.path} has changed since it was written; restore the object",
             path=blob.path,
         )
     return data
+
+
+def get_blob_range(storage: Storage, path: str, start: int, length: int) -> bytes:
+    """Read some bytes of such an object; their hash cannot be checked.
+
+    Raises:
+        Corrupt: the object is gone or too short.
+    """
+    with _missing_is_corrupt(storage, path):
+        return storage.get_range(path, start, length)
+
+
+@contextmanager
+def _missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise Corrupt(
+            f"{storage}/{path} is missing; restore the object, or drop what needs it", path=path
+        ) from error
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -271,6 +306,9 @@ def lance_errors(what: str, *, user_input: bool = False) -> Iterator[None]:
 
 
 _LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
+    (r"status code: (429|5\d\d)|slow ?down|service ?unavailable|internal ?error", Unavailable,
+     "the store is busy or failing; try again"),
+    (r"expired ?token|token.{1,20}expired", Forbidden, "the credentials have expired; renew them"),
     (r"no space left|os error 28", Unavailable, "free some room, then run the same command again"),
     (r"read-only file system|os error 30", Forbidden, "the place is read-only"),
     (r"permission denied|access ?denied|forbidden|signaturedoesnotmatch|invalidaccesskey",
@@ -356,8 +394,18 @@ def pin_table(table: lance.LanceDataset) -> None:
     """Tag the open version, so that a stock `optimize` with cleanup cannot remove it."""
     # Others who pin it at the same time pin the same version.
     with suppress(Conflict), lance_errors("tagging a table"):
-        if PINNED_TAG not in table.tags.list():
+        tags = table.tags.list()
+        if PINNED_TAG not in tags:
             table.tags.create(PINNED_TAG, int(table.version))
+        elif tags[PINNED_TAG]["version"] != table.version:
+            table.tags.update(PINNED_TAG, int(table.version))
+
+
+def is_pinned(table: lance.LanceDataset) -> bool:
+    """Tell whether the open version carries our tag."""
+    with lance_errors("reading tags"):
+        tag = table.tags.list().get(PINNED_TAG)
+    return tag is not None and tag["version"] == table.version
 
 
 def table_metadata(table: lance.LanceDataset) -> dict[str, str]:

@@ -9,7 +9,7 @@ from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.digest import ColumnDigest
-from atoll.vectors.ivfpq import has_ivf_pq
+from atoll.vectors.ivfpq import has_ivf_pq, read_ivf_pq
 from atoll.vectors.model import Bucket, Issue, Manifest, VerifyReport
 
 
@@ -29,7 +29,7 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
             # Opened anew: what a cache still knows is not what is there.
             table = store.Table(storage, bucket)
             issues += _faults(storage, manifest, table)
-            notes += _foreign_version(table)
+            notes += _foreign_changes(table)
         except AtollError as error:
             issues.append(Issue(bucket.name, error.message))
         done += bucket.rows
@@ -39,6 +39,7 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
             store.get_blob(storage, model)
         except AtollError as error:
             issues.append(Issue("", error.message))
+    issues += _lost_versions(storage, manifest)
     buckets = len(manifest.buckets)
     return VerifyReport(manifest.version, buckets, done, tuple(issues), tuple(notes))
 
@@ -58,11 +59,24 @@ def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterato
                 yield Issue(bucket.name, f"column {column!r} is not what was written")
     for blob in filter(None, (bucket.offsets, bucket.ids)):
         store.get_blob(storage, blob)
-    if manifest.spec.index.kind == "ivf_pq" and not has_ivf_pq(table.dataset):
-        yield Issue(bucket.name, "its index is missing; build the bucket again")
+    if manifest.spec.index.kind == "ivf_pq":
+        if has_ivf_pq(table.dataset):
+            read_ivf_pq(table.dataset)
+        else:
+            yield Issue(bucket.name, "its index is missing; build the bucket again")
 
 
-def _foreign_version(table: store.Table) -> Iterator[Issue]:
+def _lost_versions(storage: Storage, manifest: Manifest) -> Iterator[Issue]:
+    hinted = store.hinted_version(storage)
+    if hinted is not None and hinted > manifest.version:
+        what = f"version {hinted} was committed, but {store.manifest_path(hinted)} is gone; "
+        yield Issue("", f"{what}restore it, or delete {store.FOLDER}/hint to stay with this one")
+
+
+def _foreign_changes(table: store.Table) -> Iterator[Issue]:
+    if not store.is_pinned(table.dataset):
+        what = f"its tag {store.PINNED_TAG!r} is gone, so that others may clean up the version "
+        yield Issue(table.bucket.name, f"{what}that searches read; `atoll gc` sets it again")
     ours, newest = table.bucket.version, table.dataset.latest_version
     if newest != ours:
         what = f"another writer made version {newest}; searches read {ours}"
