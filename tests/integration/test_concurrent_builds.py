@@ -9,7 +9,7 @@ from vectordata import clustered, gaussian, names, objects_of, settings, tables_
 
 import atoll
 from atoll.storage import open_storage
-from atoll.vectors import garbage, ingest, leases, store
+from atoll.vectors import build, garbage, ingest, leases, planning, store
 
 
 def created(folder, source, **options):
@@ -231,3 +231,19 @@ def test_a_commit_is_refused_once_the_builds_lease_has_lapsed(tmp_path, monkeypa
     monkeypatch.undo()
     assert store.latest_manifest(open_storage(tmp_path / "c")) is None
     assert created(tmp_path, tmp_path / "x.h5").version == 1
+
+
+def test_add_does_not_put_its_buckets_into_another_collection(tmp_path):
+    """A collection replaced while an add went on has another schema, distance and model."""
+    first = write_h5(tmp_path / "x.h5", clustered(100, 16))
+    more = write_h5(tmp_path / "y.h5", clustered(50, 16, seed=1), names(50, 1000))
+    collection = created(tmp_path, first)
+    before, spec = collection._manifest, collection.spec
+    options = atoll.BuildOptions(workers=1)
+    mine = settings(tmp_path / "s")
+    planned = planning.plan(tmp_path / "c", [more], options=options, settings=mine, into=spec)
+    created(tmp_path, first, distance_type="l2", force=True)
+    with pytest.raises(atoll.Conflict, match="was replaced by another collection"):
+        build.add(planned, before, settings=mine, executor=None, on_progress=print)
+    found = atoll.open(tmp_path / "c")
+    assert (found.version, len(found), found.spec.distance_type) == (2, 100, "l2")

@@ -108,3 +108,10 @@ def test_a_blob_is_held_against_its_hash(storage):
     storage.delete(blob.path)
     with pytest.raises(Corrupt, match="is missing"):
         store.get_blob(storage, blob)
+
+
+def test_a_copied_manifest_is_refused_as_such(storage):
+    store.commit_manifest(storage, manifest())
+    storage.put(store.manifest_path(2), storage.get(store.manifest_path(1)))
+    with pytest.raises(Corrupt, match="holds version 1; copying a manifest"):
+        store.latest_manifest(storage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import replace
@@ -113,7 +114,10 @@ def main() -> None:
     # Lance warns about every empty partition; what matters comes back as an error.
     os.environ.setdefault("LANCE_LOG", "error")
     try:
-        program().main(standalone_mode=False)
+        # Not through click's own main: it would answer a closed pipe before we can.
+        with program().make_context("atoll", sys.argv[1:]) as context:
+            program().invoke(context)
+        sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
         _stop_at_once()
     except click.ClickException as error:
@@ -124,9 +128,18 @@ def main() -> None:
     except AtollError as error:
         _stop(error.message, error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _forget_output()
+        _stop(f"the output cannot be written: {error.strerror}", 1)
+
+
+def _forget_output() -> None:
+    # Nobody takes what is left; Python would complain once more at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop_at_once() -> None:

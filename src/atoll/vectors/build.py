@@ -99,10 +99,16 @@ def add(
     Raises:
         InvalidInput: rows that cannot be searched, ids that are there already.
     """
-    storage = planned.storage
+    storage, model = planned.storage, manifest.model
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
         while not _is_added(manifest, planned):
+            if manifest.spec != planned.spec or manifest.model != model:
+                raise Conflict(
+                    f"{storage} was replaced by another collection meanwhile; run the same command "
+                    "again to add to that one",
+                    uri=str(storage),
+                )
             buckets, _, _ = _build(planned, manifest, settings, executor, on_progress)
             if not buckets:
                 break

@@ -374,6 +374,8 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
     if info["dtype"] == "float32":
         for row in rows:
             del row["float16_error"]
+    if any(bucket["skipped"] for bucket in info["buckets"]):
+        click.echo(f"skipped   invalid rows are listed in {info['uri']}/_atoll/reports/")
     if rows:
         write_table(pa.Table.from_pylist(rows), sys.stdout)
 

@@ -42,6 +42,9 @@ def _bytes_of(column: pa.Array) -> list[bytes | memoryview]:
     nulls = np.asarray(column.is_null()).tobytes() if has_nulls else bytes(len(column))
     if pa.types.is_fixed_size_list(kind):
         return [nulls, *_bytes_of(column.flatten())]
+    if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        kind = pa.int32() if kind.bit_width == 32 else pa.int64()
+        column = column.view(kind)
     if pa.types.is_boolean(kind):
         column, kind = column.cast(pa.uint8()), pa.uint8()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -59,7 +62,7 @@ def _bytes_of(column: pa.Array) -> list[bytes | memoryview]:
         start = filled.offset * kind.byte_width
         data = memoryview(filled.buffers()[1])
         return [nulls, data[start : start + len(filled) * kind.byte_width]]
-    # Dates, decimals, nested values: rare enough to go through text.
+    # Decimals, nested values: rare enough to go through text.
     return [nulls, "".join(f"{value!r}\0" for value in column.to_pylist()).encode()]
 
 

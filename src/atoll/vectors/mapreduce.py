@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atoll.core.errors import AtollError, Corrupt, NotFound, Unavailable
+from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
 from atoll.vectors import lancesearch, search
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import Blob, Bucket, SearchOptions
@@ -49,6 +49,8 @@ class MapReduce:
         batch: checked queries.
         options: what was asked.
         threads: buckets read at once.
+        masks: rows that pass `options.where`, by bucket; filled when first needed, so that the
+            batches of one search may share it.
     """
 
     reader: Reader
@@ -57,7 +59,8 @@ class MapReduce:
     batch: QueryBatch
     options: SearchOptions
     threads: int
-    _masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    _group_count: int | None = None
 
     def run(self) -> pa.Table:
         """Return the hits as a table."""
@@ -68,7 +71,9 @@ class MapReduce:
             hits = self._hits(wanted)
             kept = self._kept(hits)
             # With hits left out there may be too few: look further, unless everything was seen.
-            if wanted == rows or self._is_enough(hits, kept, wanted):
+            if wanted == rows or self._is_enough(hits, kept, wanted, options.k):
+                return self._table(hits, kept)
+            if options.group_by and self._is_enough(hits, kept, wanted, self._groups(options.k)):
                 return self._table(hits, kept)
             wanted = min(rows, wanted * 4)
 
@@ -99,9 +104,11 @@ class MapReduce:
         """Find the rows that deserve an exact distance."""
         where = self.options.where
         if where is not None:
-            self._masks = self._each(lambda _, table: table.allowed(where))
-            if sum(int(mask.sum()) for mask in self._masks.values()) <= search.NARROW_ROWS:
-                return search.masked_candidates(self._masks, len(self.batch))
+            unknown = [position for position in self.live if position not in self.masks]
+            self.masks |= self._each(lambda _, table: table.allowed(where), unknown)
+            masks = {position: self.masks[position] for position in self.live}
+            if sum(int(mask.sum()) for mask in masks.values()) <= search.NARROW_ROWS:
+                return search.masked_candidates(masks, len(self.batch))
         parts = []
         for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
             mine = [position for position, bucket in self.live.items() if bucket.model == name]
@@ -139,14 +146,14 @@ class MapReduce:
                 queries,
                 probes,
                 keep=k * options.refine_factor,
-                mask=self._masks.get(position),
+                mask=self.masks.get(position),
             ),
             mine,
         )
         return search.join(list(found.values()))
 
     def _allowed_rows(self, position: int, offsets: NDArray[np.uint64]) -> NDArray[np.int64]:
-        mask, edges = self._masks.get(position), offsets.astype(np.int64)
+        mask, edges = self.masks.get(position), offsets.astype(np.int64)
         if mask is None:
             return edges[1:] - edges[:-1]
         running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
@@ -205,22 +212,28 @@ class MapReduce:
             for number in range(1, ATTEMPTS + 1):
                 try:
                     return action(position, self.reader.table(bucket))
-                except (Unavailable, Corrupt, NotFound):
+                # Forbidden too: credentials that were renewed serve a table opened anew.
+                except (Unavailable, Corrupt, NotFound, Forbidden) as error:
                     if number == ATTEMPTS:
                         raise
+                    logger.warning("bucket tried again bucket=%s error=%s", bucket.name, error)
                     self.reader.forget([bucket])
                     time.sleep(RETRY_SECONDS * number)
             raise AssertionError
 
         results: dict[int, R] = {}
         errors: dict[int, AtollError] = {}
-        with ThreadPoolExecutor(max(1, self.threads)) as pool:
+        pool = ThreadPoolExecutor(max(1, self.threads))
+        try:
             futures = {position: pool.submit(attempt, position) for position in chosen}
             for position, future in futures.items():
                 try:
                     results[position] = future.result()
                 except (Unavailable, Corrupt, NotFound) as error:
                     errors[position] = error
+        finally:
+            # After an interrupt nobody wants the buckets that still wait.
+            pool.shutdown(wait=True, cancel_futures=True)
         if errors:
             raise BucketsFailed(errors)
         return results
@@ -250,12 +263,30 @@ class MapReduce:
                 first[index] = True
         return first
 
-    def _is_enough(self, hits: search.Hits, kept: NDArray[np.int64], wanted: int) -> bool:
+    def _groups(self, limit: int) -> int:
+        """Count the groups there are, up to `limit`: no query can have hits in more."""
+        if self._group_count is None:
+            assert self.options.group_by
+            seen: set[Any] = set()
+            for bucket in self.live.values():
+                batches = self.reader.table(bucket).batches(
+                    [self.options.group_by], where=self.options.where
+                )
+                for _, batch in batches:
+                    seen.update(batch.column(0).unique().to_pylist())
+                    if len(seen) >= limit:
+                        break
+            self._group_count = min(len(seen), limit)
+        return self._group_count
+
+    def _is_enough(
+        self, hits: search.Hits, kept: NDArray[np.int64], wanted: int, needed: int
+    ) -> bool:
         if not (self.options.exclude_self or self.options.group_by):
             return True
         found = np.bincount(hits.query, minlength=len(self.batch))
         left = np.bincount(hits.query[kept], minlength=len(self.batch))
-        return bool(((left >= self.options.k) | (found < wanted)).all())
+        return bool(((left >= needed) | (found < wanted)).all())
 
     def _table(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
         options, spec = self.options, self.reader.spec

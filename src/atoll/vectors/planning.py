@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, BuildOptions, Colle
 from atoll.vectors.sources import Source, common_schema, open_sources
 
 VECTOR_COLUMN, ID_COLUMN = "embedding", "id"
+# Lance's own columns, ours, and those of a search result.
+_RESERVED = re.compile(r"_code|_distance|_score|_row\w*|query_id|rank")
 _NOT_STORABLE = (
     pa.types.is_map,
     pa.types.is_union,
@@ -116,6 +119,8 @@ def open_collection_storage(uri: str | Path, settings: Settings) -> Storage:
 def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int) -> CollectionSpec:
     dim, extra = sources[0].dim, _columns(sources)
     vector, name = options.vector_column or VECTOR_COLUMN, options.id_column or ID_COLUMN
+    for column in (vector, name, *extra.names):
+        _check_name(column)
     if vector == name or vector in extra.names or name in extra.names:
         raise InvalidInput(
             f"the sources have further columns {', '.join(extra.names)}: "
@@ -144,6 +149,15 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         embedder=next((source.embedder for source in sources if source.embedder), None),
         index=spec,
     )
+
+
+def _check_name(column: str) -> None:
+    if not column or "." in column or not column.isprintable() or _RESERVED.fullmatch(column):
+        raise InvalidInput(
+            f"a column cannot be named {column!r}: names are printable, without '.', and other "
+            "than _code, _distance, _score, _row..., query_id, rank; rename it",
+            column=column,
+        )
 
 
 def _columns(sources: Sequence[Source]) -> pa.Schema:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
@@ -193,9 +194,10 @@ class Collection:
         manifest = self._manifest
         parts = []
         failed: dict[int, AtollError] = {}
+        masks: dict[int, NDArray[np.bool_]] = {}
         for start in range(0, max(1, len(batch)), QUERIES_AT_ONCE):
             some = batch.slice(start, start + QUERIES_AT_ONCE)
-            parts.append(self._search_without_failing(manifest, some, options, failed))
+            parts.append(self._search_without_failing(manifest, some, options, masks, failed))
             on_progress(
                 Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
             )
@@ -387,6 +389,7 @@ class Collection:
         manifest: Manifest,
         batch: QueryBatch,
         options: SearchOptions,
+        masks: dict[int, NDArray[np.bool_]],
         failed: dict[int, AtollError],
     ) -> pa.Table:
         """Search; leave out buckets that fail and note them in `failed`."""
@@ -394,7 +397,9 @@ class Collection:
         while True:
             live = {i: b for i, b in enumerate(manifest.buckets) if i not in failed}
             try:
-                return MapReduce(self._reader, manifest.models, live, batch, options, threads).run()
+                return MapReduce(
+                    self._reader, manifest.models, live, batch, options, threads, masks
+                ).run()
             except BucketsFailed as failure:
                 failed.update(failure.errors)
                 if len(failed) == len(manifest.buckets):
