@@ -20,8 +20,7 @@ from atoll.vectors.embed.randconv import (
     MEAN_SCALE,
     RESIDUES,
     WIDTH,
-    _compiled_kernel,
-    _KernelPool,
+    KernelPool,
     response_table,
 )
 
@@ -138,10 +137,7 @@ def main(target: Path) -> None:
     """Write the data file."""
     sequences = synthetic_sequences()
     chosen, similarity = peptides(sequences), gram()
-    kernel = _compiled_kernel()
-    if kernel is None:
-        raise SystemExit("install numba: the matrix product would take an hour here")
-    responses = _KernelPool(kernel, response_table(similarity, chosen))(sequences)
+    responses = KernelPool(response_table(similarity, chosen))(sequences)
     mean, axes = projection(responses)
     # int8 with a scale per axis: a quarter of float32, and no sensitivity lost (docs/embedding.md).
     scale = np.abs(axes).max(axis=0) / 127

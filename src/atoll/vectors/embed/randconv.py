@@ -12,12 +12,10 @@ float64: both are exact, so neither batch, thread count, BLAS nor processor chan
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from importlib import resources
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,11 +132,10 @@ class RandConv:
             return np.empty((0, self.table.shape[1]), np.int16)
         if self._torch_pool:
             return self._torch_pool(codes)
-        if self._kernel_pool is None and _is_much(codes):
-            kernel = _compiled_kernel()
-            self._kernel_pool = _KernelPool(kernel, self.table) if kernel else None
         if self._kernel_pool is None:
-            return product_pool(self.table, codes)
+            if not _is_much(codes):
+                return product_pool(self.table, codes)
+            self._kernel_pool = KernelPool(self.table)
         tasks = list(_tasks(codes))
         with ThreadPoolExecutor(min(self._threads, len(tasks))) as threads:
             return np.concatenate(list(threads.map(self._kernel_pool, tasks)))
@@ -248,27 +245,19 @@ def _tasks(codes: Sequence[Codes]) -> Iterator[list[Codes]]:
         yield task
 
 
-class _KernelPool:
+class KernelPool:
     """The compiled kernel with its table, as a function of sequences."""
 
-    def __init__(self, kernel: Callable[..., None], table: NDArray[np.int16]) -> None:
-        self._kernel, self._table = kernel, table
+    def __init__(self, table: NDArray[np.int16]) -> None:
+        """Compile the kernel, or load it from numba's cache."""
+        from atoll.vectors.embed.randconv_kernel import compiled
+
+        self._kernel, self._table = compiled(), table
 
     def __call__(self, codes: Sequence[Codes]) -> NDArray[np.int16]:
+        """Return each filter's best response, (len(codes), filters)."""
         best = np.full((len(codes), self._table.shape[1]), np.iinfo(np.int16).min, np.int16)
         joined = np.concatenate([_padded(code) for code in codes])
         lengths = np.array([len(code) for code in codes])
         self._kernel(joined, lengths, self._table, best)
         return best
-
-
-@lru_cache(maxsize=1)
-def _compiled_kernel() -> Callable[..., None] | None:
-    """Load the compiled kernel; None where numba is not installed."""
-    try:
-        module = importlib.import_module("atoll.vectors.embed.randconv_kernel")
-    except ModuleNotFoundError as error:
-        if error.name != "numba":
-            raise
-        return None
-    return cast("Callable[..., None]", module.compiled())

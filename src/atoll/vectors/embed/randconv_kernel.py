@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 import numba
@@ -42,6 +43,7 @@ def best_responses(
         start += lengths[sequence] + 6
 
 
+@cache
 def compiled() -> Callable[..., None]:
     """Compile `best_responses`, or load it from numba's cache where there is a writable one."""
     try:
