@@ -28,9 +28,9 @@ BLOCK_ROWS = 512
 def embed(fasta: str, limit: int) -> Figures:
     """Measure the compiled kernel, after a warm-up that compiles it."""
     from atoll.core.resources import available_threads
-    from atoll.vectors.embed.models import load_model
+    from atoll.vectors.embed.models import ModelOptions, load_model
 
-    model = load_model(threads=available_threads())
+    model = load_model(options=ModelOptions(threads=available_threads()))
     sequences = _sequences(fasta, limit)
     model.embed((sequences * WARM_UP)[:WARM_UP])
     with Meter() as meter:
@@ -39,7 +39,7 @@ def embed(fasta: str, limit: int) -> Figures:
 
 
 def embed_plainly(fasta: str, limit: int) -> Figures:
-    """Measure the matrix product that stands in where numba is not installed."""
+    """Measure the matrix product that embeds little, as compiling would take longer."""
     from atoll.vectors.embed import randconv
     from atoll.vectors.embed.models import ModelOptions
 
@@ -65,11 +65,11 @@ def _rates(sequences: list[Any], meter: Meter) -> Figures:
 def scope(fasta: str) -> dict[str, Any]:
     """Embed the labelled domains and score their nearest neighbours."""
     from atoll.core.resources import available_threads
-    from atoll.vectors.embed.models import load_model
+    from atoll.vectors.embed.models import ModelOptions, load_model
 
     labels, sequences = _labelled(fasta)
     start = time.perf_counter()
-    vectors = load_model(threads=available_threads()).embed(sequences)
+    vectors = load_model(options=ModelOptions(threads=available_threads())).embed(sequences)
     seconds = time.perf_counter() - start
     nearest = nearest_other(vectors)
     return {

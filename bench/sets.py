@@ -71,9 +71,9 @@ def write_vectors(
 
 def _embedded(fasta: Path, limit: int | None) -> tuple[NDArray[Any], NDArray[np.float32]]:
     from atoll.core.resources import available_threads
-    from atoll.vectors.embed.models import load_model
+    from atoll.vectors.embed.models import ModelOptions, load_model
 
-    model = load_model(threads=available_threads())
+    model = load_model(options=ModelOptions(threads=available_threads()))
     ids, parts = [], []
     cut = islice(windows(fasta), limit)
     while some := list(islice(cut, EMBED_AT_ONCE)):

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402 - torch may be absent
 
 from atoll.core.errors import Corrupt, InvalidInput, NotFound  # noqa: E402
-from atoll.vectors.embed.models import load_model  # noqa: E402
+from atoll.vectors.embed.models import ModelOptions, load_model  # noqa: E402
 
 WIDTH, LAYERS, HEADS, INNER, POSITIONS = 24, 2, 3, 40, 34
 SETTINGS = {
@@ -81,32 +81,36 @@ def oracle(w, sequence):
 
 
 def test_vectors_are_residue_means_before_the_last_norm(folder, weights):
-    model = load_model("amplify", path=folder)
+    model = load_model("amplify", ModelOptions(path=folder))
     expected = np.stack([oracle(weights, s).mean(axis=0) for s in SEQUENCES])
     np.testing.assert_allclose(model.embed(SEQUENCES), expected, atol=1e-5)
     assert model.embedder.dim == WIDTH
 
 
 def test_zenodo_layout_loads_the_same_model(tmp_path, folder, weights):
-    expected = load_model("amplify", path=folder).embed(SEQUENCES)
+    expected = load_model("amplify", ModelOptions(path=folder)).embed(SEQUENCES)
     (folder / "config.json").unlink()
     model_part = {k: v for k, v in SETTINGS.items() if k not in ("vocab_size", "max_length")}
     lines = ["model:", *(f"  {k}: {v}" for k, v in model_part.items())]
     lines += ["tokenizer:", "  vocab_size: 27", f"  max_length: {POSITIONS}"]
     (folder / "config.yaml").write_text("\n".join(lines))
-    assert np.array_equal(load_model("amplify", path=folder).embed(SEQUENCES), expected)
+    assert np.array_equal(
+        load_model("amplify", ModelOptions(path=folder)).embed(SEQUENCES), expected
+    )
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 12, 30, 1000])
 def test_batching_does_not_change_a_vector(folder, batch_tokens):
-    alone = np.concatenate([load_model("amplify", path=folder).embed([s]) for s in SEQUENCES])
-    model = load_model("amplify", path=folder, batch_tokens=batch_tokens)
+    alone = np.concatenate(
+        [load_model("amplify", ModelOptions(path=folder)).embed([s]) for s in SEQUENCES]
+    )
+    model = load_model("amplify", ModelOptions(path=folder, batch_tokens=batch_tokens))
     np.testing.assert_allclose(model.embed(SEQUENCES), alone, atol=1e-5)
 
 
 def test_long_sequence_counts_each_residue_once(folder, weights):
     sequence = "MKVLAGERTIDPQNFYHWCS" * 4
-    model = load_model("amplify", path=folder)
+    model = load_model("amplify", ModelOptions(path=folder))
     residues = POSITIONS - 2
     assert model.embedder.pooling == "mean, tiles of 32 overlapping 16"
     starts = [0, 16, 32, 48]
@@ -118,16 +122,16 @@ def test_long_sequence_counts_each_residue_once(folder, weights):
 
 
 def test_bfloat16_is_recorded_and_close(folder):
-    exact = load_model("amplify", path=folder).embed(SEQUENCES)
-    coarse = load_model("amplify", path=folder, precision="bfloat16")
+    exact = load_model("amplify", ModelOptions(path=folder)).embed(SEQUENCES)
+    coarse = load_model("amplify", ModelOptions(path=folder, precision="bfloat16"))
     assert coarse.embedder.precision == "bfloat16"
     np.testing.assert_allclose(coarse.embed(SEQUENCES), exact, atol=0.1)
 
 
 def test_revision_follows_the_weights(folder, weights):
-    first = load_model("amplify", path=folder).embedder.revision
+    first = load_model("amplify", ModelOptions(path=folder)).embedder.revision
     save_file({**weights, "decoder.bias": torch.ones(27)}, folder / "model.safetensors")
-    second = load_model("amplify", path=folder).embedder.revision
+    second = load_model("amplify", ModelOptions(path=folder)).embedder.revision
     assert first.startswith("xxh3-")
     assert first != second
 
@@ -138,7 +142,7 @@ def test_weights_that_do_not_fit_are_named(folder, weights):
     wrong["encoder.weight"] = torch.zeros(27, 8)
     save_file(wrong, folder / "model.safetensors")
     with pytest.raises(Corrupt) as caught:
-        load_model("amplify", path=folder)
+        load_model("amplify", ModelOptions(path=folder))
     assert caught.value.details["faults"] == [
         "transformer_encoder.1.wo.weight is missing",
         "extra.bias is unexpected",
@@ -150,16 +154,16 @@ def test_cut_weights_file_and_missing_files_are_named(folder):
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[:-100])
     with pytest.raises(Corrupt, match="cannot be read as safetensors"):
-        load_model("amplify", path=folder)
+        load_model("amplify", ModelOptions(path=folder))
     (folder / "model.safetensors").unlink()
     with pytest.raises(NotFound, match=r"should hold model\.safetensors"):
-        load_model("amplify", path=folder)
+        load_model("amplify", ModelOptions(path=folder))
 
 
 def test_other_architecture_is_refused(folder):
     (folder / "config.json").write_text(json.dumps({**SETTINGS, "hidden_act": "gelu"}))
     with pytest.raises(Corrupt, match="hidden_act='gelu'"):
-        load_model("amplify", path=folder)
+        load_model("amplify", ModelOptions(path=folder))
 
 
 def test_model_without_folder_says_how_to_get_one():
@@ -174,11 +178,11 @@ def test_missing_torch_names_the_extra(folder, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InvalidInput, match=r"install atoll\[torch\]"):
-        load_model("amplify", path=folder)
+        load_model("amplify", ModelOptions(path=folder))
 
 
 def test_absent_gpu_is_said(folder):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(InvalidInput, match="device 'cuda' is not there"):
-        load_model("amplify", path=folder, device="cuda")
+        load_model("amplify", ModelOptions(path=folder, device="cuda"))

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from atoll.core.errors import Corrupt, NotFound  # noqa: E402 - both may be absent
-from atoll.vectors.embed.models import load_model  # noqa: E402
+from atoll.vectors.embed.models import ModelOptions, load_model  # noqa: E402
 
 TOKENS = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-", "<null_1>", "<mask>"]
 SEQUENCES = ["MKVLLAGE", "MKV", "ACDEFGHIKLMNPQRSTVWY"]
@@ -46,12 +46,12 @@ def test_vectors_are_residue_means_of_the_last_hidden_state(saved):
         with torch.no_grad():
             states = model(numbers, output_hidden_states=True).hidden_states[-1][0, 1:-1]
         expected.append(states.mean(0).numpy())
-    found = load_model("esm2", path=folder).embed(SEQUENCES)
+    found = load_model("esm2", ModelOptions(path=folder)).embed(SEQUENCES)
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-5)
 
 
 def test_batch_mates_do_not_change_a_vector(saved):
-    model = load_model("esm2", path=saved[0])
+    model = load_model("esm2", ModelOptions(path=saved[0]))
     alone = np.concatenate([model.embed([s]) for s in SEQUENCES])
     np.testing.assert_allclose(model.embed(SEQUENCES), alone, atol=1e-5)
 
@@ -59,11 +59,11 @@ def test_batch_mates_do_not_change_a_vector(saved):
 def test_incomplete_folders_are_named(saved, tmp_path):
     model = saved[1]
     with pytest.raises(NotFound, match=r"holds no config\.json"):
-        load_model("esm2", path=tmp_path)
+        load_model("esm2", ModelOptions(path=tmp_path))
     model.config.save_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS))
     with pytest.raises(NotFound, match=r"model\.safetensors"):
-        load_model("esm2", path=tmp_path)
+        load_model("esm2", ModelOptions(path=tmp_path))
 
 
 def test_weights_of_another_model_are_named(saved, tmp_path):
@@ -76,4 +76,4 @@ def test_weights_of_another_model_are_named(saved, tmp_path):
     kept = {name: value for name, value in kept.items() if "layer.1.output" not in name}
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(Corrupt, match=r"lacks .*layer\.1\.output"):
-        load_model("esm2", path=tmp_path)
+        load_model("esm2", ModelOptions(path=tmp_path))

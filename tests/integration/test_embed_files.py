@@ -23,8 +23,8 @@ from atoll.core.config import Settings
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, Unavailable
 from atoll.core.progress import Progress
 from atoll.vectors.embed import service, shards
-from atoll.vectors.embed.job import embedded_shards
 from atoll.vectors.embed.models import REGISTRY, Registered, load_model
+from atoll.vectors.embed.parts import embedded_shards
 from atoll.vectors.embed.service import EmbedOptions, embed
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources import open_sources

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import random
 
 import pytest
@@ -135,10 +136,25 @@ def test_standard_input_is_read_without_seeking(monkeypatch):
     assert [(r.id, r.file) for r in records] == [("a", "stdin"), ("b", "stdin")]
 
 
-def test_store_is_read_through_scratch_which_is_emptied(tmp_path):
-    open_storage("memory://fasta-test").put("x/in.fa", TWO)
-    assert [r.id for r in read_fasta("memory://fasta-test/x/in.fa", scratch=tmp_path)] == ["a", "b"]
-    assert list(tmp_path.iterdir()) == []
+def test_store_is_read_by_ranges_and_must_not_change_meanwhile():
+    store = open_storage("memory://fasta-test")
+    store.put("x/in.fa.gz", gzip.compress(TWO))
+    assert [r.id for r in read_fasta("memory://fasta-test/x/in.fa.gz")] == ["a", "b"]
+    with pytest.raises(NotFound, match=r"x/no\.fa does not exist"):
+        next(read_fasta("memory://fasta-test/x/no.fa"))
+    records = read_fasta("memory://fasta-test/x/in.fa.gz")
+    next(records)
+    store.put("x/in.fa.gz", gzip.compress(TWO * 2))
+    with pytest.raises(InvalidInput, match="changed while it was in use"):
+        list(records)
+
+
+def test_pipe_of_a_shell_is_read(tmp_path):
+    reader, writer = os.pipe()
+    os.write(writer, gzip.compress(TWO))
+    os.close(writer)
+    assert [r.id for r in read_fasta(f"/dev/fd/{reader}")] == ["a", "b"]
+    os.close(reader)
 
 
 def test_nucleotides_are_pointed_out(read):

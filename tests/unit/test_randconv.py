@@ -114,7 +114,7 @@ def test_torch_in_float32_gives_the_same_bits(model):
 
 def test_bfloat16_is_recorded_and_close(model):
     pytest.importorskip("torch")
-    coarse = load_model("randconv", precision="bfloat16")
+    coarse = load_model("randconv", ModelOptions(precision="bfloat16"))
     cosine = (coarse.embed([INSULIN, UBIQUITIN]) * model.embed([INSULIN, UBIQUITIN])).sum(axis=1)
     assert coarse.embedder.precision == "bfloat16"
     assert (cosine > 0.9995).all()

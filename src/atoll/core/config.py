@@ -37,7 +37,7 @@ class Settings:
     Attributes:
         threads: processors to use.
         memory_bytes: memory the run may hold at once, all processes together.
-        scratch: folder for spill files and downloads; None is the system's temporary folder.
+        scratch: folder for spill files; None is the system's temporary folder.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
     """

@@ -87,19 +87,19 @@ def embed_queries(
         InvalidInput: the collection does not say what made its vectors, or the model at hand
             differs.
     """
-    from atoll.vectors.embed.models import load_model
+    from atoll.vectors.embed.models import ModelOptions, load_model
 
     if spec.embedder is None:
         raise InvalidInput(
             "this collection does not record which model made its vectors, so sequences cannot be "
             "embedded to match; give query vectors (HDF5, .npy, Parquet) instead"
         )
-    model = load_model(
-        spec.embedder.name,
-        path=model_path,
+    options = ModelOptions(
+        path=Path(model_path) if model_path is not None else None,
         precision=spec.embedder.precision,
         threads=settings.threads,
     )
+    model = load_model(spec.embedder.name, options)
     return QueryBatch(list(ids), model.embed(list(sequences)), model.embedder)
 
 
@@ -115,7 +115,7 @@ def _read(
         return QueryBatch(found.ids, found.values, found.embedder)
     from atoll.vectors.embed.fasta import read_fasta
 
-    records = list(read_fasta(path, options=settings.storage, scratch=settings.scratch))
+    records = list(read_fasta(path, options=settings.storage))
     return embed_queries(
         [record.id for record in records],
         [record.sequence for record in records],

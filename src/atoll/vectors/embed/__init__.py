@@ -1,5 +1,5 @@
 """Embedding: protein sequences in, vectors out.
 
 Reading order: `fasta` (records in), `models` (the registry and what a model is), `randconv` and the
-other models, `writer` (HDF5 out), `service` (the use case).
+other models, `shards` (HDF5 out), `job` (a run that resumes), `service` (the use case).
 """

@@ -15,10 +15,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-import logging
 import lzma
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +30,8 @@ import zstandard
 from atoll.core.config import StorageOptions
 from atoll.core.errors import Corrupt, InvalidInput
 from atoll.core.files import read_failure, reading
-from atoll.storage import local_path, open_storage
-
-logger = logging.getLogger(__name__)
+from atoll.storage import local_path
+from atoll.vectors.sources.files import find_file
 
 STDIN = "-"
 _CHUNK_BYTES = 1 << 20
@@ -109,7 +106,6 @@ def read_fasta(
     source: str | Path,
     *,
     options: StorageOptions | None = None,
-    scratch: Path | None = None,
     stats: FastaStats | None = None,
     stdin: BinaryIO | None = None,
 ) -> Iterator[Record]:
@@ -118,7 +114,6 @@ def read_fasta(
     Args:
         source: a path, a storage URL, or "-" for standard input; plain, gzip, bzip2, xz or zstd.
         options: how to reach the store of a URL.
-        scratch: where a file of a store is kept while it is read.
         stats: added up while reading.
         stdin: what "-" reads instead of this process's standard input.
 
@@ -126,12 +121,13 @@ def read_fasta(
         Records as the policy at the top of this module leaves them.
 
     Raises:
-        InvalidInput: the file breaks the policy; the message names file and line.
+        InvalidInput: the file breaks the policy; the message names file and line. Or a file of a
+            store changed meanwhile.
         NotFound, Forbidden, Unavailable: the file cannot be read.
         Corrupt: a compressed file is damaged or cut short; says how many records were read.
     """
     stats = stats if stats is not None else FastaStats()
-    with _opened(str(source), options or StorageOptions(), scratch, stdin) as (name, raw):
+    with _opened(str(source), options or StorageOptions(), stdin) as (name, raw):
         before = stats.records
         try:
             yield from _Reader(name, stats).records(_decompressed(name, raw))
@@ -287,7 +283,6 @@ class _Reader:
         enough = self._sampled_residues >= _DNA_MIN_RESIDUES
         if self._dna_so_far and enough and self._name not in self._stats.dna_files:
             self._stats.dna_files.append(self._name)
-            logger.warning("file looks like DNA, not protein file=%s", self._name)
 
     def _refuse(self, why: str) -> NoReturn:
         raise InvalidInput(f"{self._name}:{self._line}: {why}", file=self._name, line=self._line)
@@ -295,27 +290,24 @@ class _Reader:
 
 @contextmanager
 def _opened(
-    source: str, options: StorageOptions, scratch: Path | None, stdin: BinaryIO | None
+    source: str, options: StorageOptions, stdin: BinaryIO | None
 ) -> Iterator[tuple[str, BinaryIO]]:
     if source == STDIN:
         yield "stdin", stdin or sys.stdin.buffer
         return
     path = local_path(source)
     if path is not None:
-        with _open_file(source, path) as file:
+        # Pipes of a shell, too: a source file would be held to size and time.
+        with reading(source):
+            local = path.open("rb")
+        with local as file:
             yield source, file
         return
-    folder, _, name = source.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="atoll-fasta-", dir=scratch) as place:
-        target = Path(place) / "input"
-        open_storage(folder, options).download(name, target)
-        with _open_file(source, target) as file:
-            yield source, file
-
-
-def _open_file(source: str, path: Path) -> BinaryIO:
-    with reading(source):
-        return path.open("rb")
+    found = find_file(source, options)
+    with found.open() as remote:
+        yield source, cast("BinaryIO", remote)
+    # It came in many requests.
+    found.check_unchanged()
 
 
 def _decompressed(name: str, raw: BinaryIO) -> Iterator[bytes]:

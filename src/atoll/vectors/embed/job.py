@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound
+from atoll.core.errors import Conflict, Corrupt, NotFound
 from atoll.core.files import reading, whole_file, writing
+from atoll.vectors.embed.parts import part_name, part_record, read_records
 from atoll.vectors.embed.shards import (
     RESUME,
     Layout,
@@ -91,7 +92,7 @@ class Places:
 
 def places_of(output: Path, part: tuple[int, int], is_folder: bool) -> Places:
     """Name the files of a part."""
-    return Places(output, is_folder, f"part-{part[0]:05}-of-{part[1]:05}" if is_folder else "")
+    return Places(output, is_folder, part_name(part) if is_folder else "")
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ class Run:
         self.finish_shard()
         files = [self.places.shard(number) for number in range(len(self.state.shards))]
         if self.places.is_folder:
-            _record(self.places, self.job, [path.name for path in files], self.state.shards)
+            names = [path.name for path in files]
+            shards = list(zip(names, self.state.shards, strict=True))
+            _record(self.places, self.job, shards, is_finished=True)
         shutil.rmtree(self.places.state)
         return files
 
@@ -231,7 +234,7 @@ def _start_over(job: Job, places: Places, *, force: bool, unfinished: bool) -> N
             # A single file stays until the new one takes its place.
             for path in existing:
                 path.unlink()
-            _record(places, job, None, ())
+            _record(places, job, [], is_finished=False)
         _write_json(places.state / "job.json", job.to_json(), places.state)
         _write_json(places.state / "progress.json", asdict(State()), places.state)
 
@@ -256,10 +259,10 @@ def _check_other_parts(job: Job, places: Places) -> None:
     """Refuse a folder that holds parts of another job."""
     if not places.is_folder:
         return
-    for path in sorted(places.output.glob("part-*-of-*.json")):
+    for path, record in read_records(places.output).items():
         if path == places.record:
             continue
-        other = _read_record(path)["job"]
+        other = record["job"]
         mine = {**job.to_json(), "part": [other["part"][0], job.part[1]]}
         if differences := _differences(other, mine):
             raise Conflict(
@@ -300,65 +303,9 @@ def _locked(places: Places) -> Iterator[None]:
         yield
 
 
-def _record(places: Places, job: Job, shards: list[str] | None, rows: tuple[int, ...]) -> None:
-    _write_json(
-        places.record,
-        {
-            "job": job.to_json(),
-            "state": "running" if shards is None else "finished",
-            "rows": sum(rows),
-            "shards": [
-                {"file": name, "rows": count}
-                for name, count in zip(shards or [], rows, strict=True)
-            ],
-        },
-        places.state,
-    )
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        with reading(path):
-            record: dict[str, Any] = json.loads(path.read_text())
-        record["job"]["part"], record["state"], record["shards"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Corrupt(f"{path} is no record of an embedded part: {error!r}") from error
-    return record
-
-
-def embedded_shards(folder: Path) -> list[Path]:
-    """List the shards of a folder that `embed` filled, all parts of it.
-
-    Returns:
-        HDF5 files in the order of parts and shards; empty where `embed` wrote none here.
-
-    Raises:
-        InvalidInput: a part is missing, unfinished, or lacks a shard it recorded.
-        Corrupt: a record cannot be read.
-    """
-    records = {
-        tuple(record["job"]["part"]): record
-        for record in map(_read_record, sorted(folder.glob("part-*-of-*.json")))
-    }
-    if not records:
-        return []
-    parts = max(count for _, count in records)
-    faults: list[str] = []
-    files: list[Path] = []
-    for number in range(1, parts + 1):
-        record = records.get((number, parts))
-        if record is None or record["state"] != "finished":
-            faults.append(f"part {number} of {parts} is {'unfinished' if record else 'missing'}")
-            continue
-        files += [folder / shard["file"] for shard in record["shards"]]
-    faults += [f"{path.name} is missing" for path in files if not path.exists()]
-    if faults:
-        raise InvalidInput(
-            f"{folder} is not embedded whole: {'; '.join(faults)}; run those `atoll embed` "
-            "commands again, they go on where they stopped",
-            faults=faults,
-        )
-    return files
+def _record(places: Places, job: Job, shards: list[tuple[str, int]], *, is_finished: bool) -> None:
+    record = part_record(job.to_json(), shards, is_finished=is_finished)
+    _write_json(places.record, record, places.state)
 
 
 def _write_json(path: Path, value: dict[str, Any], unfinished_in: Path) -> None:

@@ -50,7 +50,8 @@ class ModelOptions:
         path: local folder of the published weights; None where the model needs none.
         device: "cpu", "cuda" or "cuda:N".
         precision: "float32" or "bfloat16".
-        batch_tokens: residues, padding included, in one batch of a torch model.
+        batch_tokens: residues, padding included, in one batch of a torch model; more is faster
+            until memory runs out.
         threads: processors to use.
     """
 
@@ -86,25 +87,12 @@ REGISTRY = {
 }
 
 
-def load_model(
-    name: str = DEFAULT_MODEL,
-    *,
-    path: str | Path | None = None,
-    device: str = "cpu",
-    precision: str = "float32",
-    batch_tokens: int = DEFAULT_BATCH_TOKENS,
-    threads: int = 1,
-) -> Model:
+def load_model(name: str = DEFAULT_MODEL, options: ModelOptions | None = None) -> Model:
     """Load an embedding model by name.
 
     Args:
         name: a name in `REGISTRY`.
-        path: local folder of the published weights, for the models that have any.
-        device: "cpu", "cuda" or "cuda:N".
-        precision: "float32" or "bfloat16".
-        batch_tokens: residues, padding included, in one batch of a torch model; more is faster
-            until memory runs out.
-        threads: processors to use.
+        options: how to load and run it.
 
     Raises:
         InvalidInput: unknown name, device or precision, a folder is missing or not wanted, or a
@@ -112,30 +100,24 @@ def load_model(
         NotFound: the folder, or a file in it, is not there.
         Corrupt: the weights are not those of such a model.
     """
+    options = options or ModelOptions()
     if name not in REGISTRY:
         raise InvalidInput(f"model {name!r} is none of {', '.join(REGISTRY)}", model=name)
     known = REGISTRY[name]
-    if known.needs_path and path is None:
+    if known.needs_path and options.path is None:
         raise InvalidInput(
             f"model {name!r} needs its published weights: download them once and give the folder"
             " with --model-path",
             model=name,
         )
-    if path is not None and not known.needs_path:
+    if options.path is not None and not known.needs_path:
         raise InvalidInput(f"model {name!r} has no weights to load: leave --model-path out")
-    if path is not None and not Path(path).is_dir():
-        raise NotFound(f"model folder {path} is not there", path=str(path))
-    if precision not in PRECISIONS:
-        raise InvalidInput(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-    if batch_tokens < 1 or threads < 1:
+    if options.path is not None and not options.path.is_dir():
+        raise NotFound(f"model folder {options.path} is not there", path=str(options.path))
+    if options.precision not in PRECISIONS:
+        raise InvalidInput(f"precision {options.precision!r} is none of {', '.join(PRECISIONS)}")
+    if options.batch_tokens < 1 or options.threads < 1:
         raise InvalidInput("batch_tokens and threads must be at least 1")
-    options = ModelOptions(
-        path=Path(path) if path is not None else None,
-        device=device,
-        precision=precision,
-        batch_tokens=batch_tokens,
-        threads=threads,
-    )
     return _import(known)(options)
 
 

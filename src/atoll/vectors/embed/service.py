@@ -25,6 +25,7 @@ from atoll.vectors.embed.models import (
     DEFAULT_BATCH_TOKENS,
     DEFAULT_MODEL,
     Model,
+    ModelOptions,
     load_model,
 )
 from atoll.vectors.embed.seen import SeenIds, id_hash
@@ -143,11 +144,13 @@ def embed(
     target = _check_output(output, is_folder)
     model = load_model(
         options.model,
-        path=options.model_path,
-        device=options.device,
-        precision=options.precision,
-        batch_tokens=options.batch_tokens,
-        threads=settings.threads,
+        ModelOptions(
+            path=options.model_path,
+            device=options.device,
+            precision=options.precision,
+            batch_tokens=options.batch_tokens,
+            threads=settings.threads,
+        ),
     )
     job = Job(
         inputs=tuple(_absolute(name) for name in names),
@@ -278,7 +281,6 @@ class _Reading:
             yield from read_fasta(
                 name,
                 options=self._settings.storage,
-                scratch=self._settings.scratch,
                 stats=self.stats,
                 stdin=self._stdin,
             )

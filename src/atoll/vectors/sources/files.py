@@ -19,7 +19,7 @@ from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, InvalidInput, NotFound
 from atoll.core.files import read_failure, reading
 from atoll.storage import Storage, StoredObject, local_path, open_storage
-from atoll.vectors.embed.job import embedded_shards
+from atoll.vectors.embed.parts import embedded_shards
 
 T = TypeVar("T")
 
@@ -75,12 +75,12 @@ class SourceFile:
         return io.BufferedReader(raw, io.DEFAULT_BUFFER_SIZE)
 
     def check_unchanged(self) -> None:
-        """Make sure that a local file is still the one that was found.
+        """Make sure that the file is still the one that was found.
 
         Raises:
             NotFound: it is gone. InvalidInput: it was written since.
         """
-        if _local(Path(self.uri)).version != self.version:
+        if find_file(self.uri, self.options).version != self.version:
             raise InvalidInput(
                 f"{self.uri} was changed while it was in use; let its writer end, then try again",
                 file=self.uri,
@@ -178,13 +178,17 @@ def find_files(
     return list(found.values())
 
 
-def find_if_exists(uri: str, options: StorageOptions) -> SourceFile | None:
-    """Find one file by its path or URL; None where it is not there."""
+def find_file(uri: str, options: StorageOptions) -> SourceFile:
+    """Find one file by its path or URL.
+
+    Raises:
+        NotFound, Forbidden: it is not there or may not be read. InvalidInput: it is a folder.
+    """
     path = local_path(uri)
     if path is not None:
-        return _local(path) if path.exists() else None
+        return _local(path)
     folder, name = _split(uri, options)
-    return _remote(folder, folder.stat(name)) if folder.exists(name) else None
+    return _remote(folder, folder.stat(name))
 
 
 def _find_local(path: Path, known_suffixes: Sequence[str]) -> list[Path]:

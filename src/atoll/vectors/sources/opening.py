@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.core.config import StorageOptions
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import InvalidInput, NotFound
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources.arrays import open_npy, open_vecs
 from atoll.vectors.sources.columns import ID, VECTOR
-from atoll.vectors.sources.files import SourceFile, find_files, find_if_exists
+from atoll.vectors.sources.files import SourceFile, find_file, find_files
 from atoll.vectors.sources.hdf5 import open_hdf5
 from atoll.vectors.sources.names import Names, check_extra_names
 from atoll.vectors.sources.parquet import open_parquet
@@ -174,10 +174,13 @@ def _open(
 def _text_ids(file: SourceFile, ids: str | Path | None, options: StorageOptions) -> TextIds | None:
     """Find the id file: the one given, or X.ids.txt beside X.npy where there is one."""
     if ids is not None:
-        return open_text_ids(find_files([ids], (), options)[0])
+        return open_text_ids(find_file(str(ids), options))
     beside = file.uri.removesuffix(Path(file.uri).suffix) + ".ids.txt"
-    found = find_if_exists(beside, options)
-    return open_text_ids(found) if found else None
+    try:
+        found = find_file(beside, options)
+    except NotFound:
+        return None
+    return open_text_ids(found)
 
 
 def _check_agreement(sources: Sequence[Source]) -> None:
