@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from dataclasses import replace
@@ -63,7 +64,7 @@ def _common_options() -> list[click.Option]:
         click.Option(
             ["--scratch"],
             type=click.Path(file_okay=False, path_type=Path),
-            help="Folder for spill files and downloads.",
+            help="Folder for spill files.",
             **general,
         ),
         click.Option(["--endpoint"], metavar="URL", help="S3 endpoint.", **storage),
@@ -109,10 +110,24 @@ def program() -> click.Group:
     return cli
 
 
+class _Shown(logging.Handler):
+    """Prints what the library finds worth a look, in the words of the command line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        click.echo(f"atoll: {record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+@cache
+def _show_warnings() -> None:
+    logging.getLogger("atoll").addHandler(_Shown(logging.WARNING))
+
+
 def main() -> None:
     """Run the command line; the exit code says how it went (docs/reference.md)."""
     # Lance warns about every empty partition; what matters comes back as an error.
     os.environ.setdefault("LANCE_LOG", "error")
+    _show_warnings()
     try:
         # Not through click's own main: it would answer a closed pipe before we can.
         with program().make_context("atoll", sys.argv[1:]) as context:
