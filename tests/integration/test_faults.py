@@ -144,7 +144,8 @@ def collect(place):
     age_leases(place)
     before = size_of(place)
     freed = json.loads(must("gc", place, "--json"))["size_bytes"]
-    assert before - size_of(place) == freed
+    # Lance may have to write a version's few bytes to get rid of a later one.
+    assert freed - 20_000 < before - size_of(place) <= freed
 
 
 def assert_whole(sample, place, expected):
@@ -163,11 +164,25 @@ def assert_whole(sample, place, expected):
     assert sample.content(place) == expected
 
 
+def and_slow(values, usual):
+    """All values; those beyond the usual ones only where slow tests run."""
+    slow = pytest.mark.slow
+    parts = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [
+        pytest.param(*part, marks=[] if value in usual else slow)
+        for value, part in zip(values, parts, strict=True)
+    ]
+
+
 # -- killed ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("seed", "workers"),
+    and_slow(
+        [(seed, workers) for seed in range(5) for workers in (1, 2)], [(2, 1), (3, 1), (4, 2)]
+    ),
+)
 def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, seed, workers):
     command = sample.create(place, "--workers", workers)
     process = start(*command)
@@ -180,7 +195,7 @@ def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, seed
     assert_whole(sample, place, sample.created)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", and_slow(range(5), [2, 3]))
 def test_add_killed_at_any_time_leaves_the_old_version_and_finishes(sample, whole, seed):
     old = objects_of(whole)
     process = start(*sample.add(whole))
@@ -234,7 +249,7 @@ COMMIT = FIRST + FILES * EACH
 CREATE_STEPS = [1, 5, 6, 8, 9, 10, 17, COMMIT, COMMIT + 1, COMMIT + 2]
 
 
-@pytest.mark.parametrize("step", CREATE_STEPS)
+@pytest.mark.parametrize("step", and_slow(CREATE_STEPS, [5, 8, 9, COMMIT, COMMIT + 1]))
 def test_create_killed_before_any_step_is_not_there_and_finishes(sample, place, step):
     command = sample.create(place)
     assert dies_before_change(step, *command)
@@ -384,6 +399,17 @@ def test_two_creators_of_one_plan_both_end_well(sample, place):
     assert [done.code for done in ends] == [0, 0], ends
     assert len(list(place.glob("_atoll/manifests/*"))) == 1
     assert_whole(sample, place, sample.created)
+
+
+def test_table_that_two_creators_wrote_is_kept_once(sample, place):
+    slow = start(*sample.create(place))
+    await_(lambda: any(place.glob("*.lance/data/*")), slow)
+    slow.send_signal(signal.SIGSTOP)
+    must(*sample.create(place))
+    assert resumed(slow).code == 0
+    assert len(list(place.glob("*.lance/data/*"))) == FILES + 1
+    assert_whole(sample, place, sample.created)
+    assert "note" not in must("verify", place)
 
 
 def test_of_two_creators_of_different_plans_the_second_has_written_nothing_live(sample, place):
@@ -553,7 +579,9 @@ def fill(disk, leave_bytes):
     return path
 
 
-@pytest.mark.parametrize("leave_bytes", [4096, 100_000, 600_000, 1_300_000, 2_000_000])
+@pytest.mark.parametrize(
+    "leave_bytes", and_slow([4096, 100_000, 600_000, 1_300_000, 2_000_000], [100_000, 1_300_000])
+)
 def test_full_disk_under_the_collection_is_told_and_the_create_finishes(
     sample, small_disk, leave_bytes
 ):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+import lance
 import msgspec
 
 from atoll.storage import Storage
@@ -148,11 +149,28 @@ def _is_record_of(name: str, plans: set[str], live: set[str]) -> bool:
 
 def _clean_table(storage: Storage, bucket: Bucket) -> int:
     """Remove what no version of a live table needs; tagged versions stay."""
+    table = store.open_table(storage, bucket.name, bucket.version)
     # Another client may have taken the tag away, without which our version would be removed.
-    store.pin_table(store.open_table(storage, bucket.name, bucket.version))
-    table = store.open_table(storage, bucket.name)
+    store.pin_table(table)
+    newest = store.open_table(storage, bucket.name)
     with store.lance_errors(f"cleaning table {bucket.name}"):
-        removed = table.cleanup_old_versions(
+        if _is_of_lost_builder(newest, table):
+            table.restore()  # type: ignore[no-untyped-call]
+        removed = store.open_table(storage, bucket.name).cleanup_old_versions(
             older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
         )
     return int(removed.bytes_removed)
+
+
+def _is_of_lost_builder(newest: lance.LanceDataset, ours: lance.LanceDataset) -> bool:
+    """Tell whether the newest version holds the same rows, written once more by another builder.
+
+    Lance lets several writers create one table, each with a version of its own; the newest stays
+    when old ones are removed.
+    """
+    last, first = store.table_metadata(newest), store.table_metadata(ours)
+    return (
+        last.get(store.FINGERPRINT) == first.get(store.FINGERPRINT)
+        and last.get(store.WRITER) != first.get(store.WRITER)
+        and newest.count_rows() == ours.count_rows()
+    )

@@ -408,6 +408,17 @@ def is_pinned(table: lance.LanceDataset) -> bool:
     return tag is not None and tag["version"] == table.version
 
 
+def is_same_data(table: lance.LanceDataset, version: int) -> bool:
+    """Tell whether another version of a table is made of the same files."""
+    with lance_errors(f"reading version {version}"):
+        return _files_of(table) == _files_of(table.checkout_version(version))
+
+
+def _files_of(table: lance.LanceDataset) -> list[tuple[list[str], str | None]]:
+    fragments = [(f.data_files(), f.deletion_file()) for f in table.get_fragments()]
+    return [([file.path for file in files], deleted) for files, deleted in fragments]
+
+
 def table_metadata(table: lance.LanceDataset) -> dict[str, str]:
     """Read the key-value metadata of a table's schema."""
     raw = table.schema.metadata or {}

@@ -78,6 +78,6 @@ def _foreign_changes(table: store.Table) -> Iterator[Issue]:
         what = f"its tag {store.PINNED_TAG!r} is gone, so that others may clean up the version "
         yield Issue(table.bucket.name, f"{what}that searches read; `atoll gc` sets it again")
     ours, newest = table.bucket.version, table.dataset.latest_version
-    if newest != ours:
+    if newest != ours and not store.is_same_data(table.dataset, newest):
         what = f"another writer made version {newest}; searches read {ours}"
         yield Issue(table.bucket.name, what)
