@@ -30,15 +30,13 @@ def slot_bits(rows: int) -> int:
 
 def pack(hashes: NDArray[np.uint64]) -> bytes:
     """Write the index of a bucket whose row i has the id hash `hashes[i]`."""
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
+    order = np.argsort(hashes, kind="stable").astype("<u4")
+    ordered = hashes[order].astype("<u8", copy=False)
     bits = slot_bits(len(hashes))
     edges = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else ()
     inner = np.searchsorted(ordered, np.asarray(edges, np.uint64))
     directory = np.concatenate([[0], inner, [len(hashes)]]).astype("<u8")
-    return b"".join(
-        part.tobytes() for part in (directory, ordered.astype("<u8"), order.astype("<u4"))
-    )
+    return b"".join((directory.data, ordered.data, order.data))
 
 
 class IdIndex:
