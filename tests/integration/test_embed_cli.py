@@ -28,7 +28,7 @@ def test_standard_input_becomes_a_file_and_a_sentence(tmp_path, atoll_embed):
     result = atoll_embed("-", "-o", tmp_path / "out.h5", stdin=b">a\nMKV\n>b\nM-KL*\n")
     assert result.exit_code == 0, result.output
     assert "2 vectors of 960 from 2 proteins" in result.stdout
-    assert "note: 1 gap characters were dropped" in result.stderr
+    assert "note: gap characters dropped: 1" in result.stderr
     with h5py.File(tmp_path / "out.h5") as h5:
         assert h5["embedding"].shape == (2, 960)
 
@@ -64,3 +64,9 @@ def test_our_errors_reach_main(tmp_path, atoll_embed):
     result = atoll_embed("-", "-o", tmp_path / "out.h5", stdin=b"MKV\n")
     assert isinstance(result.exception, InvalidInput)
     assert "stdin:1: text before the first '>'" in result.exception.message
+
+
+def test_one_of_each_is_told_in_the_singular(tmp_path, atoll_embed):
+    result = atoll_embed("-", "-o", tmp_path / "out.h5", stdin=b">a\nMKV\n")
+    assert "1 vector of 960 from 1 protein in" in result.stdout
+    assert "(1 file, randconv 1, float32)" in result.stdout

@@ -82,7 +82,7 @@ def test_lower_case_gaps_and_end_stop_are_normalised_and_counted(read):
     (record,) = read(b">a\nmk-v..L*\n", stats)
     assert record.sequence == "MKVL"
     assert (stats.gaps, stats.end_stops, stats.inner_stops) == (3, 1, 0)
-    assert stats.notes()[0] == "3 gap characters were dropped"
+    assert stats.notes()[0] == "gap characters dropped: 3"
 
 
 def test_stop_inside_a_sequence_is_an_unknown_residue(read):

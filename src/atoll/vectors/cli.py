@@ -14,6 +14,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
+from atoll.core.text import counted
 from atoll.vectors.model import (
     DISTANCE_TYPES,
     DTYPES,
@@ -23,7 +24,7 @@ from atoll.vectors.model import (
     Embedder,
     SearchOptions,
 )
-from atoll.vectors.output import FORMATS, counted, describe_search, write_hits, write_table
+from atoll.vectors.output import FORMATS, describe_search, write_hits, write_table
 
 uri_argument = click.argument("uri")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

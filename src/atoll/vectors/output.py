@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.files import whole_file, writing
+from atoll.core.text import counted
 
 FORMATS = (".csv", ".parquet", ".json")
 MAX_WIDTH = 48
@@ -63,11 +64,6 @@ def describe_search(hits: pa.Table) -> str:
         f"version {facts['version']}"
     )
     return text + (f"; WITHOUT failed buckets {', '.join(failed)}" if failed else "")
-
-
-def counted(number: int, unit: str) -> str:
-    """Write a number with its unit: "1 row", "2,000 rows"."""
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
 def write_table(table: pa.Table, out: TextIO, *, max_width: int | None = MAX_WIDTH) -> None:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from atoll.core.errors import Corrupt, NotFound
+from atoll.core.text import some_of
 from atoll.vectors.embed.encoder import Encoder, file_revision, weights_file
 from atoll.vectors.embed.models import ModelOptions
 
@@ -31,7 +32,6 @@ _FRAME = ("<bos>", "<eos>", "<pad>")
 _ROPE_BASE = 10_000.0
 # Present in the published files, not needed for embedding.
 _HEAD = ("decoder.weight", "decoder.bias", "layer_norm_2.weight")
-_NAMED_IN_ERROR = 5
 
 
 @dataclass(frozen=True)
@@ -213,9 +213,8 @@ def _load_weights(file: Path, config: Config) -> dict[str, torch.Tensor]:
         if name in weights and tuple(weights[name].shape) != shape
     ]
     if faults:
-        more = f" and {len(faults) - _NAMED_IN_ERROR} more" if len(faults) > _NAMED_IN_ERROR else ""
         raise Corrupt(
-            f"{file} does not fit its configuration: {'; '.join(faults[:_NAMED_IN_ERROR])}{more}",
+            f"{file} does not fit its configuration: {some_of(faults, separator='; ')}",
             path=str(file),
             faults=faults,
         )

@@ -11,6 +11,7 @@ import click
 
 from atoll.core.config import Settings
 from atoll.core.terminal import progress_bars
+from atoll.core.text import counted
 from atoll.vectors.embed.devices import PRECISIONS
 from atoll.vectors.embed.models import DEFAULT_BATCH_TOKENS, DEFAULT_MODEL, REGISTRY
 from atoll.vectors.embed.service import DEFAULT_SHARD_ROWS, EmbedOptions, EmbedReport
@@ -27,7 +28,9 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="FASTA...")
-@click.option("-o", "--output", required=True, help="HDF5 file, or folder with --shard-rows.")
+@click.option(
+    "-o", "--output", required=True, help="HDF5 file; with --shard-rows or --part a folder."
+)
 @click.option(
     "--model",
     type=click.Choice(list(REGISTRY)),
@@ -39,20 +42,38 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
     "--model-path", type=click.Path(path_type=Path), help="Folder of the model's published weights."
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Arithmetic of the model; bfloat16 is for GPUs.",
+)
 @click.option(
     "--batch-tokens",
     type=click.IntRange(1),
     default=DEFAULT_BATCH_TOKENS,
     show_default=True,
-    help="Residues in a batch of a torch model.",
+    help="Residues, padding included, in a batch of a torch model.",
 )
-@click.option("--tile", type=click.IntRange(1), help="One vector per so many residues.")
-@click.option("--tile-overlap", type=click.IntRange(0), help="[default: half a tile]")
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    metavar="RESIDUES",
+    help="One vector per so many residues, instead of one per protein.",
+)
+@click.option(
+    "--tile-overlap",
+    type=click.IntRange(0),
+    metavar="RESIDUES",
+    help="Residues that neighbouring tiles share.  [default: half a tile]",
+)
 @click.option(
     "--shard-rows",
     type=click.IntRange(1),
-    help=f"Fill a folder with files of so many rows.  [--part: {DEFAULT_SHARD_ROWS}]",
+    metavar="ROWS",
+    help="Make OUTPUT a folder of files with so many rows each."
+    f"  [default with --part: {DEFAULT_SHARD_ROWS}]",
 )
 @click.option(
     "--part",
@@ -103,9 +124,10 @@ def _sentence(report: EmbedReport, output: str) -> str:
     made = report.rows - report.resumed_rows
     speed = f", {made / report.seconds:,.0f} a second" if report.seconds > 0 and made else ""
     resumed = f" ({report.resumed_rows:,} from before)" if report.resumed_rows else ""
-    skipped = f"; {report.skipped:,} duplicates left out" if report.skipped else ""
+    skipped = f"; {counted(report.skipped, 'duplicate')} left out" if report.skipped else ""
     return (
-        f"{report.rows:,} vectors of {report.embedder.dim}{resumed} from {report.proteins:,}"
-        f" proteins in {output} ({len(report.files)} files, {report.embedder.name}"
-        f" {report.embedder.revision}, {report.embedder.precision}){speed}{skipped}"
+        f"{counted(report.rows, 'vector')} of {report.embedder.dim}{resumed} from"
+        f" {counted(report.proteins, 'protein')} in {output} ({counted(len(report.files), 'file')},"
+        f" {report.embedder.name} {report.embedder.revision}, {report.embedder.precision})"
+        f"{speed}{skipped}"
     )

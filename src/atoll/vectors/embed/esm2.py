@@ -13,6 +13,7 @@ import torch
 from transformers import EsmConfig, EsmModel
 
 from atoll.core.errors import Corrupt, NotFound
+from atoll.core.text import some_of
 from atoll.vectors.embed.encoder import Encoder, file_revision, weights_file
 from atoll.vectors.embed.models import ModelOptions
 
@@ -60,7 +61,7 @@ class Esm2(Encoder):
         model, report = loaded
         if missing := sorted(report["missing_keys"]):
             raise Corrupt(
-                f"{file} lacks {', '.join(missing[:5])}: not the weights of this configuration",
+                f"{file} lacks {some_of(missing)}: not the weights of this configuration",
                 missing=missing,
             )
         self._model = model.eval().to(self._device)

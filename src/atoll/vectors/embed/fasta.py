@@ -90,12 +90,12 @@ class FastaStats:
     def notes(self) -> list[str]:
         """Say in words what was changed or looks wrong; empty where nothing is."""
         told = [
-            (self.gaps, "gap characters were dropped"),
-            (self.end_stops, "'*' at the end of a sequence were dropped"),
-            (self.inner_stops, "'*' inside sequences were read as unknown residues"),
-            (self.undecodable, "headers hold bytes that are not UTF-8; they became U+FFFD"),
+            (self.gaps, "gap characters dropped"),
+            (self.end_stops, "'*' dropped at the end of a sequence"),
+            (self.inner_stops, "'*' inside a sequence read as an unknown residue"),
+            (self.undecodable, "headers with bytes that are not UTF-8, which became U+FFFD"),
         ]
-        notes = [f"{count} {what}" for count, what in told if count]
+        notes = [f"{what}: {count:,}" for count, what in told if count]
         return notes + [
             f"{file} looks like DNA, not protein: its first sequences hold only A C G T U N"
             for file in self.dna_files

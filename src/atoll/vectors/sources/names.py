@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.core.errors import InvalidInput
+from atoll.core.text import some_of
 
 VECTOR_NAMES = ("embedding", "embeddings", "vector", "vectors")
 ID_NAMES = ("id", "ids")
@@ -68,12 +69,7 @@ def _choose(
             return name
     raise InvalidInput(
         f"{uri} has no column '{wanted or usual[0]}' for the {what};"
-        f" it has {_listed(list(columns.values()))}: name one with {option}",
+        f" it has {some_of(list(columns.values()), _SHOWN) or 'none'}: name one with {option}",
         file=uri,
         columns=list(columns),
     )
-
-
-def _listed(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
-    return (", ".join(columns[:_SHOWN]) or "none") + more

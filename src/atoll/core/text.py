@@ -1,0 +1,33 @@
+"""Small pieces of sentences that messages share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(number: int, unit: str) -> str:
+    """Write a number with its unit.
+
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def some_of(
+    items: Sequence[object], shown: int = 5, *, total: int | None = None, separator: str = ", "
+) -> str:
+    """List the first items, and how many more there are.
+
+    Args:
+        items: what to list; not all of them need be at hand.
+        shown: how many to name.
+        total: how many there are in all, where that is more than `items`.
+        separator: between two.
+
+    >>> some_of(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    named = separator.join(map(str, items[:shown]))
+    left = (len(items) if total is None else total) - min(shown, len(items))
+    return f"{named} and {left:,} more" if left else named
