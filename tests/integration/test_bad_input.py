@@ -72,6 +72,23 @@ def test_ids_that_do_not_match_the_rows_are_counted(refused, folder):
     refused(r"b\.npy has 50 rows but .*b\.ids\.txt has 2 lines", "create", "c", "b.npy")
 
 
+def test_an_id_file_goes_with_one_file_of_vectors_alone(refused, folder):
+    np.save(folder / "a.npy", gaussian(5, DIM))
+    np.save(folder / "b.npy", gaussian(5, DIM))
+    write_h5(folder / "c.h5", gaussian(5, DIM))
+    (folder / "ids").write_text("a\nb\nc\nd\ne\n")
+    refused("not with 2 files", "create", "c", "a.npy", "b.npy", "--ids", "ids")
+    refused(r"c\.h5 holds its own ids", "create", "c", "c.h5", "--ids", "ids")
+    refused("gone does not exist", "create", "c", "a.npy", "--ids", "gone")
+
+
+def test_column_that_cannot_be_kept_is_told_in_a_warning(folder):
+    write_h5(folder / "a.h5", gaussian(5, DIM), wave=np.zeros(5, complex))
+    done = atoll("create", "c", "a.h5", "--workers", 1)
+    assert done.code == 0
+    assert re.fullmatch(r"atoll: warning: column left out .*a\.h5 column=wave .*\n", done.err)
+
+
 @pytest.mark.parametrize("name", ["a.h5", "a.parquet", "a.npy", "a.fvecs"])
 @pytest.mark.parametrize("share", [0, 0.71])
 def test_truncated_and_empty_files_are_named(refused, folder, name, share):

@@ -126,11 +126,28 @@ def test_reference_names_every_public_name():
     assert set(atoll.__all__) <= words
 
 
+def known_options():
+    return set().union(*map(options_of, commands().values())) | common_options() | {"--version"}
+
+
+def long_options_in(text):
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_names_an_option_that_does_not_exist(page):
-    known = set().union(*map(options_of, commands().values())) | common_options() | {"--version"}
     text = re.sub(r"\]\([^)]*\)", "]", page.read_text())
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | FOREIGN
+    assert long_options_in(text) <= known_options() | FOREIGN
+
+
+def test_no_message_names_an_option_that_does_not_exist():
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        texts = [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert long_options_in("\n".join(texts)) <= known_options(), path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

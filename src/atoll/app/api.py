@@ -38,9 +38,9 @@ def create(
         force: replace a collection that is there; its old tables stay until `gc`.
         options: how to build; or give its fields as keywords: `bucket_rows`, `bucket_bytes`,
             `distance_type` ("cosine", "l2", "dot"), `dtype` ("float32", "float16"),
-            `vector_column`, `id_column`, `batch_rows`, `index` ("rabitq", "ivf_pq", "flat"),
-            `num_partitions`, `num_sub_vectors`, `workers`, `on_invalid`, `on_duplicate` ("error",
-            "skip"), `seed`.
+            `vector_column`, `id_column`, `ids`, `batch_rows`, `index` ("rabitq", "ivf_pq",
+            "flat"), `num_partitions`, `num_sub_vectors`, `workers`, `on_invalid`, `on_duplicate`
+            ("error", "skip"), `seed`.
         settings: threads, memory, stores; None reads the configuration file and the environment.
         executor: where buckets are built; None uses processes on this machine.
         on_progress: told as stages go on.

@@ -56,6 +56,8 @@ def build_options(command: Any) -> Any:
                          help="How much a bucket holds at most, in bytes, e.g. 500G."),
             click.option("--vector-column", help="Vectors, in sources and tables."),
             click.option("--id-column", help="Ids, in sources and tables."),
+            click.option("--ids", metavar="FILE",
+                         help="Ids, one a line, for one .npy or .fvecs source."),
             click.option("--batch-rows", type=click.IntRange(1), default=BuildOptions.batch_rows,
                          show_default=True, help="Rows handled at once."),
             click.option("--workers", type=click.IntRange(1), help="Buckets built at once."),
@@ -279,7 +281,7 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
 @click.command()
 @uri_argument
 @click.argument("queries", required=False)
-@click.option("--id", "ids", multiple=True, help="Query with a stored vector; may be repeated.")
+@click.option("--id", "stored", multiple=True, help="Query with a stored vector; may be repeated.")
 @click.option("-k", type=int, default=SearchOptions.k, show_default=True, help="Hits per query.")
 @click.option(
     "--nprobes",
@@ -296,9 +298,7 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
 @click.option("--exclude-self", is_flag=True, help="Leave out the hit with the query's own id.")
 @click.option("--group-by", metavar="COLUMN", help="Best hit per value of this column only.")
 @click.option("--allow-partial", is_flag=True, help="Accept an answer without failed buckets.")
-@click.option(
-    "--query-ids", type=click.Path(path_type=Path), help="Ids for .npy or .fvecs queries."
-)
+@click.option("--ids", metavar="FILE", help="Ids, one a line, for .npy or .fvecs queries.")
 @click.option("--model-path", type=click.Path(path_type=Path), help="Weights for FASTA queries.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help=f"Write hits to a file: {', '.join(FORMATS)}.")  # fmt: skip
@@ -310,9 +310,9 @@ def search(
     /,
     uri: str,
     queries: str | None,
-    ids: tuple[str, ...],
+    stored: tuple[str, ...],
     columns: str | None,
-    query_ids: Path | None,
+    ids: str | None,
     model_path: Path | None,
     output: Path | None,
     force: bool,
@@ -322,14 +322,14 @@ def search(
     """Find the nearest neighbours of QUERIES (FASTA, HDF5, Parquet, .npy, .fvecs) in URI."""
     from atoll.vectors.service import open_collection, stored_queries
 
-    if (queries is None) == (not ids):
+    if (queries is None) == (not stored):
         raise click.UsageError("give QUERIES or --id, one of the two")
     write_hits(None, output, force=force)
     collection = open_collection(uri, settings)
-    if ids:
-        batch = stored_queries(collection, ids)
+    if stored:
+        batch = stored_queries(collection, stored)
     else:
-        batch = collection.queries(queries, ids=query_ids, model_path=model_path)
+        batch = collection.queries(queries, ids=ids, model_path=model_path)
     names = [name.strip() for name in columns.split(",")] if columns else []
     incomplete = None
     with progress_bars(settings.quiet) as on_progress:

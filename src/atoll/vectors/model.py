@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from atoll.core.errors import InvalidInput
@@ -217,6 +218,7 @@ class BuildOptions:
         distance_type: what "near" means.
         dtype: how vectors are stored.
         vector_column, id_column: names in the sources, and in the tables.
+        ids: text file or URL of one id per line, for a single source that is .npy or .fvecs.
         batch_rows: rows handled at once.
         index: kind of index.
         num_partitions: IVF cells; None chooses max(1, rows / 1500) for "rabitq" and the post's
@@ -234,6 +236,7 @@ class BuildOptions:
     dtype: Dtype = "float32"
     vector_column: str | None = None
     id_column: str | None = None
+    ids: str | Path | None = None
     batch_rows: int = 4096
     index: IndexKind = "rabitq"
     num_partitions: int | None = None

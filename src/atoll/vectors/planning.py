@@ -79,6 +79,7 @@ def plan(
         sources,
         vector_column=options.vector_column,
         id_column=options.id_column,
+        ids=options.ids,
         storage_options=settings.storage,
     )
     rows = {source.uri: source for source in opened}

@@ -35,6 +35,12 @@ class ArraySource(Source):
     is_vecs: bool
     text_ids: TextIds | None
 
+    @property
+    def version(self) -> str:
+        """Tells whether the file or that of its ids changed since they were found."""
+        ids = self.text_ids
+        return f"{self.file.version} {ids.file.version}" if ids else self.file.version
+
     def read(
         self,
         start: int = 0,
