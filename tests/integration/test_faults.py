@@ -273,6 +273,26 @@ def test_killed_create_is_garbage_that_gc_frees(sample, place):
     assert_whole(sample, place, sample.created)
 
 
+def test_gc_frees_what_writers_killed_in_the_middle_of_an_object_left(sample, whole):
+    table = Path(new_table(whole)).name
+    folders = [
+        "_atoll/blobs",
+        "_atoll/builds/1234",
+        f"{table}/data",
+        "bucket_00009_0a1b2c3d.lance/data",
+    ]
+    for folder in folders:
+        (whole / folder).mkdir(parents=True, exist_ok=True)
+        (whole / folder / "0123#1").write_bytes(b"cut")
+    (whole / "_atoll" / "manifests" / "00000000000000000002.json#1").write_bytes(b"may go on")
+    before = size_of(whole)
+    assert json.loads(must("gc", whole, "--json"))["size_bytes"] == 12 == before - size_of(whole)
+    (left,) = whole.rglob("*#*")
+    assert left.read_bytes() == b"may go on"
+    left.unlink()
+    assert_whole(sample, whole, sample.created)
+
+
 @contextmanager
 def searching(sample, place):
     """Search all the time; every answer must be whole."""

@@ -40,6 +40,8 @@ SCHEMES = ("file", "s3", "memory")
 CHUNK_BYTES = 8 << 20
 # S3 allows 10,000 parts per object.
 _MAX_PARTS = 9_000
+# As obstore names a local file until it is whole.
+_STAGED = re.compile(r"#\d+$")
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,13 @@ class Storage:
 
     def delete(self, path: str) -> None:
         """Remove an object; no error where there is none. Local folders left empty go with it."""
+        root = local_path(self.url)
         with suppress(NotFound), self._errors(path):
-            obstore.delete(self._objects(), self._key(path))
-        if root := local_path(self.url):
+            if root and _STAGED.search(path):
+                (root / path).unlink(missing_ok=True)
+            else:
+                obstore.delete(self._objects(), self._key(path))
+        if root:
             _remove_empty_folders(root, (root / path).parent)
 
     def exists(self, path: str) -> bool:
@@ -169,34 +175,29 @@ class Storage:
             ]
         return iter(sorted(found, key=lambda one: one.path))
 
-    def list_folders(self, prefix: str = "") -> builtins.list[str]:
-        """List the names of the folders directly below `prefix` that hold an object, sorted."""
-        with self._errors(prefix):
-            found = obstore.list_with_delimiter(self._objects(), self._folder_key(prefix) or None)
-        names = sorted(path.rsplit("/", 1)[-1] for path in found["common_prefixes"])
-        if root := local_path(self.url):
-            # Object stores know no empty folders; neither do we.
-            return [name for name in names if _holds_a_file(root / prefix / name)]
-        return names
+    def list_unfinished(self) -> builtins.list[StoredObject]:
+        """List files that killed writers left in a local folder, which `list` does not show.
+
+        A write that is under way looks the same. Object stores hide theirs; see the lifecycle rules
+        of the store for uploads that were never completed.
+        """
+        root = local_path(self.url)
+        if root is None:
+            return []
+        found = []
+        for path in sorted(root.rglob("*#*")):
+            # One that goes meanwhile has been finished.
+            with suppress(NotFound), self._errors(""):
+                if _STAGED.search(path.name):
+                    size_bytes = path.stat().st_size
+                    found.append(StoredObject(path.relative_to(root).as_posix(), size_bytes))
+        return found
 
     def download(self, path: str, target: Path) -> None:
         """Copy an object into a local file; `target` appears when it is complete."""
         with whole_file(target) as file:
             for piece in self.stream(path):
                 file.write(piece)
-
-    def upload(self, source: Path, path: str) -> None:
-        """Copy a local file into an object; readers see the old or the new one, whole."""
-        with translated(str(source)):
-            size_bytes = source.stat().st_size
-            file = source.open("rb")
-        with file, self._errors(path):
-            obstore.put(
-                self._objects(),
-                self._key(path),
-                file,
-                chunk_size=max(CHUNK_BYTES, size_bytes // _MAX_PARTS),
-            )
 
     def probe_conditional_put(self) -> None:
         """Make sure that of two creators of one object the second is refused.
@@ -208,8 +209,10 @@ class Storage:
         """
         path = f"_atoll/probe-{uuid.uuid4().hex}"
         try:
-            first, second = self.put_new(path, b"first"), self.put_new(path, b"second")
-            if first and not second and self.get(path) == b"first":
+            # The first one's answer may have been lost and its second try refused: what counts is
+            # that the second writer is.
+            self.put_new(path, b"first")
+            if not self.put_new(path, b"second") and self.get(path) == b"first":
                 return
         finally:
             with suppress(AtollError):
@@ -352,10 +355,6 @@ def _refuse_forked_child() -> None:
             "this process was forked from one that had already used a store, where every request "
             "would hang; start it with multiprocessing's 'spawn' method"
         )
-
-
-def _holds_a_file(folder: Path) -> bool:
-    return any(files for _, _, files in os.walk(folder))
 
 
 def _remove_empty_folders(root: Path, folder: Path) -> None:

@@ -110,15 +110,19 @@ def _garbage(
     """Find our tables and objects that are not needed, with the sizes of their files."""
     tables: dict[str, dict[str, int]] = {}
     objects: dict[str, int] = {}
-    for entry in storage.list():
+    unfinished = {entry.path: entry for entry in storage.list_unfinished()}
+    for entry in (*storage.list(), *unfinished.values()):
         top, _, rest = entry.path.partition("/")
         if top == store.FOLDER:
             kind = rest.partition("/")[0]
             is_ours = kind in ("models", "blobs", "builds", "reports") or kind.startswith("probe-")
             if is_ours and entry.path not in needed:
                 objects[entry.path] = entry.size_bytes
-        elif re.fullmatch(TABLE_PATTERN, top) and top not in needed:
-            tables.setdefault(top, {})[entry.path] = entry.size_bytes
+        elif re.fullmatch(TABLE_PATTERN, top):
+            if top not in needed:
+                tables.setdefault(top, {})[entry.path] = entry.size_bytes
+            elif entry.path in unfinished:
+                objects[entry.path] = entry.size_bytes
     return tables, objects
 
 
