@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -92,3 +94,18 @@ def test_whole_file_leaves_what_was_there_when_the_work_fails(tmp_path):
 def test_whole_file_in_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InvalidInput, match="make the folder first"), whole_file(tmp_path / "a/b"):
         pass
+
+
+def test_scratch_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from atoll.core.files import scratch_folder\n"
+        "with scratch_folder(Path(sys.argv[1]), 'old') as folder:\n"
+        "    (folder / 'spill').write_bytes(b'x'); os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    (dead,) = tmp_path.glob("atoll-old-*")
+    (tmp_path / "atoll-not-ours").mkdir()
+    with scratch_folder(tmp_path, "one") as living, scratch_folder(tmp_path, "two"):
+        assert living.is_dir()
+        assert not dead.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["atoll-not-ours"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,8 @@ from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound, Una
 
 MAKE_ROOM = "free some room or choose another place"
 OTHER_SCRATCH = "free some room, or give --scratch another folder"
+_SCRATCH_PREFIX = "atoll-"
+_LOCK = ".lock"
 
 _FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "quota used up", errno.EFBIG: "file too large"}
 _REFUSED = (errno.EACCES, errno.EPERM)
@@ -94,6 +98,8 @@ def system_failure(
 def scratch_folder(scratch: Path | None, what: str) -> Iterator[Path]:
     """Make a folder for spill files, removed with all that is in it when the block ends.
 
+    Those of processes that were killed are removed too: each holds a lock that dies with its owner.
+
     Args:
         scratch: where it is made, itself if need be; None is the system's temporary folder.
         what: becomes part of its name.
@@ -105,11 +111,36 @@ def scratch_folder(scratch: Path | None, what: str) -> Iterator[Path]:
     parent = scratch or Path(tempfile.gettempdir())
     with writing(parent, mend=OTHER_SCRATCH):
         parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent)
         folder = tempfile.TemporaryDirectory(
-            prefix=f"atoll-{what}-", dir=parent, ignore_cleanup_errors=True
+            prefix=f"{_SCRATCH_PREFIX}{what}-", dir=parent, ignore_cleanup_errors=True
         )
     with folder as name:
-        yield Path(name)
+        with writing(name, mend=OTHER_SCRATCH):
+            lock = _lock(Path(name))
+        try:
+            yield Path(name)
+        finally:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int:
+    # Locked before it has its name: nobody finds it free.
+    unnamed = folder / f"{_LOCK}.new"
+    lock = os.open(unnamed, os.O_CREAT | os.O_WRONLY, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    unnamed.rename(folder / _LOCK)
+    return lock
+
+
+def _sweep(parent: Path) -> None:
+    """Remove scratch folders of ours whose owner is dead."""
+    for folder in parent.glob(f"{_SCRATCH_PREFIX}*"):
+        # Somebody else's, or gone meanwhile: none of our business.
+        with suppress(OSError), (folder / _LOCK).open("rb") as lock:
+            if os.fstat(lock.fileno()).st_uid == os.getuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

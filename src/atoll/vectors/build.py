@@ -18,6 +18,7 @@ from atoll.compute.port import Executor, Outcome
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, InvalidInput
+from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import garbage, leases, store
@@ -194,8 +195,11 @@ def _build(
     else:
         model, blob = index_model(planned, on_progress)
     executor = executor or _local_executor(planned, settings)
-    jobs = _jobs(planned, excluded, model, blob, settings, executor.workers)
-    outcomes = _run(jobs, executor, on_progress)
+    # What a killed worker spilled goes with the folder of the build.
+    with scratch_folder(settings.scratch, "build") as scratch:
+        ours = replace(settings, scratch=scratch)
+        jobs = _jobs(planned, excluded, model, blob, ours, executor.workers)
+        outcomes = _run(jobs, executor, on_progress)
     _raise_failures([outcome.error for outcome in outcomes if outcome.error is not None], len(jobs))
     return tuple(o.value for o in outcomes if o.value is not None), model, blob
 
