@@ -93,8 +93,8 @@ def test_sources_and_queries_may_lie_on_the_store(place):
     url, reach, scratch = place
     collection = built(place, "plain")
     np.save(scratch / "q.npy", VECTORS[:3])
-    collection._storage.upload(scratch / "x.h5", "in/x.h5")
-    collection._storage.upload(scratch / "q.npy", "in/q.npy")
+    for name in ("x.h5", "q.npy"):
+        collection._storage.put(f"in/{name}", (scratch / name).read_bytes())
     other = atoll.create(f"{url}/remote", f"{collection.uri}/in/x.h5", settings=reach, workers=1)
     assert other.verify().is_clean
     hits = other.search(f"{collection.uri}/in/q.npy", k=1)

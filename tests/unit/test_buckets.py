@@ -92,7 +92,7 @@ def test_impossible_packing_is_refused_by_name(given, bucket_rows, words):
 def test_bucket_bytes_count_vector_id_and_code():
     assert bytes_per_row(960) == 3840 + 20 + 136
     assert bytes_per_row(960, "float16", index="ivf_pq") == 1920 + 20 + 68
-    assert bytes_per_row(4, index="flat", extra_bytes=100) == 136
+    assert bytes_per_row(4, index="flat") == 36
     assert bucket_rows_for_bytes(10**9, 960) == 10**9 // 3996
 
 

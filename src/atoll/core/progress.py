@@ -11,7 +11,7 @@ class Progress:
     """One report of a running stage.
 
     Attributes:
-        stage: what is being done, e.g. "embed" or "write bucket_00003".
+        stage: what is being done, e.g. "embed" or "build buckets".
         done: units finished so far in this stage.
         total: units in all; None while unknown.
         unit: what is counted, plural ("rows", "sequences", "buckets").

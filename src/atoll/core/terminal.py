@@ -14,8 +14,7 @@ from atoll.core.progress import OnProgress, Progress, silent
 
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[OnProgress]:
-    """Draw one bar per stage on stderr while the block runs; silent when quiet or not a "
-    "terminal."""
+    """Draw one bar per stage on stderr while the block runs; silent if quiet or no terminal."""
     if quiet or not sys.stderr.isatty():
         yield silent
         return

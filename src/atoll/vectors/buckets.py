@@ -127,40 +127,32 @@ def pack(files: Sequence[FileSize], *, bucket_rows: int = BUCKET_ROWS) -> Bucket
     return _plan(_keep_whole(whole, bucket_rows, fewest) or _fill(whole, fewest), bucket_rows)
 
 
-def bytes_per_row(
-    dim: int, dtype: Dtype = "float32", *, index: IndexKind = "rabitq", extra_bytes: int = 0
-) -> int:
-    """Estimate what one stored row takes: vector, id and index.
+def bytes_per_row(dim: int, dtype: Dtype = "float32", *, index: IndexKind = "rabitq") -> int:
+    """Estimate what one stored row takes: vector, id and index; further columns come on top.
 
     Args:
         dim: length of a vector.
         dtype: how vectors are stored.
         index: "rabitq" adds dim / 8 bytes of code, norm, factor and id hash; "ivf_pq" dim / 16
             bytes of code and the row id; "flat" nothing.
-        extra_bytes: what further columns take in a row.
 
     Returns:
         Bytes, with 20 for an id; measured tables of 960 x float32 with ids of 16 characters
         take 3,849 before the index.
     """
     code = {"rabitq": -(-dim // 8) + 16, "ivf_pq": -(-dim // 16) + 8, "flat": 0}[index]
-    return dim * _ITEM_BYTES[dtype] + _ID_BYTES + code + extra_bytes
+    return dim * _ITEM_BYTES[dtype] + _ID_BYTES + code
 
 
 def bucket_rows_for_bytes(
-    bucket_bytes: int,
-    dim: int,
-    dtype: Dtype = "float32",
-    *,
-    index: IndexKind = "rabitq",
-    extra_bytes: int = 0,
+    bucket_bytes: int, dim: int, dtype: Dtype = "float32", *, index: IndexKind = "rabitq"
 ) -> int:
     """Turn a bucket size in bytes into rows, by `bytes_per_row`.
 
     Raises:
         InvalidInput: not even one row fits.
     """
-    row_bytes = bytes_per_row(dim, dtype, index=index, extra_bytes=extra_bytes)
+    row_bytes = bytes_per_row(dim, dtype, index=index)
     if bucket_bytes < row_bytes:
         raise InvalidInput(
             f"a bucket of {bucket_bytes} bytes holds no row: one of {dim} x {dtype} takes about"

@@ -14,7 +14,8 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import CollectionSpec, Embedder
-from atoll.vectors.sources import SUFFIXES, open_sources, read_whole
+from atoll.vectors.sources import SUFFIXES, Source, open_sources
+from atoll.vectors.sources.columns import ID, VECTOR
 
 SHOWN = 5
 
@@ -111,8 +112,7 @@ def _read(
     ids: str | Path | None,
 ) -> QueryBatch:
     if str(path).lower().endswith(tuple(SUFFIXES)):
-        found = read_whole(open_sources([path], ids=ids, storage_options=settings.storage))
-        return QueryBatch(found.ids, found.values, found.embedder)
+        return read_whole(open_sources([path], ids=ids, storage_options=settings.storage))
     from atoll.vectors.embed.fasta import read_fasta
 
     records = list(read_fasta(path, options=settings.storage))
@@ -123,6 +123,19 @@ def _read(
         settings,
         model_path,
     )
+
+
+def read_whole(sources: Sequence[Source]) -> QueryBatch:
+    """Read sources into memory, one after the other, without further columns."""
+    vectors = np.empty((sum(source.rows for source in sources), sources[0].dim), np.float32)
+    names: list[str] = []
+    for source in sources:
+        for batch in source.read(columns=()):
+            rows = batch.column(VECTOR).flatten().to_numpy().reshape(len(batch), -1)
+            vectors[len(names) : len(names) + len(batch)] = rows
+            names += batch.column(ID).to_pylist()
+    embedders = [source.embedder for source in sources if source.embedder]
+    return QueryBatch(names, vectors, embedders[0] if embedders else None)
 
 
 def _from_array(given: Any) -> QueryBatch:

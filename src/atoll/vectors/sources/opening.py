@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput, NotFound
-from atoll.vectors.model import Embedder
 from atoll.vectors.sources.arrays import open_npy, open_vecs
 from atoll.vectors.sources.columns import ID, VECTOR
 from atoll.vectors.sources.files import SourceFile, find_file, find_files
@@ -34,21 +30,6 @@ _PLAIN: dict[str, Callable[[SourceFile, TextIds | None], Source]] = {
     ".ivecs": open_vecs,
 }
 SUFFIXES = (*_NAMED, *_PLAIN)
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Whole vectors in memory.
-
-    Attributes:
-        values: (rows, dim) float32.
-        ids: one per row.
-        embedder: what made them, where the file says so.
-    """
-
-    values: NDArray[np.float32]
-    ids: list[str]
-    embedder: Embedder | None
 
 
 def open_sources(
@@ -132,19 +113,6 @@ def with_columns(batch: pa.RecordBatch, extra: pa.Schema) -> pa.RecordBatch:
         for field in fields
     ]
     return pa.record_batch(arrays, schema=pa.schema(fields))
-
-
-def read_whole(sources: Sequence[Source]) -> Vectors:
-    """Read sources into memory, one after the other, without further columns: for query files."""
-    values = np.empty((sum(source.rows for source in sources), sources[0].dim), np.float32)
-    names: list[str] = []
-    for source in sources:
-        for batch in source.read(columns=()):
-            rows = batch.column(VECTOR).flatten().to_numpy().reshape(len(batch), -1)
-            values[len(names) : len(names) + len(batch)] = rows
-            names += batch.column(ID).to_pylist()
-    embedders = [source.embedder for source in sources if source.embedder]
-    return Vectors(values, names, embedders[0] if embedders else None)
 
 
 def _open(
