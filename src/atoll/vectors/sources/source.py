@@ -43,11 +43,6 @@ class Source(ABC):
         return self.file.uri
 
     @property
-    def size_bytes(self) -> int:
-        """Size of the file."""
-        return self.file.size_bytes
-
-    @property
     def version(self) -> str:
         """Tells whether the file changed since it was found."""
         return self.file.version
