@@ -18,6 +18,7 @@ from atoll.app.settings import read_settings, with_general
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError
 from atoll.core.resources import limit_threads
+from atoll.core.text import printable
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -165,5 +166,5 @@ def _stop_at_once() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    click.echo(f"atoll: {message}", err=True)
+    click.echo(f"atoll: {printable(message)}", err=True)
     sys.exit(code)

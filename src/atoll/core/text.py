@@ -14,6 +14,15 @@ def counted(number: int, unit: str) -> str:
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
+def printable(text: str) -> str:
+    """Replace what could steer a terminal: stored text is anybody's.
+
+    >>> printable("a\\x1b[31mb")
+    'a [31mb'
+    """
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def some_of(
     items: Sequence[object], shown: int = 5, *, total: int | None = None, separator: str = ", "
 ) -> str:

@@ -14,7 +14,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
-from atoll.core.text import counted
+from atoll.core.text import counted, printable
 from atoll.vectors.model import (
     DISTANCE_TYPES,
     DTYPES,
@@ -232,7 +232,7 @@ def verify(settings: Settings, /, uri: str, as_json: bool) -> None:
     else:
         for kind, found in (("FAULT", report.issues), ("note", report.notes)):
             for issue in found:
-                click.echo(f"{kind} {issue.bucket}: {issue.what}")
+                click.echo(printable(f"{kind} {issue.bucket}: {issue.what}"))
         state = "clean" if report.is_clean else counted(len(report.issues), "fault")
         click.echo(
             f"version {report.version}: {counted(report.buckets, 'bucket')}, "
@@ -270,7 +270,7 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
         click.echo(json.dumps(vars(report), indent=2))
         return
     for path in (*report.tables, *report.objects):
-        click.echo(path)
+        click.echo(printable(path))
     done = "would free" if dry_run else "freed"
     click.echo(
         f"{done} {counted(report.size_bytes, 'byte')}: {counted(len(report.tables), 'table')}, "
@@ -364,10 +364,9 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
         f"{info['distance_type']} distance"
     )
     click.echo(f"index     {_index_text(info['index'])}")
-    click.echo(f"embedder  {embedder}")
-    click.echo(
-        f"columns   {', '.join([info['id_column'], info['vector_column'], *info['columns']])}"
-    )
+    click.echo(f"embedder  {printable(str(embedder))}")
+    columns = [info["id_column"], info["vector_column"], *info["columns"]]
+    click.echo(f"columns   {printable(', '.join(columns))}")
     rows = [
         {key: bucket[key] for key in ("name", "rows", "skipped", "float16_error")}
         for bucket in info["buckets"]

@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.files import whole_file, writing
-from atoll.core.text import counted
+from atoll.core.text import counted, printable
 
 FORMATS = (".csv", ".parquet", ".json")
 MAX_WIDTH = 48
@@ -89,9 +89,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _cell(value: object, max_width: int | None) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = "" if value is None else str(value)
-    # A stored text must not steer the terminal.
-    text = "".join(char if char.isprintable() else " " for char in text)
+    text = "" if value is None else printable(str(value))
     if max_width is None or len(text) <= max_width:
         return text
     return text[: max_width - 3] + "..."

@@ -35,6 +35,7 @@ from atoll.vectors.sources.files import find_file
 
 STDIN = "-"
 _CHUNK_BYTES = 1 << 20
+_ZSTD_BYTES = 4096
 MAX_RECORD_BYTES = 1 << 26
 _DNA_SAMPLE_RECORDS = 1000
 _DNA_MIN_RESIDUES = 50
@@ -357,7 +358,8 @@ def _unzstd(packed: BinaryIO) -> Iterator[bytes]:
     """Decompress zstd frames; the library's own stream reader is silent about a cut file."""
     frame = zstandard.ZstdDecompressor().decompressobj()
     is_open = False
-    while data := packed.read(_CHUNK_BYTES // 8):
+    # Little at a time: a few kilobytes may unfold into megabytes.
+    while data := packed.read(_ZSTD_BYTES):
         while data:
             if frame.eof:
                 frame = zstandard.ZstdDecompressor().decompressobj()

@@ -290,7 +290,8 @@ class _Reading:
         return self._names.index(name) << _LINE_BITS | record.line
 
     def _refuse(self, record: Record, first: int) -> NoReturn:
-        file = self._names[first >> _LINE_BITS].replace(STDIN, "stdin", 1)
+        name = self._names[first >> _LINE_BITS]
+        file = "stdin" if name == STDIN else name
         line = first & ((1 << _LINE_BITS) - 1)
         raise InvalidInput(
             f"{record.file}:{record.line}: id {record.id!r} was met before at {file}:{line}: ids"
