@@ -31,7 +31,9 @@ def test_duplicates_are_those_a_dictionary_finds_in_any_memory(sources, limit, m
             checker.add_hashes(duplicates.hash_ids(ids) & mask, str(source), 0)
         found = [
             (d.id, (d.first.source, d.first.row), (d.second.source, d.second.row))
-            for d in checker.duplicates(lambda source, row: sources[int(source)][row])
+            for d in checker.duplicates(
+                lambda source, rows: [sources[int(source)][row] for row in rows]
+            )
         ]
     assert len(found) == len(set(found))
     assert set(found) == by_dictionary(sources)

@@ -59,6 +59,27 @@ def test_any_range_in_any_batches_gives_the_rows_that_were_written(data, values,
     assert [n for b in batches for n in b["id"].to_pylist()] == names == ids[start:stop]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data(), TABLES, st.sampled_from([".h5", ".parquet", ".npy", ".fvecs"]))
+def test_any_ranges_and_single_rows_are_read_in_one_pass(data, values, suffix):
+    rows = len(values)
+    ids = data.draw(st.lists(NAMES, min_size=rows, max_size=rows))
+    cuts = sorted(data.draw(st.lists(st.integers(0, rows), max_size=8)))
+    ranges = list(zip(cuts[::2], cuts[1::2], strict=False))
+    single = sorted(data.draw(st.sets(st.integers(0, rows - 1))))
+    batch_rows, block = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 12))
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder, f"x{suffix}"), values, ids, block)
+        (source,) = open_sources([Path(folder, f"x{suffix}")])
+        vectors = [row for part in source.vectors_in(ranges, batch_rows) for row in part.tolist()]
+        names = [name for part in source.ids_in(ranges, batch_rows) for name in part.to_pylist()]
+        chosen = source.ids_at(np.array(single, np.int64))
+    expected = [row for start, stop in ranges for row in range(start, stop)]
+    assert vectors == [values[row].tolist() for row in expected]
+    assert names == [ids[row] for row in expected]
+    assert chosen == [ids[row] for row in single]
+
+
 @given(st.lists(NAMES | st.just(""), min_size=1, max_size=20))
 def test_fixed_width_ids_lose_their_padding_only(ids):
     cells = np.array([name.encode() for name in ids], "S40" if len(ids) % 2 else None)

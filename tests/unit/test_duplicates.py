@@ -24,8 +24,9 @@ class Ids:
             for start in range(0, len(ids), step):
                 checker.add(ids[start : start + step], name, start)
 
-    def at(self, source: str, row: int) -> str:
-        return self.sources[source][row]
+    def at(self, source: str, rows) -> list[str]:
+        assert (np.diff(rows) > 0).all()
+        return [self.sources[source][row] for row in rows]
 
 
 def found(ids: Ids, scratch: Path, memory_bytes: int = 1 << 20):
@@ -63,7 +64,7 @@ def test_slices_of_a_file_keep_their_row_numbers(tmp_path):
     with IdChecker(tmp_path, 1 << 20) as checker:
         checker.add(["p", "q"], "a", 100)
         checker.add(["r", "p"], "a", 500)
-        (only,) = checker.duplicates(lambda source, row: "p")
+        (only,) = checker.duplicates(lambda source, rows: ["p"] * len(rows))
     assert (only.first.row, only.second.row) == (100, 501)
 
 
@@ -71,7 +72,7 @@ def test_equal_hashes_of_different_ids_are_no_duplicate(tmp_path):
     with IdChecker(tmp_path, 1 << 20) as checker:
         checker.add_hashes(np.array([7, 7, 7], np.uint64), "a", 0)
         names = ["x", "y", "x"]
-        (only,) = checker.duplicates(lambda source, row: names[row])
+        (only,) = checker.duplicates(lambda source, rows: [names[row] for row in rows])
     assert (only.id, only.first.row, only.second.row) == ("x", 0, 2)
 
 

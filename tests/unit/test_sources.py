@@ -211,6 +211,38 @@ def test_whole_files_are_read_for_queries(tmp_path):
     assert batch.ids == [*IDS, "x", "y", "z", "w"]
 
 
+def test_ids_far_apart_and_close_together_are_read_by_row(tmp_path):
+    rows = 200_001
+    ids = np.array([f"p{n}".encode() for n in range(rows)])
+    write_h5(tmp_path / "x.h5", np.ones((rows, 1), np.uint8), ids)
+    wanted = np.array([0, 5, 6, 65_535, 65_536, 131_071, 200_000])
+    assert only(tmp_path / "x.h5").ids_at(wanted) == [f"p{n}" for n in wanted]
+    assert only(tmp_path / "x.h5").ids_at(wanted[:0]) == []
+
+
+def test_scattered_rows_of_a_large_row_group_are_decoded_once(tmp_path, monkeypatch):
+    values = np.arange(50_000, dtype=np.float32).reshape(-1, 1)
+    table = pa.table({"embedding": values.tolist(), "id": pa.array(range(50_000))})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=30_000)
+    decoded = []
+    original = pq.ParquetFile.iter_batches
+
+    def counting(*args, **options):
+        for batch in original(*args, **options):
+            decoded.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counting)
+    source = only(tmp_path / "x.parquet")
+    ranges = [(at, at + 16) for at in range(0, 30_000, 100)]
+    found = np.concatenate(list(source.vectors_in(ranges)))
+    decoded_for_vectors, decoded = sum(decoded), []
+    np.testing.assert_array_equal(found[:, 0], np.concatenate([np.arange(*r) for r in ranges]))
+    assert decoded_for_vectors <= 40_000
+    assert source.ids_at(np.arange(7, 50_000, 1000)) == [str(n) for n in range(7, 50_000, 1000)]
+    assert sum(decoded) <= 50_000
+
+
 # -- which files ----------------------------------------------------------------------------------
 
 
@@ -322,6 +354,56 @@ def test_a_dataset_in_a_group_is_found_by_its_path(tmp_path):
     assert read(only(path, vector_column="run/v", id_column="run/acc"))[1] == IDS
 
 
+@pytest.fixture
+def outside(tmp_path):
+    """An HDF5 file whose datasets lie elsewhere; what lies there must not be read."""
+    (tmp_path / "secret").write_bytes(bytes(48))
+    write_h5(tmp_path / "other.hdf5", names=("group/embedding", "id"))
+    with h5py.File(tmp_path / "x.h5", "w") as h5:
+        h5["id"] = IDS
+        h5.create_dataset("external", (4, 3), "<f4", external=[("secret", 0, 48)])
+        h5.create_dataset("extra", (4,), "<f4", external=[("secret", 0, 16)])
+        layout = h5py.VirtualLayout((4, 3), "<f4")
+        layout[:] = h5py.VirtualSource("other.hdf5", "group/embedding", (4, 3))
+        h5.create_virtual_dataset("virtual", layout)
+        h5["alias"] = h5py.SoftLink("/real")
+        h5["real"] = VALUES
+    return tmp_path / "x.h5"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("external", "'external' is stored in another file; .*copy the data there"),
+        ("virtual", "'virtual' is a view of other datasets"),
+        ("alias", "'extra' is stored in another file"),
+    ],
+)
+def test_hdf5_data_that_lies_elsewhere_is_refused(outside, name, words):
+    refused(outside, words=words, vector_column=name)
+
+
+@pytest.mark.parametrize("path", ["link", "group/embedding", "through"])
+def test_hdf5_links_that_leave_the_file_are_refused_unopened(tmp_path, path):
+    with h5py.File(tmp_path / "x.h5", "w") as h5:
+        h5["id"] = IDS
+        h5["group" if "/" in path else "link"] = h5py.ExternalLink("other.h5", "/group")
+        h5["through"] = h5py.SoftLink("link/embedding")
+    os.mkfifo(tmp_path / "other.h5")
+    refused(tmp_path / "x.h5", words="a link to another file", vector_column=path)
+
+
+def test_hdf5_links_inside_the_file_are_followed(tmp_path):
+    path = write_h5(tmp_path / "x.h5", names=("run/v", "run/acc"))
+    with h5py.File(path, "a") as h5:
+        h5["embedding"] = h5py.SoftLink("/run/v")
+        h5["run/again"] = h5py.SoftLink("acc")
+        h5["nowhere"] = h5py.SoftLink("/gone")
+        h5["loop"] = h5py.SoftLink("loop")
+    assert read(only(path, id_column="run/again")) == (VALUES.tolist(), IDS)
+    refused(path, words="no column 'loop'", vector_column="loop")
+
+
 def test_one_dataset_per_protein_is_refused_with_the_way_out(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as h5:
         for n in range(1001):
@@ -338,8 +420,35 @@ def test_a_file_that_changes_after_it_was_found_is_refused(tmp_path):
     for path in (write_h5(tmp_path / "x.h5"), write_parquet(tmp_path / "x.parquet")):
         source = only(path)
         os.utime(path, ns=(1, 1))
-        with pytest.raises(InvalidInput, match="was changed while it was in use"):
+        with pytest.raises(InvalidInput, match="was changed since it was planned"):
             list(source.read())
+
+
+def test_a_remote_file_that_changes_before_or_while_it_is_read_is_refused(tmp_path):
+    storage = open_storage("memory://sources-change")
+    np.save(tmp_path / "x.npy", VALUES)
+    for path in (
+        write_h5(tmp_path / "x.h5"), write_parquet(tmp_path / "x.parquet"), tmp_path / "x.npy"
+    ):  # fmt: skip
+        storage.put(path.name, path.read_bytes())
+        source = only(f"memory://sources-change/{path.name}")
+        assert list(source.ids()) == list(source.ids())
+        reading = source.read(batch_rows=2)
+        next(reading)
+        storage.put(path.name, path.read_bytes())
+        for rows in (reading, source.read(), source.ids(), source.vectors_in([(0, 1)])):
+            with pytest.raises(InvalidInput, match=rf"{path.name} was changed since it was pl"):
+                list(rows)
+
+
+def test_text_ids_that_change_while_they_are_read_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", VALUES)
+    (tmp_path / "x.ids.txt").write_text("a\nb\nc\nd\n")
+    reading = only(tmp_path / "x.npy").read(batch_rows=4)
+    next(reading)
+    (tmp_path / "x.ids.txt").write_text("a\nb\nc\nd\ne\n")
+    with pytest.raises(InvalidInput, match=r"x\.ids\.txt was changed since it was planned"):
+        next(reading)
 
 
 def test_ids_that_do_not_match_the_rows_are_refused(tmp_path):

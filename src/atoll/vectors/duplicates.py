@@ -8,14 +8,12 @@ candidates: the ids themselves are looked up before a duplicate is reported.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +27,12 @@ _HASH_BITS = 64
 # Hash, place, partition number, order of the partitions, and the partitioned copy: 33 bytes a row.
 _BYTES_PER_ROW = 40
 _OBJECTS_AT_ONCE = 1 << 16
+# Looking up takes one pass over the ids of a source, so it is done for many candidates together.
+_LOOKUPS_AT_ONCE = 1 << 20
 _RECORD = np.dtype([("hash", "<u8"), ("at", "<u8")])
 
-Lookup = Callable[[str, int], str]
-"""Reads the id at (source, row)."""
+Lookup = Callable[[str, NDArray[np.int64]], Sequence[str]]
+"""Reads the ids at rows of a source, given in ascending order."""
 
 
 @dataclass(frozen=True)
@@ -153,21 +153,20 @@ class IdChecker:
         """Yield every id that was added more than once.
 
         Args:
-            lookup: reads the id at a place; called for candidates only.
+            lookup: reads the ids at places; called for candidates only, for many at a time.
 
         Yields:
-            Duplicates ordered by the hash of the id, then by order of adding; lazily, so the first
-            few cost no more than their part of the sort. Two different ids with equal hashes are
-            never taken for one.
+            Duplicates ordered by the hash of the id, then by order of adding. Two different ids
+            with equal hashes are never taken for one.
 
         Raises:
             InvalidInput, Forbidden, Unavailable: the scratch folder cannot be written or is full.
         """
         if not self._spilled:
-            yield from self._confirm(_repeated(self._held_records()), lookup)
+            yield from self._confirm([_repeated(self._held_records())], lookup)
             return
         self._spill()
-        yield from self._within(self._require_folder(), 0, lookup)
+        yield from self._confirm(self._candidates(self._require_folder(), 0), lookup)
 
     def _note_run(self, source: str, first_row: int) -> None:
         at = len(self)
@@ -176,10 +175,6 @@ class IdChecker:
             if last == source and row + (at - start) == first_row:
                 return
         self._runs.append((at, source, first_row))
-
-    def _place(self, at: int) -> Place:
-        start, source, row = self._runs[bisect_right(self._runs, at, key=lambda run: run[0]) - 1]
-        return Place(source, row + at - start)
 
     def _held_records(self) -> NDArray[np.void]:
         records = np.empty(self._held, _RECORD)
@@ -216,39 +211,80 @@ class IdChecker:
                         file.write(ordered[start:end].data)
                 start = end
 
-    def _within(self, path: Path, bits_used: int, lookup: Lookup) -> Iterator[Duplicate]:
-        """Find the duplicates in one file or folder, whose hashes agree in their first bits."""
+    def _candidates(self, path: Path, bits_used: int) -> Iterator[NDArray[np.void]]:
+        """Yield the records of equal hash in one file or folder, whose first bits agree."""
         if path.is_dir():
             for part in sorted(path.iterdir()):
-                yield from self._within(part, bits_used + _RADIX_BITS, lookup)
+                yield from self._candidates(part, bits_used + _RADIX_BITS)
         elif path.stat().st_size <= self._limit * _RECORD.itemsize:
-            yield from self._confirm(_repeated(np.fromfile(path, _RECORD)), lookup)
+            yield _repeated(np.fromfile(path, _RECORD))
         elif bits_used == _HASH_BITS:
-            yield from self._confirm((r for chunk in self._chunks(path) for r in chunk), lookup)
+            yield from self._chunks(path)
         else:
             whole = path.rename(path.with_name(path.name + ".whole"))
             path.mkdir()
             for chunk in self._chunks(whole):
                 self._append_partitioned(chunk, path, bits_used)
             whole.unlink()
-            yield from self._within(path, bits_used, lookup)
+            yield from self._candidates(path, bits_used)
 
     def _chunks(self, path: Path) -> Iterator[NDArray[np.void]]:
         with path.open("rb") as file:
             while len(chunk := np.fromfile(file, _RECORD, self._limit)):
                 yield chunk
 
-    def _confirm(self, records: Any, lookup: Lookup) -> Iterator[Duplicate]:
+    def _confirm(
+        self, candidates: Iterable[NDArray[np.void]], lookup: Lookup
+    ) -> Iterator[Duplicate]:
         """Compare ids among records ordered by hash, then by order of adding."""
-        for id_hash, group in groupby(records, key=lambda record: int(record["hash"])):
-            first: dict[str, Place] = {}
-            for record in group:
-                place = self._place(int(record["at"]))
-                name = lookup(place.source, place.row)
+        last = None
+        first: dict[str, tuple[str, int]] = {}
+        for records in _gathered(candidates, max(1, min(self._limit // 8, _LOOKUPS_AT_ONCE))):
+            places = self._places(records["at"])
+            names = _looked_up(places, lookup)
+            for id_hash, place, name in zip(records["hash"].tolist(), places, names, strict=True):
+                if id_hash != last:
+                    last, first = id_hash, {}
                 if name in first:
-                    yield Duplicate(id_hash, name, first[name], place)
+                    yield Duplicate(id_hash, name, Place(*first[name]), Place(*place))
                 else:
                     first[name] = place
+
+    def _places(self, at: NDArray[np.uint64]) -> list[tuple[str, int]]:
+        starts = np.array([start for start, _, _ in self._runs], np.int64)
+        rows = np.array([row for _, _, row in self._runs], np.int64)
+        run = np.searchsorted(starts, at.astype(np.int64), "right") - 1
+        found = rows[run] + at.astype(np.int64) - starts[run]
+        sources = [self._runs[number][1] for number in run.tolist()]
+        return list(zip(sources, found.tolist(), strict=True))
+
+
+def _gathered(parts: Iterable[NDArray[np.void]], rows: int) -> Iterator[NDArray[np.void]]:
+    """Join and cut arrays to `rows` each, the last to what is left."""
+    held: list[NDArray[np.void]] = []
+    missing = rows
+    for part in parts:
+        while len(part):
+            held.append(part[:missing])
+            part = part[missing:]
+            missing -= len(held[-1])
+            if not missing:
+                yield np.concatenate(held)
+                held, missing = [], rows
+    if held:
+        yield np.concatenate(held)
+
+
+def _looked_up(places: list[tuple[str, int]], lookup: Lookup) -> list[str]:
+    """Read the ids at places, those of each source together and in the order of its rows."""
+    names = [""] * len(places)
+    order = sorted(range(len(places)), key=places.__getitem__)
+    for source, group in groupby(order, key=lambda number: places[number][0]):
+        numbers = list(group)
+        rows = np.array([places[number][1] for number in numbers], np.int64)
+        for number, name in zip(numbers, lookup(source, rows), strict=True):
+            names[number] = name
+    return names
 
 
 def _repeated(records: NDArray[np.void]) -> NDArray[np.void]:

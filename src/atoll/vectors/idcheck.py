@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,7 +20,6 @@ from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.model import Manifest
 from atoll.vectors.planning import Planned
-from atoll.vectors.sources import Source
 
 SHOWN_DUPLICATES = 5
 IDS_AT_ONCE = 1 << 22
@@ -37,61 +36,72 @@ def duplicate_rows(
     Raises:
         InvalidInput: there are some, and they are an error.
     """
-    found: dict[str, list[int]] = {}
-    messages: list[tuple[str, int, str]] = []
+    found = _Found()
     with IdChecker(settings.scratch, settings.memory_bytes // 4) as checker:
         live = _LiveIds(planned.storage, manifest, settings.threads) if manifest else None
         for uri, row, ids, hashes in _id_chunks(planned, on_progress):
             checker.add_hashes(hashes, uri, row)
-            for position, bucket in live.find(hashes, ids) if live else ():
-                found.setdefault(uri, []).append(row + position)
-                name = ids[position].as_py()
-                text = f"{name!r} ({uri} row {row + position}) is in {bucket} already"
-                messages.append((uri, row + position, text))
-        for duplicate in checker.duplicates(_id_reader(planned.sources)):
+            for positions, bucket in live.find(hashes, ids) if live else ():
+                found.add(uri, row + positions, partial(_describe_live, uri, row, ids, bucket))
+        for duplicate in checker.duplicates(lambda uri, rows: planned.sources[uri].ids_at(rows)):
             second = duplicate.second
-            found.setdefault(second.source, []).append(second.row)
-            messages.append((second.source, second.row, _describe(duplicate)))
-    count = len(messages)
-    if count and planned.options.on_duplicate == "error":
-        shown = "; ".join(text for *_, text in heapq.nsmallest(SHOWN_DUPLICATES, messages))
-        more = f" and {count - SHOWN_DUPLICATES} more" if count > SHOWN_DUPLICATES else ""
-        raise InvalidInput(
-            f"{count} duplicate ids: {shown}{more}; mend the files, "
+            found.add(second.source, np.array([second.row]), partial(_describe, duplicate))
+    if found.count and planned.options.on_duplicate == "error":
+        raise found.refusal()
+    return found.rows()
+
+
+class _Found:
+    """Rows whose ids were met before: how many, where, and the first few in words."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._rows: dict[str, array[int]] = {}
+        self._shown: list[tuple[str, int, str]] = []
+
+    def add(self, uri: str, rows: NDArray[np.int64], describe: Callable[[int], str]) -> None:
+        """Take rows of a source, ascending; `describe(row)` says what is amiss with one."""
+        self.count += len(rows)
+        self._rows.setdefault(uri, array("q")).frombytes(rows.astype(np.int64).tobytes())
+        for row in rows[:SHOWN_DUPLICATES].tolist():
+            if len(self._shown) < SHOWN_DUPLICATES or (uri, row) < self._shown[-1][:2]:
+                self._shown = sorted([*self._shown, (uri, row, describe(row))])[:SHOWN_DUPLICATES]
+
+    def rows(self) -> dict[str, NDArray[np.int64]]:
+        return {uri: np.unique(np.frombuffer(rows, np.int64)) for uri, rows in self._rows.items()}
+
+    def refusal(self) -> InvalidInput:
+        shown = "; ".join(text for *_, text in self._shown)
+        left = self.count - len(self._shown)
+        more = f" and {left} more" if left else ""
+        return InvalidInput(
+            f"{self.count} duplicate ids: {shown}{more}; mend the files, "
             "or keep the first of each with --on-duplicate skip",
-            duplicates=count,
+            duplicates=self.count,
         )
-    return {uri: np.unique(np.array(rows, np.int64)) for uri, rows in found.items()}
 
 
 def _id_chunks(
     planned: Planned, on_progress: OnProgress
 ) -> Iterator[tuple[str, int, pa.Array, NDArray[np.uint64]]]:
     """Read all ids: (uri, first row, ids, hashes), many at a time since each is looked up once."""
-    total = sum(source.rows for source in planned.sources.values())
     done = 0
-    for uri in sorted(planned.sources):
-        source = planned.sources[uri]
-        for start in range(0, source.rows, IDS_AT_ONCE):
-            stop = min(source.rows, start + IDS_AT_ONCE)
-            ids = pa.concat_arrays(list(source.ids(start, stop, 1 << 16)))
+    for part in sorted(part for bucket in planned.buckets.buckets for part in bucket.slices):
+        for start in range(part.start, part.stop, IDS_AT_ONCE):
+            stop = min(part.stop, start + IDS_AT_ONCE)
+            ids = pa.concat_arrays(list(planned.sources[part.uri].ids(start, stop, 1 << 16)))
             done += len(ids)
-            on_progress(Progress("check ids", done, total, "rows"))
-            yield uri, start, ids, hash_ids(ids)
+            on_progress(Progress("check ids", done, planned.buckets.rows, "rows"))
+            yield part.uri, start, ids, hash_ids(ids)
 
 
-def _describe(duplicate: Duplicate) -> str:
+def _describe_live(uri: str, first: int, ids: pa.Array, bucket: str, row: int) -> str:
+    return f"{ids[row - first].as_py()!r} ({uri} row {row}) is in {bucket} already"
+
+
+def _describe(duplicate: Duplicate, row: int) -> str:
     first, second = duplicate.first, duplicate.second
-    return (
-        f"{duplicate.id!r} at {first.source} row {first.row} and {second.source} row {second.row}"
-    )
-
-
-def _id_reader(sources: dict[str, Source]) -> Callable[[str, int], str]:
-    def read(uri: str, row: int) -> str:
-        return str(next(iter(sources[uri].ids(row, row + 1, 1)))[0].as_py())
-
-    return read
+    return f"{duplicate.id!r} at {first.source} row {first.row} and {second.source} row {row}"
 
 
 class _LiveIds:
@@ -103,16 +113,15 @@ class _LiveIds:
         self._indexes = [(b, IdIndex(b.ids, b.rows, read)) for b in manifest.buckets]
         self._threads = threads
 
-    def find(self, hashes: NDArray[np.uint64], ids: pa.Array) -> list[tuple[int, str]]:
-        """Return (position in `ids`, bucket name) of each id that is there."""
+    def find(
+        self, hashes: NDArray[np.uint64], ids: pa.Array
+    ) -> Iterator[tuple[NDArray[np.int64], str]]:
+        """Yield (ascending positions in `ids`, bucket name) of ids that are there."""
         with ThreadPoolExecutor(self._threads * 4) as pool:
             results = pool.map(lambda item: item[1].find(hashes), self._indexes)
-            found: list[tuple[int, str]] = []
             for (bucket, _), (positions, rows) in zip(self._indexes, results, strict=True):
                 if len(positions):
                     table = store.Table(self._storage, bucket)
                     names = table.take(rows.astype(np.int64), [self._column])[self._column]
                     same = pa.compute.equal(names.combine_chunks(), ids.take(pa.array(positions)))
-                    hits = np.asarray(positions)[np.asarray(same)]
-                    found.extend((int(position), bucket.name) for position in hits)
-        return sorted(found)
+                    yield np.sort(positions[np.asarray(same)]), bucket.name

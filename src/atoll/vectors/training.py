@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from atoll.vectors import index, store
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import Blob
 from atoll.vectors.planning import Planned
+from atoll.vectors.sources.source import Range
 
 SAMPLE_BLOCK_ROWS = 16
 MAX_SAMPLE_ROWS = 1 << 18
@@ -51,20 +50,17 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
     Raises:
         InvalidInput: no row can be.
     """
-    sources = [planned.sources[uri] for uri in sorted(planned.sources)]
     wanted = min(index.sample_rows(planned.spec.index), MAX_SAMPLE_ROWS)
-    starts = np.concatenate([[0], np.cumsum([source.rows for source in sources])])
-    total = int(starts[-1])
-    parts = []
-    for start, stop in _sample_ranges(total, wanted, planned.options.seed):
-        while start < stop:
-            at = int(np.searchsorted(starts, start, "right")) - 1
-            end = min(stop, int(starts[at + 1]))
-            first = start - int(starts[at])
-            for batch in sources[at].read(first, first + end - start, 8192, ()):
-                parts.append(store.vectors_of(batch["vector"], planned.spec.dim))
-            start = end
-    sample = np.concatenate(parts).astype(np.float32, copy=False)
+    sources = [planned.sources[uri] for uri in sorted(planned.sources)]
+    ranges = _sample_ranges([source.rows for source in sources], wanted, planned.options.seed)
+    rows = sum(stop - start for chosen in ranges for start, stop in chosen)
+    # Filled as it is read: a part may be a view that keeps a far larger batch alive.
+    sample = np.empty((rows, planned.spec.dim), np.float32)
+    at = 0
+    for source, chosen in zip(sources, ranges, strict=True):
+        for part in source.vectors_in(chosen) if chosen else ():
+            sample[at : at + len(part)] = part
+            at += len(part)
     keep = np.ones(len(sample), np.bool_)
     for bad in unsearchable(sample, planned.spec.distance_type).values():
         keep &= ~bad
@@ -76,13 +72,22 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
     return sample[keep]
 
 
-def _sample_ranges(total: int, wanted: int, seed: int) -> Iterator[tuple[int, int]]:
+def _sample_ranges(sizes: list[int], wanted: int, seed: int) -> list[list[Range]]:
+    """Draw blocks of rows, of all files laid end to end; returns those of each file."""
+    total = sum(sizes)
     if wanted >= total:
-        yield 0, total
-        return
+        return [[(0, rows)] for rows in sizes]
     blocks = -(-total // SAMPLE_BLOCK_ROWS)
     count = min(blocks, -(-wanted // SAMPLE_BLOCK_ROWS))
     chosen = np.random.default_rng(seed).choice(blocks, count, replace=False, shuffle=False)
-    for block in np.sort(chosen):
-        start = int(block) * SAMPLE_BLOCK_ROWS
-        yield start, min(total, start + SAMPLE_BLOCK_ROWS)
+    starts = np.sort(chosen) * SAMPLE_BLOCK_ROWS
+    stops = np.minimum(starts + SAMPLE_BLOCK_ROWS, total)
+    ranges = []
+    first = 0
+    for rows in sizes:
+        # A block may reach from one file into the next, or over several.
+        mine = slice(np.searchsorted(stops, first, "right"), np.searchsorted(starts, first + rows))
+        cut = np.clip((starts[mine], stops[mine]), first, first + rows) - first
+        ranges.append([(start, stop) for start, stop in cut.T.tolist()])
+        first += rows
+    return ranges

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -13,9 +15,11 @@ from numpy.typing import NDArray
 from atoll.core.errors import InvalidInput
 from atoll.vectors.sources.columns import batch_schema, to_float32, vector_array
 from atoll.vectors.sources.files import SourceFile, cannot_read
-from atoll.vectors.sources.source import BATCH_ROWS, Source
+from atoll.vectors.sources.source import BATCH_ROWS, Range, Source
 from atoll.vectors.sources.textids import TextIds, row_numbers
 
+# What numpy raises over damaged headers, which it reads as Python.
+_DAMAGE = (ValueError, KeyError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
 _VECS_TYPES = {".fvecs": "<f4", ".bvecs": "u1", ".ivecs": "<i4"}
 
 
@@ -50,21 +54,40 @@ class ArraySource(Source):
     ) -> Iterator[pa.RecordBatch]:
         """Stream rows; see `Source.read`."""
         schema = batch_schema(self.dim, self.chosen(columns))
-        with self.file.open() as file:
+        with self._opened() as file:
             for first, after in self.spans(start, stop, batch_rows):
                 values = to_float32(self._rows(file, first, after), self.uri, first)
-                (ids,) = self.ids(first, after, after - first)
-                yield pa.record_batch([vector_array(values), ids], schema=schema)
+                yield pa.record_batch(
+                    [vector_array(values), self._ids(first, after)], schema=schema
+                )
 
-    def ids(
-        self, start: int = 0, stop: int | None = None, batch_rows: int = 1 << 16
-    ) -> Iterator[pa.StringArray]:
-        """Stream ids; see `Source.ids`."""
-        for first, after in self.spans(start, stop, batch_rows):
-            if self.text_ids:
-                yield self.text_ids.read(first, after)
-            else:
-                yield row_numbers(self.file.name, first, after)
+    def ids_in(self, ranges: Sequence[Range], batch_rows: int) -> Iterator[pa.StringArray]:
+        """Stream ids; see `Source.ids_in`."""
+        with self._opened():
+            for start, stop in ranges:
+                for first, after in self.spans(start, stop, batch_rows):
+                    yield self._ids(first, after)
+
+    def vectors_in(
+        self, ranges: Sequence[Range], batch_rows: int = BATCH_ROWS
+    ) -> Iterator[NDArray[np.float32]]:
+        """Stream vectors; see `Source.vectors_in`."""
+        with self._opened() as file:
+            for start, stop in ranges:
+                for first, after in self.spans(start, stop, batch_rows):
+                    yield to_float32(self._rows(file, first, after), self.uri, first)
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        """Open the vectors; hold both files to what was found."""
+        ids = self.text_ids.file.held() if self.text_ids else nullcontext()
+        with ids, self.file.held(), self.file.open() as file:
+            yield file
+
+    def _ids(self, first: int, after: int) -> pa.StringArray:
+        if self.text_ids:
+            return self.text_ids.read(first, after)
+        return row_numbers(self.file.name, first, after)
 
     def _rows(self, file: IO[bytes], first: int, after: int) -> NDArray[Any]:
         row = np.dtype((self.dtype, (self.dim,)))
@@ -102,10 +125,10 @@ def open_npy(file: SourceFile, text_ids: TextIds | None) -> ArraySource:
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
             shape, is_fortran, dtype = read(raw)
-        except (ValueError, KeyError) as error:
+        except _DAMAGE as error:
             raise cannot_read(file, error) from error
         offset = raw.tell()
-    if len(shape) != 2 or dtype.kind not in "fiu" or is_fortran:
+    if len(shape) != 2 or min(shape) < 0 or dtype.kind not in "fiu" or is_fortran:
         order = " in Fortran order" if is_fortran else ""
         raise InvalidInput(
             f"{file.uri} is {dtype} of shape {shape}{order}; vectors are a (rows, dim) table of"

@@ -10,7 +10,8 @@ import fnmatch
 import io
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -74,6 +75,17 @@ class SourceFile:
         raw = RangedFile(lambda start, length: storage.get_range(name, start, length), self)
         return io.BufferedReader(raw, io.DEFAULT_BUFFER_SIZE)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make sure, before and after it is read, that the file is still the one that was found.
+
+        Raises:
+            NotFound: it is gone. InvalidInput: it was written since.
+        """
+        self.check_unchanged()
+        yield
+        self.check_unchanged()
+
     def check_unchanged(self) -> None:
         """Make sure that the file is still the one that was found.
 
@@ -82,16 +94,21 @@ class SourceFile:
         """
         if find_file(self.uri, self.options).version != self.version:
             raise InvalidInput(
-                f"{self.uri} was changed while it was in use; let its writer end, then try again",
+                f"{self.uri} was changed since it was planned; let its writer end, then run the"
+                " command again",
                 file=self.uri,
             )
 
 
 def cannot_read(file: SourceFile, error: Exception) -> AtollError:
-    """Say why a file could not be read: the system's reason, or that its content is damaged."""
+    """Say why a file could not be read: it changed, the system's reason, or that it is damaged."""
+    try:
+        file.check_unchanged()
+    except AtollError as changed:
+        return changed
     if isinstance(error, OSError) and error.errno is not None:
         return read_failure(error, file.uri)
-    reason = str(error) or type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     return InvalidInput(
         f"{file.uri} cannot be read: {reason}; it may be truncated or damaged: write it again",
         file=file.uri,

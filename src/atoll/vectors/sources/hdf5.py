@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors.model import Embedder
@@ -24,7 +25,7 @@ from atoll.vectors.sources.columns import (
 )
 from atoll.vectors.sources.files import SourceFile, cannot_read
 from atoll.vectors.sources.names import Names
-from atoll.vectors.sources.source import BATCH_ROWS, Source
+from atoll.vectors.sources.source import BATCH_ROWS, Range, Source
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 _MIN_CACHE_BYTES = 1 << 20
 _MAX_CACHE_BYTES = 256 << 20
 _MAX_DATASETS = 1000
+_MAX_LINKS = 16
+# What h5py raises over damaged files.
+_DAMAGE = (OSError, RuntimeError, TypeError, ValueError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -56,23 +60,40 @@ class Hdf5Source(Source):
         """Stream rows; see `Source.read`."""
         extra = self.chosen(columns)
         schema = batch_schema(self.dim, extra)
-        with _opened(self.file, self.chunk_bytes) as h5:
+        with self.file.held(), _opened(self.file, self.chunk_bytes) as h5:
+            vectors, ids, *others = (
+                _required(h5, name, self.uri)
+                for name in (self.vector_name, self.id_name, *extra.names)
+            )
             for first, after in self.spans(start, stop, batch_rows, self.chunk_rows):
-                values = _slab(h5[self.vector_name], first, after)
+                values = to_float32(_slab(vectors, first, after), self.uri, first)
                 arrays = [
-                    vector_array(to_float32(values, self.uri, first)),
-                    ids_from_numpy(h5[self.id_name][first:after], self.uri, first),
-                    *(_column(h5, field, first, after, self.uri) for field in extra),
+                    vector_array(values),
+                    ids_from_numpy(ids[first:after], self.uri, first),
+                    *(
+                        _column(dataset[first:after], field, first, self.uri)
+                        for field, dataset in zip(extra, others, strict=True)
+                    ),
                 ]
                 yield pa.record_batch(arrays, schema=schema)
 
-    def ids(
-        self, start: int = 0, stop: int | None = None, batch_rows: int = 1 << 16
-    ) -> Iterator[pa.StringArray]:
-        """Stream ids; see `Source.ids`."""
-        with _opened(self.file) as h5:
-            for first, after in self.spans(start, stop, batch_rows):
-                yield ids_from_numpy(h5[self.id_name][first:after], self.uri, first)
+    def ids_in(self, ranges: Sequence[Range], batch_rows: int) -> Iterator[pa.StringArray]:
+        """Stream ids; see `Source.ids_in`."""
+        with self.file.held(), _opened(self.file) as h5:
+            ids = _required(h5, self.id_name, self.uri)
+            for start, stop in ranges:
+                for first, after in self.spans(start, stop, batch_rows):
+                    yield ids_from_numpy(ids[first:after], self.uri, first)
+
+    def vectors_in(
+        self, ranges: Sequence[Range], batch_rows: int = BATCH_ROWS
+    ) -> Iterator[NDArray[np.float32]]:
+        """Stream vectors; see `Source.vectors_in`."""
+        with self.file.held(), _opened(self.file, self.chunk_bytes) as h5:
+            vectors = _required(h5, self.vector_name, self.uri)
+            for start, stop in ranges:
+                for first, after in self.spans(start, stop, batch_rows, self.chunk_rows):
+                    yield to_float32(_slab(vectors, first, after), self.uri, first)
 
 
 def open_hdf5(file: SourceFile, names: Names) -> Hdf5Source:
@@ -87,6 +108,8 @@ def open_hdf5(file: SourceFile, names: Names) -> Hdf5Source:
         vector_name = names.vector_in(there, file.uri)
         id_name = names.id_in(there, file.uri)
         vectors, ids = datasets[vector_name], datasets[id_name]
+        _check_inside(vector_name, vectors, file.uri)
+        _check_inside(id_name, ids, file.uri)
         _check(file.uri, vector_name, vectors, id_name, ids)
         rows, dim = vectors.shape
         extra = _extra_columns(datasets, {vector_name, id_name}, rows, file.uri)
@@ -115,7 +138,7 @@ def _opened(file: SourceFile, chunk_bytes: int = 0) -> Iterator[h5py.File]:
         else:
             with file.open() as raw, h5py.File(raw, "r", rdcc_nbytes=cache) as h5:
                 yield h5
-    except OSError as error:
+    except _DAMAGE as error:
         raise cannot_read(file, error) from error
 
 
@@ -127,11 +150,62 @@ def _datasets(h5: h5py.File, names: Names, uri: str) -> dict[str, h5py.Dataset]:
             " (rows, dim) dataset 'embedding' and their names as 'id'",
             file=uri,
         )
-    found = {name: h5.get(name) for name in (*h5, names.vector, names.id) if name}
-    return {name: each for name, each in found.items() if isinstance(each, h5py.Dataset)}
+    found = {name: _dataset(h5, name, uri) for name in (*h5, names.vector, names.id) if name}
+    return {name: dataset for name, dataset in found.items() if dataset is not None}
 
 
-def _slab(dataset: h5py.Dataset, first: int, after: int) -> np.ndarray[Any, Any]:
+def _dataset(h5: h5py.File, name: str, uri: str) -> h5py.Dataset | None:
+    """Find a dataset by its path; None where there is none.
+
+    Links are followed by hand: HDF5 itself would open whatever file an external one names.
+
+    Raises:
+        InvalidInput: it lies in another file, and so may be anything that this process can read.
+    """
+    at, path, links = h5, name.encode().split(b"/"), 0
+    while path and isinstance(at, h5py.Group):
+        part, *path = path
+        if part in (b"", b"."):
+            continue
+        if not at.id.links.exists(part):
+            return None
+        kind = at.id.links.get_info(part).type
+        if kind == h5py.h5l.TYPE_HARD:
+            at = at[part]
+        elif kind == h5py.h5l.TYPE_SOFT:
+            target = at.id.links.get_val(part)
+            at, links = (h5 if target.startswith(b"/") else at), links + 1
+            # A link in a circle leads to nothing.
+            path = [*target.split(b"/"), *path] if links < _MAX_LINKS else []
+        else:
+            raise _elsewhere(name, "a link to another file", uri)
+    return None if path or not isinstance(at, h5py.Dataset) else at
+
+
+def _required(h5: h5py.File, name: str, uri: str) -> h5py.Dataset:
+    dataset = _dataset(h5, name, uri)
+    if dataset is None:
+        raise KeyError(f"dataset '{name}' is not there")
+    _check_inside(name, dataset, uri)
+    return dataset
+
+
+def _check_inside(name: str, dataset: h5py.Dataset, uri: str) -> None:
+    if dataset.external is not None:
+        raise _elsewhere(name, "stored in another file", uri)
+    if dataset.is_virtual:
+        raise _elsewhere(name, "a view of other datasets", uri)
+
+
+def _elsewhere(name: str, how: str, uri: str) -> InvalidInput:
+    return InvalidInput(
+        f"{uri}: '{name}' is {how}; only what lies in the file itself is read: copy the data there",
+        file=uri,
+        dataset=name,
+    )
+
+
+def _slab(dataset: h5py.Dataset, first: int, after: int) -> NDArray[Any]:
     native = dataset.dtype.newbyteorder("=")
     values = pool_array((after - first, dataset.shape[1]), native)
     dataset.read_direct(values, np.s_[first:after])
@@ -171,6 +245,7 @@ def _extra_columns(
     for name, dataset in sorted(datasets.items()):
         if name in taken or dataset.shape != (rows,):
             continue
+        _check_inside(name, dataset, uri)
         kind = _arrow_type(dataset.dtype)
         if kind is None:
             logger.warning("column left out file=%s column=%s type=%s", uri, name, dataset.dtype)
@@ -185,8 +260,7 @@ def _arrow_type(dtype: np.dtype[Any]) -> pa.DataType | None:
     return pa.from_numpy_dtype(dtype.newbyteorder("=")) if dtype.kind in "biuf" else None
 
 
-def _column(h5: h5py.File, field: pa.Field, first: int, after: int, uri: str) -> pa.Array:
-    values = h5[field.name][first:after]
+def _column(values: NDArray[Any], field: pa.Field, first: int, uri: str) -> pa.Array:
     if pa.types.is_string(field.type) and values.dtype.kind == "O":
         return checked_utf8(pa.array(values, pa.binary()), uri, first, f"'{field.name}'")
     if pa.types.is_string(field.type):

@@ -23,15 +23,18 @@ from atoll.vectors.sources.columns import (
 )
 from atoll.vectors.sources.files import SourceFile, cannot_read
 from atoll.vectors.sources.names import VECTOR_NAMES, Names
-from atoll.vectors.sources.source import BATCH_ROWS, Source
+from atoll.vectors.sources.source import BATCH_ROWS, Range, Source
 
+_BUFFER_BYTES = 1 << 20
+# What pyarrow raises over damaged files; its own errors are not all there is.
+_DAMAGE = (OSError, EOFError, pa.ArrowException, ValueError, TypeError, KeyError)
 # How pandas stores an index nobody named.
 _PANDAS_INDEX = "__index_level_"
 
 
 @dataclass(frozen=True)
 class ParquetSource(Source):
-    """Vectors in Parquet; ranges skip the row groups before them."""
+    """Vectors in Parquet: of a row group, all rows before those asked for are decoded, too."""
 
     def read(
         self,
@@ -44,35 +47,49 @@ class ParquetSource(Source):
         extra = self.chosen(columns)
         schema = batch_schema(self.dim, extra)
         wanted = [self.vector_name, self.id_name, *extra.names]
-        for first, batch in self._batches(start, stop, batch_rows, wanted):
-            vectors = _matrix(batch.column(self.vector_name), self.dim, self, first)
+        ranges = [(start, self.rows if stop is None else stop)]
+        for first, batch in self._batches(ranges, batch_rows, wanted):
             arrays = [
-                vector_array(to_float32(vectors, self.uri, first)),
+                vector_array(self._vectors(batch, first)),
                 ids_from_arrow(batch.column(self.id_name), self.uri, self.id_name, first),
                 *(batch.column(name) for name in extra.names),
             ]
             yield pa.record_batch(arrays, schema=schema)
 
-    def ids(
-        self, start: int = 0, stop: int | None = None, batch_rows: int = 1 << 16
-    ) -> Iterator[pa.StringArray]:
-        """Stream ids; see `Source.ids`."""
-        for first, batch in self._batches(start, stop, batch_rows, [self.id_name]):
+    def ids_in(self, ranges: Sequence[Range], batch_rows: int) -> Iterator[pa.StringArray]:
+        """Stream ids; see `Source.ids_in`."""
+        for first, batch in self._batches(ranges, batch_rows, [self.id_name]):
             yield ids_from_arrow(batch.column(self.id_name), self.uri, self.id_name, first)
 
+    def vectors_in(
+        self, ranges: Sequence[Range], batch_rows: int = BATCH_ROWS
+    ) -> Iterator[NDArray[np.float32]]:
+        """Stream vectors; see `Source.vectors_in`."""
+        for first, batch in self._batches(ranges, batch_rows, [self.vector_name]):
+            yield self._vectors(batch, first)
+
+    def _vectors(self, batch: pa.RecordBatch, first: int) -> NDArray[np.float32]:
+        matrix = _matrix(batch.column(self.vector_name), self.dim, self, first)
+        return to_float32(matrix, self.uri, first)
+
     def _batches(
-        self, start: int, stop: int | None, batch_rows: int, columns: list[str]
+        self, ranges: Sequence[Range], batch_rows: int, columns: list[str]
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (first row, batch) for the rows asked for."""
-        spans = list(self.spans(start, stop, self.rows or 1))
-        end = spans[-1][1] if spans else start
-        with _opened(self.file) as parquet:
-            groups, at = _groups_within(parquet.metadata, start, end)
-            for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
-                low, high = max(start - at, 0), min(end - at, len(batch))
-                if low < high:
-                    yield at + low, batch.slice(low, high - low)
-                at += len(batch)
+        """Yield (first row, batch) for the rows asked for; each row group is decoded once."""
+        wanted = np.array([self.checked(*each) for each in ranges], np.int64).reshape(-1, 2)
+        wanted = wanted[wanted[:, 0] < wanted[:, 1]]
+        missing = int((wanted[:, 1] - wanted[:, 0]).sum())
+        with self.file.held(), _opened(self.file) as parquet:
+            for groups, at, end in _needed_groups(parquet.metadata, wanted):
+                for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
+                    for low, high in _overlaps(wanted, at, at + len(batch)):
+                        missing -= high - low
+                        yield low, batch.slice(low - at, high - low)
+                    at += len(batch)
+                    if at >= end:
+                        break
+            if missing:
+                raise EOFError(f"{missing} rows that it promises are not there")
 
 
 def open_parquet(file: SourceFile, names: Names) -> ParquetSource:
@@ -108,23 +125,44 @@ def open_parquet(file: SourceFile, names: Names) -> ParquetSource:
 @contextmanager
 def _opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
     try:
-        with file.open() as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
+        with (
+            file.open() as raw,
+            # Without a buffer, all pages that a row group has of a column are read at once.
+            pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False) as parquet,
+        ):
             yield parquet
-    except (OSError, pa.ArrowException) as error:
+    except _DAMAGE as error:
         raise cannot_read(file, error) from error
 
 
-def _groups_within(metadata: pq.FileMetaData, start: int, end: int) -> tuple[list[int], int]:
-    """Return the row groups that hold rows of a range, and the first row of the first of them."""
-    chosen: list[int] = []
-    first = at = 0
-    for number in range(metadata.num_row_groups):
-        after = at + metadata.row_group(number).num_rows
-        if at < end and after > start:
-            first = first if chosen else at
-            chosen.append(number)
-        at = after
-    return chosen, first
+def _needed_groups(
+    metadata: pq.FileMetaData, wanted: NDArray[np.int64]
+) -> Iterator[tuple[list[int], int, int]]:
+    """Find the row groups that hold rows of ranges.
+
+    Args:
+        metadata: of the file.
+        wanted: (ranges, 2) first row and the row after the last.
+
+    Yields:
+        Neighbouring groups, the first row of the first, the row after the last that is wanted.
+    """
+    sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    first = np.searchsorted(edges, wanted[:, 0], "right") - 1
+    last = np.searchsorted(edges, wanted[:, 1], "left") - 1
+    joined = np.flatnonzero(first[1:] > last[:-1] + 1) + 1
+    for part in np.split(np.arange(len(wanted)), joined):
+        if len(part):
+            groups = list(range(int(first[part[0]]), int(last[part[-1]]) + 1))
+            yield groups, int(edges[groups[0]]), int(wanted[part[-1], 1])
+
+
+def _overlaps(wanted: NDArray[np.int64], at: int, end: int) -> Iterator[Range]:
+    """Cut ranges to the rows from `at` to `end`."""
+    begin = np.searchsorted(wanted[:, 1], at, "right")
+    for start, stop in wanted[begin : np.searchsorted(wanted[:, 0], end, "left")].tolist():
+        yield max(start, at), min(stop, end)
 
 
 def _vector_name(schema: pa.Schema, names: Names, there: dict[str, str], uri: str) -> str:

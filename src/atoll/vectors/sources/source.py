@@ -5,14 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources.files import SourceFile
 
 BATCH_ROWS = 8192
+# An id costs little to read, a search for one much: of this many rows, as of the lines that a text
+# file of ids is marked by, all between the first and the last wanted are read.
+ID_WINDOW_ROWS = 1 << 16
+
+Range: TypeAlias = tuple[int, int]
+"""First row, and the row after the last."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +82,56 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def ids_in(self, ranges: Sequence[Range], batch_rows: int) -> Iterator[pa.StringArray]:
+        """Stream the ids of several ranges of rows without reading vectors, in one pass.
+
+        Args:
+            ranges: ascending, without overlap.
+            batch_rows: the most rows of a batch; none spans two ranges.
+
+        Raises:
+            InvalidInput: as `read`.
+        """
+
+    @abstractmethod
+    def vectors_in(
+        self, ranges: Sequence[Range], batch_rows: int = BATCH_ROWS
+    ) -> Iterator[NDArray[np.float32]]:
+        """Stream the vectors, (rows, dim), of several ranges in one pass; as `ids_in` otherwise.
+
+        What is yielded may be a view of more rows: copy what is kept.
+        """
+
     def ids(
         self, start: int = 0, stop: int | None = None, batch_rows: int = 1 << 16
     ) -> Iterator[pa.StringArray]:
         """Stream the ids of rows `start` to `stop` without reading vectors; as `read` otherwise."""
+        yield from self.ids_in([(start, self.rows if stop is None else stop)], batch_rows)
+
+    def ids_at(self, rows: NDArray[np.int64]) -> list[str]:
+        """Read the ids of single rows, in one pass.
+
+        Args:
+            rows: (n,) row numbers, ascending, none twice.
+
+        Raises:
+            InvalidInput: as `read`.
+        """
+        windows = np.split(rows, np.flatnonzero(np.diff(rows // ID_WINDOW_ROWS)) + 1)
+        ranges = [(int(part[0]), int(part[-1]) + 1) for part in windows if len(part)]
+        before = np.cumsum([0] + [stop - start for start, stop in ranges])
+        # Where each row stands among all that are read.
+        wanted = np.concatenate(
+            [part - part[0] + at for part, at in zip(windows, before[:-1], strict=False)] or [rows]
+        )
+        found: list[str] = []
+        at = 0
+        for ids in self.ids_in(ranges, ID_WINDOW_ROWS):
+            end = at + len(ids)
+            low, high = np.searchsorted(wanted, (at, end))
+            found += ids.take(pa.array(wanted[low:high] - at)).to_pylist()
+            at = end
+        return found
 
     def chosen(self, columns: Sequence[str] | None) -> pa.Schema:
         """Return the fields of `extra` that are asked for, in the order of asking.
@@ -98,15 +153,23 @@ class Source(ABC):
         self, start: int, stop: int | None, batch_rows: int, align: int = 1
     ) -> Iterator[tuple[int, int]]:
         """Cut a range of rows into batches that end at multiples of `align` where they can."""
-        end = self.rows if stop is None else stop
-        if not 0 <= start <= end <= self.rows:
-            raise InvalidInput(
-                f"{self.uri} has {self.rows} rows; {start} to {end} are not among them",
-                file=self.uri,
-            )
+        start, end = self.checked(start, self.rows if stop is None else stop)
         while start < end:
             after = min(start + batch_rows, end)
             if after < end and after // align * align > start:
                 after = after // align * align
             yield start, after
             start = after
+
+    def checked(self, start: int, stop: int) -> Range:
+        """Return a range of rows.
+
+        Raises:
+            InvalidInput: the file does not have them.
+        """
+        if not 0 <= start <= stop <= self.rows:
+            raise InvalidInput(
+                f"{self.uri} has {self.rows} rows; {start} to {stop} are not among them",
+                file=self.uri,
+            )
+        return start, stop
