@@ -327,6 +327,41 @@ def test_invalid_rows_can_be_skipped_and_are_reported(tmp_path):
     assert sorted((tmp_path / "c" / "_atoll" / "reports").iterdir()) == reports
 
 
+@pytest.mark.parametrize("index", ["rabitq", "flat"])
+def test_a_bucket_without_a_valid_row_is_left_out_for_good(tmp_path, index):
+    """The middle one of three; whoever repeats the command finds nothing to do."""
+    vectors = gaussian(30, 8)
+    vectors[10:20] = np.nan
+    files = [write_h5(tmp_path / f"{at}.h5", vectors[at : at + 10], names(10, at))
+             for at in (0, 10, 20)]  # fmt: skip
+    options = {"on_invalid": "skip", "bucket_rows": 10, "workers": 1}
+    collection = created(tmp_path, files[0], index=index, name="d").add(files, **options | {
+        "on_duplicate": "skip"})  # fmt: skip
+    assert (len(collection), collection.version) == (20, 2)
+    collection = created(tmp_path, write_h5(tmp_path / "z.h5", gaussian(9, 8), names(9, 90)))
+    collection.add(files, **options)
+    assert [bucket.rows for bucket in collection.buckets] == [9, 10, 10]
+    assert len(list((tmp_path / "c" / "_atoll" / "reports").iterdir())) == 1
+    assert collection.verify().is_clean
+    before = objects_of(tmp_path / "c")
+    assert collection.add(files, **options).version == 2
+    assert objects_of(tmp_path / "c") == before
+    collection.drop_bucket(collection.buckets[1].name)
+    collection.gc()
+    assert len(collection.add(files, **options)) == 29
+    assert collection.get(names(10) + names(10, 20)).num_rows == 20
+
+
+def test_a_create_leaves_out_a_bucket_without_a_valid_row(tmp_path):
+    vectors = gaussian(20, 8)
+    vectors[:10] = 0
+    source = write_h5(tmp_path / "x.h5", vectors)
+    for _ in range(2):
+        collection = created(tmp_path, source, on_invalid="skip", bucket_rows=10)
+        assert (len(collection), collection.version) == (10, 1)
+    assert len(tables_of(tmp_path / "c")) == 1
+
+
 def test_duplicate_ids_are_named_at_both_places(tmp_path):
     ids = names(30)
     ids[17] = ids[4]

@@ -20,6 +20,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, InvalidInput
 from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import garbage, leases, store
 from atoll.vectors.idcheck import duplicate_rows
@@ -103,14 +104,14 @@ def add(
     storage, model = planned.storage, manifest.model
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while not _is_added(manifest, planned):
+        while (missing := _missing(manifest, planned)).buckets.buckets:
             if manifest.spec != planned.spec or manifest.model != model:
                 raise Conflict(
                     f"{storage} was replaced by another collection meanwhile; run the same command "
                     "again to add to that one",
                     uri=str(storage),
                 )
-            buckets, _, _ = _build(planned, manifest, settings, executor, on_progress)
+            buckets, _, _ = _build(missing, manifest, settings, executor, on_progress)
             if not buckets:
                 break
             following = replace(
@@ -153,9 +154,22 @@ def _discarding_refused(planned: Planned) -> Iterator[None]:
         raise
 
 
-def _is_added(manifest: Manifest, planned: Planned) -> bool:
-    mine = [bucket for bucket in manifest.buckets if bucket.plan == planned.hash]
-    return len(mine) == len(planned.buckets.buckets)
+def _missing(manifest: Manifest, planned: Planned) -> Planned:
+    """Return what is left of a plan without the buckets that are live.
+
+    Some may never be: those none of whose rows may be added.
+    """
+    live = {
+        tuple((part.uri, part.start, part.stop) for part in bucket.sources)
+        for bucket in manifest.buckets
+        if bucket.plan == planned.hash
+    }
+    missing = tuple(
+        bucket
+        for bucket in planned.buckets.buckets
+        if tuple((part.uri, part.start, part.stop) for part in bucket.slices) not in live
+    )
+    return replace(planned, buckets=replace(planned.buckets, buckets=missing))
 
 
 def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
@@ -201,7 +215,23 @@ def _build(
         jobs = _jobs(planned, excluded, model, blob, ours, executor.workers)
         outcomes = _run(jobs, executor, on_progress)
     _raise_failures([outcome.error for outcome in outcomes if outcome.error is not None], len(jobs))
-    return tuple(o.value for o in outcomes if o.value is not None), model, blob
+    buckets = tuple(outcome.value for outcome in outcomes if outcome.value is not None)
+    is_first = manifest is None or not any(b.plan == planned.hash for b in manifest.buckets)
+    if not buckets and is_first and len(jobs) == len(planned.buckets.buckets):
+        raise _nothing_left(planned)
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.value is None:
+            files = some_of(sorted({part.source.uri for part in job.slices}))
+            logger.warning("bucket left out, no row can be searched sources=%s", files)
+    return buckets, model, blob
+
+
+def _nothing_left(planned: Planned) -> InvalidInput:
+    return InvalidInput(
+        f"no row of {some_of(sorted(planned.sources))} can be searched, so there is nothing to "
+        "build; look at the files",
+        rows=planned.buckets.rows,
+    )
 
 
 def _local_executor(planned: Planned, settings: Settings) -> Executor:
@@ -228,11 +258,12 @@ def _jobs(
         left = bucket.rows
         for part in bucket.slices:
             rows = excluded.get(part.uri, np.empty(0, np.int64))
-            mine = rows[(rows >= part.start) & (rows < part.stop)]
+            mine = rows[slice(*np.searchsorted(rows, (part.start, part.stop)))]
+            packed = mine.astype("<i8").tobytes()
             source = planned.sources[part.uri]
-            slices.append(JobSlice(source, part.start, part.stop, tuple(mine.tolist())))
+            slices.append(JobSlice(source, part.start, part.stop, packed))
             # What is left out depends on the live buckets, which may change before a second try.
-            decides.update(mine.astype("<i8").tobytes())
+            decides.update(packed)
             left -= len(mine)
         if not left:
             continue
@@ -258,11 +289,11 @@ def _jobs(
 
 def _run(
     jobs: Sequence[BucketJob], executor: Executor, on_progress: OnProgress
-) -> list[Outcome[Bucket]]:
+) -> list[Outcome[Bucket | None]]:
     total = sum(part.stop - part.start for job in jobs for part in job.slices)
     done = 0
 
-    def report(number: int, _: Outcome[Bucket]) -> None:
+    def report(number: int, _: Outcome[Bucket | None]) -> None:
         nonlocal done
         done += sum(part.stop - part.start for part in jobs[number].slices)
         on_progress(Progress("build buckets", done, total, "rows"))

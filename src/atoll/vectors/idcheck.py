@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
@@ -71,11 +72,9 @@ class _Found:
         return {uri: np.unique(np.frombuffer(rows, np.int64)) for uri, rows in self._rows.items()}
 
     def refusal(self) -> InvalidInput:
-        shown = "; ".join(text for *_, text in self._shown)
-        left = self.count - len(self._shown)
-        more = f" and {left} more" if left else ""
+        shown = some_of([text for *_, text in self._shown], total=self.count, separator="; ")
         return InvalidInput(
-            f"{self.count} duplicate ids: {shown}{more}; mend the files, "
+            f"{self.count} duplicate ids: {shown}; mend the files, "
             "or keep the first of each with --on-duplicate skip",
             duplicates=self.count,
         )

@@ -49,13 +49,13 @@ class JobSlice:
     Attributes:
         source: where they are.
         start, stop: row numbers in it.
-        excluded: row numbers to leave out (ids met before), sorted.
+        excluded: row numbers to leave out (ids met before), sorted, int64 in little-endian order.
     """
 
     source: Source
     start: int
     stop: int
-    excluded: tuple[int, ...] = ()
+    excluded: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,11 @@ class BucketJob:
     scratch: Path | None
 
 
-def build_bucket(job: BucketJob) -> Bucket:
+def build_bucket(job: BucketJob) -> Bucket | None:
     """Carry out a job, or adopt what an earlier run of it committed.
+
+    Returns:
+        None where `on_invalid` is "skip" and leaves no row; nothing but a report is written then.
 
     Raises:
         InvalidInput: rows that cannot be searched (`details["rows"]` counts them).
@@ -105,11 +108,17 @@ def build_bucket(job: BucketJob) -> Bucket:
             _write(job)
         except _Overtaken:
             continue  # another process builds the same bucket; go by what is there now
+        except _NothingLeft:
+            return None
     raise Unavailable(f"table {job.name} changes all the time; wait for the others, then try again")
 
 
 class _Overtaken(Exception):
     """Another writer of the same table was there first."""
+
+
+class _NothingLeft(AtollError):
+    """No row of the bucket can be searched."""
 
 
 def _write(job: BucketJob) -> None:
@@ -246,7 +255,7 @@ class _Stream:
                 for item in rows:
                     shuffle.add(item)
                 if not shuffle.rows:
-                    self._refuse_empty()
+                    self._leave_out()
                 offsets = shuffle.offsets(len(self.model.centroids))
                 rows = shuffle.ordered(self.job.batch_rows)
             for item in rows:
@@ -255,21 +264,18 @@ class _Stream:
                 hashes.append(item.id_hash)
                 yield batch
         if not hashes:
-            self._refuse_empty()
+            self._leave_out()
         self._leave_record(checksums, digest, np.concatenate(hashes), offsets)
 
-    def _refuse_empty(self) -> None:
-        files = ", ".join(dict.fromkeys(part.source.uri for part in self.job.slices))
-        raise InvalidInput(
-            f"no row of {files} can be searched, so there is nothing to put into a bucket; "
-            "leave the file out",
-            rows=len(self.tally.rejected),
-        )
+    def _leave_out(self) -> None:
+        # The same command, given again, comes here again and must change nothing.
+        self.job.collection.put_new(store.report_path(self.job.name), self._report())
+        raise _NothingLeft(self.job.name)
 
     def _rows(self, checksums: list[xxhash.xxh3_128]) -> Iterator[Ordered]:
         """Read, validate, and with a model assign and encode."""
         for part, checksum in zip(self.job.slices, checksums, strict=True):
-            excluded = np.array(part.excluded, np.int64)
+            excluded = np.frombuffer(part.excluded, "<i8")
             at = part.start
             for read in part.source.read(part.start, part.stop, self.job.batch_rows, None):
                 batch = with_columns(_plain(read), self.extra)
@@ -301,15 +307,15 @@ class _Stream:
         excluded: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
         """Mark rows to keep; the others are noted with the reason."""
-        position = np.arange(at, at + len(vectors))
-        duplicate = np.isin(position, excluded)
-        keep = ~duplicate
+        first, after = np.searchsorted(excluded, (at, at + len(vectors)))
+        keep = np.ones(len(vectors), np.bool_)
+        keep[excluded[first:after] - at] = False
         for reason, bad in unsearchable(vectors, self.job.spec.distance_type).items():
             bad &= keep
             keep &= ~bad
             for row in np.flatnonzero(bad):
                 self.tally.rejected.append((uri, at + int(row), batch["id"][row].as_py(), reason))
-        self.tally.skipped += int(duplicate.sum())
+        self.tally.skipped += int(after - first)
         return keep
 
     def _encoded(
@@ -386,7 +392,7 @@ class _Stream:
     ) -> None:
         job, tally = self.job, self.tally
         if tally.rejected:
-            self._leave_report()
+            job.collection.put(store.report_path(job.name), self._report())
         sources = tuple(
             SourceSlice(p.source.uri, p.source.version, p.start, p.stop, checksum.hexdigest())
             for p, checksum in zip(job.slices, checksums, strict=True)
@@ -409,13 +415,12 @@ class _Stream:
         )
         job.collection.put(_record_path(job, self.writer), msgspec.json.encode(bucket))
 
-    def _leave_report(self) -> None:
+    def _report(self) -> bytes:
         out = io.StringIO()
         lines = csv.writer(out, lineterminator="\n")
         lines.writerow(["file", "row", "id", "reason"])
         lines.writerows(self.tally.rejected)
-        path = store.report_path(self.job.name)
-        self.job.collection.put(path, out.getvalue().encode())
+        return out.getvalue().encode()
 
 
 def refused_rows(rejected: Sequence[Rejected], rows: int) -> InvalidInput:
