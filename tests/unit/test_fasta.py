@@ -145,7 +145,7 @@ def test_store_is_read_by_ranges_and_must_not_change_meanwhile():
     records = read_fasta("memory://fasta-test/x/in.fa.gz")
     next(records)
     store.put("x/in.fa.gz", gzip.compress(TWO * 2))
-    with pytest.raises(InvalidInput, match="changed while it was in use"):
+    with pytest.raises(InvalidInput, match="was changed since it was planned"):
         list(records)
 
 

@@ -85,13 +85,27 @@ def test_prepared_rows_have_unit_length_under_cosine_however_long_they_were():
         ("rabitq", 960, 10**9, {}, (16384, None)),
         ("ivf_pq", 960, 200_000, {}, (447, 60)),
         ("ivf_pq", 24, 1, {"num_sub_vectors": 3}, (1, 3)),
-        ("flat", 960, 200_000, {"num_partitions": 5}, (0, None)),
+        ("flat", 960, 200_000, {}, (0, None)),
     ],
 )
 def test_an_index_is_sized_by_the_stated_rules(kind, dim, rows, given, expected):
     options = {"num_partitions": None, "num_sub_vectors": None} | given
     found = resolve(kind, dim, rows, **options)
     assert (found.num_partitions, found.num_sub_vectors) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("flat", {"num_partitions": 5}),
+        ("flat", {"num_sub_vectors": 5}),
+        ("rabitq", {"num_sub_vectors": 4}),
+    ],
+)
+def test_sizes_of_another_index_are_refused(kind, given):
+    options = {"num_partitions": None, "num_sub_vectors": None} | given
+    with pytest.raises(InvalidInput, match=f"{kind} has none"):
+        resolve(kind, 960, 1000, **options)
 
 
 @pytest.mark.parametrize("given", [{}, {"num_sub_vectors": 7}, {"num_sub_vectors": 0}])

@@ -105,7 +105,11 @@ def resolve(
     Raises:
         InvalidInput: the numbers do not fit the vectors.
     """
+    if kind != "ivf_pq" and num_sub_vectors is not None:
+        raise InvalidInput(f"--num-sub-vectors goes with --index ivf_pq; {kind} has none")
     if kind == "flat":
+        if num_partitions is not None:
+            raise InvalidInput("--num-partitions goes with an index; flat has none")
         return IndexSpec("flat")
     if num_partitions is None:
         by_rule = int(bucket_rows**0.5) if kind == "ivf_pq" else bucket_rows // ROWS_PER_PARTITION
