@@ -84,7 +84,9 @@ def test_an_id_file_goes_with_one_file_of_vectors_alone(refused, folder):
 
 def test_places_that_take_no_files_are_named(refused, folder):
     (folder / "in.fasta").write_text(">a\nMKV\n")
-    refused("/proc/demo cannot be written: nothing can be made there", "demo", "--out", "/proc/demo")
+    refused(
+        "/proc/demo cannot be written: nothing can be made there", "demo", "--out", "/proc/demo"
+    )
     refused("/proc/x.h5 cannot be written", "embed", "in.fasta", "-o", "/proc/x.h5")
     refused(r"gone\.fasta does not exist", "embed", "gone.fasta", "-o", "x.h5")
 

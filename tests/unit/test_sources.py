@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atoll.core.errors import InvalidInput, NotFound
+from atoll.core.errors import Forbidden, InvalidInput, NotFound
 from atoll.storage import open_storage
 from atoll.vectors.model import Embedder
 from atoll.vectors.queries import read_whole
@@ -335,6 +337,16 @@ def test_missing_files_and_folders_without_vectors_are_refused(tmp_path):
     refused(tmp_path, words="holds no vector files", kind=NotFound)
     refused(tmp_path / "*.h5", words="holds no vector files", kind=NotFound)
     refused("memory://sources-none/x.h5", words="does not exist", kind=NotFound)
+
+
+def test_a_file_that_may_not_be_read_is_forbidden_not_damaged(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", VALUES)
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    refused(tmp_path / "x.npy", words="permission denied", kind=Forbidden)
 
 
 def test_an_unknown_extension_is_refused_with_those_known(tmp_path):
