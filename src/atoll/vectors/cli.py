@@ -324,6 +324,10 @@ def search(
 
     if (queries is None) == (not stored):
         raise click.UsageError("give QUERIES or --id, one of the two")
+    if stored and ids:
+        raise click.UsageError("--ids names the rows of a QUERIES file; it does not go with --id")
+    if output and as_json:
+        raise click.UsageError("--json prints the hits; give it or --output, not both")
     write_hits(None, output, force=force)
     collection = open_collection(uri, settings)
     if stored:
