@@ -114,7 +114,7 @@ def _read(
     if str(path).lower().endswith(tuple(SUFFIXES)):
         return read_whole(open_sources([path], ids=ids, storage_options=settings.storage))
     if ids is not None:
-        raise InvalidInput(f"--ids goes with .npy and .fvecs; {path} is read as FASTA, with its own")
+        raise InvalidInput(f"--ids goes with .npy and .fvecs; {path} is FASTA, with ids of its own")
     from atoll.vectors.embed.fasta import read_fasta
 
     records = list(read_fasta(path, options=settings.storage))
