@@ -555,6 +555,37 @@ def test_vectors_that_are_not_tables_of_numbers_are_refused(tmp_path):
     refused(write_parquet(tmp_path / "e.parquet", list("wxyz")), words="'embedding' is string")
 
 
+def test_vectors_of_more_values_than_any_memory_holds_are_refused(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as h5:
+        h5.create_dataset("embedding", (4, 1 << 40), "<f4", chunks=(1, 1024))
+        h5["id"] = IDS
+    refused(tmp_path / "x.h5", words="vectors of 1099511627776 values")
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f4', (", "{'shape': (-4, -3), 'fortran_order': False, 'descr': '<f4'}"]
+)
+def test_npy_headers_that_are_no_shape_are_refused(tmp_path, header):
+    head = header.encode().ljust(117) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + VALUES.tobytes()
+    (tmp_path / "x.npy").write_bytes(data)
+    refused(tmp_path / "x.npy", words="cannot be read|of shape")
+
+
+def test_parquet_text_that_is_not_utf8_is_refused(tmp_path):
+    broken = pa.array([b"ok", b"fine", b"\xff\xfe", b"ok"], pa.binary())
+    text = pa.StringArray.from_buffers(4, *broken.buffers()[1:])
+    refused(write_parquet(tmp_path / "a.parquet", ids=text), words="cannot be read.*UTF8")
+    source = only(write_parquet(tmp_path / "b.parquet", label=text))
+    with pytest.raises(InvalidInput, match=r"b\.parquet cannot be read.*UTF8"):
+        list(source.read())
+
+
+def test_attributes_of_other_kinds_are_no_embedder(tmp_path):
+    attrs = {"model": np.arange(3), "revision": "1", "pooling": h5py.Empty("f4")}
+    assert only(write_h5(tmp_path / "x.h5", attrs=attrs)).embedder is None
+
+
 def test_ids_that_are_no_ids_are_refused(tmp_path):
     refused(write_h5(tmp_path / "a.h5", ids=np.ones(4)), words="'id' is float64 of shape")
     refused(write_parquet(tmp_path / "b.parquet", ids=[1.5] * 4), words="'id' is double; ids are")

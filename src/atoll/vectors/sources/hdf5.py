@@ -34,8 +34,9 @@ _MIN_CACHE_BYTES = 1 << 20
 _MAX_CACHE_BYTES = 256 << 20
 _MAX_DATASETS = 1000
 _MAX_LINKS = 16
+_MAX_DIM = 1 << 20
 # What h5py raises over damaged files.
-_DAMAGE = (OSError, RuntimeError, TypeError, ValueError, KeyError)
+_DAMAGE = (OSError, RuntimeError, TypeError, ValueError, KeyError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,10 @@ def _datasets(h5: h5py.File, names: Names, uri: str) -> dict[str, h5py.Dataset]:
             " (rows, dim) dataset 'embedding' and their names as 'id'",
             file=uri,
         )
+    if unreadable := [name for name in h5 if isinstance(name, bytes)]:
+        raise InvalidInput(
+            f"{uri}: the name of dataset {unreadable[0]!r} is not UTF-8; rename it", file=uri
+        )
     found = {name: _dataset(h5, name, uri) for name in (*h5, names.vector, names.id) if name}
     return {name: dataset for name, dataset in found.items() if dataset is not None}
 
@@ -221,6 +226,13 @@ def _check(
             " are a (rows, dim) table of numbers: name another with --vector-column",
             file=uri,
         )
+    if vectors.shape[1] > _MAX_DIM:
+        # Of a sparse dataset, nothing in the file's size bounds it.
+        raise InvalidInput(
+            f"{uri}: dataset '{vector_name}' holds vectors of {vectors.shape[1]} values, which are"
+            f" more than {_MAX_DIM}; it may be damaged: write it again",
+            file=uri,
+        )
     is_text = ids.dtype.kind in "SiuO" and (
         ids.dtype.kind != "O" or h5py.check_string_dtype(ids.dtype)
     )
@@ -269,19 +281,26 @@ def _column(values: NDArray[Any], field: pa.Field, first: int, uri: str) -> pa.A
 
 
 def _embedder(h5: h5py.File, vectors: h5py.Dataset, uri: str) -> Embedder | None:
-    attributes = {**vectors.attrs, **h5.attrs}
-    if not {"model", "revision", "pooling"} <= attributes.keys():
+    model, revision, pooling, precision, dim = (
+        _attribute(h5, name) or _attribute(vectors, name)
+        for name in ("model", "revision", "pooling", "precision", "dim")
+    )
+    if model is None or revision is None or pooling is None:
         return None
-    text = {key: _text(attributes.get(key)) for key in ("model", "revision", "pooling")}
-    dim = vectors.shape[1]
-    if int(attributes.get("dim", dim)) != dim:
+    if dim is not None and dim != str(vectors.shape[1]):
         raise InvalidInput(
-            f"{uri} says dim {attributes['dim']} but holds vectors of {dim}; embed again",
-            file=uri,
+            f"{uri} says dim {dim} but holds vectors of {vectors.shape[1]}; embed again", file=uri
         )
-    precision = _text(attributes.get("precision", "float32"))
-    return Embedder(text["model"], text["revision"], text["pooling"], dim, precision)
+    return Embedder(model, revision, pooling, vectors.shape[1], precision or "float32")
 
 
-def _text(value: object) -> str:
+def _attribute(holder: h5py.HLObject, name: str) -> str | None:
+    """Read an attribute that is one text or one integer; None where it is not there or no such."""
+    if name not in holder.attrs:
+        return None
+    found = holder.attrs.get_id(name)
+    # Reading a type that damage made up can crash the HDF5 library.
+    if found.shape != () or not (h5py.check_string_dtype(found.dtype) or found.dtype.kind in "iu"):
+        return None
+    value = holder.attrs[name]
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -82,6 +82,8 @@ class ParquetSource(Source):
         with self.file.held(), _opened(self.file) as parquet:
             for groups, at, end in _needed_groups(parquet.metadata, wanted):
                 for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
+                    # What a file calls strings need not be UTF-8, nor an index within its range.
+                    batch.validate(full=True)
                     for low, high in _overlaps(wanted, at, at + len(batch)):
                         missing -= high - low
                         yield low, batch.slice(low - at, high - low)
