@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 import shutil
 import sys
 import time
@@ -260,7 +261,16 @@ def _print_recall(points: Sequence[RecallPoint]) -> None:
     )
 
 
+def _command() -> str:
+    """Say how this program is called from here: by its name, where that finds it."""
+    program = Path(sys.argv[0])
+    if shutil.which("atoll") is not None or not program.exists():
+        return "atoll"
+    return os.path.relpath(program)
+
+
 def _print_next(out: Path, seconds: float) -> None:
+    atoll = _command()
     click.echo(f"""
 Done in {seconds:.0f} s. In {out}/:
   hits.html      the hits and the recall picture, one page to open
@@ -270,9 +280,9 @@ Done in {seconds:.0f} s. In {out}/:
   collection/    four LanceDB tables and what Atoll keeps beside them
 
 Next:
-  atoll info {out}/collection
-  atoll verify {out}/collection
-  atoll search {out}/collection --id 'sp|P29172|TAU_BOVIN' --exclude-self --columns description
-  atoll search {out}/collection {out}/queries.fasta.gz --where "description LIKE '%Arabidopsis%'"
-  atoll embed YOUR.fasta -o yours.h5 && atoll create YOURS yours.h5""")
+  {atoll} info {out}/collection
+  {atoll} verify {out}/collection
+  {atoll} search {out}/collection --id 'sp|P29172|TAU_BOVIN' --exclude-self --columns description
+  {atoll} search {out}/collection {out}/queries.fasta.gz --where "description LIKE '%Arabidopsis%'"
+  {atoll} embed YOUR.fasta -o yours.h5 && {atoll} create YOURS yours.h5""")
     sys.stdout.flush()
