@@ -249,8 +249,7 @@ class MapReduce:
         if self.options.group_by:
             keep &= self._firsts_of_groups(hits, keep)
         index = np.flatnonzero(keep)
-        query = hits.query[index]
-        return index[np.arange(len(index)) - np.searchsorted(query, query) < self.options.k]
+        return index[search.place_in_query(hits.query[index]) < self.options.k]
 
     def _firsts_of_groups(self, hits: search.Hits, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
         assert self.options.group_by
@@ -291,7 +290,7 @@ class MapReduce:
     def _table(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
         options, spec = self.options, self.reader.spec
         query = hits.query[kept]
-        rank = np.arange(len(query)) - np.searchsorted(query, query) + 1
+        rank = search.place_in_query(query) + 1
         columns: dict[str, pa.Array] = {
             "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(query)),
             "rank": pa.array(rank.astype(np.int32)),

@@ -1,9 +1,10 @@
 """Search: plan once, map over buckets, merge, refine after the merge.
 
-    probes_of      which partitions each query reads
-    map_bucket     one bucket's best candidates, as estimates: no ids, no vectors
-    merge          the best candidates over all buckets
-    refine         exact distances for those only, then ids for the hits only
+    probes_of         which partitions each query reads
+    map_bucket        one bucket's best candidates, as estimates: no ids, no vectors
+    best              the best candidates over all buckets
+    exact_distances   for those only
+    rank              the hits, whose ids alone are fetched
 
 Estimates and distances are on different scales and never meet in one ranking.
 """
@@ -275,9 +276,13 @@ def _best_of_keys(
 def best(candidates: Candidates, keep: int) -> Candidates:
     """Keep the `keep` smallest keys of each query, ordered by query and key."""
     order = np.lexsort((candidates.key, candidates.query))
-    query = candidates.query[order]
-    first = np.searchsorted(query, query)
-    return candidates.take(order[np.arange(len(order)) - first < keep])
+    return candidates.take(order[place_in_query(candidates.query[order]) < keep])
+
+
+def place_in_query(query: IntArray) -> IntArray:
+    """Count each entry's predecessors of the same query, in a sorted array: 0, 1, 2, 0, 1 ..."""
+    found: IntArray = np.arange(len(query)) - np.searchsorted(query, query)
+    return found
 
 
 # -- merge and refine -----------------------------------------------------------------------------
@@ -289,14 +294,12 @@ class Hits:
 
     Attributes:
         query: (n,) which query.
-        rank: (n,) 1 is nearest.
         distance: (n,) float32, exact.
         ids: (n,) strings.
         bucket, row: (n,) where each is stored.
     """
 
     query: IntArray
-    rank: IntArray
     distance: FloatArray
     ids: pa.Array
     bucket: IntArray
@@ -356,13 +359,10 @@ def rank(
     by_id = np.empty(len(ids), np.int64)
     by_id[np.asarray(pa.compute.array_sort_indices(ids))] = np.arange(len(ids))
     final = np.lexsort((by_id, distance[order], candidates.query[order]))
-    query = candidates.query[order[final]]
-    place = np.arange(len(final)) - np.searchsorted(query, query)
-    final, place = final[place < k], place[place < k]
+    final = final[place_in_query(candidates.query[order[final]]) < k]
     order = order[final]
     return Hits(
         candidates.query[order],
-        place + 1,
         distance[order],
         ids.take(pa.array(final)),
         candidates.bucket[order],
