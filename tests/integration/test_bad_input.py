@@ -199,7 +199,7 @@ def test_refused_rows_leave_other_builds_and_live_buckets_alone(refused, collect
     bad[3] = np.nan
     write_h5(folder / "bad.h5", bad, names(30, 500))
     write_h5(folder / "good.h5", gaussian(30, DIM), names(30, 600))
-    refused("1 rows cannot be searched", "add", "c", "good.h5", "bad.h5")
+    refused("1 row cannot be searched", "add", "c", "good.h5", "bad.h5")
     must("add", "c", "good.h5", "-q")
     must("verify", "c")
 
@@ -301,7 +301,7 @@ def test_predicate_is_read_to_its_end_by_every_index(refused, folder, index):
     ("values", "message"),
     [
         (np.full((3, DIM), np.nan), r"3 of 3 queries .*'x\.npy:0'.*NaN"),
-        (np.zeros((1, DIM)), "1 of 1 queries .*zero vector"),
+        (np.zeros((1, DIM)), "1 of 1 query .*zero vector"),
         (np.zeros((0, DIM)), r"x\.npy has 0 rows"),
     ],
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def counted(number: int, unit: str) -> str:
-    """Write a number with its unit.
+def counted(number: int, unit: str, plural: str | None = None) -> str:
+    """Write a number with its unit; `plural` where that is not `unit` with an s.
 
-    >>> counted(1, "row"), counted(2000, "row")
-    ('1 row', '2,000 rows')
+    >>> counted(1, "row"), counted(2000, "row"), counted(3, "query", "queries")
+    ('1 row', '2,000 rows', '3 queries')
     """
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    return f"{number:,} {unit if number == 1 else plural or unit + 's'}"
 
 
 def printable(text: str) -> str:

@@ -122,9 +122,8 @@ def resolve(
         if dim % SUB_VECTOR_DIM:
             raise InvalidInput(
                 f"vectors of {dim} do not divide into sub-vectors of {SUB_VECTOR_DIM}, the "
-                f"default of "
-                "--index ivf_pq; give --num-sub-vectors a divisor of the dimension, or use "
-                "--index rabitq, which takes any",
+                "default of --index ivf_pq; give --num-sub-vectors a divisor of the dimension, or "
+                "use --index rabitq, which takes any",
                 dim=dim,
             )
         num_sub_vectors = dim // SUB_VECTOR_DIM

@@ -22,6 +22,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound, Unavailable
+from atoll.core.text import counted, some_of
 from atoll.storage import Storage
 from atoll.vectors import ids as id_index
 from atoll.vectors import rabitq, store
@@ -431,13 +432,10 @@ def refused_rows(rejected: Sequence[Rejected], rows: int) -> InvalidInput:
         rows: how many there are.
     """
     first = rejected[:SHOWN_ROWS]
-    shown = "; ".join(
-        f"{uri} row {row} (id {name!r}): {reason}" for uri, row, name, reason in first
-    )
-    more = f" and {rows - len(first)} more" if rows > len(first) else ""
+    shown = [f"{uri} row {row} (id {name!r}): {reason}" for uri, row, name, reason in first]
     return InvalidInput(
-        f"{rows} rows cannot be searched: {shown}{more}; mend the file, or leave them out "
-        "with --on-invalid skip",
+        f"{counted(rows, 'row')} cannot be searched: {some_of(shown, total=rows, separator='; ')}; "
+        "mend the file, or leave them out with --on-invalid skip",
         rows=rows,
         first=[list(item) for item in first],
     )

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
+from atoll.core.text import counted, some_of
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import CollectionSpec, Embedder
 from atoll.vectors.sources import SUFFIXES, Source, open_sources
 from atoll.vectors.sources.columns import ID, VECTOR
-
-SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +158,9 @@ def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
     spec.check_vectors("the queries", batch.vectors.shape[1], batch.embedder)
     for why, bad in unsearchable(batch.vectors, spec.distance_type).items():
         if bad.any():
-            names = [batch.ids[row] for row in np.flatnonzero(bad)[:SHOWN]]
-            more = f" and {int(bad.sum()) - SHOWN} more" if bad.sum() > SHOWN else ""
+            names = [repr(batch.ids[row]) for row in np.flatnonzero(bad)]
             raise InvalidInput(
-                f"{int(bad.sum())} of {len(batch)} queries cannot be searched with, "
-                f"{', '.join(map(repr, names))}{more}: {why}",
-                queries=int(bad.sum()),
+                f"{len(names)} of {counted(len(batch), 'query', 'queries')} cannot be searched "
+                f"with, {some_of(names)}: {why}",
+                queries=len(names),
             )

@@ -17,6 +17,7 @@ from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
+from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import build, garbage, planning, search, store
 from atoll.vectors.duplicates import hash_ids
@@ -240,11 +241,9 @@ class Collection:
         place = np.concatenate(places) if places else np.empty(0, np.int64)
         missing = np.setdiff1d(np.arange(len(asked)), place)
         if len(missing):
-            names_missing = [asked[int(i)].as_py() for i in missing[:5]]
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            first = [repr(asked[int(i)].as_py()) for i in missing[:5]]
             raise NotFound(
-                f"{self.uri} has no {', '.join(map(repr, names_missing))}{more}",
-                missing=len(missing),
+                f"{self.uri} has no {some_of(first, total=len(missing))}", missing=len(missing)
             )
         if not found:
             schema = self._reader.schema
