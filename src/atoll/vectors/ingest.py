@@ -118,7 +118,7 @@ class _Overtaken(Exception):
     """Another writer of the same table was there first."""
 
 
-class _NothingLeft(AtollError):
+class _NothingLeft(Exception):
     """No row of the bucket can be searched."""
 
 
@@ -223,7 +223,7 @@ class _Stream:
     def __init__(self, job: BucketJob, model: IndexModel | None, writer: str) -> None:
         self.job, self.model, self.writer = job, model, writer
         # An exception raised inside the reader reaches the caller as Lance's text only.
-        self.error: AtollError | None = None
+        self.error: AtollError | _NothingLeft | None = None
         self.tally = _Tally()
         self.schema = store.decode_schema(job.spec.arrow_schema)
         self.extra = pa.schema([self.schema.field(name) for name in job.spec.columns])
@@ -236,7 +236,7 @@ class _Stream:
     def _guarded(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._batches()
-        except AtollError as error:
+        except (AtollError, _NothingLeft) as error:
             self.error = error
             raise
         except MemoryError as error:

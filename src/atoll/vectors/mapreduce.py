@@ -216,7 +216,7 @@ class MapReduce:
                 except (Unavailable, Corrupt, NotFound, Forbidden) as error:
                     if number == ATTEMPTS:
                         raise
-                    logger.warning("bucket tried again bucket=%s error=%s", bucket.name, error)
+                    logger.info("bucket tried again bucket=%s error=%s", bucket.name, error)
                     self.reader.forget([bucket])
                     time.sleep(RETRY_SECONDS * number)
             raise AssertionError
