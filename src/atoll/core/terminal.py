@@ -31,7 +31,8 @@ class _Bars:
         self._bar: Any = None
 
     def show(self, progress: Progress) -> None:
-        if progress.stage != self._stage:
+        is_done = progress.total is not None and progress.done >= progress.total
+        if progress.stage != self._stage or (self._bar is None and not is_done):
             self.close()
             self._stage = progress.stage
             self._bar = tqdm(
@@ -42,10 +43,16 @@ class _Bars:
                 file=sys.stderr,
                 dynamic_ncols=True,
             )
+        if self._bar is None:
+            return
         self._bar.total = progress.total
         self._bar.update(progress.done - self._bar.n)
+        if is_done:
+            # At once, so that what is said next stands on a line of its own.
+            self._bar.refresh()
+            self.close()
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        self._bar, self._stage = None, ""
+        self._bar = None
