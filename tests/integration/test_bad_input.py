@@ -312,6 +312,14 @@ def test_queries_that_cannot_be_searched_with_are_named(
     refused(message, "search", "c", "x.npy")
 
 
+def test_two_queries_of_one_id_are_refused_with_both_places(refused, collection, folder):
+    (folder / "q.fasta").write_text(">a\nMKV\n>b\nMKL\n>a some text\nMST\n")
+    refused(r"'a' stands at .*q\.fasta:1 and at .*q\.fasta:5", "search", "c", "q.fasta")
+    write_h5(folder / "q.h5", gaussian(3, DIM), ["x", "y", "x"])
+    refused("'x' stands at query 1 and at query 3", "search", "c", "q.h5")
+    refused("stands at query 1 and at query 2", "search", "c", *["--id", names(1)[0]] * 2)
+
+
 def test_missing_and_foreign_queries_are_named(refused, collection, folder):
     (folder / "empty.fasta").touch()
     (folder / "what.xyz").write_text("hello")

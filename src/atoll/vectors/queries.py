@@ -61,8 +61,8 @@ def as_queries(
         ids: text file of ids for .npy and .fvecs.
 
     Raises:
-        InvalidInput: another dimension or model than the collection's, NaN or infinity, a zero
-            vector under cosine, no query at all.
+        InvalidInput: two queries of one id, another dimension or model than the collection's, NaN
+            or infinity, a zero vector under cosine, no query at all.
     """
     if isinstance(given, str | Path):
         batch = _read(given, spec, settings, model_path, ids)
@@ -117,6 +117,7 @@ def _read(
     from atoll.vectors.embed.fasta import read_fasta
 
     records = list(read_fasta(path, options=settings.storage))
+    _check_ids([r.id for r in records], [f"{r.file}:{r.line}" for r in records])
     return embed_queries(
         [record.id for record in records],
         [record.sequence for record in records],
@@ -124,6 +125,17 @@ def _read(
         settings,
         model_path,
     )
+
+
+def _check_ids(ids: Sequence[str], places: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for name, place in zip(ids, places, strict=True):
+        if (earlier := first.setdefault(name, place)) is not place:
+            raise InvalidInput(
+                f"query id {name!r} stands at {earlier} and at {place}; hits are told apart by the "
+                "query's id: rename one, or leave it out",
+                id=name,
+            )
 
 
 def read_whole(sources: Sequence[Source]) -> QueryBatch:
@@ -155,6 +167,7 @@ def _from_array(given: Any) -> QueryBatch:
 def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
     if not len(batch):
         raise InvalidInput("there is no query; give at least one")
+    _check_ids(batch.ids, [f"query {number}" for number in range(1, len(batch) + 1)])
     spec.check_vectors("the queries", batch.vectors.shape[1], batch.embedder)
     for why, bad in unsearchable(batch.vectors, spec.distance_type).items():
         if bad.any():

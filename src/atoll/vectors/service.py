@@ -173,8 +173,8 @@ class Collection:
             as JSON.
 
         Raises:
-            InvalidInput: k below 1, a query of another dimension or model, zero under cosine, NaN,
-                an unknown column, a predicate that does not parse.
+            InvalidInput: k below 1, two queries of one id, a query of another dimension or model,
+                zero under cosine, NaN, an unknown column, a predicate that does not parse.
             Incomplete: a bucket failed three times; its `partial` holds the answer of the others.
         """
         options = SearchOptions(
