@@ -111,7 +111,7 @@ def test_verify_finds_rows_that_are_not_there(place, sound):
     """A manifest that promises more than its table holds."""
     path = sorted((place / "_atoll" / "manifests").iterdir())[-1]
     manifest = json.loads(path.read_text())
-    manifest["buckets"][0]["rows"] += 1
+    manifest["buckets"][0]["stored_rows"] += 1
     path.write_text(json.dumps(manifest))
     (issue,) = atoll.open(place).verify().issues
     assert (issue.bucket, "holds 100 rows, the manifest says 101") == (
@@ -123,16 +123,16 @@ def test_verify_finds_rows_that_are_not_there(place, sound):
 @pytest.mark.parametrize(
     ("damage", "words"), [(Path.unlink, "is missing"), (truncate, "has changed")]
 )
-def test_lost_or_altered_offsets_fail_their_bucket(place, sound, damage, words):
+def test_a_lost_or_altered_layout_fails_their_bucket(place, sound, damage, words):
     victim = sound.buckets[0]
-    damage(place / victim.offsets.path)
+    damage(place / victim.layout.path)
     collection = atoll.open(place)
-    with pytest.raises(atoll.Incomplete, match=f"{victim.offsets.path} {words}"):
+    with pytest.raises(atoll.Incomplete, match=f"{victim.layout.path} {words}"):
         collection.search(clustered(1, DIM))
     assert collection.search(clustered(1, DIM), k=ROWS, allow_partial=True).num_rows == 200
     assert collection.search(clustered(1, DIM), k=ROWS, exact=True).num_rows == ROWS
     (issue,) = collection.verify().issues
-    assert victim.offsets.path in issue.what
+    assert victim.layout.path in issue.what
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ def test_where_no_bucket_answers_the_reason_is_the_error(place, sound):
 
 
 def test_a_failure_that_passes_is_not_noticed(place, monkeypatch):
-    failures, original = iter([1, 2]), store.Table.take
+    failures, original = iter([1, 2]), store.raw_rows
 
-    def fail_twice(table, rows, columns):
+    def fail_twice(*given):
         if next(failures, None):
             raise atoll.Unavailable("the store hiccuped")
-        return original(table, rows, columns)
+        return original(*given)
 
-    monkeypatch.setattr(store.Table, "take", fail_twice)
+    monkeypatch.setattr(store, "raw_rows", fail_twice)
     assert atoll.open(place).search(clustered(1, DIM), k=5).num_rows == 5
 
 

@@ -37,6 +37,7 @@ class Settings:
     Attributes:
         threads: processors to use.
         memory_bytes: memory the run may hold at once, all processes together.
+        cache_bytes: of that, what an open collection may keep of what it read.
         scratch: folder for spill files; None is the system's temporary folder.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
@@ -44,6 +45,7 @@ class Settings:
 
     threads: int = field(default_factory=available_threads)
     memory_bytes: int = field(default_factory=lambda: available_memory() // 2)
+    cache_bytes: int = field(default_factory=lambda: available_memory() // 8)
     scratch: Path | None = None
     quiet: bool = False
     storage: StorageOptions = StorageOptions()

@@ -17,7 +17,7 @@ import pytest
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import Corrupt, InvalidInput, NotFound
-from atoll.storage import Storage, StoredObject
+from atoll.storage import Storage, StoredObject, count_reads
 
 ODD_NAMES = ["a b.bin", "ü.bin", "100%25.bin", "h#sh?.bin", "+&=.bin", "~.bin", "深い.bin"]
 
@@ -68,6 +68,35 @@ class StorageContract:
             storage.get_range("ten", 8, 6)
         with pytest.raises(Corrupt, match="ten is shorter"):
             storage.get_range("ten", 50, 6)
+
+    def test_many_ranges_come_back_in_the_order_asked(self, storage: Storage) -> None:
+        data = bytes(range(256)) * 16
+        storage.put("many", data)
+        starts, lengths = [4000, 0, 7, 7, 100], [96, 3, 5, 0, 1]
+        found = storage.get_ranges("many", starts, lengths)
+        assert found == [data[at : at + n] for at, n in zip(starts, lengths, strict=True)]
+        assert storage.get_ranges("many", [], []) == []
+        with pytest.raises(Corrupt, match="many"):
+            storage.get_ranges("many", [0, 4090], [10, 10])
+        with pytest.raises(NotFound):
+            storage.get_ranges("nothing", [0], [1])
+
+    def test_reads_are_counted(self, storage: Storage) -> None:
+        storage.put("x", b"0123456789")
+        with count_reads() as reads:
+            storage.get("x")
+            storage.get_ranges("x", [0, 6], [2, 3])
+            with pytest.raises(NotFound):
+                storage.get("nothing")
+        assert (reads.requests, reads.bytes) == (4, 15)
+
+    def test_a_file_becomes_an_object(self, storage: Storage, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"first")
+        storage.put_file("folder/file", tmp_path / "file")
+        assert storage.get("folder/file") == b"first"
+        (tmp_path / "file").write_bytes(b"second")
+        storage.put_file("folder/file", tmp_path / "file")
+        assert storage.get("folder/file") == b"second"
 
     def test_another_writing_has_another_version(self, storage: Storage) -> None:
         storage.put("x", b"1")

@@ -93,7 +93,7 @@ def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
 
 
 def _of_bucket(bucket: Bucket) -> set[str]:
-    blobs = {blob.path for blob in (bucket.ids, bucket.offsets) if blob}
+    blobs = {b.path for b in (bucket.layout, bucket.ids, bucket.names, bucket.deleted) if b}
     return {f"{bucket.name}{TABLE_SUFFIX}", store.report_path(bucket.name), *blobs}
 
 

@@ -22,6 +22,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound, Unavailable
+from atoll.core.files import scratch_folder
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage
 from atoll.vectors import ids as id_index
@@ -31,7 +32,9 @@ from atoll.vectors.distance import unsearchable
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.ivfpq import build_ivf_pq, has_ivf_pq
+from atoll.vectors.layout import Layout, unplaced
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
+from atoll.vectors.names import NamesWriter
 from atoll.vectors.shuffle import Ordered, Shuffle
 from atoll.vectors.sources import Source, with_columns
 from atoll.vectors.sources.columns import pool_array
@@ -175,7 +178,8 @@ def _adopt(job: BucketJob) -> Bucket | None:
     bucket = msgspec.json.decode(record, type=Bucket)
     if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
         table = _indexed(job, table, bucket)
-    bucket = replace(bucket, version=int(table.version))
+    layout = store.put_layout(job.collection, _layout(job, table, bucket))
+    bucket = replace(bucket, version=int(table.version), layout=layout)
     job.collection.put_new(_claim_path(job), msgspec.json.encode(bucket))
     return _claimed(job)
 
@@ -191,11 +195,24 @@ def _require_ours(job: BucketJob, table: lance.LanceDataset) -> dict[str, str]:
     return metadata
 
 
+def _layout(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> Layout:
+    """Complete the layout that the stream left: now the files are there."""
+    begun = store.get_layout(job.collection, bucket.layout)
+    code = CODE_COLUMN if job.spec.index.kind == "rabitq" else None
+    return store.read_layout(
+        job.collection,
+        job.name,
+        table,
+        (job.spec.vector_column, code),
+        offsets=begun.offsets,
+        names=begun.names,
+    )
+
+
 def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance.LanceDataset:
     assert job.model is not None
-    assert bucket.offsets is not None
     model = store.get_model(job.collection, job.model)
-    offsets = np.frombuffer(store.get_blob(job.collection, bucket.offsets), "<u8")
+    offsets = store.get_layout(job.collection, bucket.layout).offsets
     try:
         return build_ivf_pq(table, job.spec.vector_column, model, offsets, job.scratch)
     except Conflict as error:
@@ -249,8 +266,12 @@ class _Stream:
         checksums = [xxhash.xxh3_128() for _ in self.job.slices]
         digest = ColumnDigest()
         hashes: list[NDArray[np.uint64]] = []
-        offsets: NDArray[np.uint64] | None = None
-        with Shuffle(self.job.scratch, self.job.memory_bytes) as shuffle:
+        offsets: NDArray[np.int64] | None = None
+        with (
+            Shuffle(self.job.scratch, self.job.memory_bytes) as shuffle,
+            scratch_folder(self.job.scratch, "names") as folder,
+            (folder / "names").open("wb") as file,
+        ):
             rows = self._rows(checksums)
             if self.model is not None:
                 for item in rows:
@@ -259,14 +280,22 @@ class _Stream:
                     self._leave_out()
                 offsets = shuffle.offsets(len(self.model.centroids))
                 rows = shuffle.ordered(self.job.batch_rows)
+            names = NamesWriter(file)
             for item in rows:
                 batch = self._record_batch(item)
                 digest.update(batch)
                 hashes.append(item.id_hash)
+                names.add(item.rest["id"])
                 yield batch
-        if not hashes:
-            self._leave_out()
-        self._leave_record(checksums, digest, np.concatenate(hashes), offsets)
+            if not hashes:
+                self._leave_out()
+            at = names.finish()
+            file.flush()
+            ids = store.put_blob_file(self.job.collection, "blobs", folder / "names")
+        if offsets is None:
+            offsets = np.array([0, self.tally.rows])
+        begun = store.put_layout(self.job.collection, unplaced(offsets, at))
+        self._leave_record(checksums, digest, np.concatenate(hashes), begun, ids)
 
     def _leave_out(self) -> None:
         # The same command, given again, comes here again and must change nothing.
@@ -389,7 +418,8 @@ class _Stream:
         checksums: list[xxhash.xxh3_128],
         digest: ColumnDigest,
         hashes: NDArray[np.uint64],
-        offsets: NDArray[np.uint64] | None,
+        layout: Blob,
+        names: Blob,
     ) -> None:
         job, tally = self.job, self.tally
         if tally.rejected:
@@ -398,19 +428,17 @@ class _Stream:
             SourceSlice(p.source.uri, p.source.version, p.start, p.stop, checksum.hexdigest())
             for p, checksum in zip(job.slices, checksums, strict=True)
         )
-        blob = None
-        if offsets is not None:
-            blob = store.put_blob(job.collection, "blobs", offsets.astype("<u8").tobytes())
         bucket = Bucket(
             name=job.name,
             version=0,
-            rows=tally.rows,
+            stored_rows=tally.rows,
             skipped=tally.skipped + len(tally.rejected),
             digest=digest.hexdigest(),
             plan=job.plan,
             model=job.model_hash,
-            offsets=blob,
+            layout=layout,
             ids=store.put_blob(job.collection, "blobs", id_index.pack(hashes)),
+            names=names,
             sources=sources,
             float16_error=(tally.squared_error / tally.squared) ** 0.5 if tally.squared else 0.0,
         )

@@ -44,7 +44,7 @@ def build_ivf_pq(
     table: lance.LanceDataset,
     column: str,
     model: IndexModel,
-    offsets: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
     scratch: Path | None,
 ) -> lance.LanceDataset:
     """Add the index to a table whose rows lie in partition order.
@@ -88,10 +88,9 @@ def _matrix(
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.astype(kind).reshape(-1)), rows.shape[1])
 
 
-def _write_partitions(table: lance.LanceDataset, offsets: NDArray[np.uint64], folder: Path) -> str:
+def _write_partitions(table: lance.LanceDataset, offsets: NDArray[np.int64], folder: Path) -> str:
     rows = table.to_table(columns=[], with_row_id=True)["_rowid"].combine_chunks()
-    edges = offsets.astype(np.int64)
-    count = edges[1:] - edges[:-1]
+    count = np.diff(offsets)
     partition = np.repeat(np.arange(len(count), dtype=np.uint32), count)
     schema = pa.schema([("row_id", pa.uint64()), ("partition", pa.uint32())])
     uri = str(folder / "partitions.lance")

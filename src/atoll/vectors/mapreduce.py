@@ -17,6 +17,7 @@ from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavaila
 from atoll.vectors import lancesearch, search
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import Blob, Bucket, SearchOptions
+from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.store import Table
@@ -72,9 +73,9 @@ class MapReduce:
             kept = self._kept(hits)
             # With hits left out there may be too few: look further, unless everything was seen.
             if wanted == rows or self._is_enough(hits, kept, wanted, options.k):
-                return self._table(hits, kept)
+                return self._result(hits, kept)
             if options.group_by and self._is_enough(hits, kept, wanted, self._groups(options.k)):
-                return self._table(hits, kept)
+                return self._result(hits, kept)
             wanted = min(rows, wanted * 4)
 
     def _hits(self, k: int) -> search.Hits:
@@ -87,8 +88,8 @@ class MapReduce:
 
     def _scan(self, k: int) -> tuple[search.Candidates, NDArray[np.float32]]:
         parts = self._each(
-            lambda position, table: search.scan_bucket(
-                table,
+            lambda position: search.scan_bucket(
+                self._table(position),
                 position,
                 self.batch.vectors,
                 self.reader.spec,
@@ -105,7 +106,8 @@ class MapReduce:
         where = self.options.where
         if where is not None:
             unknown = [position for position in self.live if position not in self.masks]
-            self.masks |= self._each(lambda _, table: table.allowed(where), unknown)
+            # Lance leaves deleted rows out, too.
+            self.masks |= self._each(lambda position: self._table(position).allowed(where), unknown)
             masks = {position: self.masks[position] for position in self.live}
             if sum(int(mask.sum()) for mask in masks.values()) <= search.NARROW_ROWS:
                 return search.masked_candidates(masks, len(self.batch))
@@ -124,8 +126,8 @@ class MapReduce:
 
     def _map_lance(self, mine: list[int], k: int) -> search.Candidates:
         found = self._each(
-            lambda position, table: lancesearch.map_bucket(
-                table, position, self.batch.vectors, self.reader.spec, self.options, k
+            lambda position: lancesearch.map_bucket(
+                self._table(position), position, self.batch.vectors, self.reader.spec, self.options, k
             ),
             mine,
         )
@@ -134,42 +136,49 @@ class MapReduce:
     def _map_rabitq(self, model: IndexModel, mine: list[int], k: int) -> search.Candidates:
         options = self.options
         queries = search.prepare_queries(self.batch.vectors, model)
-        offsets = self._each(lambda _, table: self.reader.offsets(table.bucket), mine)
-        allowed = np.sum([self._allowed_rows(i, offsets[i]) for i in mine], axis=0)
+        allowed = np.sum(list(self._each(self._allowed_rows, mine).values()), axis=0)
         probes = search.probes_of(queries, model, allowed, nprobes=options.nprobes, wanted=k)
         found = self._each(
-            lambda position, table: search.map_bucket(
-                table,
+            lambda position: search.map_bucket(
+                self._bucket(position),
                 position,
                 model,
-                offsets[position],
                 queries,
                 probes,
                 keep=k * options.refine_factor,
-                mask=self.masks.get(position),
+                mask=self._mask(position),
             ),
             mine,
         )
         return search.join(list(found.values()))
 
-    def _allowed_rows(self, position: int, offsets: NDArray[np.uint64]) -> NDArray[np.int64]:
-        mask, edges = self.masks.get(position), offsets.astype(np.int64)
+    def _mask(self, position: int) -> NDArray[np.bool_] | None:
+        return self.masks.get(position, self._bucket(position).live)
+
+    def _allowed_rows(self, position: int) -> NDArray[np.int64]:
+        mask, edges = self._mask(position), self._bucket(position).layout.offsets
         if mask is None:
-            return edges[1:] - edges[:-1]
+            return np.diff(edges)
         running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-        at: NDArray[np.int64] = running[edges]
-        return at[1:] - at[:-1]
+        found: NDArray[np.int64] = np.diff(running[edges])
+        return found
+
+    def _bucket(self, position: int) -> OpenBucket:
+        return self.reader.bucket(self.live[position])
+
+    def _table(self, position: int) -> Table:
+        return self.reader.table(self.live[position])
 
     def _distances(self, candidates: search.Candidates) -> NDArray[np.float32]:
         out = np.empty(len(candidates), np.float32)
 
-        def measure(position: int, table: Table) -> None:
+        def measure(position: int) -> None:
             mine = np.flatnonzero(candidates.bucket == position)
             out[mine] = search.exact_distances(
                 candidates.query[mine],
                 candidates.row[mine],
                 self.batch.vectors,
-                table,
+                self._bucket(position),
                 self.reader.spec,
             )
 
@@ -177,28 +186,25 @@ class MapReduce:
         return out
 
     def _fetch_ids(self, bucket: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Array:
-        return self._fetch(bucket, row, [self.reader.spec.id_column]).column(0).combine_chunks()
+        unique, inverse = _by_bucket(bucket, row)
+        parts = self._each(lambda i: self._bucket(i).ids(unique[i]), list(unique))
+        empty = pa.array([], pa.string())
+        return pa.concat_arrays([empty, *parts.values()]).take(pa.array(inverse))
 
     def _fetch(
         self, bucket: NDArray[np.int64], row: NDArray[np.int64], columns: list[str]
     ) -> pa.Table:
         """Read columns of (bucket, row) pairs, in their order."""
         empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
-        unique, inverse = {}, np.empty(len(row), np.int64)
-        at = 0
-        for position in np.unique(bucket).tolist():
-            mine = np.flatnonzero(bucket == position)
-            unique[position], back = np.unique(row[mine], return_inverse=True)
-            inverse[mine] = at + back
-            at += len(unique[position])
-        parts = self._each(lambda i, table: table.take(unique[i], columns), list(unique))
+        unique, inverse = _by_bucket(bucket, row)
+        parts = self._each(lambda i: self._table(i).take(unique[i], columns), list(unique))
         whole = pa.concat_tables(
             [part.select(columns).cast(empty.schema) for part in parts.values()] or [empty]
         )
         return whole.take(pa.array(inverse))
 
     def _each(
-        self, action: Callable[[int, Table], R], positions: Sequence[int] | None = None
+        self, action: Callable[[int], R], positions: Sequence[int] | None = None
     ) -> dict[int, R]:
         """Do something with each bucket, in threads; failures are tried again with a fresh table.
 
@@ -211,7 +217,7 @@ class MapReduce:
             bucket = self.live[position]
             for number in range(1, ATTEMPTS + 1):
                 try:
-                    return action(position, self.reader.table(bucket))
+                    return action(position)
                 # Forbidden too: credentials that were renewed serve a table opened anew.
                 except (Unavailable, Corrupt, NotFound, Forbidden) as error:
                     if number == ATTEMPTS:
@@ -287,7 +293,7 @@ class MapReduce:
         left = np.bincount(hits.query[kept], minlength=len(self.batch))
         return bool(((left >= needed) | (found < wanted)).all())
 
-    def _table(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
+    def _result(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
         options, spec = self.options, self.reader.spec
         query = hits.query[kept]
         rank = search.place_in_query(query) + 1
@@ -303,3 +309,18 @@ class MapReduce:
             extra = self._fetch(hits.bucket[kept], hits.row[kept], further)
             columns |= {name: extra[name] for name in further}
         return pa.table(columns)
+
+
+def _by_bucket(
+    bucket: NDArray[np.int64], row: NDArray[np.int64]
+) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
+    """Sort (bucket, row) pairs out: the distinct rows of each bucket, and each pair's place in
+    their concatenation."""
+    unique, inverse = {}, np.empty(len(row), np.int64)
+    at = 0
+    for position in np.unique(bucket).tolist():
+        mine = np.flatnonzero(bucket == position)
+        unique[position], back = np.unique(row[mine], return_inverse=True)
+        inverse[mine] = at + back
+        at += len(unique[position])
+    return unique, inverse

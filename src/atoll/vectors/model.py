@@ -17,7 +17,7 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OnBadRow = Literal["error", "skip"]
 ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CODE_COLUMN = "_code"
 
 
@@ -144,28 +144,41 @@ class Bucket:
     Attributes:
         name: the table's name; its folder is `<name>.lance`.
         version: the Lance version searches read.
-        rows: rows in it.
+        stored_rows: rows in its files, deleted ones included.
         skipped: source rows left out as invalid or duplicate.
-        digest: xxh3-128 per column over all rows in stored order.
+        digest: xxh3-128 per column over all stored rows in stored order.
         plan: hash of the plan that made it.
         model: hash of the index model; None for "flat".
-        offsets: first row of each partition, and the row count at the end; uint64.
+        layout: where its rows lie: see `atoll.vectors.layout`.
         ids: the id index: see `atoll.vectors.ids`.
+        names: the ids in stored order: see `atoll.vectors.names`.
         sources: where its rows came from.
         float16_error: root-mean-square relative error of the stored vectors; 0 where exact.
+        fit: mean squared distance of its rows to the centroids they were assigned to.
+        deleted: positions of deleted rows, sorted uint32 in a zstd frame; None where there are none.
+        deleted_rows: how many.
     """
 
     name: str
     version: int
-    rows: int
+    stored_rows: int
     skipped: int
     digest: dict[str, str]
     plan: str
     model: str | None
-    offsets: Blob | None
+    layout: Blob
     ids: Blob
+    names: Blob
     sources: tuple[SourceSlice, ...]
     float16_error: float = 0.0
+    fit: float = 0.0
+    deleted: Blob | None = None
+    deleted_rows: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that searches see."""
+        return self.stored_rows - self.deleted_rows
 
 
 @dataclass(frozen=True)

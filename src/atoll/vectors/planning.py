@@ -17,6 +17,7 @@ from atoll.storage import Storage, local_path, open_storage
 from atoll.vectors import index, rabitq, store
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
 from atoll.vectors.ids import MAX_ROWS
+from atoll.vectors.layout import RAW_COLUMN
 from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, BuildOptions, CollectionSpec
 from atoll.vectors.sources import Source, common_schema, open_sources
 
@@ -136,9 +137,11 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         num_sub_vectors=options.num_sub_vectors,
     )
     item = pa.float32() if options.dtype == "float32" else pa.float16()
-    fields = [pa.field(vector, pa.list_(item, dim)), pa.field(name, pa.string()), *extra]
+    vectors = pa.field(vector, pa.list_(item, dim), metadata=RAW_COLUMN)
+    fields = [vectors, pa.field(name, pa.string()), *extra]
     if spec.kind == "rabitq":
-        fields.append(pa.field(CODE_COLUMN, pa.binary(rabitq.code_dtype(dim).itemsize)))
+        width = rabitq.code_dtype(dim).itemsize
+        fields.append(pa.field(CODE_COLUMN, pa.binary(width), metadata=RAW_COLUMN))
     return CollectionSpec(
         dim=dim,
         dtype=options.dtype,

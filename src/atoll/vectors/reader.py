@@ -1,31 +1,31 @@
-"""Opens what a collection is read through, and keeps it open: tables, models, offsets."""
+"""Opens what a collection is read through, and keeps it open: buckets, tables, models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property, partial
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from atoll.core.cache import ByteCache
 from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
+from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.store import Table
 
 
 class Reader:
     """Open handles on the immutable parts of a collection; for several threads at once."""
 
-    def __init__(self, storage: Storage, spec: CollectionSpec) -> None:
+    def __init__(self, storage: Storage, spec: CollectionSpec, cache: ByteCache) -> None:
         """Open nothing yet."""
-        self.storage, self.spec = storage, spec
+        self.storage, self.spec, self._cache = storage, spec, cache
+        self._buckets: dict[tuple[str, str], OpenBucket] = {}
         self._tables: dict[tuple[str, int], Table] = {}
         self._models: dict[str, IndexModel] = {}
-        self._offsets: dict[str, NDArray[np.uint64]] = {}
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -37,17 +37,25 @@ class Reader:
         """Names of the columns that are not ours."""
         return [name for name in self.schema.names if name != CODE_COLUMN]
 
+    def bucket(self, bucket: Bucket) -> OpenBucket:
+        """Open a bucket for searching."""
+        key = (bucket.name, bucket.deleted.sha256 if bucket.deleted else "")
+        if key not in self._buckets:
+            self._buckets[key] = OpenBucket(self.storage, self.spec, bucket, self._cache)
+        return self._buckets[key]
+
     def table(self, bucket: Bucket) -> Table:
-        """Open a bucket at its pinned version."""
+        """Open a bucket's table at its pinned version."""
         key = (bucket.name, bucket.version)
         if key not in self._tables:
             self._tables[key] = Table(self.storage, bucket)
         return self._tables[key]
 
     def forget(self, buckets: Iterable[Bucket]) -> None:
-        """Close tables, to be opened anew: one may have been collected and built again."""
+        """Close buckets, to be opened anew: one may have been collected and built again."""
         for bucket in buckets:
             self._tables.pop((bucket.name, bucket.version), None)
+            self._buckets.pop((bucket.name, bucket.deleted.sha256 if bucket.deleted else ""), None)
 
     def model(self, blob: Blob) -> IndexModel:
         """Read an index model."""
@@ -55,14 +63,6 @@ class Reader:
             self._models[blob.sha256] = store.get_model(self.storage, blob)
         return self._models[blob.sha256]
 
-    def offsets(self, bucket: Bucket) -> NDArray[np.uint64]:
-        """Read where each partition starts: (num_partitions + 1,) rows."""
-        assert bucket.offsets is not None
-        key = bucket.offsets.sha256
-        if key not in self._offsets:
-            self._offsets[key] = np.frombuffer(store.get_blob(self.storage, bucket.offsets), "<u8")
-        return self._offsets[key]
-
     def id_index(self, bucket: Bucket) -> IdIndex:
         """Open the id index of a bucket."""
-        return IdIndex(bucket.ids, bucket.rows, partial(store.get_blob_range, self.storage))
+        return IdIndex(bucket.ids, bucket.stored_rows, partial(store.get_blob_range, self.storage))

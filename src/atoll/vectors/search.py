@@ -22,6 +22,7 @@ from atoll.vectors import rabitq
 from atoll.vectors.distance import pair_distances, product_distances
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
+from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.store import Table, vectors_of
 
 DEFAULT_NPROBES = 20
@@ -139,10 +140,9 @@ def probes_of(
 
 
 def map_bucket(
-    table: Table,
+    bucket: OpenBucket,
     position: int,
     model: IndexModel,
-    offsets: NDArray[np.uint64],
     queries: Queries,
     probes: Sequence[IntArray],
     *,
@@ -155,7 +155,7 @@ def map_bucket(
     """
     dtype = rabitq.code_dtype(queries.prepared.shape[1])
     parts: list[Candidates] = []
-    for together in _probed(table, offsets, probes, mask, dtype):
+    for together in _probed(bucket, probes, mask, dtype):
         alone: dict[int, list[_Probed]] = {}
         for probed in together:
             if len(probed.who) < rabitq.PRODUCT_MIN_QUERIES:
@@ -212,8 +212,7 @@ def _keys_of_one(
 
 
 def _probed(
-    table: Table,
-    offsets: NDArray[np.uint64],
+    bucket: OpenBucket,
     probes: Sequence[IntArray],
     mask: Mask,
     dtype: np.dtype[np.void],
@@ -228,7 +227,7 @@ def _probed(
     held: list[tuple[int, IntArray, IntArray]] = []
     count = 0
     for partition, who in _grouped(wanted[order], asking[order]):
-        start, stop = int(offsets[partition]), int(offsets[partition + 1])
+        start, stop = bucket.layout.offsets[partition : partition + 2].tolist()
         rows = np.arange(start, stop)
         if mask is not None:
             rows = rows[mask[start:stop]]
@@ -236,19 +235,21 @@ def _probed(
             held.append((partition, who, rows))
             count += len(rows)
         if count >= CODES_AT_ONCE:
-            yield _with_codes(table, held, dtype)
+            yield _with_codes(bucket, held, dtype)
             held, count = [], 0
     if held:
-        yield _with_codes(table, held, dtype)
+        yield _with_codes(bucket, held, dtype)
 
 
 def _with_codes(
-    table: Table, held: list[tuple[int, IntArray, IntArray]], dtype: np.dtype[np.void]
+    bucket: OpenBucket, held: list[tuple[int, IntArray, IntArray]], dtype: np.dtype[np.void]
 ) -> list[_Probed]:
-    codes = table.codes(np.concatenate([rows for _, _, rows in held]), dtype)
-    cuts = np.cumsum([len(rows) for _, _, rows in held])[:-1]
-    parts = np.split(codes, cuts)
-    return [_Probed(*item, part) for item, part in zip(held, parts, strict=True)]
+    found = []
+    whole = bucket.codes([partition for partition, _, _ in held])
+    for (partition, who, rows), codes in zip(held, whole, strict=True):
+        some = codes.view(dtype)[:, 0][rows - bucket.layout.offsets[partition]]
+        found.append(_Probed(partition, who, rows, some))
+    return found
 
 
 def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]:
@@ -307,15 +308,15 @@ class Hits:
 
 
 def exact_distances(
-    query: IntArray, row: IntArray, vectors: FloatArray, table: Table, spec: CollectionSpec
+    query: IntArray, row: IntArray, vectors: FloatArray, bucket: OpenBucket, spec: CollectionSpec
 ) -> FloatArray:
     """Compute distances from stored vectors; each row is read once.
 
     Args:
-        query, row: (n,) pairs: which query, which row of the table.
+        query, row: (n,) pairs: which query, which row of the bucket.
         vectors: (q, dim) float32 queries as given.
-        table: the bucket.
-        spec: distance and column.
+        bucket: where the rows are.
+        spec: distance and length.
 
     Returns:
         (n,) float32.
@@ -324,8 +325,7 @@ def exact_distances(
     rows, inverse = np.unique(row, return_inverse=True)
     at_once = max(256, REFINE_BYTES // (4 * spec.dim))
     for start in range(0, len(rows), at_once):
-        column = table.take(rows[start : start + at_once], [spec.vector_column])
-        stored = vectors_of(column[spec.vector_column], spec.dim)
+        stored = bucket.vectors(rows[start : start + at_once])
         here = np.flatnonzero((inverse >= start) & (inverse < start + at_once))
         for at in range(0, len(here), PAIRS_AT_ONCE):
             pairs = here[at : at + PAIRS_AT_ONCE]

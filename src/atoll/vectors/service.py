@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from atoll.compute.port import Executor
+from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
@@ -50,7 +51,8 @@ class Collection:
         """Use `atoll.open` or `atoll.create`."""
         self._storage, self._settings = storage, settings
         self._manifest = manifest
-        self._reader = Reader(storage, manifest.spec)
+        self._cache = ByteCache(settings.cache_bytes)
+        self._reader = Reader(storage, manifest.spec, self._cache)
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -86,7 +88,7 @@ class Collection:
         """Read the newest manifest."""
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
-            self._reader = Reader(self._storage, found.spec)
+            self._reader = Reader(self._storage, found.spec, self._cache)
         self._reader.forget(b for b in self._manifest.buckets if b not in found.buckets)
         self._manifest = found
 

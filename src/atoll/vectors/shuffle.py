@@ -117,11 +117,11 @@ class Shuffle:
         if self._held > self._memory or self._held_rest > MAX_REST_BYTES:
             self._spill()
 
-    def offsets(self, num_partitions: int) -> NDArray[np.uint64]:
+    def offsets(self, num_partitions: int) -> NDArray[np.int64]:
         """Return the first row of each partition, and the row count: (num_partitions + 1,)."""
-        count = np.zeros(num_partitions, np.uint64)
-        count[: len(self._count)] = self._count
-        return np.concatenate([np.zeros(1, np.uint64), np.cumsum(count, dtype=np.uint64)])
+        count = np.zeros(num_partitions + 1, np.int64)
+        count[1 : len(self._count) + 1] = self._count
+        return np.cumsum(count)
 
     def ordered(self, batch_rows: int) -> Iterator[Ordered]:
         """Give the rows back in partition order, about `batch_rows` at a time."""

@@ -4,7 +4,7 @@
 <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
 <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
 <uri>/_atoll/models/<hash>.npz           index models
-<uri>/_atoll/blobs/<hash>                partition offsets and id indexes
+<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows
 <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
 <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
 """
@@ -18,12 +18,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import lance
 import msgspec
 import numpy as np
 import pyarrow as pa
+import zstandard
+from lance.file import LanceFileReader
 from numpy.typing import NDArray
 
 from atoll.core.errors import (
@@ -36,9 +39,10 @@ from atoll.core.errors import (
     Unavailable,
 )
 from atoll.storage import Storage
+from atoll.vectors import layout as layouts
 from atoll.vectors.index import IndexModel
+from atoll.vectors.layout import Layout, Pages
 from atoll.vectors.model import (
-    CODE_COLUMN,
     FORMAT_VERSION,
     Blob,
     Bucket,
@@ -54,6 +58,7 @@ DATA_STORAGE_VERSION: Literal["2.1"] = "2.1"
 MAX_ROWS_PER_FILE = 1 << 30
 FINGERPRINT = "atoll.fingerprint"
 WRITER = "atoll.writer"
+PROVED_PAGES = 16
 PINNED_TAG = "atoll"
 
 
@@ -160,6 +165,15 @@ def put_blob(storage: Storage, folder: str, data: bytes, suffix: str = "") -> Bl
     return Blob(path, len(data), digest)
 
 
+def put_blob_file(storage: Storage, folder: str, source: Path) -> Blob:
+    """Store a local file under its own hash, without reading it into memory."""
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    path = f"{FOLDER}/{folder}/{digest[:32]}"
+    storage.put_file(path, source)
+    return Blob(path, source.stat().st_size, digest)
+
+
 def get_blob(storage: Storage, blob: Blob) -> bytes:
     """Read bytes back.
 
@@ -169,21 +183,45 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
     with _missing_is_corrupt(storage, blob.path):
         data = storage.get(blob.path)
     if hashlib.sha256(data).hexdigest() != blob.sha256:
-        raise Corrupt(
-            f"{storage}/{blob.path} has changed since it was written; restore the object",
-            path=blob.path,
-        )
+        raise _changed(storage, blob.path)
     return data
 
 
+def _changed(storage: Storage, path: str) -> Corrupt:
+    return Corrupt(
+        f"{storage}/{path} has changed since it was written; restore the object", path=path
+    )
+
+
+def check_blob(storage: Storage, blob: Blob) -> None:
+    """Read an object from front to back and compare its hash.
+
+    Raises:
+        Corrupt: the object is gone, or its bytes are not those that were stored.
+    """
+    digest = hashlib.sha256()
+    with _missing_is_corrupt(storage, blob.path):
+        for piece in storage.stream(blob.path):
+            digest.update(piece)
+    if digest.hexdigest() != blob.sha256:
+        raise _changed(storage, blob.path)
+
+
 def get_blob_range(storage: Storage, path: str, start: int, length: int) -> bytes:
+    """Read one range of such an object; see `get_blob_ranges`."""
+    return get_blob_ranges(storage, path, [start], [length])[0]
+
+
+def get_blob_ranges(
+    storage: Storage, path: str, starts: Sequence[int], lengths: Sequence[int]
+) -> list[bytes]:
     """Read some bytes of such an object; their hash cannot be checked.
 
     Raises:
         Corrupt: the object is gone or too short.
     """
     with _missing_is_corrupt(storage, path):
-        return storage.get_range(path, start, length)
+        return storage.get_ranges(path, starts, lengths)
 
 
 @contextmanager
@@ -194,6 +232,16 @@ def _missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
         raise Corrupt(
             f"{storage}/{path} is missing; restore the object, or drop what needs it", path=path
         ) from error
+
+
+def get_joined_ranges(
+    storage: Storage, path: str, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> list[memoryview]:
+    """Read ranges of such an object, those close to each other by one request."""
+    file = np.zeros(len(starts), np.int64)
+    requests = layouts.join_ranges(file, starts, lengths, storage.gap_bytes)
+    buffers = get_blob_ranges(storage, path, requests.start.tolist(), requests.length.tolist())
+    return layouts.cut(buffers, requests, lengths)
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -244,6 +292,30 @@ def get_model(storage: Storage, blob: Blob) -> IndexModel:
         arrays["signs"],
         arrays["codebook"],
     )
+
+
+def put_layout(storage: Storage, layout: Layout) -> Blob:
+    """Store where the rows of a bucket lie."""
+    return put_blob(storage, "blobs", layouts.pack(layout))
+
+
+def get_layout(storage: Storage, blob: Blob) -> Layout:
+    """Read where the rows of a bucket lie.
+
+    Raises:
+        Corrupt: the object is gone or has changed.
+    """
+    return layouts.unpack(get_blob(storage, blob))
+
+
+def put_rows(storage: Storage, rows: NDArray[np.int64]) -> Blob:
+    """Store sorted positions of rows."""
+    return put_blob(storage, "blobs", zstandard.compress(np.sort(rows).astype("<u4").tobytes()))
+
+
+def get_rows(storage: Storage, blob: Blob) -> NDArray[np.int64]:
+    """Read positions that `put_rows` stored."""
+    return np.frombuffer(zstandard.decompress(get_blob(storage, blob)), "<u4").astype(np.int64)
 
 
 def build_path(plan: str, name: str) -> str:
@@ -425,6 +497,160 @@ def table_metadata(table: lance.LanceDataset) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in raw.items()}
 
 
+def read_layout(
+    storage: Storage,
+    name: str,
+    table: lance.LanceDataset,
+    columns: tuple[str, str | None],
+    *,
+    offsets: NDArray[np.int64],
+    names: NDArray[np.int64],
+) -> Layout:
+    """Find out where Lance put the rows of a table that was just written.
+
+    Args:
+        storage, name: where the table is.
+        table: the table.
+        columns: the vector column, and the code column where there is one; both are raw.
+        offsets, names: as `Layout` has them.
+
+    Raises:
+        Corrupt: the bytes found there are not the rows that Lance returns.
+    """
+    fragments = table.get_fragments()
+    folder = f"{name}.lance/data"
+    files = [file.path for fragment in fragments for file in fragment.data_files()]
+    vectors, codes = (
+        column and _pages(storage, folder, fragments, table, column) for column in columns
+    )
+    assert vectors
+    layout = Layout(
+        tuple(f"{folder}/{file}" for file in files), vectors, codes or None, offsets, names
+    )
+    _prove(storage, layout, table, columns)
+    return layout
+
+
+def _pages(
+    storage: Storage,
+    folder: str,
+    fragments: Sequence[lance.LanceFragment],
+    table: lance.LanceDataset,
+    column: str,
+) -> Pages:
+    width = _width(table.schema.field(column).type)
+    field = next(f.id() for f in table.lance_schema.fields() if f.name() == column)
+    first, number, at = [0], [], []
+    for index, fragment in enumerate(fragments):
+        (file,) = fragment.data_files()
+        with lance_errors(f"reading {folder}/{file.path}"):
+            reader = LanceFileReader(
+                storage.lance_uri(f"{folder}/{file.path}"), storage.lance_options()
+            )
+            described = reader.metadata().columns[file.column_indices[file.fields.index(field)]]
+        for page in described.pages:
+            (buffer,) = page.buffers
+            first.append(first[-1] + buffer.size // width)
+            number.append(index)
+            at.append(buffer.position)
+    return Pages(width, *(np.array(values, np.int64) for values in (first, number, at)))
+
+
+def _width(kind: pa.DataType) -> int:
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size * kind.value_type.bit_width // 8)
+    return int(kind.byte_width)
+
+
+def _prove(
+    storage: Storage, layout: Layout, table: lance.LanceDataset, columns: tuple[str, str | None]
+) -> None:
+    """Compare a few rows, at the borders of pages above all, with what Lance reads."""
+    for pages, column in zip((layout.vectors, layout.codes), columns, strict=True):
+        if pages is None or column is None:
+            continue
+        edges = pages.first[:-1]
+        some = edges[:: max(1, len(edges) // PROVED_PAGES)]
+        rows = np.unique(np.concatenate([some, some[1:] - 1, pages.first[-1:] - 1]))
+        with lance_errors("reading back what was written"):
+            # Positions count from 0 over all fragments: nothing is deleted from a new table.
+            stored = table.take(rows.tolist(), columns=[column])[column].combine_chunks()
+        if pages.first[-1] != table.count_rows() or not np.array_equal(
+            raw_rows(storage, layout, pages, rows), _bytes_of(stored, pages.width)
+        ):
+            raise Corrupt(
+                f"Lance keeps column {column!r} in another way than this Atoll reads; install the "
+                "version of pylance that it asks for"
+            )
+
+
+def _bytes_of(column: pa.Array, width: int) -> NDArray[np.uint8]:
+    values = column.values if pa.types.is_fixed_size_list(column.type) else column
+    data = np.frombuffer(values.buffers()[1], np.uint8)
+    start = column.offset * width
+    return data[start : start + len(column) * width].reshape(-1, width)
+
+
+def raw_rows(
+    storage: Storage, layout: Layout, pages: Pages, rows: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Read rows of a raw column by byte ranges, those close to each other together.
+
+    Args:
+        storage: the collection.
+        layout, pages: of the bucket, and of one of its columns.
+        rows: (n,) positions, in any order.
+
+    Returns:
+        (n, width) uint8.
+
+    Raises:
+        Corrupt: a file is gone or cut off.
+    """
+    file, at = pages.locate(rows)
+    length = np.full(len(rows), pages.width, np.int64)
+    requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
+    return layouts.gathered(_fetch(storage, layout, requests), requests, pages.width)
+
+
+def raw_spans(
+    storage: Storage, layout: Layout, pages: Pages, spans: Sequence[tuple[int, int]]
+) -> list[bytes | memoryview]:
+    """Read whole ranges of rows of a raw column.
+
+    Args:
+        storage, layout, pages: as for `raw_rows`.
+        spans: (start, stop) positions.
+
+    Raises:
+        Corrupt: a file is gone or cut off.
+    """
+    cut = [list(pages.pieces(start, stop)) for start, stop in spans]
+    pieces = np.array([piece for part in cut for piece in part], np.int64).reshape(-1, 2)
+    file, at = pages.locate(pieces[:, 0])
+    length = (pieces[:, 1] - pieces[:, 0]) * pages.width
+    requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
+    found = layouts.cut(_fetch(storage, layout, requests), requests, length)
+    joined: list[bytes | memoryview] = []
+    for part in cut:
+        mine, found = found[: len(part)], found[len(part) :]
+        joined.append(mine[0] if len(mine) == 1 else b"".join(mine))
+    return joined
+
+
+def _fetch(storage: Storage, layout: Layout, requests: layouts.Requests) -> list[bytes]:
+    buffers: list[bytes] = []
+    for number in np.unique(requests.file).tolist():
+        mine = requests.file == number
+        buffers += get_blob_ranges(
+            storage,
+            layout.files[number],
+            requests.start[mine].tolist(),
+            requests.length[mine].tolist(),
+        )
+    return buffers
+
+
 class Table:
     """An open bucket: rows addressed by their position in stored order."""
 
@@ -435,12 +661,6 @@ class Table:
         self._fragments = self.dataset.get_fragments()
         rows = [fragment.physical_rows for fragment in self._fragments]
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
-
-    def codes(self, rows: NDArray[np.int64], dtype: np.dtype[np.void]) -> NDArray[np.void]:
-        """Read the packed codes of some rows; neighbours are read as one range."""
-        column = self.take(rows, [CODE_COLUMN])[CODE_COLUMN]
-        parts = [_binary_view(chunk, dtype) for chunk in column.chunks]
-        return np.concatenate(parts) if parts else np.empty(0, dtype)
 
     def take(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Read some rows, in the order given."""
@@ -469,7 +689,7 @@ class Table:
 
     def allowed(self, where: str) -> NDArray[np.bool_]:
         """Mark the rows that pass a predicate: (rows,) bool."""
-        mask = np.zeros(self.bucket.rows, np.bool_)
+        mask = np.zeros(self.bucket.stored_rows, np.bool_)
         for positions, _ in self.batches([], where=where, batch_rows=1 << 16):
             mask[positions] = True
         return mask
@@ -487,12 +707,6 @@ class Table:
         offset = (value & np.uint64(0xFFFFFFFF)).astype(np.int64)
         found: NDArray[np.int64] = self._starts[fragment] + offset
         return found
-
-
-def _binary_view(column: pa.FixedSizeBinaryArray, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    width = dtype.itemsize
-    buffer = column.buffers()[1]
-    return np.frombuffer(buffer, dtype, len(column), column.offset * width)
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.generic]:

@@ -57,8 +57,8 @@ def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterato
         for column, expected in bucket.digest.items():
             if found.get(column) != expected:
                 yield Issue(bucket.name, f"column {column!r} is not what was written")
-    for blob in filter(None, (bucket.offsets, bucket.ids)):
-        store.get_blob(storage, blob)
+    for blob in filter(None, (bucket.layout, bucket.ids, bucket.names, bucket.deleted)):
+        store.check_blob(storage, blob)
     if manifest.spec.index.kind == "ivf_pq":
         if has_ivf_pq(table.dataset):
             read_ivf_pq(table.dataset)

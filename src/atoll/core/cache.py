@@ -1,0 +1,53 @@
+"""A cache in memory, bounded by the bytes it holds."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ByteCache:
+    """Keeps what was used last; for several threads at once."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        """Start empty; a limit of 0 keeps nothing."""
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self.size_bytes = 0
+
+    def get(self, key: Hashable) -> Any | None:
+        """Return what was put under a key, None where it is not held."""
+        with self._lock:
+            found = self._held.get(key)
+            if found is None:
+                return None
+            self._held.move_to_end(key)
+            return found[0]
+
+    def put(self, key: Hashable, value: Any, size_bytes: int) -> None:
+        """Hold a value, at the cost of those that were not used for the longest time."""
+        if size_bytes > self._limit:
+            return
+        with self._lock:
+            self._drop(key)
+            self._held[key] = (value, size_bytes)
+            self.size_bytes += size_bytes
+            while self.size_bytes > self._limit:
+                self._drop(next(iter(self._held)))
+
+    def get_or(self, key: Hashable, make: Callable[[], T], size_bytes: Callable[[T], int]) -> T:
+        """Return what is held, or make it and hold it."""
+        found: T | None = self.get(key)
+        if found is None:
+            found = make()
+            self.put(key, found, size_bytes(found))
+        return found
+
+    def _drop(self, key: Hashable) -> None:
+        if key in self._held:
+            self.size_bytes -= self._held.pop(key)[1]

@@ -1,0 +1,211 @@
+"""Where the rows of a bucket lie in Lance's data files, to be read by byte ranges.
+
+Lance 2.1 keeps a column that is marked with `RAW_COLUMN` as plain rows, page after page. So a
+search needs no table: one request fetches the codes of a partition, and rows that lie close to each
+other come together.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+# Metadata of a field: rows as they are, without compression.
+RAW_COLUMN = {
+    "lance-encoding:structural-encoding": "fullzip",
+    "lance-encoding:compression": "none",
+}
+# No single request fetches more; several go on at once.
+MAX_RANGE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Pages:
+    """The pages of one column over all files of a bucket, in row order.
+
+    Attributes:
+        width: bytes of a row.
+        first: (pages + 1,) first row of each page, and the row count at the end.
+        file: (pages,) which file.
+        at: (pages,) first byte in it.
+    """
+
+    width: int
+    first: IntArray
+    file: IntArray
+    at: IntArray
+
+    def locate(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """Find rows: which file each is in, and its first byte there."""
+        page = np.searchsorted(self.first, rows, "right") - 1
+        return self.file[page], self.at[page] + (rows - self.first[page]) * self.width
+
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Cut rows [start, stop) at the ends of pages."""
+        page = int(np.searchsorted(self.first, start, "right")) - 1
+        while start < stop:
+            end = min(stop, int(self.first[page + 1]))
+            if start < end:
+                yield start, end
+            start, page = end, page + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where everything of a bucket is.
+
+    Attributes:
+        files: Lance's data files, paths below the collection.
+        vectors, codes: their columns; no codes where the index has none.
+        offsets: (num_partitions + 1,) first row of each partition, and the row count at the end.
+        names: (blocks + 1,) first byte of each block of ids in the bucket's `names` object.
+    """
+
+    files: tuple[str, ...]
+    vectors: Pages
+    codes: Pages | None
+    offsets: IntArray
+    names: IntArray
+
+
+def unplaced(offsets: IntArray, names: IntArray) -> Layout:
+    """Return what is known of a layout before the table is written."""
+    none = np.empty(0, np.int64)
+    return Layout((), Pages(0, np.zeros(1, np.int64), none, none), None, offsets, names)
+
+
+def pack(layout: Layout) -> bytes:
+    """Write a layout: a zstd frame around an .npz of differences."""
+    arrays: dict[str, NDArray[Any]] = {
+        "files": np.array("\n".join(layout.files)),
+        "offsets": _steps(layout.offsets),
+        "names": _steps(layout.names),
+    }
+    for name, pages in (("vectors", layout.vectors), ("codes", layout.codes)):
+        if pages is not None:
+            arrays |= {
+                f"{name}_width": np.array(pages.width),
+                f"{name}_first": _steps(pages.first),
+                f"{name}_file": _steps(pages.file),
+                f"{name}_at": _steps(pages.at),
+            }
+    out = io.BytesIO()
+    np.savez(out, **arrays)  # type: ignore[arg-type]
+    return zstandard.compress(out.getvalue())
+
+
+def unpack(data: bytes) -> Layout:
+    """Read a layout that `pack` wrote."""
+    with np.load(io.BytesIO(zstandard.decompress(data)), allow_pickle=False) as arrays:
+        return Layout(
+            tuple(str(arrays["files"]).split("\n")),
+            _pages(arrays, "vectors"),
+            _pages(arrays, "codes") if "codes_width" in arrays else None,
+            np.cumsum(arrays["offsets"]),
+            np.cumsum(arrays["names"]),
+        )
+
+
+def _steps(values: IntArray) -> IntArray:
+    # Regular steps compress to nearly nothing.
+    return np.diff(values, prepend=np.int64(0))
+
+
+def _pages(arrays: Mapping[str, NDArray[Any]], name: str) -> Pages:
+    return Pages(
+        int(arrays[f"{name}_width"]),
+        np.cumsum(arrays[f"{name}_first"]),
+        np.cumsum(arrays[f"{name}_file"]),
+        np.cumsum(arrays[f"{name}_at"]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """Ranges to ask for, and where each wanted piece lies in them.
+
+    Attributes:
+        file: (requests,) which file.
+        start, length: (requests,) bytes of it.
+        of_piece: (pieces,) the request that holds a piece.
+        within: (pieces,) its first byte there.
+    """
+
+    file: IntArray
+    start: IntArray
+    length: IntArray
+    of_piece: IntArray
+    within: IntArray
+
+
+def join_ranges(file: IntArray, start: IntArray, length: IntArray, gap_bytes: int) -> Requests:
+    """Join pieces that lie close to each other.
+
+    The smallest gaps are closed first, as long as all that is read in vain stays below `gap_bytes`
+    a piece.
+
+    Args:
+        file, start, length: (n,) pieces, in any order; they may overlap.
+        gap_bytes: what a request is worth.
+    """
+    order = np.lexsort((start, file))
+    file, start = file[order], start[order]
+    stop = start + length[order]
+    gap = np.maximum(0, start[1:] - np.maximum.accumulate(stop)[:-1])
+    is_same_file = file[1:] == file[:-1]
+    gap = np.where(is_same_file, gap, np.iinfo(np.int64).max >> 1)
+    cheapest = np.argsort(gap, kind="stable")
+    spent = np.cumsum(np.minimum(gap[cheapest], 1 << 40))
+    is_joined = np.zeros(len(gap), np.bool_)
+    is_joined[cheapest[spent <= gap_bytes * len(start)]] = True
+    is_joined &= is_same_file
+    number = np.concatenate([[0], np.cumsum(~is_joined)]) if len(start) else np.empty(0, np.int64)
+    number = _cut_long(number, start, stop)
+    first = np.searchsorted(number, np.arange(int(number[-1]) + 1 if len(number) else 0))
+    ends = np.maximum.reduceat(stop, first) if len(first) else stop
+    of_piece, within = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    of_piece[order] = number
+    within[order] = start - start[first][number]
+    return Requests(file[first], start[first], ends - start[first], of_piece, within)
+
+
+def _cut_long(number: IntArray, start: IntArray, stop: IntArray) -> IntArray:
+    """Cut requests that would be longer than one may be, between pieces."""
+    if not len(number):
+        return number
+    first = np.searchsorted(number, number)
+    part = (start - start[first]) // MAX_RANGE_BYTES
+    changes = (np.diff(number) != 0) | (np.diff(part) != 0)
+    return np.concatenate([[0], np.cumsum(changes)])
+
+
+def cut(buffers: Sequence[bytes], requests: Requests, length: IntArray) -> list[memoryview]:
+    """Cut the pieces out of what was read, without a copy."""
+    return [
+        memoryview(buffers[of])[within : within + size]
+        for of, within, size in zip(
+            requests.of_piece.tolist(), requests.within.tolist(), length.tolist(), strict=True
+        )
+    ]
+
+
+def gathered(buffers: Sequence[bytes], requests: Requests, width: int) -> NDArray[np.uint8]:
+    """Copy pieces of one width out of what was read: (pieces, width) uint8."""
+    out = np.empty((len(requests.of_piece), width), np.uint8)
+    order = np.argsort(requests.of_piece, kind="stable")
+    ends = np.searchsorted(requests.of_piece[order], np.arange(len(buffers)), "right")
+    begin = 0
+    for buffer, end in zip(buffers, ends.tolist(), strict=True):
+        pieces = order[begin:end]
+        rows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(buffer, np.uint8), width)
+        out[pieces] = rows[requests.within[pieces]]
+        begin = end
+    return out
