@@ -292,6 +292,7 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
               show_default=True,
               help="k x this many candidates get exact distances.")  # fmt: skip
 @click.option("--exact", is_flag=True, help="Compare with every row.")
+@click.option("--max-distance", type=float, help="Leave out hits beyond this distance.")
 @click.option("--where", metavar="SQL", help="Only rows that pass this predicate.")
 @click.option("--columns", help="Further columns, comma-separated.")
 @click.option("--with-vectors", is_flag=True, help="Return the stored vectors.")

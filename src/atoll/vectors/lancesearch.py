@@ -7,25 +7,28 @@ from numpy.typing import NDArray
 
 from atoll.vectors.ivfpq import metric
 from atoll.vectors.model import CollectionSpec, SearchOptions
-from atoll.vectors.search import DEFAULT_NPROBES, Candidates, join
+from atoll.vectors.search import DEFAULT_NPROBES
 from atoll.vectors.store import Table, lance_errors
 
 
 def map_bucket(
     table: Table,
-    position: int,
     queries: NDArray[np.float32],
     spec: CollectionSpec,
     options: SearchOptions,
     k: int,
-) -> Candidates:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ask Lance for the k nearest rows of each query in one bucket.
 
     The rows come refined, k of them per query: their exact distances are computed again by the one
     kernel that all paths share. Where `nprobes` is not given Lance reads at least 20 partitions and
     goes on until k rows (that pass the filter) are found.
+
+    Returns:
+        (n,) which query, and the row of the bucket.
     """
-    parts = []
+    none = np.empty(0, np.int64)
+    asking, found_rows = [none], [none]
     nprobes = options.nprobes and min(options.nprobes, spec.index.num_partitions)
     for number, query in enumerate(queries):
         nearest = {
@@ -48,10 +51,6 @@ def map_bucket(
                 disable_scoring_autoprojection=True,
             )
         rows = table.positions(found["_rowaddr"])
-        size = len(rows)
-        parts.append(
-            Candidates(
-                np.full(size, number), np.full(size, position), rows, np.zeros(size, np.uint64)
-            )
-        )
-    return join(parts)
+        asking.append(np.full(len(rows), number))
+        found_rows.append(rows)
+    return np.concatenate(asking), np.concatenate(found_rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,20 +13,34 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
-from atoll.vectors import lancesearch, search
+from atoll.vectors import lancesearch, rabitq, search
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import Blob, Bucket, SearchOptions
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
+from atoll.vectors.scan import Best
+from atoll.vectors.search import Found
 from atoll.vectors.store import Table
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
+IntArray = NDArray[np.int64]
 ATTEMPTS = 3
 RETRY_SECONDS = 0.2
-SCAN_BATCH_ROWS = 8192
+# Whose requests a distant store answers at once; they wait, not work.
+REMOTE_THREADS = 16
+# Starting a thread costs as much as refining some hundred rows.
+LONG_REFINE_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Rows found, in order, with their ids."""
+
+    found: Found
+    ids: pa.Array
 
 
 class BucketsFailed(Exception):
@@ -52,6 +65,7 @@ class MapReduce:
         threads: buckets read at once.
         masks: rows that pass `options.where`, by bucket; filled when first needed, so that the
             batches of one search may share it.
+        paths: how the rows were found, for the result's metadata.
     """
 
     reader: Reader
@@ -61,6 +75,7 @@ class MapReduce:
     options: SearchOptions
     threads: int
     masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    paths: set[str] = field(default_factory=set)
     _group_count: int | None = None
 
     def run(self) -> pa.Table:
@@ -69,98 +84,150 @@ class MapReduce:
         rows = max(1, sum(bucket.rows for bucket in self.live.values()))
         wanted = min(rows, options.k + (1 if options.exclude_self else 0))
         while True:
-            hits = self._hits(wanted)
+            found = self._nearest(wanted)
+            hits = Hits(found, self._ids(found))
             kept = self._kept(hits)
             # With hits left out there may be too few: look further, unless everything was seen.
-            if wanted == rows or self._is_enough(hits, kept, wanted, options.k):
+            if wanted == rows or self._is_enough(found, kept, wanted, options.k):
                 return self._result(hits, kept)
-            if options.group_by and self._is_enough(hits, kept, wanted, self._groups(options.k)):
+            if options.group_by and self._is_enough(found, kept, wanted, self._groups(options.k)):
                 return self._result(hits, kept)
             wanted = min(rows, wanted * 4)
 
-    def _hits(self, k: int) -> search.Hits:
-        if self.options.exact or self.reader.spec.index.kind == "flat":
-            candidates, distance = self._scan(k)
+    def _nearest(self, k: int) -> Found:
+        """Find the k nearest rows of each query, with exact distances, in order."""
+        if self._is_brute_force(k):
+            found = self._brute_force(k)
+        elif self.reader.spec.index.kind == "ivf_pq":
+            found = self._by_lance(k)
         else:
-            candidates = self._candidates(k)
-            distance = self._distances(candidates)
-        return search.rank(candidates, distance, k, self._fetch_ids)
+            found = self._by_codes(k)
+        return search.in_order(found, k, self._ids, self.options.max_distance)
 
-    def _scan(self, k: int) -> tuple[search.Candidates, NDArray[np.float32]]:
-        parts = self._each(
-            lambda position: search.scan_bucket(
-                self._table(position),
+    def _is_brute_force(self, k: int) -> bool:
+        """Tell whether to compare every row that may be a hit.
+
+        Apart from what was asked for: where few rows pass a predicate; and where all rows would be
+        refined anyway, so that the answer is the same.
+        """
+        if self.options.exact or self.reader.spec.index.kind == "flat":
+            return True
+        if self.options.where is not None:
+            return sum(int(mask.sum()) for mask in self._allowed().values()) <= search.NARROW_ROWS
+        partitions = self.reader.spec.index.num_partitions
+        rows = sum(bucket.rows for bucket in self.live.values())
+        return (
+            k * self.options.refine_factor >= rows
+            and (self.options.nprobes or search.DEFAULT_NPROBES) >= partitions
+        )
+
+    # -- brute force ------------------------------------------------------------------------------
+
+    def _brute_force(self, k: int) -> Found:
+        self.paths.add("brute force")
+        self._allowed()
+
+        def compare(position: int) -> Found:
+            mine = search.Nearest(len(self.batch), k, self._ids)
+            search.scan_bucket(
+                self._bucket(position),
                 position,
                 self.batch.vectors,
                 self.reader.spec,
+                mask=self._mask(position),
+                nearest=mine,
                 k=k,
-                where=self.options.where,
-                batch_rows=SCAN_BATCH_ROWS,
             )
-        )
-        distances = [np.empty(0, np.float32), *(found for _, found in parts.values())]
-        return search.join([part for part, _ in parts.values()]), np.concatenate(distances)
+            return mine.taken()
 
-    def _candidates(self, k: int) -> search.Candidates:
-        """Find the rows that deserve an exact distance."""
-        where = self.options.where
-        if where is not None:
-            unknown = [position for position in self.live if position not in self.masks]
-            # Lance leaves deleted rows out, too.
-            self.masks |= self._each(lambda position: self._table(position).allowed(where), unknown)
-            masks = {position: self.masks[position] for position in self.live}
-            if sum(int(mask.sum()) for mask in masks.values()) <= search.NARROW_ROWS:
-                return search.masked_candidates(masks, len(self.batch))
-        parts = []
-        for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
-            mine = [position for position, bucket in self.live.items() if bucket.model == name]
-            if self.reader.spec.index.kind == "ivf_pq":
-                parts.append(self._map_lance(mine, k))
-            else:
-                assert name is not None
-                parts.append(self._map_rabitq(self.reader.model(self.models[name]), mine, k))
-        found = search.join(parts)
-        if self.reader.spec.index.kind == "rabitq":
-            found = search.best(found, k * self.options.refine_factor)
-        return found
+        return search.join(list(self._each(compare, is_long=True).values()))
 
-    def _map_lance(self, mine: list[int], k: int) -> search.Candidates:
+    # -- by index ---------------------------------------------------------------------------------
+
+    def _by_lance(self, k: int) -> Found:
+        self.paths.add("Lance")
         found = self._each(
             lambda position: lancesearch.map_bucket(
-                self._table(position), position, self.batch.vectors, self.reader.spec, self.options, k
+                self._table(position), self.batch.vectors, self.reader.spec, self.options, k
             ),
-            mine,
+            is_long=True,
         )
-        return search.join(list(found.values()))
+        query = np.concatenate([part[0] for part in found.values()])
+        row = np.concatenate([part[1] for part in found.values()])
+        bucket = np.repeat(list(found), [len(part[0]) for part in found.values()])
+        return self._refined(query, bucket, row)
 
-    def _map_rabitq(self, model: IndexModel, mine: list[int], k: int) -> search.Candidates:
-        options = self.options
+    def _by_codes(self, k: int) -> Found:
+        best = Best.of(len(self.batch), k * self.options.refine_factor)
+        for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
+            mine = [position for position, bucket in self.live.items() if bucket.model == name]
+            assert name is not None
+            self._scan(self.reader.model(self.models[name]), mine, k, best)
+        return self._refined(*search.candidates_of(best))
+
+    def _scan(self, model: IndexModel, mine: list[int], k: int, best: Best) -> None:
+        """Fold the rows of all buckets of one model into the best of each query."""
         queries = search.prepare_queries(self.batch.vectors, model)
+        self._allowed()
         allowed = np.sum(list(self._each(self._allowed_rows, mine).values()), axis=0)
-        probes = search.probes_of(queries, model, allowed, nprobes=options.nprobes, wanted=k)
-        found = self._each(
-            lambda position: search.map_bucket(
+        pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
+        width = rabitq.code_dtype(self.reader.spec.dim).itemsize
+        for part in search.rounds(pairs, allowed, width):
+            partitions = np.unique(part.partition)
+
+            def read(position: int, partitions: IntArray = partitions) -> search.Codes:
+                bucket, mask = self._bucket(position), self._mask(position)
+                return search.read_codes(bucket, position, partitions, mask)
+
+            codes = list(self._each(read, mine).values())
+            prepared = rabitq.prepare(
+                queries.rotated, part.query, model.rotated_centroids, part.partition, part.base
+            )
+            together = search.scan_codes(part, prepared, partitions, codes, best, model)
+            self.paths.add("grouped by partition" if together else "per query")
+
+    def _refined(self, query: IntArray, bucket: IntArray, row: IntArray) -> Found:
+        """Compute exact distances of candidates."""
+        out = np.empty(len(query), np.float32)
+
+        def measure(position: int) -> None:
+            mine = np.flatnonzero(bucket == position)
+            out[mine] = search.refined(
+                query[mine],
+                row[mine],
+                self.batch.vectors,
                 self._bucket(position),
-                position,
-                model,
-                queries,
-                probes,
-                keep=k * options.refine_factor,
-                mask=self._mask(position),
-            ),
-            mine,
+                self.reader.spec,
+            )
+
+        is_long = len(query) > LONG_REFINE_ROWS
+        self._each(measure, np.unique(bucket).tolist(), is_long=is_long)
+        return Found(query, bucket, row, out)
+
+    # -- buckets ----------------------------------------------------------------------------------
+
+    def _allowed(self) -> dict[int, NDArray[np.bool_]]:
+        """Mark the rows that pass the predicate, in every live bucket; Lance leaves deleted ones
+        out."""
+        where = self.options.where
+        if where is None:
+            return {}
+        unknown = [position for position in self.live if position not in self.masks]
+        self.masks |= self._each(
+            lambda position: self._table(position).allowed(where), unknown, is_long=True
         )
-        return search.join(list(found.values()))
+        return {position: self.masks[position] for position in self.live}
 
     def _mask(self, position: int) -> NDArray[np.bool_] | None:
         return self.masks.get(position, self._bucket(position).live)
 
-    def _allowed_rows(self, position: int) -> NDArray[np.int64]:
+    def _allowed_rows(self, position: int) -> IntArray:
+        """Count the rows of each partition that may be hits."""
         mask, edges = self._mask(position), self._bucket(position).layout.offsets
         if mask is None:
-            return np.diff(edges)
+            return self._bucket(position).partition_rows
         running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-        found: NDArray[np.int64] = np.diff(running[edges])
+        found: IntArray = np.diff(running[edges])
         return found
 
     def _bucket(self, position: int) -> OpenBucket:
@@ -169,34 +236,16 @@ class MapReduce:
     def _table(self, position: int) -> Table:
         return self.reader.table(self.live[position])
 
-    def _distances(self, candidates: search.Candidates) -> NDArray[np.float32]:
-        out = np.empty(len(candidates), np.float32)
-
-        def measure(position: int) -> None:
-            mine = np.flatnonzero(candidates.bucket == position)
-            out[mine] = search.exact_distances(
-                candidates.query[mine],
-                candidates.row[mine],
-                self.batch.vectors,
-                self._bucket(position),
-                self.reader.spec,
-            )
-
-        self._each(measure, np.unique(candidates.bucket).tolist())
-        return out
-
-    def _fetch_ids(self, bucket: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Array:
-        unique, inverse = _by_bucket(bucket, row)
+    def _ids(self, found: Found) -> pa.Array:
+        unique, inverse = _by_bucket(found.bucket, found.row)
         parts = self._each(lambda i: self._bucket(i).ids(unique[i]), list(unique))
         empty = pa.array([], pa.string())
         return pa.concat_arrays([empty, *parts.values()]).take(pa.array(inverse))
 
-    def _fetch(
-        self, bucket: NDArray[np.int64], row: NDArray[np.int64], columns: list[str]
-    ) -> pa.Table:
-        """Read columns of (bucket, row) pairs, in their order."""
+    def _fetch(self, found: Found, columns: list[str]) -> pa.Table:
+        """Read columns of rows."""
         empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
-        unique, inverse = _by_bucket(bucket, row)
+        unique, inverse = _by_bucket(found.bucket, found.row)
         parts = self._each(lambda i: self._table(i).take(unique[i], columns), list(unique))
         whole = pa.concat_tables(
             [part.select(columns).cast(empty.schema) for part in parts.values()] or [empty]
@@ -204,9 +253,18 @@ class MapReduce:
         return whole.take(pa.array(inverse))
 
     def _each(
-        self, action: Callable[[int], R], positions: Sequence[int] | None = None
+        self,
+        action: Callable[[int], R],
+        positions: Sequence[int] | None = None,
+        *,
+        is_long: bool = False,
     ) -> dict[int, R]:
-        """Do something with each bucket, in threads; failures are tried again with a fresh table.
+        """Do something with each bucket; failures are tried again with the bucket opened anew.
+
+        Args:
+            action: what to do with the bucket at a position.
+            positions: which buckets; None takes all live ones.
+            is_long: worth a thread for each bucket also where nothing is far away.
 
         Raises:
             BucketsFailed: some failed for good.
@@ -229,41 +287,39 @@ class MapReduce:
 
         results: dict[int, R] = {}
         errors: dict[int, AtollError] = {}
-        pool = ThreadPoolExecutor(max(1, self.threads))
-        try:
-            futures = {position: pool.submit(attempt, position) for position in chosen}
-            for position, future in futures.items():
+        count = REMOTE_THREADS if self.reader.is_remote else self.threads if is_long else 1
+        with self.reader.threads(min(count, len(chosen))) as start:
+            tasks = {position: start(attempt, position) for position in chosen}
+            for position, result in tasks.items():
                 try:
-                    results[position] = future.result()
+                    results[position] = result()
                 except (Unavailable, Corrupt, NotFound) as error:
                     errors[position] = error
-        finally:
-            # After an interrupt nobody wants the buckets that still wait.
-            pool.shutdown(wait=True, cancel_futures=True)
         if errors:
             raise BucketsFailed(errors)
         return results
 
     # -- what is left out, what is returned -------------------------------------------------------
 
-    def _kept(self, hits: search.Hits) -> NDArray[np.int64]:
+    def _kept(self, hits: Hits) -> IntArray:
         """Choose the hits to return: positions in `hits`, at most k per query."""
-        keep = np.ones(len(hits.query), np.bool_)
+        query = hits.found.query
+        keep = np.ones(len(query), np.bool_)
         if self.options.exclude_self:
-            names = np.asarray(self.batch.ids, object)[hits.query]
+            names = np.asarray(self.batch.ids, object)[query]
             keep &= names != np.asarray(hits.ids.to_pylist(), object)
         if self.options.group_by:
             keep &= self._firsts_of_groups(hits, keep)
         index = np.flatnonzero(keep)
-        return index[search.place_in_query(hits.query[index]) < self.options.k]
+        return index[search.place_in_query(query[index]) < self.options.k]
 
-    def _firsts_of_groups(self, hits: search.Hits, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _firsts_of_groups(self, hits: Hits, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
         assert self.options.group_by
-        values = self._fetch(hits.bucket, hits.row, [self.options.group_by]).column(0).to_pylist()
+        values = self._fetch(hits.found, [self.options.group_by]).column(0).to_pylist()
         seen: set[tuple[int, Any]] = set()
-        first = np.zeros(len(hits.query), np.bool_)
+        first = np.zeros(len(hits.found), np.bool_)
         for index, value in enumerate(values):
-            if keep[index] and (pair := (int(hits.query[index]), value)) not in seen:
+            if keep[index] and (pair := (int(hits.found.query[index]), value)) not in seen:
                 seen.add(pair)
                 first[index] = True
         return first
@@ -285,28 +341,29 @@ class MapReduce:
         return self._group_count
 
     def _is_enough(
-        self, hits: search.Hits, kept: NDArray[np.int64], wanted: int, needed: int
+        self, found: Found, kept: IntArray, wanted: int, needed: int
     ) -> bool:
         if not (self.options.exclude_self or self.options.group_by):
             return True
-        found = np.bincount(hits.query, minlength=len(self.batch))
-        left = np.bincount(hits.query[kept], minlength=len(self.batch))
-        return bool(((left >= needed) | (found < wanted)).all())
+        seen = np.bincount(found.query, minlength=len(self.batch))
+        left = np.bincount(found.query[kept], minlength=len(self.batch))
+        return bool(((left >= needed) | (seen < wanted)).all())
 
-    def _result(self, hits: search.Hits, kept: NDArray[np.int64]) -> pa.Table:
+    def _result(self, hits: Hits, kept: IntArray) -> pa.Table:
         options, spec = self.options, self.reader.spec
-        query = hits.query[kept]
+        found = hits.found.take(kept)
+        query = found.query
         rank = search.place_in_query(query) + 1
         columns: dict[str, pa.Array] = {
             "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(query)),
             "rank": pa.array(rank.astype(np.int32)),
             "id": hits.ids.take(pa.array(kept)),
-            "_distance": pa.array(hits.distance[kept]),
+            "_distance": pa.array(found.distance),
         }
         asked = [*options.columns, *([spec.vector_column] if options.with_vectors else [])]
         further = [name for name in dict.fromkeys(asked) if name not in columns]
         if further:
-            extra = self._fetch(hits.bucket[kept], hits.row[kept], further)
+            extra = self._fetch(found, further)
             columns |= {name: extra[name] for name in further}
         return pa.table(columns)
 

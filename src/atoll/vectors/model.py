@@ -303,6 +303,7 @@ class SearchOptions:
         refine_factor: k x this many rows get exact distances, over all buckets together ("ivf_pq":
             in each bucket, the post's way).
         exact: compare with every row.
+        max_distance: no hit beyond it, by exact distance.
         where: SQL predicate on the stored columns; rows that fail it are never candidates.
         columns: further columns to return.
         with_vectors: return the stored vectors too.
@@ -315,6 +316,7 @@ class SearchOptions:
     nprobes: int | None = None
     refine_factor: int = 5
     exact: bool = False
+    max_distance: float | None = None
     where: str | None = None
     columns: tuple[str, ...] = ()
     with_vectors: bool = False

@@ -36,6 +36,11 @@ class OpenBucket:
         return store.get_layout(self._storage, self.bucket.layout)
 
     @cached_property
+    def partition_rows(self) -> IntArray:
+        """Rows stored in each partition: (num_partitions,)."""
+        return np.diff(self.layout.offsets)
+
+    @cached_property
     def live(self) -> NDArray[np.bool_] | None:
         """Which stored rows are not deleted: (stored_rows,) bool; None where all are there."""
         if self.bucket.deleted is None:
@@ -44,25 +49,37 @@ class OpenBucket:
         mask[store.get_rows(self._storage, self.bucket.deleted)] = False
         return mask
 
-    def codes(self, partitions: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """Read the packed codes of whole partitions: for each (rows, width) uint8."""
-        pages, offsets = self.layout.codes, self.layout.offsets
-        assert pages is not None
-        found = {number: self._cache.get((self, "codes", number)) for number in partitions}
-        missing = [number for number, codes in found.items() if codes is None]
+    def codes(self, partitions: IntArray) -> tuple[list[NDArray[np.uint8]], IntArray]:
+        """Read the packed codes of whole partitions.
+
+        Returns:
+            For each partition (rows, width) uint8, and (m,) the addresses of their first bytes.
+        """
+        wanted = partitions.tolist()
+        found = [self._cache.get((self, "codes", number)) for number in wanted]
+        missing = [index for index, codes in enumerate(found) if codes is None]
         if missing:
-            spans = [(int(offsets[number]), int(offsets[number + 1])) for number in missing]
+            pages, offsets = self.layout.codes, self.layout.offsets
+            assert pages is not None
+            spans = [(offsets[wanted[i]], offsets[wanted[i] + 1]) for i in missing]
             read = store.raw_spans(self._storage, self.layout, pages, spans)
-            for number, data in zip(missing, read, strict=True):
-                codes = np.frombuffer(data, np.uint8).reshape(-1, pages.width)
-                found[number] = codes
-                self._cache.put((self, "codes", number), codes, codes.nbytes)
-        return [found[number] for number in partitions]
+            for index, data in zip(missing, read, strict=True):
+                # A copy: a view would keep all alive that the same request brought.
+                codes = np.frombuffer(data, np.uint8).copy().reshape(-1, pages.width)
+                found[index] = entry = (codes, codes.ctypes.data)
+                self._cache.put((self, "codes", wanted[index]), entry, codes.nbytes)
+        return [codes for codes, _ in found], np.array([at for _, at in found], np.int64)
 
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
         """Read vectors: (n, dim) in the stored dtype, in the order of `rows`."""
         raw = store.raw_rows(self._storage, self.layout, self.layout.vectors, rows)
         return raw.view(self._spec.dtype)
+
+    def vectors_between(self, start: int, stop: int) -> NDArray[np.generic]:
+        """Read the vectors of rows [start, stop): (n, dim) in the stored dtype."""
+        pages = self.layout.vectors
+        (data,) = store.raw_spans(self._storage, self.layout, pages, [(start, stop)])
+        return np.frombuffer(data, self._spec.dtype).reshape(stop - start, -1)
 
     def ids(self, rows: IntArray) -> pa.Array:
         """Read ids, in the order of `rows`."""
@@ -78,13 +95,13 @@ class OpenBucket:
 
     def _id_blocks(self, numbers: Sequence[int]) -> list[pa.Array]:
         found = {number: self._cache.get((self, "ids", number)) for number in numbers}
-        missing = [number for number, block in found.items() if block is None]
+        missing = np.array([n for n, block in found.items() if block is None], np.int64)
         at = self.layout.names
         path = self.bucket.names.path
         frames = store.get_joined_ranges(
-            self._storage, path, at[missing], at[np.add(missing, 1)] - at[missing]
+            self._storage, path, at[missing], at[missing + 1] - at[missing]
         )
-        for number, frame in zip(missing, frames, strict=True):
+        for number, frame in zip(missing.tolist(), frames, strict=True):
             rows = min(names.BLOCK_ROWS, self.bucket.stored_rows - number * names.BLOCK_ROWS)
             found[number] = block = names.read_block(frame, rows, path)
             self._cache.put((self, "ids", number), block, block.nbytes)

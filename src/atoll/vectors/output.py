@@ -56,8 +56,10 @@ def describe_search(hits: pa.Table) -> str:
     """Say in one line how a search was made."""
     facts = json.loads((hits.schema.metadata or {})[b"atoll"])
     how = facts["index"]
-    if how not in ("exact", "flat"):
-        how += f", nprobes {facts['nprobes']}, refine factor {facts['refine_factor']}"
+    if facts["paths"] == ["brute force"]:
+        how += ", every row compared" if how != "exact" else ""
+    else:
+        how += f" {' and '.join(facts['paths'])}, nprobes {facts['nprobes']}, refine factor {facts['refine_factor']}"
     failed = facts["failed_buckets"]
     text = (
         f"{counted(len(hits), 'hit')}; {how}; {facts['distance_type']} distance; "

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property, partial
+from typing import Any
 
 import pyarrow as pa
 
 from atoll.core.cache import ByteCache
-from atoll.storage import Storage
+from atoll.storage import Storage, local_path
 from atoll.vectors import store
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.store import Table
+
+
+# Starts a call; what it returns waits for the result.
+Start = Callable[..., Callable[[], Any]]
 
 
 class Reader:
@@ -31,6 +38,11 @@ class Reader:
     def schema(self) -> pa.Schema:
         """The tables' schema."""
         return store.decode_schema(self.spec.arrow_schema)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read waits for a network."""
+        return local_path(self.storage.url) is None
 
     @property
     def columns(self) -> list[str]:
@@ -56,6 +68,21 @@ class Reader:
         for bucket in buckets:
             self._tables.pop((bucket.name, bucket.version), None)
             self._buckets.pop((bucket.name, bucket.deleted.sha256 if bucket.deleted else ""), None)
+
+    @contextmanager
+    def threads(self, count: int) -> Iterator[Start]:
+        """Start calls in up to `count` threads, at once where that is none or one.
+
+        After an exception, an interrupt for one, nobody wants the calls that still wait.
+        """
+        if count <= 1:
+            yield lambda action, *given: partial(action, *given)
+            return
+        pool = ThreadPoolExecutor(count)
+        try:
+            yield lambda action, *given: pool.submit(action, *given).result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def model(self, blob: Blob) -> IndexModel:
         """Read an index model."""

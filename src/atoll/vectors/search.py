@@ -1,17 +1,16 @@
-"""Search: plan once, map over buckets, merge, refine after the merge.
+"""The pure steps of a search, in the order in which `mapreduce` takes them.
 
-    probes_of         which partitions each query reads
-    map_bucket        one bucket's best candidates, as estimates: no ids, no vectors
-    best              the best candidates over all buckets
-    exact_distances   for those only
-    rank              the hits, whose ids alone are fetched
+    plan            which partitions each query reads, in every bucket
+    scan_codes      the rows of those partitions, by estimate: no ids, no vectors
+    refined         exact distances of the best, over all buckets
+    in_order        the k nearest, ties by id
 
 Estimates and distances are on different scales and never meet in one ranking.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,31 +18,40 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.vectors import rabitq
-from atoll.vectors.distance import pair_distances, product_distances
+from atoll.vectors.distance import distances_of, halves_to_floats, product_distances
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
-from atoll.vectors.store import Table, vectors_of
+from atoll.vectors.rabitq import PartitionQuery
+from atoll.vectors.scan import BLOCK, ROW_BITS, Best, ref_of, scan, scan_product
 
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.
 NARROW_ROWS = 10_000
+# From so many queries of one partition on, a matrix product is cheaper than counting bits.
+PRODUCT_MIN_QUERIES = 16
+# Bytes of vectors, of codes and of prepared queries held at once.
 REFINE_BYTES = 64 << 20
-PAIRS_AT_ONCE = 4096
-CODES_AT_ONCE = 1 << 18
+CODE_BYTES = 128 << 20
+PAIRS_AT_ONCE = 1 << 15
+ROWS_AT_ONCE = 8192
+QUERIES_AT_ONCE = 1024
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
 
 
+# -- plan -----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Query vectors as RaBitQ meets them.
+    """Query vectors as the index meets them.
 
     Attributes:
         prepared: (q, dim) float32, of unit length under cosine.
-        rotated: (q, dim) float32, each rotated by itself.
+        rotated: (q, dim) float32.
     """
 
     prepared: FloatArray
@@ -53,65 +61,40 @@ class Queries:
 def prepare_queries(vectors: FloatArray, model: IndexModel) -> Queries:
     """Bring (q, dim) float32 queries into the space of the index."""
     rows = prepared(vectors, model.distance_type)
-    return Queries(rows, np.concatenate([rabitq.rotate(row[None], model.signs) for row in rows]))
+    return Queries(rows, rabitq.rotate(rows, model.signs))
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
-    """Rows that may be hits; parallel arrays.
+class Pairs:
+    """Which query reads which partition; parallel arrays, ordered by partition.
 
     Attributes:
-        query: (n,) which query.
-        bucket: (n,) which bucket, by position among the live ones.
-        row: (n,) position in the bucket.
-        key: (n,) uint64 that orders candidates of one query: the estimate, then the id hash.
+        query, partition: (n,) the pair.
+        base: (n,) float32, squared distance from query to centroid, or under "dot" their product.
     """
 
     query: IntArray
-    bucket: IntArray
-    row: IntArray
-    key: NDArray[np.uint64]
+    partition: IntArray
+    base: FloatArray
 
     def __len__(self) -> int:
-        """Count the candidates."""
+        """Count the pairs."""
         return len(self.query)
 
-    def take(self, index: IntArray) -> Candidates:
-        """Pick some."""
-        return Candidates(self.query[index], self.bucket[index], self.row[index], self.key[index])
+    def slice(self, start: int, stop: int) -> Pairs:
+        """Take some of them."""
+        at = slice(start, stop)
+        return Pairs(self.query[at], self.partition[at], self.base[at])
 
 
-def join(parts: Sequence[Candidates]) -> Candidates:
-    """Put candidate sets together."""
-    if not parts:
-        none = np.empty(0, np.int64)
-        return Candidates(none, none, none, np.empty(0, np.uint64))
-    return Candidates(
-        np.concatenate([part.query for part in parts]),
-        np.concatenate([part.bucket for part in parts]),
-        np.concatenate([part.row for part in parts]),
-        np.concatenate([part.key for part in parts]),
-    )
-
-
-def sort_keys(estimates: FloatArray, id_hash: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Fold an estimate and an id hash into one integer that sorts like the pair."""
-    bits = (estimates + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
-    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    return (ordered << np.uint64(32)) | (id_hash >> np.uint64(32))
-
-
-# -- plan -----------------------------------------------------------------------------------------
-
-
-def probes_of(
+def plan(
     queries: Queries,
     model: IndexModel,
     allowed_rows: IntArray,
     *,
     nprobes: int | None,
     wanted: int,
-) -> list[IntArray]:
+) -> Pairs:
     """Choose the partitions each query reads, the same in every bucket.
 
     Args:
@@ -120,194 +103,182 @@ def probes_of(
         allowed_rows: (num_partitions,) rows that may be hits, over all buckets of this model.
         nprobes: how many; None starts at 20 and widens until `wanted` rows can be found.
         wanted: rows needed, where `nprobes` is None.
-
-    Returns:
-        For each query its partitions, nearest first.
     """
     total = len(model.centroids)
-    chosen = []
-    for query in queries.prepared:
-        count = min(total, nprobes or DEFAULT_NPROBES)
-        order = model.probe_order(query, count)
-        while nprobes is None and count < total and allowed_rows[order].sum() < wanted:
-            count = min(total, count * 2)
-            order = model.probe_order(query, count)
-        chosen.append(order)
-    return chosen
+    count = min(total, nprobes or DEFAULT_NPROBES)
+    left = np.arange(len(queries.prepared))
+    chosen: list[Pairs] = []
+    while len(left):
+        partition, base = model.probe_order(queries.prepared[left], count)
+        if nprobes is not None or count == total:
+            is_enough = np.ones(len(left), np.bool_)
+        else:
+            is_enough = allowed_rows[partition].sum(axis=1) >= wanted
+        chosen.append(
+            Pairs(
+                np.repeat(left[is_enough], count),
+                partition[is_enough].ravel(),
+                base[is_enough].ravel(),
+            )
+        )
+        left = left[~is_enough]
+        count = min(total, count * 2)
+    query, partition, base = (
+        np.concatenate([getattr(part, name) for part in chosen])
+        for name in ("query", "partition", "base")
+    )
+    order = np.argsort(partition, kind="stable")
+    return Pairs(query[order], partition[order], base[order])
+
+
+def rounds(pairs: Pairs, rows: IntArray, code_bytes: int) -> Iterator[Pairs]:
+    """Cut the pairs into rounds whose codes and prepared queries fit into memory.
+
+    Args:
+        pairs: ordered by partition.
+        rows: (num_partitions,) rows over all buckets.
+        code_bytes: size of a code.
+    """
+    is_first = np.diff(pairs.partition, prepend=-1) != 0
+    size = np.cumsum(np.where(is_first, rows[pairs.partition], 0)) * code_bytes
+    number = np.maximum(size // CODE_BYTES, np.arange(len(pairs)) // PAIRS_AT_ONCE)
+    edges = np.flatnonzero(np.diff(number, prepend=-1))
+    for start, stop in zip(edges, [*edges[1:], len(pairs)], strict=True):
+        yield pairs.slice(int(start), int(stop))
 
 
 # -- map ------------------------------------------------------------------------------------------
 
 
-def map_bucket(
-    bucket: OpenBucket,
-    position: int,
-    model: IndexModel,
-    queries: Queries,
-    probes: Sequence[IntArray],
-    *,
-    keep: int,
-    mask: Mask,
-) -> Candidates:
-    """Find the best `keep` candidates of each query in one bucket, by estimate.
-
-    Each partition is read once, for all the queries that probe it.
-    """
-    dtype = rabitq.code_dtype(queries.prepared.shape[1])
-    parts: list[Candidates] = []
-    for together in _probed(bucket, probes, mask, dtype):
-        alone: dict[int, list[_Probed]] = {}
-        for probed in together:
-            if len(probed.who) < rabitq.PRODUCT_MIN_QUERIES:
-                for number in probed.who.tolist():
-                    alone.setdefault(number, []).append(probed)
-            else:
-                keys = _keys_of_many(probed, queries, model)
-                parts.append(_best_of_keys(keys, probed.who, probed.rows, position, keep))
-        for number, theirs in alone.items():
-            keys = _keys_of_one(number, theirs, queries, model)
-            rows = np.concatenate([probed.rows for probed in theirs])
-            parts.append(_best_of_keys(keys, np.array([number]), rows, position, keep))
-    return best(join(parts), keep)
-
-
 @dataclass(frozen=True, eq=False)
-class _Probed:
-    """A partition that has rows: its number, the queries that probe it, its rows, their codes."""
+class Codes:
+    """Codes of some partitions of one bucket, in memory.
 
-    partition: int
-    who: IntArray
+    Attributes:
+        position: of the bucket among the live ones.
+        held: (m,) what keeps them alive.
+        address, rows, first: (m,) of each partition its codes, how many, position of the first row.
+        mask: which rows of the bucket may be hits.
+    """
+
+    position: int
+    held: Sequence[NDArray[np.uint8]]
+    address: IntArray
     rows: IntArray
-    codes: NDArray[np.void]
+    first: IntArray
+    mask: Mask
+
+    def blocks(self, which: IntArray, pair: IntArray, query: IntArray) -> NDArray[np.void]:
+        """Describe partitions `which` for the pairs that ask for them."""
+        found = np.zeros(len(which), BLOCK)
+        found["address"], found["rows"] = self.address[which], self.rows[which]
+        found["pair"], found["query"] = pair, query
+        found["ref"] = (self.position << ROW_BITS) + self.first[which]
+        if self.mask is not None:
+            found["allowed"] = self.mask.ctypes.data + self.first[which]
+        return found
 
 
-def _keys_of_many(probed: _Probed, queries: Queries, model: IndexModel) -> NDArray[np.uint64]:
-    query = rabitq.prepare(
-        queries.prepared[probed.who],
-        queries.rotated[probed.who],
-        model.centroids[probed.partition],
-        model.rotated_centroids[probed.partition],
-        model.distance_type,
-    )
-    estimates = rabitq.estimate(probed.codes, query, model.distance_type)
-    return sort_keys(estimates, probed.codes["id_hash"])
+def read_codes(bucket: OpenBucket, position: int, partitions: IntArray, mask: Mask) -> Codes:
+    """Read the codes of whole partitions of a bucket."""
+    held, address = bucket.codes(partitions)
+    first = bucket.layout.offsets[partitions]
+    rows = bucket.layout.offsets[partitions + 1] - first
+    return Codes(position, held, address, rows, first, mask)
 
 
-def _keys_of_one(
-    number: int, theirs: Sequence[_Probed], queries: Queries, model: IndexModel
-) -> NDArray[np.uint64]:
-    """Estimate all partitions of one query at once: most of the cost of one is fixed."""
-    partitions = [probed.partition for probed in theirs]
-    codes = np.concatenate([probed.codes for probed in theirs])
-    query = rabitq.prepare(
-        queries.prepared[number : number + 1],
-        queries.rotated[number : number + 1],
-        model.centroids[partitions],
-        model.rotated_centroids[partitions],
-        model.distance_type,
-    )
-    which = np.repeat(np.arange(len(theirs)), [len(probed.rows) for probed in theirs])
-    estimates = rabitq.estimate_each(codes, query, which, model.distance_type)
-    return sort_keys(estimates, codes["id_hash"])[None]
+def scan_codes(
+    pairs: Pairs,
+    prepared_pairs: PartitionQuery,
+    partitions: IntArray,
+    codes: Sequence[Codes],
+    best: Best,
+    model: IndexModel,
+) -> int:
+    """Estimate the rows of partitions and fold them into the best of each query.
 
+    Partitions that many queries probe go through matrix products, the others through a kernel that
+    counts bits; the estimates are the same to the last bit.
 
-def _probed(
-    bucket: OpenBucket,
-    probes: Sequence[IntArray],
-    mask: Mask,
-    dtype: np.dtype[np.void],
-) -> Iterator[list[_Probed]]:
-    """Yield the probed partitions, those whose codes were read in one request together.
+    Args:
+        pairs: ordered by partition.
+        prepared_pairs: the same, prepared.
+        partitions: (m,) the distinct partitions of the pairs, ascending.
+        codes: their codes in each bucket.
+        best: what is found goes here.
+        model: whose partitions these are.
 
-    A request costs as much as a thousand rows.
+    Returns:
+        Rows that were estimated through products, counted once for each query.
     """
-    asking = np.repeat(np.arange(len(probes)), [len(p) for p in probes])
-    wanted = np.concatenate(probes) if len(probes) else np.empty(0, np.int64)
-    order = np.argsort(wanted, kind="stable")
-    held: list[tuple[int, IntArray, IntArray]] = []
-    count = 0
-    for partition, who in _grouped(wanted[order], asking[order]):
-        start, stop = bucket.layout.offsets[partition : partition + 2].tolist()
-        rows = np.arange(start, stop)
-        if mask is not None:
-            rows = rows[mask[start:stop]]
-        if len(rows):
-            held.append((partition, who, rows))
-            count += len(rows)
-        if count >= CODES_AT_ONCE:
-            yield _with_codes(bucket, held, dtype)
-            held, count = [], 0
-    if held:
-        yield _with_codes(bucket, held, dtype)
+    dim, kind = model.centroids.shape[1], model.distance_type
+    which = np.searchsorted(partitions, pairs.partition)
+    asked = np.bincount(which, minlength=len(partitions))
+    alone = np.flatnonzero(asked[which] < PRODUCT_MIN_QUERIES)
+    if len(alone):
+        blocks = [part.blocks(which[alone], alone, pairs.query[alone]) for part in codes]
+        scan(np.concatenate(blocks), prepared_pairs, best, kind, dim)
+    starts = np.concatenate([[0], np.cumsum(asked)])
+    together = 0
+    for number in np.flatnonzero(asked >= PRODUCT_MIN_QUERIES).tolist():
+        pair = np.arange(starts[number], starts[number + 1])
+        for part in codes:
+            if part.rows[number]:
+                (block,) = part.blocks(np.array([number]), pair[:1], pairs.query[pair[:1]])
+                scan_product(block, prepared_pairs, pair, pairs.query[pair], best, kind, dim)
+                together += int(part.rows[number]) * len(pair)
+    return together
 
 
-def _with_codes(
-    bucket: OpenBucket, held: list[tuple[int, IntArray, IntArray]], dtype: np.dtype[np.void]
-) -> list[_Probed]:
-    found = []
-    whole = bucket.codes([partition for partition, _, _ in held])
-    for (partition, who, rows), codes in zip(held, whole, strict=True):
-        some = codes.view(dtype)[:, 0][rows - bucket.layout.offsets[partition]]
-        found.append(_Probed(partition, who, rows, some))
-    return found
-
-
-def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]:
-    if len(keys):
-        cuts = np.flatnonzero(np.diff(keys)) + 1
-        for key, group in zip(
-            keys[np.concatenate([[0], cuts])], np.split(values, cuts), strict=True
-        ):
-            yield int(key), group
-
-
-def _best_of_keys(
-    keys: NDArray[np.uint64], who: IntArray, rows: IntArray, position: int, keep: int
-) -> Candidates:
-    count = min(keep, keys.shape[1])
-    if count < keys.shape[1]:
-        near = np.argpartition(keys, count - 1, axis=1)[:, :count]
-        keys, found = np.take_along_axis(keys, near, axis=1), rows[near]
-    else:
-        found = np.broadcast_to(rows, keys.shape)
-    size = keys.size
-    return Candidates(np.repeat(who, count), np.full(size, position), found.ravel(), keys.ravel())
-
-
-def best(candidates: Candidates, keep: int) -> Candidates:
-    """Keep the `keep` smallest keys of each query, ordered by query and key."""
-    order = np.lexsort((candidates.key, candidates.query))
-    return candidates.take(order[place_in_query(candidates.query[order]) < keep])
-
-
-def place_in_query(query: IntArray) -> IntArray:
-    """Count each entry's predecessors of the same query, in a sorted array: 0, 1, 2, 0, 1 ..."""
-    found: IntArray = np.arange(len(query)) - np.searchsorted(query, query)
-    return found
-
-
-# -- merge and refine -----------------------------------------------------------------------------
+# -- refine ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
-    """Answers, ordered by query, distance, id.
+class Found:
+    """Rows with exact distances; parallel arrays.
 
     Attributes:
         query: (n,) which query.
-        distance: (n,) float32, exact.
-        ids: (n,) strings.
-        bucket, row: (n,) where each is stored.
+        bucket: (n,) which bucket, by position among the live ones.
+        row: (n,) position in the bucket.
+        distance: (n,) float32.
     """
 
     query: IntArray
-    distance: FloatArray
-    ids: pa.Array
     bucket: IntArray
     row: IntArray
+    distance: FloatArray
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.query)
+
+    def take(self, index: IntArray) -> Found:
+        """Pick some."""
+        return Found(self.query[index], self.bucket[index], self.row[index], self.distance[index])
 
 
-def exact_distances(
+def join(parts: Sequence[Found]) -> Found:
+    """Put found rows together."""
+    none = np.empty(0, np.int64)
+    parts = [Found(none, none, none, np.empty(0, np.float32)), *parts]
+    return Found(
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.bucket for part in parts]),
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.distance for part in parts]),
+    )
+
+
+def candidates_of(best: Best) -> tuple[IntArray, IntArray, IntArray]:
+    """Name the best by estimate: (n,) query, bucket, row."""
+    query, _, ref = best.taken()
+    bucket = (ref >> np.uint64(ROW_BITS)).astype(np.int64)
+    row = (ref & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
+    return query, bucket, row
+
+
+def refined(
     query: IntArray, row: IntArray, vectors: FloatArray, bucket: OpenBucket, spec: CollectionSpec
 ) -> FloatArray:
     """Compute distances from stored vectors; each row is read once.
@@ -321,140 +292,137 @@ def exact_distances(
     Returns:
         (n,) float32.
     """
-    out = np.empty(len(row), np.float32)
     rows, inverse = np.unique(row, return_inverse=True)
     at_once = max(256, REFINE_BYTES // (4 * spec.dim))
-    for start in range(0, len(rows), at_once):
+    if len(rows) <= at_once:
+        return distances_of(vectors, query, bucket.vectors(rows), inverse, spec.distance_type)
+    out = np.empty(len(row), np.float32)
+    order = np.argsort(inverse, kind="stable")
+    edges = np.arange(0, len(rows), at_once)
+    for start, here in zip(
+        edges, np.split(order, np.searchsorted(inverse[order], edges[1:])), strict=True
+    ):
         stored = bucket.vectors(rows[start : start + at_once])
-        here = np.flatnonzero((inverse >= start) & (inverse < start + at_once))
-        for at in range(0, len(here), PAIRS_AT_ONCE):
-            pairs = here[at : at + PAIRS_AT_ONCE]
-            out[pairs] = pair_distances(
-                vectors[query[pairs]], stored[inverse[pairs] - start], spec.distance_type
-            )
+        out[here] = distances_of(
+            vectors, query[here], stored, inverse[here] - start, spec.distance_type
+        )
     return out
 
 
-def rank(
-    candidates: Candidates,
-    distance: FloatArray,
+# -- order ----------------------------------------------------------------------------------------
+
+
+def in_order(
+    found: Found,
     k: int,
-    fetch_ids: Callable[[IntArray, IntArray], pa.Array],
-) -> Hits:
-    """Order candidates by distance, then id; keep k of each query.
+    ids_of: Callable[[Found], pa.Array],
+    max_distance: float | None = None,
+) -> Found:
+    """Order rows by query, distance, id; keep the k nearest of each query.
 
     Args:
-        candidates: with no row twice for a query.
-        distance: (n,) exact.
-        k: hits wanted.
-        fetch_ids: (bucket, row) arrays to ids; asked only for rows that can be among the k.
+        found: with no row twice for a query.
+        k: rows wanted.
+        ids_of: tells ids; asked only for rows whose distances are equal.
+        max_distance: no row beyond it.
     """
-    order = np.lexsort((distance, candidates.query))
-    query, near = candidates.query[order], distance[order]
+    if max_distance is not None:
+        found = found.take(np.flatnonzero(found.distance <= max_distance))
+    key = (found.query.astype(np.uint64) << np.uint64(32)) | _sortable(found.distance)
+    order = np.argsort(key, kind="stable")
+    key, query = key[order], found.query[order]
     first = np.searchsorted(query, query)
     last = np.searchsorted(query, query, "right") - 1
     # Rows tied with the k-th stay until their ids decide.
-    order = order[near <= near[np.minimum(first + k - 1, last)]]
-    ids = fetch_ids(candidates.bucket[order], candidates.row[order])
-    by_id = np.empty(len(ids), np.int64)
-    by_id[np.asarray(pa.compute.array_sort_indices(ids))] = np.arange(len(ids))
-    final = np.lexsort((by_id, distance[order], candidates.query[order]))
-    final = final[place_in_query(candidates.query[order[final]]) < k]
-    order = order[final]
-    return Hits(
-        candidates.query[order],
-        distance[order],
-        ids.take(pa.array(final)),
-        candidates.bucket[order],
-        candidates.row[order],
-    )
+    stay = key <= key[np.minimum(first + k - 1, last)]
+    order, key = order[stay], key[stay]
+    is_tied = np.zeros(len(key), np.bool_)
+    same = key[1:] == key[:-1]
+    is_tied[1:] |= same
+    is_tied[:-1] |= same
+    if is_tied.any():
+        tied = np.flatnonzero(is_tied)
+        ids = ids_of(found.take(order[tied]))
+        by_id = np.empty(len(tied), np.int64)
+        by_id[np.asarray(pa.compute.array_sort_indices(ids))] = np.arange(len(tied))
+        order[tied] = order[tied][np.lexsort((by_id, key[tied]))]
+    return found.take(order[place_in_query(found.query[order]) < k])
 
 
-# -- exact ----------------------------------------------------------------------------------------
+def _sortable(distance: FloatArray) -> NDArray[np.uint64]:
+    bits = (distance + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+
+
+def place_in_query(query: IntArray) -> IntArray:
+    """Count each entry's predecessors of the same query, in a sorted array: 0, 1, 2, 0, 1 ..."""
+    found: IntArray = np.arange(len(query)) - np.searchsorted(query, query)
+    return found
+
+
+# -- brute force ----------------------------------------------------------------------------------
+
+
+class Nearest:
+    """The k nearest rows of each query seen so far, by (distance, id)."""
+
+    def __init__(self, queries: int, k: int, ids_of: Callable[[Found], pa.Array]) -> None:
+        """Start with none."""
+        self._k, self._ids_of = k, ids_of
+        self._parts: list[Found] = []
+        self._held, self._room = 0, 0
+        # No row beyond this distance can enter.
+        self.limit = np.full(queries, np.inf, np.float32)
+
+    def add(self, found: Found) -> None:
+        """Take rows; now and then all but the k nearest of each query are dropped."""
+        self._parts.append(found)
+        self._held += len(found)
+        if self._held >= self._room:
+            self.taken()
+
+    def taken(self) -> Found:
+        """Return the k nearest rows of each query, in order."""
+        best = in_order(join(self._parts), self._k, self._ids_of)
+        self._parts, self._held = [best], len(best)
+        self._room = 2 * self._held + 4096
+        full = place_in_query(best.query) == self._k - 1
+        self.limit[best.query[full]] = best.distance[full]
+        return best
 
 
 def scan_bucket(
-    table: Table,
+    bucket: OpenBucket,
     position: int,
     vectors: FloatArray,
     spec: CollectionSpec,
     *,
+    mask: Mask,
+    nearest: Nearest,
     k: int,
-    where: str | None,
-    batch_rows: int,
-) -> tuple[Candidates, FloatArray]:
-    """Compare every row of a bucket with every query.
+) -> None:
+    """Compare the rows of a bucket that may be hits with every query.
 
     Products in float32 choose who may be among the k nearest, within their rounding error; only
-    those get the exact kernel. Equal distances are broken by id, in every batch, so that no more
-    than k rows are kept however many are alike.
-
-    Returns:
-        Candidates (at most k per query) and their exact distances.
+    those get the exact kernel.
     """
-    found = [_Nearest(k) for _ in range(len(vectors))]
-    columns = [spec.vector_column, spec.id_column]
-    for positions, batch in table.batches(columns, batch_rows=batch_rows, where=where):
-        stored = vectors_of(batch[spec.vector_column], spec.dim)
-        rows = stored.astype(np.float32, copy=False)
-        near, slack = product_distances(vectors, rows, spec.distance_type)
-        for number, best_so_far in enumerate(found):
-            close = _close(near[number], float(slack[number, 0]), k, best_so_far.limit)
-            if len(close):
-                query = np.broadcast_to(vectors[number], (len(close), spec.dim))
-                distance = pair_distances(query, stored[close], spec.distance_type)
-                ids = batch[spec.id_column].take(pa.array(close)).to_pylist()
-                best_so_far.add(distance, ids, positions[close])
-    rows_found = [best_so_far.rows for best_so_far in found]
-    distances = [best_so_far.distance for best_so_far in found]
-    query = np.repeat(np.arange(len(found)), [len(rows) for rows in rows_found])
-    row = np.concatenate(rows_found)
-    here = Candidates(query, np.full(len(row), position), row, np.zeros(len(row), np.uint64))
-    return here, np.concatenate(distances)
-
-
-def _close(near: FloatArray, slack: float, k: int, limit: float) -> IntArray:
-    if k < len(near):
-        limit = min(limit, float(np.partition(near, k - 1)[k - 1]) + slack)
-    found: IntArray = np.flatnonzero(near <= limit + slack)
-    return found
-
-
-class _Nearest:
-    """The k nearest rows seen so far, by (distance, id)."""
-
-    def __init__(self, k: int) -> None:
-        self._k = k
-        self.distance = np.empty(0, np.float32)
-        self.rows = np.empty(0, np.int64)
-        self._ids: list[str] = []
-
-    @property
-    def limit(self) -> float:
-        """No row beyond this distance can enter."""
-        return float(self.distance[-1]) if len(self.distance) == self._k else float("inf")
-
-    def add(self, distance: FloatArray, ids: list[str], rows: IntArray) -> None:
-        distance = np.concatenate([self.distance, distance])
-        rows = np.concatenate([self.rows, rows])
-        names = self._ids + ids
-        order = sorted(range(len(names)), key=lambda i: (distance[i], names[i]))[: self._k]
-        self.distance, self.rows = distance[order], rows[order]
-        self._ids = [names[i] for i in order]
-
-
-def masked_candidates(masks: Mapping[int, NDArray[np.bool_]], queries: int) -> Candidates:
-    """List every allowed row for every query."""
-    parts = []
-    for position, mask in masks.items():
-        rows = np.flatnonzero(mask)
-        size = queries * len(rows)
-        parts.append(
-            Candidates(
-                np.repeat(np.arange(queries), len(rows)),
-                np.full(size, position),
-                np.tile(rows, queries),
-                np.zeros(size, np.uint64),
-            )
-        )
-    return join(parts)
+    for start in range(0, bucket.bucket.stored_rows, ROWS_AT_ONCE):
+        stop = min(start + ROWS_AT_ONCE, bucket.bucket.stored_rows)
+        if mask is None:
+            rows, stored = np.arange(start, stop), bucket.vectors_between(start, stop)
+        else:
+            rows = start + np.flatnonzero(mask[start:stop])
+            if not len(rows):
+                continue
+            stored = bucket.vectors(rows)
+        floats = halves_to_floats(stored) if stored.dtype == np.float16 else stored
+        for first in range(0, len(vectors), QUERIES_AT_ONCE):
+            some = slice(first, first + QUERIES_AT_ONCE)
+            near, slack = product_distances(vectors[some], floats, spec.distance_type)
+            bound = nearest.limit[some]
+            if k < len(rows) and np.isinf(bound).any():
+                bound = np.minimum(bound, np.partition(near, k - 1, axis=1)[:, k - 1] + slack[:, 0])
+            query, which = np.nonzero(near <= bound[:, None] + slack)
+            query += first
+            distance = distances_of(vectors, query, stored, which, spec.distance_type)
+            nearest.add(Found(query, np.full(len(query), position), rows[which], distance))

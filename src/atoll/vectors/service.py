@@ -36,7 +36,9 @@ from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
 from atoll.vectors.verify import verify
 
-QUERIES_AT_ONCE = 256
+# Of the memory, what candidates may take, and bytes each takes until it is refined.
+CANDIDATE_SHARE = 0.25
+CANDIDATE_BYTES = 96
 METADATA_KEY = b"atoll"
 
 
@@ -140,6 +142,7 @@ class Collection:
         nprobes: int | None = None,
         refine_factor: int = 5,
         exact: bool = False,
+        max_distance: float | None = None,
         where: str | None = None,
         columns: Sequence[str] = (),
         with_vectors: bool = False,
@@ -159,6 +162,7 @@ class Collection:
             refine_factor: candidates that get exact distances, as a multiple of k; over all buckets
                 together for "rabitq", in each bucket for "ivf_pq".
             exact: compare with every row instead.
+            max_distance: leave out hits beyond it, by their exact distance.
             where: SQL predicate on stored columns, e.g. "length > 300 AND description LIKE
                 '%kinase%'".
             columns: further columns to return.
@@ -184,6 +188,7 @@ class Collection:
             nprobes=nprobes,
             refine_factor=refine_factor,
             exact=exact,
+            max_distance=max_distance,
             where=None if where is None else store.predicate(where),
             columns=tuple(columns),
             with_vectors=with_vectors,
@@ -198,13 +203,15 @@ class Collection:
         parts = []
         failed: dict[int, AtollError] = {}
         masks: dict[int, NDArray[np.bool_]] = {}
-        for start in range(0, max(1, len(batch)), QUERIES_AT_ONCE):
-            some = batch.slice(start, start + QUERIES_AT_ONCE)
-            parts.append(self._search_without_failing(manifest, some, options, masks, failed))
+        paths: set[str] = set()
+        at_once = self._queries_at_once(options)
+        for start in range(0, len(batch), at_once):
+            some = batch.slice(start, start + at_once)
+            parts.append(self._search_without_failing(manifest, some, options, masks, paths, failed))
             on_progress(
                 Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
             )
-        table = self._with_metadata(pa.concat_tables(parts), manifest, options, failed)
+        table = self._with_metadata(pa.concat_tables(parts), manifest, options, paths, failed)
         if failed and not allow_partial:
             self._raise_incomplete(table, manifest, failed)
         return table
@@ -391,6 +398,7 @@ class Collection:
         batch: QueryBatch,
         options: SearchOptions,
         masks: dict[int, NDArray[np.bool_]],
+        paths: set[str],
         failed: dict[int, AtollError],
     ) -> pa.Table:
         """Search; leave out buckets that fail and note them in `failed`."""
@@ -399,23 +407,31 @@ class Collection:
             live = {i: b for i, b in enumerate(manifest.buckets) if i not in failed}
             try:
                 return MapReduce(
-                    self._reader, manifest.models, live, batch, options, threads, masks
+                    self._reader, manifest.models, live, batch, options, threads, masks, paths
                 ).run()
             except BucketsFailed as failure:
                 failed.update(failure.errors)
                 if len(failed) == len(manifest.buckets):
                     raise next(iter(failed.values())) from failure
 
+    def _queries_at_once(self, options: SearchOptions) -> int:
+        """Say how many queries are answered together, within the memory there is."""
+        room = self._settings.memory_bytes * CANDIDATE_SHARE
+        rows = min(len(self), options.k * max(1, options.refine_factor))
+        return max(1, int(room / (CANDIDATE_BYTES * max(1, rows))))
+
     def _with_metadata(
         self,
         table: pa.Table,
         manifest: Manifest,
         options: SearchOptions,
+        paths: set[str],
         failed: dict[int, AtollError],
     ) -> pa.Table:
         facts = {
             "version": manifest.version,
             "index": "exact" if options.exact else self.spec.index.kind,
+            "paths": sorted(paths),
             "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
             "refine_factor": options.refine_factor,
             "distance_type": self.spec.distance_type,

@@ -627,13 +627,15 @@ def raw_spans(
     """
     cut = [list(pages.pieces(start, stop)) for start, stop in spans]
     pieces = np.array([piece for part in cut for piece in part], np.int64).reshape(-1, 2)
-    file, at = pages.locate(pieces[:, 0])
+    file, start = pages.locate(pieces[:, 0])
     length = (pieces[:, 1] - pieces[:, 0]) * pages.width
-    requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
+    requests = layouts.join_ranges(file, start, length, storage.gap_bytes)
     found = layouts.cut(_fetch(storage, layout, requests), requests, length)
     joined: list[bytes | memoryview] = []
+    at = 0
     for part in cut:
-        mine, found = found[: len(part)], found[len(part) :]
+        mine = found[at : at + len(part)]
+        at += len(part)
         joined.append(mine[0] if len(mine) == 1 else b"".join(mine))
     return joined
 
