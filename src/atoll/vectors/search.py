@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atoll.vectors import rabitq
+from atoll.vectors import rabitq, scan
 from atoll.vectors.distance import pair_distances, product_distances
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
@@ -30,6 +30,8 @@ NARROW_ROWS = 10_000
 REFINE_BYTES = 64 << 20
 PAIRS_AT_ONCE = 4096
 CODES_AT_ONCE = 1 << 18
+# Below this many queries counting bits is quicker than unpacking them for a matrix product.
+PRODUCT_MIN_QUERIES = 4
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -52,7 +54,7 @@ class Queries:
 def prepare_queries(vectors: FloatArray, model: IndexModel) -> Queries:
     """Bring (q, dim) float32 queries into the space of the index."""
     rows = prepared(vectors, model.distance_type)
-    return Queries(rows, np.concatenate([rabitq.rotate(row[None], model.signs) for row in rows]))
+    return Queries(rows, rabitq.rotate(rows, model.signs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +93,6 @@ def join(parts: Sequence[Candidates]) -> Candidates:
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.key for part in parts]),
     )
-
-
-def sort_keys(estimates: FloatArray, id_hash: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Fold an estimate and an id hash into one integer that sorts like the pair."""
-    bits = (estimates + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
-    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    return (ordered << np.uint64(32)) | (id_hash >> np.uint64(32))
 
 
 # -- plan -----------------------------------------------------------------------------------------
@@ -154,21 +149,12 @@ def map_bucket(
     Each partition is read once, for all the queries that probe it.
     """
     dtype = rabitq.code_dtype(queries.prepared.shape[1])
-    parts: list[Candidates] = []
+    found = scan.Best.of(len(queries.prepared), min(keep, int(offsets[-1])))
     for together in _probed(table, offsets, probes, mask, dtype):
-        alone: dict[int, list[_Probed]] = {}
         for probed in together:
-            if len(probed.who) < rabitq.PRODUCT_MIN_QUERIES:
-                for number in probed.who.tolist():
-                    alone.setdefault(number, []).append(probed)
-            else:
-                keys = _keys_of_many(probed, queries, model)
-                parts.append(_best_of_keys(keys, probed.who, probed.rows, position, keep))
-        for number, theirs in alone.items():
-            keys = _keys_of_one(number, theirs, queries, model)
-            rows = np.concatenate([probed.rows for probed in theirs])
-            parts.append(_best_of_keys(keys, np.array([number]), rows, position, keep))
-    return best(join(parts), keep)
+            _fold(probed, queries, model, mask, found)
+    query, key, ref = found.taken()
+    return Candidates(query, np.full(len(query), position), ref.astype(np.int64), key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,34 +167,30 @@ class _Probed:
     codes: NDArray[np.void]
 
 
-def _keys_of_many(probed: _Probed, queries: Queries, model: IndexModel) -> NDArray[np.uint64]:
-    query = rabitq.prepare(
-        queries.prepared[probed.who],
-        queries.rotated[probed.who],
-        model.centroids[probed.partition],
-        model.rotated_centroids[probed.partition],
-        model.distance_type,
+def _fold(
+    probed: _Probed, queries: Queries, model: IndexModel, mask: Mask, found: scan.Best
+) -> None:
+    """Fold the rows of a partition into the best of the queries that probe it."""
+    who, first, pair = probed.who, int(probed.rows[0]), np.arange(len(probed.who))
+    home = model.centroids[probed.partition].astype(np.float64)
+    if model.distance_type == "dot":
+        base = (queries.prepared[who] * home).sum(axis=1)
+    else:
+        base = ((queries.prepared[who] - home) ** 2).sum(axis=1)
+    turned = model.rotated_centroids[probed.partition][None]
+    prepared = rabitq.prepare(
+        queries.rotated, who, turned, np.zeros_like(who), base.astype(np.float32)
     )
-    estimates = rabitq.estimate(probed.codes, query, model.distance_type)
-    return sort_keys(estimates, probed.codes["id_hash"])
-
-
-def _keys_of_one(
-    number: int, theirs: Sequence[_Probed], queries: Queries, model: IndexModel
-) -> NDArray[np.uint64]:
-    """Estimate all partitions of one query at once: most of the cost of one is fixed."""
-    partitions = [probed.partition for probed in theirs]
-    codes = np.concatenate([probed.codes for probed in theirs])
-    query = rabitq.prepare(
-        queries.prepared[number : number + 1],
-        queries.rotated[number : number + 1],
-        model.centroids[partitions],
-        model.rotated_centroids[partitions],
-        model.distance_type,
-    )
-    which = np.repeat(np.arange(len(theirs)), [len(probed.rows) for probed in theirs])
-    estimates = rabitq.estimate_each(codes, query, which, model.distance_type)
-    return sort_keys(estimates, codes["id_hash"])[None]
+    codes = np.ascontiguousarray(probed.codes)
+    blocks = np.zeros(len(who), scan.BLOCK)
+    blocks["address"], blocks["rows"], blocks["ref"] = codes.ctypes.data, len(codes), first
+    blocks["allowed"] = 0 if mask is None else mask.ctypes.data + first
+    blocks["pair"], blocks["query"] = pair, who
+    dim = queries.prepared.shape[1]
+    if len(who) < PRODUCT_MIN_QUERIES:
+        scan.scan(blocks, prepared, found, model.distance_type, dim)
+    else:
+        scan.scan_product(blocks[0], prepared, pair, who, found, model.distance_type, dim)
 
 
 def _probed(
@@ -229,12 +211,9 @@ def _probed(
     count = 0
     for partition, who in _grouped(wanted[order], asking[order]):
         start, stop = int(offsets[partition]), int(offsets[partition + 1])
-        rows = np.arange(start, stop)
-        if mask is not None:
-            rows = rows[mask[start:stop]]
-        if len(rows):
-            held.append((partition, who, rows))
-            count += len(rows)
+        if start < stop and (mask is None or mask[start:stop].any()):
+            held.append((partition, who, np.arange(start, stop)))
+            count += stop - start
         if count >= CODES_AT_ONCE:
             yield _with_codes(table, held, dtype)
             held, count = [], 0
@@ -258,19 +237,6 @@ def _grouped(keys: IntArray, values: IntArray) -> Iterator[tuple[int, IntArray]]
             keys[np.concatenate([[0], cuts])], np.split(values, cuts), strict=True
         ):
             yield int(key), group
-
-
-def _best_of_keys(
-    keys: NDArray[np.uint64], who: IntArray, rows: IntArray, position: int, keep: int
-) -> Candidates:
-    count = min(keep, keys.shape[1])
-    if count < keys.shape[1]:
-        near = np.argpartition(keys, count - 1, axis=1)[:, :count]
-        keys, found = np.take_along_axis(keys, near, axis=1), rows[near]
-    else:
-        found = np.broadcast_to(rows, keys.shape)
-    size = keys.size
-    return Candidates(np.repeat(who, count), np.full(size, position), found.ravel(), keys.ravel())
 
 
 def best(candidates: Candidates, keep: int) -> Candidates:
