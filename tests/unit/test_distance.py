@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from vectordata import DISTANCE_TYPES, gaussian
 
-from atoll.vectors.distance import pair_distances, product_distances, unsearchable
+from atoll.vectors.distance import (
+    distances_of,
+    pair_distances,
+    product_distances,
+    unsearchable,
+)
 
 
 def exactly(query, row, distance_type):
@@ -71,3 +76,24 @@ def test_each_vector_without_distances_has_one_reason():
     for distance_type in ("l2", "dot"):
         masks = unsearchable(rows, distance_type).values()
         assert [bad.nonzero()[0].tolist() for bad in masks] == [[1, 2], [4]]
+
+
+@pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_gathered_pairs_have_the_distances_of_pairs_side_by_side(distance_type, dtype):
+    queries, rows = gaussian(4, 13), gaussian(9, 13, seed=1).astype(dtype)
+    query_of, row_of = np.array([3, 0, 0, 1]), np.array([8, 8, 2, 0])
+    found = distances_of(queries, query_of, rows, row_of, distance_type)
+    alone = pair_distances(queries[query_of], rows[row_of], distance_type)
+    np.testing.assert_array_equal(found, alone)
+
+
+def test_a_zero_vector_is_at_cosine_distance_one():
+    rows = np.zeros((1, 5), np.float32)
+    assert pair_distances(gaussian(1, 5), rows, "cosine") == 1
+    assert pair_distances(rows, rows, "cosine") == 1
+
+
+def test_read_only_rows_are_taken():
+    rows = np.frombuffer(gaussian(2, 9).tobytes(), np.float32).reshape(2, 9)
+    assert (pair_distances(rows, rows, "l2") == 0).all()

@@ -140,7 +140,7 @@ def bytes_per_row(dim: int, dtype: Dtype = "float32", *, index: IndexKind = "rab
         Bytes, with 20 for an id; measured tables of 960 x float32 with ids of 16 characters
         take 3,849 before the index.
     """
-    code = {"rabitq": -(-dim // 8) + 16, "ivf_pq": -(-dim // 16) + 8, "flat": 0}[index]
+    code = {"rabitq": -(-dim // 8) + 12, "ivf_pq": -(-dim // 16) + 8, "flat": 0}[index]
     return dim * _ITEM_BYTES[dtype] + _ID_BYTES + code
 
 

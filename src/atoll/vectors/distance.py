@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.vectors.model import DistanceType
+from atoll.vectors.rabitq import KINDS
 
-PAIRS_AT_ONCE = 1024
 # Squares of longer vectors, and their sums, leave float32; those of shorter ones vanish in it.
 MAX_LENGTH = 2.0**60
 MIN_LENGTH = 2.0**-60
@@ -39,40 +39,70 @@ def unsearchable(
 def pair_distances(
     queries: NDArray[np.float32], rows: NDArray[np.generic], distance_type: DistanceType
 ) -> NDArray[np.float32]:
-    """Compute the distance of each query to the row beside it.
+    """Compute the distance of each query to the row beside it; see `distances_of`.
 
     Args:
         queries: (n, dim) float32, as given.
         rows: (n, dim) as stored, float32 or float16.
+        distance_type: what to compute.
+    """
+    each = np.arange(len(rows))
+    return distances_of(queries, each, rows, each, distance_type)
+
+
+def distances_of(
+    queries: NDArray[np.float32],
+    query_of: NDArray[np.int64],
+    rows: NDArray[np.generic],
+    row_of: NDArray[np.int64],
+    distance_type: DistanceType,
+) -> NDArray[np.float32]:
+    """Compute distances of pairs, from float64 sums in a fixed order.
+
+    A pair's distance is the same to the last bit whatever else is computed, on every CPU.
+
+    Args:
+        queries: (q, dim) float32, as given.
+        rows: (m, dim) as stored, float32 or float16.
+        query_of, row_of: (n,) the pairs.
         distance_type: "cosine" gives 1 - cos, "l2" the squared distance, "dot" 1 - product, as
             LanceDB.
 
     Returns:
-        (n,) float32, from float64 sums in a fixed order: a pair's distance does not depend on what
-        else is computed. A zero vector under cosine is at distance 1.
+        (n,) float32. A zero vector under cosine is at distance 1.
     """
-    out = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), PAIRS_AT_ONCE):
-        at = slice(start, start + PAIRS_AT_ONCE)
-        out[at] = _distances(
-            queries[at].astype(np.float64), rows[at].astype(np.float64), distance_type
-        )
+    from atoll.vectors import kernels
+
+    queries, rows = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows)
+    out = np.empty(len(row_of), np.float32)
+    kernels.distances(
+        queries.ctypes.data, query_of, rows.ctypes.data, rows.dtype == np.float16,
+        rows.shape[1], row_of, KINDS[distance_type], out,
+    )  # fmt: skip
     return out
 
 
-def _distances(
-    queries: NDArray[np.float64], rows: NDArray[np.float64], distance_type: DistanceType
-) -> NDArray[np.float64]:
-    if distance_type == "l2":
-        found: NDArray[np.float64] = ((queries - rows) ** 2).sum(axis=1)
-        return found
-    product: NDArray[np.float64] = (queries * rows).sum(axis=1)
-    if distance_type == "dot":
-        return 1 - product
-    norms = np.sqrt((queries**2).sum(axis=1) * (rows**2).sum(axis=1))
-    cosine = np.divide(product, norms, out=np.zeros_like(product), where=norms > 0)
-    clipped: NDArray[np.float64] = np.maximum(0, 1 - cosine)
-    return clipped
+def halves_to_floats(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Convert float16 to float32, exactly, of any shape."""
+    from atoll.vectors import kernels
+
+    halves = np.ascontiguousarray(halves)
+    out = np.empty(halves.shape, np.float32)
+    kernels.widen_all(halves.ctypes.data, out.reshape(-1))
+    return out
+
+
+def floats_to_halves(floats: NDArray[np.float32], out: NDArray[np.float16]) -> tuple[float, float]:
+    """Round float32 to float16, ties to even, into contiguous `out` of the same shape.
+
+    Returns:
+        The sum of squared errors, infinite where a value is beyond float16, and of squares.
+    """
+    from atoll.vectors import kernels
+
+    floats = np.ascontiguousarray(floats)
+    error, size = kernels.narrow_all(floats.ctypes.data, out.reshape(-1).view(np.uint16))
+    return error, size
 
 
 def product_distances(

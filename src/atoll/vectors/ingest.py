@@ -28,7 +28,7 @@ from atoll.storage import Storage
 from atoll.vectors import ids as id_index
 from atoll.vectors import rabitq, store
 from atoll.vectors.digest import ColumnDigest
-from atoll.vectors.distance import unsearchable
+from atoll.vectors.distance import floats_to_halves, unsearchable
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.ivfpq import build_ivf_pq, has_ivf_pq
@@ -41,9 +41,6 @@ from atoll.vectors.sources.columns import pool_array
 
 SHOWN_ROWS = 5
 ATTEMPTS = 5
-NARROW_ROWS = 256
-# Every float16 as float32, by its bits.
-HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -369,16 +366,9 @@ class _Stream:
         if self.job.spec.dtype == "float32":
             return vectors
         narrow = pool_array((len(vectors), self.job.spec.dim), np.dtype(np.float16))
-        # By blocks that stay in a core's cache, so that nothing else of a batch's size is held.
-        for at in range(0, len(vectors), NARROW_ROWS):
-            block, out = vectors[at : at + NARROW_ROWS], narrow[at : at + NARROW_ROWS]
-            with np.errstate(over="ignore"):
-                out[...] = block
-            # The table is 1.6 times as fast as numpy's own conversion.
-            error = np.take(HALVES, out.view(np.uint16), mode="clip")
-            error -= block
-            self.tally.squared_error += float(np.vdot(error, error))
-            self.tally.squared += float(np.vdot(block, block))
+        error, squared = floats_to_halves(vectors, narrow)
+        self.tally.squared_error += error
+        self.tally.squared += squared
         if not np.isfinite(self.tally.squared_error):
             self._refuse_narrow(np.isinf(narrow).max(axis=1), rest, "have values beyond 65504")
         if self.job.spec.distance_type == "cosine":

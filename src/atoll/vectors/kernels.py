@@ -1,0 +1,498 @@
+"""Compiled loops of encoding and search; `rabitq`, `scan` and `distance` call them.
+
+Import it late: it imports numba. Kernels take addresses where rows may come read-only, from a
+file or from Arrow, since numba compiles a second time for an array that may not be written.
+"""
+# Types of arguments are numba's to infer.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from atoll.vectors.lanes import (
+    LANES,
+    WORDS,
+    bit_dot,
+    bits_of_float,
+    compiled,
+    count_bits,
+    float_lanes,
+    float_of_bits,
+    half_lanes,
+    lanes_sum,
+    load_byte,
+    load_float,
+    load_int,
+    load_word,
+    narrow,
+    no_lanes,
+    pointer,
+    widen,
+)
+from atoll.vectors.rabitq import BIT_QUERY_BITS, COSINE, DOT, L2
+
+_bit_dot = bit_dot(BIT_QUERY_BITS)
+_GATHER = np.uint64(0x0102040810204080)
+_LOWEST = np.uint64(0x0101010101010101)
+_SIGN = np.uint32(1 << 31)
+
+
+# -- rotation -------------------------------------------------------------------------------------
+
+
+@compiled
+def rotate_rows(rows, signs, out):
+    """Rotate the rows at an address into `out` (n, dim); `signs` is (rounds, dim) float32."""
+    dim = out.shape[1]
+    spare = np.empty(dim, np.float32)
+    for i in range(len(out)):
+        out[i] = numba.carray(pointer(rows + 4 * dim * i), dim, np.float32)
+        _rotate(out[i], signs, spare)
+
+
+@compiled
+def _rotate(row, signs, spare):
+    dim = len(row)
+    block = 1
+    while 2 * block <= dim:
+        block *= 2
+    for number in range(len(signs)):
+        for i in range(dim):
+            row[i] *= signs[number, i]
+        first = 0 if number % 2 == 0 else dim - block
+        _hadamard(row[first : first + block], spare[:block])
+
+
+@compiled
+def _hadamard(row, spare):
+    """Transform in place; each stage adds and subtracts neighbours, which LLVM vectorises."""
+    half = len(row) // 2
+    source, target = row, spare
+    width = 1
+    while width < len(row):
+        for j in range(half):
+            left, right = source[2 * j], source[2 * j + 1]
+            target[j] = left + right
+            target[j + half] = left - right
+        source, target = target, source
+        width *= 2
+    scale = np.float32(1 / np.sqrt(len(row)))
+    for j in range(len(row)):
+        row[j] = source[j] * scale
+
+
+# -- codes ----------------------------------------------------------------------------------------
+
+
+@compiled
+def encode_bits(rows, dim, partition, centroids, signs, is_dot, bits, scale, offset):
+    """Fill bits (n, words) uint64, scale and offset (n,) float32; `rows` is an address."""
+    residual, spare = np.empty(dim, np.float32), np.empty(dim, np.float32)
+    for i in range(len(partition)):
+        row = numba.carray(pointer(rows + 4 * dim * i), dim, np.float32)
+        squared, offset[i] = _residual(row, centroids[partition[i]], is_dot, residual)
+        _rotate(residual, signs, spare)
+        weight = _pack_signs(residual, bits[i])
+        scale[i] = squared / weight if weight > 0 else 0
+
+
+@compiled
+def _residual(row, home, is_dot, out):
+    """Subtract the centroid; give the squared length, and what a code's offset holds."""
+    for d in range(len(row)):
+        out[d] = row[d] - home[d]
+    squared = _product(out, out)
+    return squared, _product(out, home) if is_dot else squared
+
+
+@compiled
+def _product(left, right):
+    total = no_lanes()
+    whole = len(left) - len(left) % LANES
+    for d in range(0, whole, LANES):
+        at = 4 * d
+        total = total + float_lanes(left.ctypes.data + at) * float_lanes(right.ctypes.data + at)
+    found = lanes_sum(total)
+    for d in range(whole, len(left)):
+        found += np.float64(left[d]) * np.float64(right[d])
+    return found
+
+
+@compiled
+def _pack_signs(row, bits):
+    """Set the bit of each positive value; give the sum of all magnitudes."""
+    for word in range(len(bits)):
+        found = np.uint64(0)
+        for d in range(64 * word, min(len(row), 64 * word + 64)):
+            found |= np.uint64(row[d] > 0) << np.uint64(d % 64)
+        bits[word] = found
+    total = no_lanes()
+    whole = len(row) - len(row) % LANES
+    for d in range(0, whole, LANES):
+        total = total + abs(float_lanes(row.ctypes.data + 4 * d))
+    weight = lanes_sum(total)
+    for d in range(whole, len(row)):
+        weight += np.float64(abs(row[d]))
+    return weight
+
+
+# -- queries --------------------------------------------------------------------------------------
+
+
+@compiled
+def quantise(rotated, query, centroids, partition, top, levels, step, total):
+    """Quantise residuals of (query, partition) pairs to whole levels -top to top.
+
+    Args:
+        rotated: (queries, dim) float32.
+        query, partition: (n,) int64 the pairs.
+        centroids: (partitions, dim) float32, rotated.
+        top: the highest level.
+        levels: (n, at least dim) int8, to fill.
+        step, total: (n,) float32 and int64, to fill: width of a level, sum of the levels.
+    """
+    dim = rotated.shape[1]
+    residual = np.empty(dim, np.float32)
+    for i in range(len(query)):
+        row, home = rotated[query[i]], centroids[partition[i]]
+        largest = np.float32(0)
+        for d in range(dim):
+            residual[d] = row[d] - home[d]
+            largest = max(largest, abs(residual[d]))
+        step[i] = largest / np.float32(top) if largest > 0 else np.float32(1)
+        found = np.int64(0)
+        inverse = np.float32(1) / step[i]
+        for d in range(dim):
+            levels[i, d] = np.rint(residual[d] * inverse)
+            found += np.int64(levels[i, d])
+        total[i] = found
+
+
+@compiled
+def pack_planes(levels, planes):
+    """Cut levels (n, 64 x words) int8 into `planes` (n, words / 4, bits, 4) uint64."""
+    for i in range(len(levels)):
+        eights = levels[i].view(np.uint64)
+        for word in range(len(eights) // 8):
+            for plane in range(planes.shape[2]):
+                found = np.uint64(0)
+                for byte in range(8):
+                    low = (eights[8 * word + byte] >> np.uint64(plane)) & _LOWEST
+                    found |= ((low * _GATHER) >> np.uint64(56)) << np.uint64(8 * byte)
+                planes[i, word // WORDS, plane, word % WORDS] = found
+
+
+# -- estimates ------------------------------------------------------------------------------------
+
+
+@compiled
+def _estimate(signed, scale, offset, step, base, kind):
+    """Estimate one distance; the only place where any path does it.
+
+    Args:
+        signed: product of the code's odd values and the query's levels, a whole number.
+        scale, offset: of the code, float32.
+        step, base: of the prepared query, float32.
+        kind: of distance.
+    """
+    product = scale * (step * np.float32(signed))
+    if kind == DOT:
+        return np.float32(1) - (product + (base + offset))
+    squared = (offset + base) - np.float32(2) * product
+    return squared * np.float32(0.5) if kind == COSINE else squared
+
+
+@compiled
+def _key_of(estimate, id_hash):
+    """Fold an estimate and an id hash into one integer that sorts like the pair."""
+    bits = bits_of_float(estimate + np.float32(0))  # + 0 turns -0 into 0
+    ordered = ~bits if bits & _SIGN else bits | _SIGN
+    return (np.uint64(ordered) << np.uint64(32)) | np.uint64(id_hash)
+
+
+@compiled
+def _estimate_of(key):
+    """Give the estimate that a key was made of."""
+    ordered = np.uint32(key >> np.uint64(32))
+    return float_of_bits(ordered & ~_SIGN if ordered & _SIGN else ~ordered)
+
+
+# -- the best of each query -----------------------------------------------------------------------
+
+
+@compiled
+def _offer(keys, refs, sizes, limits, query, keep, key, ref):
+    """Add an entry that is not beyond the limit; when there is no room, keep the best."""
+    size = sizes[query]
+    keys[query, size], refs[query, size] = key, ref
+    sizes[query] = size + 1
+    if size + 1 == keys.shape[1]:
+        _cut(keys, refs, sizes, limits, query, keep)
+
+
+@compiled
+def _cut(keys, refs, sizes, limits, query, keep):
+    _select(keys[query], refs[query], sizes[query], keep)
+    sizes[query] = keep
+    limits[query] = keys[query, :keep].max()
+
+
+@compiled
+def _select(keys, refs, size, keep):
+    """Bring the `keep` smallest (key, ref) of `size` to the front: Hoare's selection."""
+    low, high = 0, size - 1
+    while low < high:
+        middle = (low + high) // 2
+        key, ref = keys[middle], refs[middle]
+        i, j = low, high
+        while i <= j:
+            while keys[i] < key or (keys[i] == key and refs[i] < ref):
+                i += 1
+            while keys[j] > key or (keys[j] == key and refs[j] > ref):
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                refs[i], refs[j] = refs[j], refs[i]
+                i += 1
+                j -= 1
+        if keep - 1 <= j:
+            high = j
+        elif keep - 1 >= i:
+            low = i
+        else:
+            return
+
+
+@compiled
+def offer_all(query, key, ref, keep, keys, refs, sizes, limits):
+    """Fold ready entries, (n,) each, into the best."""
+    for i in range(len(query)):
+        if key[i] <= limits[query[i]]:
+            _offer(keys, refs, sizes, limits, query[i], keep, key[i], ref[i])
+
+
+@compiled
+def settle(keep, keys, refs, sizes, limits):
+    """Cut every query to its best `keep`."""
+    for query in range(len(sizes)):
+        if sizes[query] > keep:
+            _cut(keys, refs, sizes, limits, query, keep)
+
+
+# -- scans ----------------------------------------------------------------------------------------
+
+
+@compiled
+def scan_bits(
+    blocks, start, stop, words, kind, planes, step, total, base, keep, keys, refs, sizes, limits
+):
+    """Estimate every allowed row of `blocks[start:stop]`, codes of one bit; see `scan.scan`."""
+    fours = (words + 1) // WORDS  # a lone missing word reads scale and offset, against no level
+    stride = 8 * words + 12
+    for number in range(start, stop):
+        block = blocks[number]
+        pair, query = block.pair, block.query
+        plane = planes.ctypes.data + pair * 8 * planes[0].size
+        for row in range(block.rows):
+            if block.allowed and not load_byte(block.allowed + row):
+                continue
+            at = block.address + row * stride
+            dot = _bit_dot(at, plane, fours)
+            for word in range(WORDS * fours, words):
+                dot += _rest(load_word(at + 8 * word), planes[pair, fours], word % WORDS)
+            found = _estimate(
+                2 * dot - total[pair],
+                load_float(at + 8 * words),
+                load_float(at + 8 * words + 4),
+                step[pair],
+                base[pair],
+                kind,
+            )
+            key = _key_of(found, load_int(at + 8 * words + 8))
+            if key <= limits[query]:
+                ref = block.ref + np.uint64(row)
+                _offer(keys, refs, sizes, limits, query, keep, key, ref)
+
+
+@compiled
+def _rest(bits, planes, word):
+    """Take one word of a code against its planes."""
+    last = len(planes) - 1
+    found = -(count_bits(bits & planes[last, word]) << last)
+    for plane in range(last):
+        found += count_bits(bits & planes[plane, word]) << plane
+    return found
+
+
+@compiled
+def unpack_bits(codes, words, table, out, scale, offset, id_hash):
+    """Unpack codes of one bit at an address into out (n, 8 x bytes) float32, and their numbers.
+
+    `table` is (256, 4) uint64: eight floats, 0 or 1, for each byte.
+    """
+    wide = out.view(np.uint64)
+    for row in range(len(out)):
+        at = codes + row * (8 * words + 12)
+        for byte in range(wide.shape[1] // 4):
+            value = load_byte(at + byte)
+            for part in range(4):
+                wide[row, 4 * byte + part] = table[value, part]
+        _numbers(at + 8 * words, row, scale, offset, id_hash)
+
+
+@compiled
+def _numbers(at, row, scale, offset, id_hash):
+    scale[row], offset[row] = load_float(at), load_float(at + 4)
+    id_hash[row] = load_int(at + 8)
+
+
+@compiled
+def offer_products(
+    dots, factor, scale, offset, id_hash, first, allowed, kind, query, step, total, base,
+    keep, keys, refs, sizes, limits,
+):  # fmt: skip
+    """Fold the products of m queries and n codes into the best; see `scan.scan_product`.
+
+    Args:
+        dots: (m, n) float32 or float64, whole numbers.
+        factor: `total` times this is what twice a product has too much.
+        scale, offset, id_hash: (n,) of the codes.
+        first: ref of the first code.
+        allowed: address of a byte per code, or 0.
+        kind: of distance.
+        query, step, total, base: (m,) of the prepared queries.
+        keep, keys, refs, sizes, limits: the best so far.
+    """
+    found = np.empty(dots.shape[1], np.float32)
+    for i in range(len(dots)):
+        _estimates(dots[i], factor * total[i], scale, offset, step[i], base[i], kind, found)
+        limit = _estimate_of(limits[query[i]])
+        for row in range(len(found)):
+            # Not "greater": the first limit is not a number.
+            if not found[row] > limit and not (allowed and not load_byte(allowed + row)):
+                key = _key_of(found[row], id_hash[row])
+                if key <= limits[query[i]]:
+                    ref = first + np.uint64(row)
+                    _offer(keys, refs, sizes, limits, query[i], keep, key, ref)
+                    limit = _estimate_of(limits[query[i]])
+
+
+@compiled
+def _estimates(dots, excess, scale, offset, step, base, kind, out):
+    for row in range(len(dots)):
+        signed = 2 * np.float64(dots[row]) - np.float64(excess)
+        out[row] = _estimate(signed, scale[row], offset[row], step, base, kind)
+
+
+# -- exact distances ------------------------------------------------------------------------------
+
+
+@compiled
+def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
+    """Fill `out` with the distances of pairs; see `distance.distances_of`.
+
+    `queries` and `rows` are addresses; the rows are float16 or float32.
+    """
+    whole = dim - dim % LANES
+    width = 2 if is_half else 4
+    # A rest that fills no eight is taken among zeros, which change no sum.
+    rest = np.zeros((2, LANES), np.float32)
+    query_rest, row_rest = rest[0].ctypes.data, rest[1].ctypes.data
+    for i in range(len(out)):
+        query = queries + 4 * dim * query_of[i]
+        row = rows + width * dim * row_of[i]
+        if whole < dim:
+            _copy(query + 4 * whole, 4 * (dim - whole), rest[0])
+            _copy(row + width * whole, width * (dim - whole), rest[1])
+        if kind == L2:
+            total = _squares(query, row, whole, is_half) + _squares(
+                query_rest, row_rest, LANES, is_half
+            )
+            out[i] = lanes_sum(total)
+            continue
+        product = lanes_sum(
+            _products(query, False, row, is_half, whole)
+            + _products(query_rest, False, row_rest, is_half, LANES)
+        )
+        if kind == COSINE:
+            own = _products(query, False, query, False, whole)
+            own = own + _products(query_rest, False, query_rest, False, LANES)
+            other = _products(row, is_half, row, is_half, whole)
+            other = other + _products(row_rest, is_half, row_rest, is_half, LANES)
+            norms = np.sqrt(lanes_sum(own) * lanes_sum(other))
+            product = product / norms if norms > 0 else 0.0
+            out[i] = max(0.0, 1 - product)
+        else:
+            out[i] = 1 - product
+
+
+@compiled
+def _copy(source, size, target):
+    """Copy bytes to the front of eight numbers."""
+    found = target.view(np.uint8)
+    for i in range(size):
+        found[i] = load_byte(source + i)
+
+
+@compiled
+def _squares(query, row, stop, is_half):
+    total = no_lanes()
+    for d in range(0, stop, LANES):
+        gap = float_lanes(query + 4 * d) - _lanes_at(row, d, is_half)
+        total = total + gap * gap
+    return total
+
+
+@compiled
+def _products(left, left_is_half, right, right_is_half, stop):
+    total = no_lanes()
+    for d in range(0, stop, LANES):
+        term = _lanes_at(left, d, left_is_half) * _lanes_at(right, d, right_is_half)
+        total = total + term
+    return total
+
+
+@compiled
+def _lanes_at(address, d, is_half):
+    return half_lanes(address + 2 * d) if is_half else float_lanes(address + 4 * d)
+
+
+@compiled
+def widen_all(halves, out):
+    """Convert float16 at an address to `out`, (n,) float32."""
+    whole = len(out) - len(out) % LANES
+    for i in range(0, whole, LANES):
+        widen(halves + 2 * i, out.ctypes.data + 4 * i)
+    if whole < len(out):
+        rest, wide = np.zeros(LANES, np.uint16), np.empty(LANES, np.float32)
+        _copy(halves + 2 * whole, 2 * (len(out) - whole), rest)
+        widen(rest.ctypes.data, wide.ctypes.data)
+        out[whole:] = wide[: len(out) - whole]
+
+
+@compiled
+def narrow_all(floats, out):
+    """Convert float32 at an address to `out`, (n,) float16 as uint16.
+
+    Returns:
+        Sums in float64 of the squared errors and of the squares.
+    """
+    whole = len(out) - len(out) % LANES
+    error, size = no_lanes(), no_lanes()
+    for i in range(0, whole, LANES):
+        source, target = floats + 4 * i, out.ctypes.data + 2 * i
+        narrow(source, target)
+        value = float_lanes(source)
+        gap = value - half_lanes(target)
+        error, size = error + gap * gap, size + value * value
+    if whole < len(out):
+        rest, few = np.zeros(LANES, np.float32), np.empty(LANES, np.uint16)
+        _copy(floats + 4 * whole, 4 * (len(out) - whole), rest)
+        narrow(rest.ctypes.data, few.ctypes.data)
+        out[whole:] = few[: len(out) - whole]
+        value = float_lanes(rest.ctypes.data)
+        gap = value - half_lanes(few.ctypes.data)
+        error, size = error + gap * gap, size + value * value
+    return lanes_sum(error), lanes_sum(size)

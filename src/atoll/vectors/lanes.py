@@ -1,0 +1,304 @@
+"""What numba lacks for exact kernels: loads from addresses, bit counts, eight sums side by side.
+
+A sum in float64 over `Lanes` has one order, written in the code: term i goes to sum i % 8, and the
+eight meet in pairs. LLVM spreads them over whatever vectors the CPU has, which changes no bit.
+
+Import it late: it imports numba.
+"""
+# The intrinsics below are functions of numba's typing context and builder, which have no types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 8
+# Words of a code taken at once.
+WORDS = 4
+
+_INT = ir.IntType(64)
+_WORDS = ir.VectorType(_INT, WORDS)
+_DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile at the first call, or load from numba's cache where there is a writable one."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba: "no locator available", neither package nor home is writable
+        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+
+
+def _loader(kind: types.Type, llvm: ir.Type) -> Any:
+    @intrinsic
+    def load(context, address):
+        def build(_context, builder, _signature, arguments):
+            # align=1: rows of codes start anywhere.
+            return builder.load(builder.inttoptr(arguments[0], llvm.as_pointer()), align=1)
+
+        return kind(types.int64), build
+
+    return load
+
+
+load_byte = _loader(types.uint8, ir.IntType(8))
+load_word = _loader(types.uint64, _INT)
+load_int = _loader(types.uint32, ir.IntType(32))
+load_float = _loader(types.float32, ir.FloatType())
+
+
+def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Any:
+    @intrinsic
+    def cast(context, value):
+        def build(_context, builder, _signature, arguments):
+            return builder.bitcast(arguments[0], llvm)
+
+        return target(source), build
+
+    return cast
+
+
+bits_of_float = _bitcast(types.float32, types.uint32, ir.IntType(32))
+float_of_bits = _bitcast(types.uint32, types.float32, ir.FloatType())
+
+
+@intrinsic
+def pointer(context, address):
+    """Make an address a pointer, for `numba.carray`."""
+
+    def build(_context, builder, _signature, arguments):
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), build
+
+
+@intrinsic
+def count_bits(context, word):
+    """Count the ones of a uint64."""
+
+    def build(_context, builder, _signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), build
+
+
+def bit_dot(planes: int) -> Any:
+    """Make `dot(code, query, fours)`: bits of a code times signed levels, over 4 x `fours` words.
+
+    `code` is the address of the code's words. `query` is that of the levels in two's complement:
+    for each four words of the code the same four words of plane 0, of plane 1 and so on; the last
+    plane counts negative.
+    """
+
+    @intrinsic
+    def dot(context, code, query, fours):
+        def build(_context, builder, _signature, arguments):
+            code, query, fours = arguments
+            kind = ir.FunctionType(_WORDS, [_WORDS])
+            pop = cgutils.get_or_insert_function(builder.module, kind, "llvm.ctpop.v4i64")
+            total = cgutils.alloca_once_value(builder, ir.Constant(_WORDS, [0] * WORDS))
+            with cgutils.for_range(builder, fours) as loop:
+                at = builder.add(code, builder.mul(loop.index, _INT(8 * WORDS)))
+                bits = builder.load(builder.inttoptr(at, _WORDS.as_pointer()), align=1)
+                at = builder.add(query, builder.mul(loop.index, _INT(8 * WORDS * planes)))
+                found = builder.load(total)
+                for plane in range(planes):
+                    here = builder.add(at, _INT(8 * WORDS * plane))
+                    level = builder.load(builder.inttoptr(here, _WORDS.as_pointer()), align=8)
+                    count = builder.call(pop, [builder.and_(bits, level)])
+                    count = builder.shl(count, ir.Constant(_WORDS, [plane] * WORDS))
+                    join = builder.add if plane < planes - 1 else builder.sub
+                    found = join(found, count)
+                builder.store(found, total)
+            return _sum_of(builder, builder.load(total), builder.add)
+
+        return types.int64(types.int64, types.int64, types.int64), build
+
+    return dot
+
+
+def _sum_of(builder, vector, add):
+    """Add neighbours until one is left."""
+    parts = [builder.extract_element(vector, ir.IntType(32)(i)) for i in range(vector.type.count)]
+    while len(parts) > 1:
+        parts = [add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+# -- eight float64 --------------------------------------------------------------------------------
+
+
+class Lanes(types.Type):
+    """Eight float64, in compiled code only."""
+
+    def __init__(self) -> None:
+        """Name the type; numba knows types by their names."""
+        super().__init__(name="Lanes")
+
+
+lanes_type = Lanes()
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, _DOUBLES)
+
+
+@intrinsic
+def no_lanes(context):
+    """Eight zeros."""
+
+    def build(_context, _builder, _signature, _arguments):
+        return ir.Constant(_DOUBLES, [0.0] * LANES)
+
+    return lanes_type(), build
+
+
+@intrinsic
+def float_lanes(context, address):
+    """Load eight float32."""
+
+    def build(_context, builder, _signature, arguments):
+        kind = ir.VectorType(ir.FloatType(), LANES)
+        found = builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=1)
+        return builder.fpext(found, _DOUBLES)
+
+    return lanes_type(types.int64), build
+
+
+@intrinsic
+def half_lanes(context, address):
+    """Load eight float16."""
+
+    def build(_context, builder, _signature, arguments):
+        return builder.fpext(_widened(builder, _loaded(builder, arguments[0], 16)), _DOUBLES)
+
+    return lanes_type(types.int64), build
+
+
+@intrinsic
+def widen(context, source, target):
+    """Convert the eight float16 at an address to float32 at another."""
+
+    def build(_context, builder, _signature, arguments):
+        found = _widened(builder, _loaded(builder, arguments[0], 16))
+        _stored(builder, builder.bitcast(found, _ints(32)), arguments[1])
+
+    return types.void(types.int64, types.int64), build
+
+
+@intrinsic
+def narrow(context, source, target):
+    """Convert eight float32 at an address to float16 at another, ties to even."""
+
+    def build(_context, builder, _signature, arguments):
+        found = _narrowed(builder, _loaded(builder, arguments[0], 32))
+        _stored(builder, builder.trunc(found, _ints(16)), arguments[1])
+
+    return types.void(types.int64, types.int64), build
+
+
+def _ints(bits):
+    return ir.VectorType(ir.IntType(bits), LANES)
+
+
+def _all(value):
+    return ir.Constant(_ints(32), [value] * LANES)
+
+
+def _loaded(builder, address, bits):
+    return builder.load(builder.inttoptr(address, _ints(bits).as_pointer()), align=1)
+
+
+def _stored(builder, value, address):
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def _widened(builder, halves):
+    """Write float16 as float32, exactly: numba has no float16, and LLVM's needs F16C."""
+    floats = ir.VectorType(ir.FloatType(), LANES)
+    wide = builder.zext(halves, _ints(32))
+    size = builder.shl(builder.and_(wide, _all(0x7FFF)), _all(13))
+    whole = builder.add(size, _all(112 << 23))
+    least = ir.Constant(floats, [2.0**-14] * LANES)
+    tiny = builder.fsub(builder.bitcast(builder.add(size, _all(113 << 23)), floats), least)
+    found = builder.select(
+        builder.icmp_unsigned("<", size, _all(1 << 23)), builder.bitcast(tiny, _ints(32)), whole
+    )
+    endless = builder.icmp_unsigned(">=", size, _all(31 << 23))
+    found = builder.select(endless, builder.add(size, _all(224 << 23)), found)
+    sign = builder.shl(builder.and_(wide, _all(0x8000)), _all(16))
+    return builder.bitcast(builder.or_(found, sign), floats)
+
+
+def _narrowed(builder, bits):
+    """Round the bits of float32 to those of float16, in 32 bits each."""
+    floats = ir.VectorType(ir.FloatType(), LANES)
+    size = builder.and_(bits, _all(0x7FFFFFFF))
+    odd = builder.and_(builder.lshr(size, _all(13)), _all(1))
+    # 2**32 - (112 << 23) takes the difference of the exponents' biases away.
+    whole = builder.add(builder.add(size, odd), _all((1 << 32) - (112 << 23) + 0xFFF))
+    # Added to a half, a number below 2^-14 is rounded to the step of subnormal float16.
+    half = ir.Constant(floats, [0.5] * LANES)
+    tiny = builder.bitcast(builder.fadd(builder.bitcast(size, floats), half), _ints(32))
+    found = builder.select(
+        builder.icmp_unsigned("<", size, _all(113 << 23)),
+        builder.sub(tiny, _all(126 << 23)),
+        builder.lshr(whole, _all(13)),
+    )
+    found = builder.select(builder.icmp_unsigned(">=", size, _all(143 << 23)), _all(0x7C00), found)
+    found = builder.select(builder.icmp_unsigned(">", size, _all(255 << 23)), _all(0x7E00), found)
+    return builder.or_(found, builder.and_(builder.lshr(bits, _all(16)), _all(0x8000)))
+
+
+@intrinsic
+def lanes_sum(context, lanes):
+    """Add the eight, in pairs."""
+
+    def build(_context, builder, _signature, arguments):
+        return _sum_of(builder, arguments[0], builder.fadd)
+
+    return types.float64(lanes_type), build
+
+
+@intrinsic
+def _lanes_size(context, lanes):
+    def build(_context, builder, _signature, arguments):
+        kind = ir.FunctionType(_DOUBLES, [_DOUBLES])
+        size = cgutils.get_or_insert_function(builder.module, kind, "llvm.fabs.v8f64")
+        return builder.call(size, arguments)
+
+    return lanes_type(lanes_type), build
+
+
+@overload(abs)
+def _abs_of_lanes(lanes):
+    return (lambda lanes: _lanes_size(lanes)) if isinstance(lanes, Lanes) else None
+
+
+def _between_lanes(operation: Callable[..., Any], name: str) -> None:
+    @intrinsic
+    def combine(context, left, right):
+        def build(_context, builder, _signature, arguments):
+            return getattr(builder, name)(*arguments)
+
+        return lanes_type(lanes_type, lanes_type), build
+
+    @overload(operation)
+    def of_lanes(left, right):
+        if isinstance(left, Lanes) and isinstance(right, Lanes):
+            return lambda left, right: combine(left, right)
+        return None
+
+
+_between_lanes(operator.add, "fadd")
+_between_lanes(operator.sub, "fsub")
+_between_lanes(operator.mul, "fmul")

@@ -1,0 +1,182 @@
+"""Scans: codes and prepared queries to the best rows of each query, by estimate.
+
+    scan           one compiled call over many blocks of codes, each for one query
+    scan_product   one block for many queries, through a matrix product
+
+Both give the same estimates to the last bit and fold them into the same `Best`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.vectors.model import DistanceType
+from atoll.vectors.rabitq import KINDS, FloatArray, IntArray, PartitionQuery, code_dtype
+
+# Unpacked codes of 960 dimensions and the estimates of 64 queries stay in a core's cache.
+PRODUCT_ROWS = 256
+ROW_BITS = 32
+
+# Rows of one partition in one place, and who asks for them:
+BLOCK = np.dtype(
+    [
+        ("address", np.int64),  # of the first code, in memory that the caller holds
+        ("rows", np.int64),
+        ("pair", np.int64),  # which prepared pair of query and partition
+        ("query", np.int64),
+        ("ref", np.uint64),  # of the first row; see `ref_of`
+        ("allowed", np.int64),  # address of a byte per row, 0 to leave it out; or 0 for all rows
+    ]
+)
+
+
+def ref_of(bucket: int, row: int) -> int:
+    """Name a row of a bucket by one number."""
+    return (bucket << ROW_BITS) | row
+
+
+def estimates_of(key: NDArray[np.uint64]) -> FloatArray:
+    """Give the estimates that keys were made of."""
+    ordered = (key >> np.uint64(32)).astype(np.uint32)
+    sign = np.uint32(1 << 31)
+    found: FloatArray = np.where(ordered & sign, ordered & ~sign, ~ordered).view(np.float32)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The `keep` best entries of each query, whatever the order they come in.
+
+    An entry is (key, ref): the key sorts like (estimate, id hash); equal keys are decided by ref.
+    There is room for twice as many as are kept: an entry costs a store, and now and then all are
+    cut to the best, so a large `keep` costs no more per entry than a small one.
+
+    Attributes:
+        keep: entries kept of each query.
+        keys, refs: (queries, room) uint64.
+        sizes: (queries,) int64, entries held.
+        limits: (queries,) uint64, no key above can be among the best.
+    """
+
+    keep: int
+    keys: NDArray[np.uint64]
+    refs: NDArray[np.uint64]
+    sizes: IntArray
+    limits: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, queries: int, keep: int) -> Best:
+        """Make an empty one."""
+        room = 2 * keep + 16
+        return cls(
+            keep,
+            np.empty((queries, room), np.uint64),
+            np.empty((queries, room), np.uint64),
+            np.zeros(queries, np.int64),
+            np.full(queries, np.iinfo(np.uint64).max),
+        )
+
+    def add(self, query: IntArray, key: NDArray[np.uint64], ref: NDArray[np.uint64]) -> None:
+        """Fold in entries found elsewhere, (n,) each."""
+        from atoll.vectors import kernels
+
+        kernels.offer_all(query, key, ref, *self._parts())
+
+    def taken(self) -> tuple[IntArray, NDArray[np.uint64], NDArray[np.uint64]]:
+        """Give (query, key, ref) of the best, ordered by query alone."""
+        from atoll.vectors import kernels
+
+        kernels.settle(*self._parts())
+        held = np.arange(self.keys.shape[1]) < self.sizes[:, None]
+        query = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return query, self.keys[held], self.refs[held]
+
+    def _parts(
+        self,
+    ) -> tuple[int, NDArray[np.uint64], NDArray[np.uint64], IntArray, NDArray[np.uint64]]:
+        return self.keep, self.keys, self.refs, self.sizes, self.limits
+
+
+def scan(
+    blocks: NDArray[np.void],
+    prepared: PartitionQuery,
+    best: Best,
+    distance_type: DistanceType,
+    dim: int,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+) -> None:
+    """Estimate the rows of blocks and fold them into the best of each query.
+
+    Threads may scan ranges of the same blocks at once if no query is in two ranges.
+
+    Args:
+        blocks: (n,) of `BLOCK`.
+        prepared: the pairs that blocks name.
+        best: what is found goes here.
+        distance_type: what to estimate.
+        dim: length of a vector.
+        start, stop: the range of blocks; all by default.
+    """
+    from atoll.vectors import kernels
+
+    kernels.scan_bits(
+        blocks, start, len(blocks) if stop is None else stop, _words(dim), KINDS[distance_type],
+        prepared.planes, prepared.step, prepared.total, prepared.base, *best._parts(),
+    )  # fmt: skip
+
+
+def scan_product(
+    block: np.void,
+    prepared: PartitionQuery,
+    pair: IntArray,
+    query: IntArray,
+    best: Best,
+    distance_type: DistanceType,
+    dim: int,
+) -> None:
+    """Estimate the rows of one block for many queries.
+
+    Args:
+        block: of `BLOCK`; its own pair and query do not count.
+        prepared: pairs of queries and the block's partition, among others.
+        pair, query: (m,) which pairs, and the query of each.
+        best: what is found goes here.
+        distance_type: what to estimate.
+        dim: length of a vector.
+    """
+    from atoll.vectors import kernels
+
+    words, table = _words(dim), _byte_table()
+    stride = code_dtype(dim).itemsize
+    levels = np.zeros((len(pair), -(-dim // 8) * 8), np.float32)
+    levels[:, :dim] = prepared.levels[pair, :dim]
+    step, total, base = prepared.step[pair], prepared.total[pair], prepared.base[pair]
+    unpacked = np.empty((PRODUCT_ROWS, levels.shape[1]), np.float32)
+    scale, offset = np.empty(PRODUCT_ROWS, np.float32), np.empty(PRODUCT_ROWS, np.float32)
+    id_hash = np.empty(PRODUCT_ROWS, np.uint32)
+    for first in range(0, int(block["rows"]), PRODUCT_ROWS):
+        count = min(PRODUCT_ROWS, int(block["rows"]) - first)
+        address = int(block["address"]) + first * stride
+        kernels.unpack_bits(address, words, table, unpacked[:count], scale, offset, id_hash)
+        # Sums stay below 2**24 up to dim 500,000, so float32 holds each of them exactly.
+        kernels.offer_products(
+            levels @ unpacked[:count].T, 1, scale, offset, id_hash,
+            block["ref"] + np.uint64(first),
+            int(block["allowed"]) and int(block["allowed"]) + first,
+            KINDS[distance_type], query, step, total, base, *best._parts(),
+        )  # fmt: skip
+
+
+def _words(dim: int) -> int:
+    return int(code_dtype(dim)["bits"].shape[0])
+
+
+def _byte_table() -> NDArray[np.uint64]:
+    """List the eight bits of each byte as floats: (256, 4) pairs of float32."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return bits.astype(np.float32).view(np.uint64)

@@ -1,0 +1,108 @@
+"""Estimates and selections of the scans, against sums of whole numbers in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vectordata import DISTANCE_TYPES, gaussian
+
+from atoll.vectors import rabitq, scan
+
+PARTITIONS = 3
+cases = st.fixed_dictionaries(
+    {
+        "dim": st.one_of(st.integers(1, 300), st.sampled_from([448, 960, 1030])),
+        "rows": st.integers(1, 400),
+        "queries": st.integers(1, 6),
+        "keep": st.integers(1, 60),
+        "distance_type": st.sampled_from(DISTANCE_TYPES),
+        "filtered": st.booleans(),
+        "seed": st.integers(0, 99),
+    }
+)
+
+
+class Case:
+    """Codes of a few partitions and queries that probe them all."""
+
+    def __init__(self, dim, rows, queries, keep, distance_type, filtered, seed):
+        random = np.random.default_rng(seed)
+        self.dim, self.keep, self.distance_type, self.queries = dim, keep, distance_type, queries
+        self.home = np.sort(random.integers(0, PARTITIONS, rows))
+        self.edges = np.searchsorted(self.home, np.arange(PARTITIONS + 1))
+        id_hash = random.integers(0, 5, rows).astype(np.uint64) << np.uint64(32)
+        vectors = gaussian(rows, dim, seed)
+        vectors[rows // 2 :] = vectors[0]  # equal rows tie
+        centroids, asked = gaussian(PARTITIONS, dim, 5), gaussian(queries, dim, 6)
+        signs = rabitq.rotation_signs(dim, 0)
+        partition = self.home.astype(np.uint32)
+        self.codes = rabitq.encode(vectors, partition, centroids, signs, distance_type, id_hash)
+        self.allowed = random.random(rows) < 0.5 if filtered else None
+        self.query = np.repeat(np.arange(queries), PARTITIONS)
+        self.partition = np.tile(np.arange(PARTITIONS), queries)
+        self.prepared = rabitq.prepare(
+            rabitq.rotate(asked, signs), self.query, rabitq.rotate(centroids, signs),
+            self.partition, gaussian(1, len(self.query), seed)[0],
+        )  # fmt: skip
+
+    def blocks(self):
+        out = np.zeros(len(self.query), scan.BLOCK)
+        first = self.edges[self.partition]
+        out["address"] = self.codes.ctypes.data + first * self.codes.dtype.itemsize
+        out["rows"] = np.diff(self.edges)[self.partition]
+        out["pair"], out["query"] = np.arange(len(out)), self.query
+        out["ref"] = first
+        out["allowed"] = 0 if self.allowed is None else self.allowed.ctypes.data + first
+        return out
+
+    def by_counting(self):
+        best = scan.Best.of(self.queries, self.keep)
+        scan.scan(self.blocks(), self.prepared, best, self.distance_type, self.dim)
+        return best
+
+    def by_product(self):
+        best, blocks = scan.Best.of(self.queries, self.keep), self.blocks()
+        for partition in range(PARTITIONS):
+            pair = np.flatnonzero(self.partition == partition)
+            scan.scan_product(
+                blocks[pair[0]], self.prepared, pair, self.query[pair], best,
+                self.distance_type, self.dim,
+            )  # fmt: skip
+        return best
+
+    def true(self, number):
+        """(key as a pair, ref) of every allowed row for one query, smallest first."""
+        pair = number * PARTITIONS + self.home
+        bits = np.ascontiguousarray(self.codes["bits"]).view(np.uint8).reshape(len(self.home), -1)
+        ones = np.unpackbits(bits, axis=1, count=self.dim, bitorder="little").astype(np.int64)
+        levels = self.prepared.levels[pair, : self.dim].astype(np.int64)
+        signed = ((2 * ones - 1) * levels).sum(axis=1).astype(np.float32)
+        estimate = self.estimate(pair, signed)
+        allowed = np.arange(len(pair)) if self.allowed is None else self.allowed.nonzero()[0]
+        hashes = self.codes["id_hash"]
+        return sorted((estimate[i].item(), hashes[i].item(), i) for i in allowed)[: self.keep]
+
+    def estimate(self, pair, signed):
+        base, offset = self.prepared.base[pair], self.codes["offset"]
+        product = self.codes["scale"] * (self.prepared.step[pair] * signed)
+        if self.distance_type == "dot":
+            return 1 - (product + (base + offset))
+        return ((offset + base) - 2 * product) / (2 if self.distance_type == "cosine" else 1)
+
+
+def found(best, number):
+    query, key, ref = best.taken()
+    mine = query == number
+    estimate, id_hash = scan.estimates_of(key[mine]), key[mine] & np.uint64(0xFFFFFFFF)
+    return sorted(zip(estimate.tolist(), id_hash.tolist(), ref[mine].tolist(), strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases)
+def test_both_scans_find_the_best_by_estimates_in_exact_arithmetic(case):
+    case = Case(**case)
+    counted, multiplied = case.by_counting(), case.by_product()
+    for number in range(case.queries):
+        assert found(counted, number) == case.true(number)
+        assert found(multiplied, number) == case.true(number)
