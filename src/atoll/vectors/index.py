@@ -54,24 +54,14 @@ class IndexModel:
         """Assign prepared rows to partitions, exactly: (n, dim) float32 to (n,) uint32."""
         return nearest(rows, self.centroids)[0]
 
-    def probe_order(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Name the `count` partitions nearest to one prepared query, nearest first.
-
-        The cut is decided by distances in float64 and a fixed order, then by number, so that it
-        does not depend on how the product was blocked.
-        """
-        scores = self.centroids @ query
-        if self.distance_type != "dot":
-            scores -= self._half_norms
-        keep = min(len(scores), count + 8)
-        near = np.sort(np.argpartition(-scores, keep - 1)[:keep])
-        rows = self.centroids[near].astype(np.float64)
-        if self.distance_type == "dot":
-            exact = -(rows * query).sum(axis=1)
-        else:
-            exact = ((rows - query) ** 2).sum(axis=1)
-        found: NDArray[np.int64] = near[np.argsort(exact, kind="stable")[:count]]
-        return found
+    def probe_order(self, queries, count):
+        scores = self.centroids @ queries.T
+        d=((queries.astype(np.float64)**2).sum(1)[:,None]+(self.centroids.astype(np.float64)**2).sum(1)[None]-2*(queries.astype(np.float64)@self.centroids.T.astype(np.float64)))
+        if self.distance_type=="dot":
+            d=-(queries.astype(np.float64)@self.centroids.T.astype(np.float64))
+        order=np.argsort(d,axis=1,kind="stable")[:,:count]
+        base=np.take_along_axis(d,order,1)
+        return order, (-base if self.distance_type=="dot" else base).astype(np.float32)
 
 
 def prepared(
