@@ -18,6 +18,7 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "threads": ("ATOLL_THREADS",),
     "memory": ("ATOLL_MEMORY",),
     "scratch": ("ATOLL_SCRATCH",),
+    "rates": ("ATOLL_RATES",),
 }
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -42,7 +43,8 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     Args:
         environment: as `os.environ`.
         home: the user's folder; `.config/atoll/config.toml` below it is read unless ATOLL_CONFIG
-            names another file, and `.aws` tells whether AWS profiles exist.
+            names another file, `.aws` tells whether AWS profiles exist, and measured rates are kept
+            in `.cache/atoll`.
 
     Raises:
         InvalidInput: the file or a value in it cannot be read.
@@ -63,7 +65,8 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     options = replace(StorageOptions(), **{k: _parse(k, v) for k, v in storage.items()})
     if _wants_default_profile(options, home):
         options = replace(options, profile="default")
-    return with_general(Settings(storage=options), found)
+    rates = home / ".cache" / "atoll" / "rates.json"
+    return with_general(Settings(storage=options, rates=rates), found)
 
 
 def with_general(settings: Settings, found: Mapping[str, Any]) -> Settings:
@@ -107,6 +110,6 @@ def _parse(setting: str, value: Any) -> Any:
             return float(value)
         if setting in ("allow_http", "virtual_hosted"):
             return value if isinstance(value, bool) else _FLAG[value.lower()]
-        return Path(value) if setting == "scratch" else str(value)
+        return Path(value) if setting in ("scratch", "rates") else str(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

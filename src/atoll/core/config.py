@@ -39,6 +39,7 @@ class Settings:
         memory_bytes: memory the run may hold at once, all processes together.
         cache_bytes: of that, what an open collection may keep of what it read.
         scratch: folder for spill files; None is the system's temporary folder.
+        rates: file of what was measured on this machine (`atoll bench-here`); None keeps nothing.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
     """
@@ -47,5 +48,6 @@ class Settings:
     memory_bytes: int = field(default_factory=lambda: available_memory() // 2)
     cache_bytes: int = field(default_factory=lambda: available_memory() // 8)
     scratch: Path | None = None
+    rates: Path | None = None
     quiet: bool = False
     storage: StorageOptions = StorageOptions()

@@ -104,10 +104,12 @@ def index_options(command: Any) -> Any:
 def plan(
     settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
-    """Show which rows would go into which bucket of URI. Writes nothing."""
+    """Show which rows would go into which bucket of URI, and what it costs. Writes nothing."""
+    from atoll.vectors.forecast import forecast
     from atoll.vectors.service import plan_collection
 
     planned = plan_collection(uri, sources, options=BuildOptions(**given), settings=settings)
+    cost = forecast(planned, settings)
     buckets, spec = planned.buckets, planned.spec
     facts = {
         "uri": str(planned.storage),
@@ -122,6 +124,7 @@ def plan(
         "distance_type": spec.distance_type,
         "index": vars(spec.index),
         "columns": spec.columns,
+        "forecast": cost.facts(),
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -135,8 +138,54 @@ def plan(
     click.echo(
         f"{counted(buckets.rows, 'row')} of {spec.dim} x {spec.dtype} in "
         f"{counted(len(buckets.buckets), 'bucket')}, "
-        f"largest/smallest {buckets.ratio:.3f}; index {_index_text(vars(spec.index))}"
+        f"largest/smallest {buckets.ratio:.3f}; index {_index_text(vars(spec.index))}\n"
     )
+    write_table(pa.table(cost.table()), sys.stdout, max_width=None)
+    for note in cost.notes:
+        click.echo(printable(note))
+    for warning in cost.warnings:
+        click.echo(printable(f"WARNING {warning}"))
+
+
+@click.command("bench-here")
+@click.option("--dim", "dims", type=click.IntRange(2), multiple=True,
+              help="Also measure vectors of this length; may be repeated.")  # fmt: skip
+@click.option("--uri", help="Also measure how fast this store takes bytes.")
+@json_option
+@click.pass_obj
+def bench_here(
+    settings: Settings, /, dims: tuple[int, ...], uri: str | None, as_json: bool
+) -> None:
+    """Measure what a build costs on this machine and keep it for `atoll plan`."""
+    import msgspec
+
+    from atoll.vectors.benchhere import measure
+    from atoll.vectors.machine import save_rates
+
+    with progress_bars(settings.quiet) as on_progress:
+        rates = measure(settings, dims=dims, uri=uri, on_progress=on_progress)
+    if settings.rates:
+        save_rates(settings.rates, rates)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rates), indent=2).decode())
+        return
+    lines = [
+        {
+            "stage": each.stage,
+            "dim": each.dim,
+            "partitions": str(each.partitions or ""),
+            "CPU us a row": each.cpu_s.mid * 1e6,
+            "from": each.cpu_s.low * 1e6,
+            "to": each.cpu_s.high * 1e6,
+            "us by the clock": each.wall_s.mid * 1e6,
+        }
+        for each in rates.timings
+    ]
+    write_table(pa.Table.from_pylist(lines), sys.stdout)
+    for store, second in rates.stores.items():
+        click.echo(f"{store}: {1e-6 / second.mid:,.0f} MB/s ({1e-6 / second.high:,.0f} to "
+                   f"{1e-6 / second.low:,.0f})")  # fmt: skip
+    click.echo(f"{rates.machine}; kept in {settings.rates}")
 
 
 @click.command()
@@ -385,4 +434,4 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
         write_table(pa.Table.from_pylist(rows), sys.stdout)
 
 
-COMMANDS = (plan, create, add, info, verify, drop_bucket, gc, search)
+COMMANDS = (plan, bench_here, create, add, info, verify, drop_bucket, gc, search)
