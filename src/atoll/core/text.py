@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
     """Write a time span with the two units that matter.
 
     >>> duration(0.42), duration(75), duration(5400), duration(200_000)
-    ('0.42 s', '1 min 15 s', '1 h 30 min', '2 d 8 h')
+    ('0.42 s', '1 min 15 s', '1 h 30 min', '2 d 7 h')
     """
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"

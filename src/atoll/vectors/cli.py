@@ -14,7 +14,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
-from atoll.core.text import counted, printable
+from atoll.core.text import counted, printable, sized
 from atoll.vectors.model import (
     DISTANCE_TYPES,
     DTYPES,
@@ -398,6 +398,45 @@ def search(
         raise incomplete
 
 
+@click.command()
+@uri_argument
+@click.argument("out")
+@click.option("--format", "format_", type=click.Choice(("parquet", "hdf5")),
+              help="Kind of files.  [default: by OUT; in folders parquet]")  # fmt: skip
+@click.option("--where", metavar="SQL", help="Only rows that pass this predicate.")
+@click.option("--columns", help="Further columns, comma-separated.  [default: all]")
+@click.option("--rows-per-file", type=click.IntRange(1),
+              help="Make OUT a folder of files of so many rows.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an earlier export or a file.")
+@json_option
+@click.pass_obj
+def export(
+    settings: Settings,
+    /,
+    uri: str,
+    out: str,
+    format_: Any,
+    columns: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Write the rows of URI to OUT, a Parquet or HDF5 file that `create` reads, or a folder."""
+    from atoll.vectors.service import open_collection
+
+    names = None if columns is None else [name.strip() for name in columns.split(",") if name]
+    with progress_bars(settings.quiet) as on_progress:
+        report = open_collection(uri, settings).export(
+            out, format=format_, columns=names, on_progress=on_progress, **given
+        )
+    if as_json:
+        click.echo(json.dumps(vars(report), indent=2))
+        return
+    click.echo(
+        f"{counted(report.rows, 'row')} of version {report.version} in "
+        f"{counted(len(report.files), 'file')}, {sized(report.size_bytes)}: {printable(out)}"
+    )
+
+
 def _index_text(index: dict[str, Any]) -> str:
     text = str(index["kind"])
     if index["num_partitions"]:
@@ -434,4 +473,4 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
         write_table(pa.Table.from_pylist(rows), sys.stdout)
 
 
-COMMANDS = (plan, bench_here, create, add, info, verify, drop_bucket, gc, search)
+COMMANDS = (plan, bench_here, create, add, info, verify, export, drop_bucket, gc, search)

@@ -22,6 +22,8 @@ from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import build, garbage, planning, search, store
 from atoll.vectors.duplicates import hash_ids
+from atoll.vectors.export import ExportOptions, ExportReport, export
+from atoll.vectors.exportfiles import Format
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import (
     Bucket,
@@ -287,6 +289,54 @@ class Collection:
             return len(self)
         asked = store.predicate(where)
         return sum(self._reader.table(bucket).count(asked) for bucket in self.buckets)
+
+    def export(
+        self,
+        target: str | Path,
+        *,
+        format: Format | None = None,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        rows_per_file: int | None = None,
+        force: bool = False,
+        on_progress: OnProgress = silent,
+    ) -> ExportReport:
+        """Write all live rows to Parquet or HDF5, as `create` reads them, in bounded memory.
+
+        Vectors are written as float32, ids and further columns as they are, in stored order. What
+        made the vectors is written down in the files. Killed anywhere, nothing complete is there,
+        and the same call starts anew.
+
+        Args:
+            target: a file, or with `rows_per_file` a folder; local or a URL.
+            format: "parquet" (zstd) or "hdf5"; None goes by the target's name, a folder's is
+                Parquet.
+            where: SQL predicate on stored columns; only rows that pass are written.
+            columns: further columns; None is all of them.
+            rows_per_file: makes the target a folder of files of at most so many rows.
+            force: replace an earlier export or a file.
+            on_progress: told as rows are written.
+
+        Raises:
+            InvalidInput: no such column or format, a predicate that does not parse, a column that
+                HDF5 cannot hold.
+            Conflict: something is there.
+            Unavailable, Forbidden: the disk is full, the target may not be written.
+        """
+        self.refresh()
+        self._check_columns(columns or ())
+        options = ExportOptions(
+            format, where, None if columns is None else tuple(columns), rows_per_file, force
+        )
+        return export(
+            self._reader,
+            self.buckets,
+            self.version,
+            target,
+            options=options,
+            settings=self._settings,
+            on_progress=on_progress,
+        )
 
     def verify(self, on_progress: OnProgress = silent) -> VerifyReport:
         """Read every live bucket and hold it against the manifest: rows, checksums, index.

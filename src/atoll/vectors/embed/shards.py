@@ -7,9 +7,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.core.files import whole_file, writing
+from atoll.vectors.hdf5sink import Hdf5Sink
 from atoll.vectors.model import Embedder
 
 _CHUNK_ROWS = 256
@@ -118,12 +118,12 @@ def write_shard(target: Path, folder: Path, pieces: Sequence[Piece], layout: Lay
         require_room(target.parent, rows * layout.embedder.dim * 4)
     with (
         whole_file(target, unfinished_in=folder, mend=RESUME) as file,
-        _Sink(cast("io.BufferedRandom", file).raw) as sink,
+        Hdf5Sink(cast("io.BufferedRandom", file).raw) as sink,
     ):
         _gather(sink, folder, pieces, layout)
 
 
-def _gather(sink: _Sink, folder: Path, pieces: Sequence[Piece], layout: Layout) -> None:
+def _gather(sink: Hdf5Sink, folder: Path, pieces: Sequence[Piece], layout: Layout) -> None:
     total = sum(piece.rows for piece in pieces)
     with h5py.File(sink, "w") as h5:
         _describe(h5, layout)
@@ -158,58 +158,6 @@ def _blocks(folder: Path, pieces: int) -> Iterator[tuple[list[Row], NDArray[np.f
                 rows, parts = [], []
     if rows:
         yield rows, np.concatenate(parts)
-
-
-class _Sink(io.RawIOBase):
-    """A file for HDF5 that keeps a failed write to itself until it is asked.
-
-    The HDF5 library crashes the process when it cannot write out its metadata on closing a file.
-    """
-
-    def __init__(self, raw: io.RawIOBase) -> None:
-        self._raw = raw
-        self._failure: OSError | None = None
-
-    def check(self) -> None:
-        """Raise the first failure, if there was one."""
-        if self._failure is not None:
-            raise self._failure
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._raw.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._raw.tell()
-
-    def readinto(self, buffer: Any) -> int | None:
-        return self._raw.readinto(buffer)
-
-    def truncate(self, size: int | None = None) -> int:
-        return self._attempt(partial(self._raw.truncate, size)) or 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        at = 0
-        while at < len(view) and self._failure is None:
-            at += self._attempt(partial(self._raw.write, view[at:])) or 0
-        return len(view)
-
-    def _attempt(self, act: Callable[[], int]) -> int | None:
-        if self._failure is None:
-            try:
-                return act()
-            except OSError as error:
-                self._failure = error
-        return None
 
 
 def _describe(h5: h5py.File, layout: Layout) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
+from atoll.vectors.model import Embedder
 from atoll.vectors.sources.columns import (
     batch_schema,
     ids_from_arrow,
@@ -25,6 +27,8 @@ from atoll.vectors.sources.files import SourceFile, cannot_read
 from atoll.vectors.sources.names import VECTOR_NAMES, Names
 from atoll.vectors.sources.source import BATCH_ROWS, Range, Source
 
+# In the schema's metadata: the fields of an `Embedder` as JSON.
+EMBEDDER_KEY = b"atoll.embedder"
 _BUFFER_BYTES = 1 << 20
 # What pyarrow raises over damaged files; its own errors are not all there is.
 _DAMAGE = (OSError, EOFError, pa.ArrowException, ValueError, TypeError, KeyError)
@@ -118,10 +122,18 @@ def open_parquet(file: SourceFile, names: Names) -> ParquetSource:
             rows=parquet.metadata.num_rows,
             dim=_dim(parquet, vector_name, file.uri),
             extra=pa.schema([field.remove_metadata().with_nullable(True) for field in extra]),
-            embedder=None,
+            embedder=_embedder(schema),
             vector_name=vector_name,
             id_name=id_name,
         )
+
+
+def _embedder(schema: pa.Schema) -> Embedder | None:
+    """Read what made the vectors, where `atoll export` has written it down."""
+    try:
+        return msgspec.json.decode((schema.metadata or {})[EMBEDDER_KEY], type=Embedder)
+    except (KeyError, msgspec.MsgspecError):
+        return None
 
 
 @contextmanager
