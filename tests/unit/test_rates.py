@@ -123,14 +123,14 @@ def test_narrowing_is_paid_for_float16_only():
 
 
 def test_written_bytes_are_rows_model_and_offsets():
-    # 400 of vector, 20 of id, 13 + 16 of code, 12 of id index; centroids; first rows.
+    # 400 of vector, 20 of id, 13 + 12 of code, 12 of id index; centroids; first rows.
     found = sizes(work(600, 400), place(), 0)
-    assert found.written == 1000 * 461 + 10 * 100 * 4 + 2 * 10 * 8
+    assert found.written == 1000 * 457 + 10 * 100 * 4 + 2 * 10 * 8
     assert found.read == 1000 * 400
 
 
 def test_rows_spill_only_beyond_a_worker_s_share_of_memory():
-    held = 449 + 12
+    held = 445 + 12
     # 0.6 of the memory is for two workers.
     enough = int(1000 * held * 2 / 0.6) + 10
     assert sizes(work(1000, 1000), place(workers=2, memory_bytes=enough), 0).spill == 0

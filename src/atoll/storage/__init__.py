@@ -256,12 +256,6 @@ class Storage:
             for piece in self.stream(path):
                 file.write(piece)
 
-    def upload(self, path: str, source: Path) -> None:
-        """Copy a local file into an object, which appears when it is complete."""
-        with self._errors(path):
-            chunk = max(CHUNK_BYTES, source.stat().st_size // _MAX_PARTS + 1)
-            obstore.put(self._objects(), self._key(path), source, chunk_size=chunk)
-
     def probe_conditional_put(self) -> None:
         """Make sure that of two creators of one object the second is refused.
 

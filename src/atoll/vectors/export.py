@@ -318,7 +318,7 @@ def _to_store(
                 _require_room(scratch, rows.least_bytes(options.rows_per_file, kind))
             with whole_file(local) as file:
                 _fill(file, rows, kind, options.rows_per_file)
-            storage.upload(name, local)
+            storage.put_file(name, local)
             size_bytes += local.stat().st_size
 
         if options.rows_per_file is None:
