@@ -96,10 +96,7 @@ class MapReduce:
 
     def _nearest(self, k: int) -> Found:
         """Find the k nearest rows of each query, with exact distances, in order."""
-        if self._is_brute_force(k):
-            found = self._brute_force(k)
-        else:
-            found = self._by_index(k)
+        found = self._brute_force(k) if self._is_brute_force(k) else self._by_index(k)
         return search.in_order(found, k, self._ids, self.options.max_distance)
 
     def _is_brute_force(self, k: int) -> bool:
