@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atoll.app.api import create, open
+    from atoll.app.api import adopt, create, open
     from atoll.core.config import Settings, StorageOptions
     from atoll.core.errors import (
         AtollError,
@@ -35,11 +35,13 @@ __all__ = [
     "Settings",
     "StorageOptions",
     "Unavailable",
+    "adopt",
     "create",
     "open",
 ]
 
 _HOMES = {
+    "adopt": "atoll.app.api",
     "create": "atoll.app.api",
     "open": "atoll.app.api",
     "Settings": "atoll.core.config",

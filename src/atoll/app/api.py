@@ -1,4 +1,4 @@
-"""The public functions: `atoll.create` and `atoll.open`."""
+"""The public functions: `atoll.create`, `atoll.adopt` and `atoll.open`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from atoll.app.settings import read_settings
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.progress import OnProgress, silent
-from atoll.vectors.model import BuildOptions, given_options
-from atoll.vectors.service import Collection, create_collection, open_collection
+from atoll.vectors.fitting import AdoptOptions
+from atoll.vectors.model import BuildOptions, DistanceType, given_options
+from atoll.vectors.service import (
+    Collection,
+    adopt_collection,
+    create_collection,
+    open_collection,
+)
 
 
 def create(
@@ -62,6 +68,45 @@ def create(
         force=force,
         executor=executor,
         on_progress=on_progress,
+    )
+
+
+def adopt(
+    uri: str | Path,
+    *,
+    vector_column: str | None = None,
+    id_column: str | None = None,
+    distance_type: DistanceType | None = None,
+    tables: Sequence[str] = (),
+    skip_unfit: bool = False,
+    settings: Settings | None = None,
+    on_progress: OnProgress = silent,
+) -> Collection:
+    """Make a collection of a LanceDB database as it is; no table is rewritten.
+
+    Called again, it takes up tables that are new or have changed.
+
+    Args:
+        uri: folder or `s3://bucket/prefix` of the tables.
+        vector_column, id_column: their names; None looks for the usual ones.
+        distance_type: "cosine", "l2" or "dot"; None takes what the indexes were made for.
+        tables: which tables; empty takes all.
+        skip_unfit: leave out tables that do not fit, with a warning in the log.
+        settings: threads, memory, stores; None reads the configuration file and the environment.
+        on_progress: told as stages go on.
+
+    Returns:
+        The open collection.
+
+    Raises:
+        NotFound: there are no tables.
+        InvalidInput: tables do not fit each other, or an id occurs twice.
+        Conflict: the place is a collection that was created, not adopted.
+        Unavailable, Forbidden: the store fails.
+    """
+    options = AdoptOptions(vector_column, id_column, distance_type, tuple(tables), skip_unfit)
+    return adopt_collection(
+        uri, options=options, settings=settings or default_settings(), on_progress=on_progress
     )
 
 

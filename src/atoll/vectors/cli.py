@@ -243,6 +243,32 @@ def add(
 
 @click.command()
 @uri_argument
+@click.option("--vector-column", help="Vectors; else the column by a usual name.")
+@click.option("--id-column", help="Ids; else the column by a usual name.")
+@click.option("--distance-type", type=click.Choice(DISTANCE_TYPES),
+              help="What near means.  [default: as the indexes]")  # fmt: skip
+@click.option("--table", "tables", multiple=True, metavar="NAME",
+              help="Adopt this table only; may be repeated.")  # fmt: skip
+@click.option("--skip-unfit", is_flag=True, help="Leave out tables that do not fit.")
+@json_option
+@click.pass_obj
+def adopt(settings: Settings, /, uri: str, as_json: bool, **given: Any) -> None:
+    """Make a collection of the LanceDB database at URI; no table is rewritten.
+
+    Given again, it takes up tables that are new or have changed.
+    """
+    from atoll.vectors.fitting import AdoptOptions
+    from atoll.vectors.service import adopt_collection
+
+    with progress_bars(settings.quiet) as on_progress:
+        collection = adopt_collection(
+            uri, options=AdoptOptions(**given), settings=settings, on_progress=on_progress
+        )
+    _print_info(collection.info(), as_json)
+
+
+@click.command()
+@uri_argument
 @click.option("--tables", is_flag=True, help="List the live tables only.")
 @json_option
 @click.pass_obj
@@ -467,10 +493,15 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
     if info["dtype"] == "float32":
         for row in rows:
             del row["float16_error"]
+    if any(bucket["adopted"] for bucket in info["buckets"]):
+        for row, bucket in zip(rows, info["buckets"], strict=True):
+            row["index"] = _index_text(bucket["index"])
     if any(bucket["skipped"] for bucket in info["buckets"]):
         click.echo(f"skipped   invalid rows are listed in {info['uri']}/_atoll/reports/")
     if rows:
         write_table(pa.Table.from_pylist(rows), sys.stdout)
 
 
-COMMANDS = (plan, bench_here, create, add, info, verify, export, drop_bucket, gc, search)
+COMMANDS = (
+    plan, bench_here, create, add, adopt, info, verify, export, drop_bucket, gc, search
+)  # fmt: skip

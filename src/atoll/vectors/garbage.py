@@ -156,6 +156,8 @@ def _clean_table(storage: Storage, bucket: Bucket) -> int:
     table = store.open_table(storage, bucket.name, bucket.version)
     # Another client may have taken the tag away, without which our version would be removed.
     store.pin_table(table)
+    if bucket.is_adopted:
+        return 0  # old versions of a table are its owner's
     newest = store.open_table(storage, bucket.name)
     with store.lance_errors(f"cleaning table {bucket.name}"):
         if _is_of_lost_builder(newest, table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,9 +17,10 @@ from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import store
+from atoll.vectors.adopted import bucket_table
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import IdIndex
-from atoll.vectors.model import Manifest
+from atoll.vectors.model import Bucket, CollectionSpec, Manifest
 from atoll.vectors.planning import Planned
 
 SHOWN_DUPLICATES = 5
@@ -39,7 +40,9 @@ def duplicate_rows(
     """
     found = _Found()
     with IdChecker(settings.scratch, settings.memory_bytes // 4) as checker:
-        live = _LiveIds(planned.storage, manifest, settings.threads) if manifest else None
+        live = None
+        if manifest:
+            live = LiveIds(planned.storage, manifest.spec, manifest.buckets, settings.threads)
         for uri, row, ids, hashes in _id_chunks(planned, on_progress):
             checker.add_hashes(hashes, uri, row)
             for positions, bucket in live.find(hashes, ids) if live else ():
@@ -103,13 +106,16 @@ def _describe(duplicate: Duplicate, row: int) -> str:
     return f"{duplicate.id!r} at {first.source} row {first.row} and {second.source} row {row}"
 
 
-class _LiveIds:
+class LiveIds:
     """Tells which ids live buckets hold."""
 
-    def __init__(self, storage: Storage, manifest: Manifest, threads: int) -> None:
-        self._storage, self._column = storage, manifest.spec.id_column
+    def __init__(
+        self, storage: Storage, spec: CollectionSpec, buckets: Sequence[Bucket], threads: int
+    ) -> None:
+        """Open their id indexes."""
+        self._storage, self._spec = storage, spec
         read = partial(store.get_blob_range, storage)
-        self._indexes = [(b, IdIndex(b.ids, b.rows, read)) for b in manifest.buckets]
+        self._indexes = [(b, IdIndex(b.ids, b.stored_rows, read)) for b in buckets]
         self._threads = threads
 
     def find(
@@ -120,7 +126,8 @@ class _LiveIds:
             results = pool.map(lambda item: item[1].find(hashes), self._indexes)
             for (bucket, _), (positions, rows) in zip(self._indexes, results, strict=True):
                 if len(positions):
-                    table = store.Table(self._storage, bucket)
-                    names = table.take(rows.astype(np.int64), [self._column])[self._column]
+                    table = bucket_table(self._storage, bucket, self._spec)
+                    column = self._spec.id_column
+                    names = table.take(rows.astype(np.int64), [column])[column]
                     same = pa.compute.equal(names.combine_chunks(), ids.take(pa.array(positions)))
                     yield np.sort(positions[np.asarray(same)]), bucket.name

@@ -30,14 +30,20 @@ def has_ivf_pq(table: lance.LanceDataset) -> bool:
         return any(index.name == INDEX_NAME for index in table.describe_indices())
 
 
-def read_ivf_pq(table: lance.LanceDataset) -> None:
+def indexes_on(table: lance.LanceDataset, column: str) -> dict[str, str]:
+    """List the indexes of a column at the open version: name to type."""
+    with store.lance_errors("reading indexes"):
+        return {i.name: i.index_type for i in table.describe_indices() if i.field_names == [column]}
+
+
+def read_ivf_pq(table: lance.LanceDataset, name: str = INDEX_NAME) -> None:
     """Read the whole index, to see that it can be.
 
     Raises:
         Corrupt, NotFound: it is damaged, or files of it are gone.
     """
     with store.lance_errors("reading the index"):
-        table.prewarm_index(INDEX_NAME)
+        table.prewarm_index(name)
 
 
 def build_ivf_pq(

@@ -29,7 +29,8 @@ def map_bucket(
     """
     none = np.empty(0, np.int64)
     asking, found_rows = [none], [none]
-    nprobes = options.nprobes and min(options.nprobes, spec.index.num_partitions)
+    cells = spec.index_of(table.bucket).num_partitions
+    nprobes = min(options.nprobes, cells) if options.nprobes and cells else None
     for number, query in enumerate(queries):
         nearest = {
             "column": spec.vector_column,

@@ -96,12 +96,7 @@ class MapReduce:
 
     def _nearest(self, k: int) -> Found:
         """Find the k nearest rows of each query, with exact distances, in order."""
-        if self._is_brute_force(k):
-            found = self._brute_force(k)
-        elif self.reader.spec.index.kind == "ivf_pq":
-            found = self._by_lance(k)
-        else:
-            found = self._by_codes(k)
+        found = self._brute_force(k) if self._is_brute_force(k) else self._by_index(k)
         return search.in_order(found, k, self._ids, self.options.max_distance)
 
     def _is_brute_force(self, k: int) -> bool:
@@ -144,12 +139,24 @@ class MapReduce:
 
     # -- by index ---------------------------------------------------------------------------------
 
-    def _by_lance(self, k: int) -> Found:
+    def _by_index(self, k: int) -> Found:
+        """Find rows in each bucket by its own index. Only their exact distances meet."""
+        spec, parts = self.reader.spec, []
+        ours = [i for i, bucket in self.live.items() if spec.index_of(bucket).kind == "rabitq"]
+        theirs = [i for i in self.live if i not in ours]
+        if ours:
+            parts.append(self._by_codes(ours, k))
+        if theirs:
+            parts.append(self._by_lance(theirs, k))
+        return search.join(parts)
+
+    def _by_lance(self, mine: list[int], k: int) -> Found:
         self.paths.add("Lance")
         found = self._each(
             lambda position: lancesearch.map_bucket(
                 self._table(position), self.batch.vectors, self.reader.spec, self.options, k
             ),
+            mine,
             is_long=True,
         )
         query = np.concatenate([part[0] for part in found.values()])
@@ -157,10 +164,10 @@ class MapReduce:
         bucket = np.repeat(list(found), [len(part[0]) for part in found.values()])
         return self._refined(query, bucket, row)
 
-    def _by_codes(self, k: int) -> Found:
+    def _by_codes(self, ours: list[int], k: int) -> Found:
         best = Best.of(len(self.batch), k * self.options.refine_factor)
-        for name in dict.fromkeys(bucket.model for bucket in self.live.values()):
-            mine = [position for position, bucket in self.live.items() if bucket.model == name]
+        for name in dict.fromkeys(self.live[position].model for position in ours):
+            mine = [position for position in ours if self.live[position].model == name]
             assert name is not None
             self._scan(self.reader.model(self.models[name]), mine, k, best)
         return self._refined(*search.candidates_of(best))

@@ -85,6 +85,10 @@ class CollectionSpec:
     embedder: Embedder | None
     index: IndexSpec
 
+    def index_of(self, bucket: Bucket) -> IndexSpec:
+        """Tell how the rows of a bucket are found."""
+        return bucket.index or self.index
+
     def check_vectors(self, what: str, dim: int, embedder: Embedder | None) -> None:
         """Make sure that vectors can be compared with those of the collection.
 
@@ -144,19 +148,22 @@ class Bucket:
     Attributes:
         name: the table's name; its folder is `<name>.lance`.
         version: the Lance version searches read.
-        stored_rows: rows in its files, deleted ones included.
+        stored_rows: rows in its files, deleted ones included; of an adopted table, the live ones of
+            its version.
         skipped: source rows left out as invalid or duplicate.
         digest: xxh3-128 per column over all stored rows in stored order.
         plan: hash of the plan that made it.
         model: hash of the index model; None for "flat".
-        layout: where its rows lie: see `atoll.vectors.layout`.
+        layout: where its rows lie: see `atoll.vectors.layout`; None of an adopted table.
         ids: the id index: see `atoll.vectors.ids`.
-        names: the ids in stored order: see `atoll.vectors.names`.
+        names: the ids in stored order: see `atoll.vectors.names`; None of an adopted table.
         sources: where its rows came from.
         float16_error: root-mean-square relative error of the stored vectors; 0 where exact.
         fit: mean squared distance of its rows to the centroids they were assigned to.
         deleted: positions of deleted rows, sorted uint32 in a zstd frame; None where there are none.
         deleted_rows: how many.
+        index: how the rows of an adopted table are found, through Lance; None where the bucket is
+            our own, indexed as the collection says.
     """
 
     name: str
@@ -166,19 +173,25 @@ class Bucket:
     digest: dict[str, str]
     plan: str
     model: str | None
-    layout: Blob
+    layout: Blob | None
     ids: Blob
-    names: Blob
+    names: Blob | None
     sources: tuple[SourceSlice, ...]
     float16_error: float = 0.0
     fit: float = 0.0
     deleted: Blob | None = None
     deleted_rows: int = 0
+    index: IndexSpec | None = None
 
     @property
     def rows(self) -> int:
         """Rows that searches see."""
         return self.stored_rows - self.deleted_rows
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether somebody else wrote the table, which stays theirs."""
+        return self.index is not None
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ class OpenBucket:
     def _id_blocks(self, numbers: Sequence[int]) -> list[pa.Array]:
         found = {number: self._cache.get((self, "ids", number)) for number in numbers}
         missing = np.array([n for n, block in found.items() if block is None], np.int64)
-        at = self.layout.names
-        path = self.bucket.names.path
+        assert self.bucket.names is not None
+        at, path = self.layout.names, self.bucket.names.path
         frames = store.get_joined_ranges(
             self._storage, path, at[missing], at[missing + 1] - at[missing]
         )

@@ -173,7 +173,7 @@ def _columns(sources: Sequence[Source]) -> pa.Schema:
     fields = []
     for field in common_schema(sources):
         kind = store.plain_type(field.type)
-        if not _is_storable(kind):
+        if not is_storable(kind):
             raise InvalidInput(
                 f"column {field.name!r} is {kind}, which tables cannot hold; leave it out of the "
                 "files, or write it as text",
@@ -183,10 +183,11 @@ def _columns(sources: Sequence[Source]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _is_storable(kind: pa.DataType) -> bool:
+def is_storable(kind: pa.DataType) -> bool:
+    """Tell whether tables can hold a type, as it is."""
     if store.plain_type(kind) != kind or any(is_kind(kind) for is_kind in _NOT_STORABLE):
         return False
-    return all(_is_storable(kind.field(number).type) for number in range(kind.num_fields))
+    return all(is_storable(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _check_fit(sources: Sequence[Source], spec: CollectionSpec, url: str) -> None:

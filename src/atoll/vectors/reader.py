@@ -13,6 +13,7 @@ import pyarrow as pa
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage, local_path
 from atoll.vectors import store
+from atoll.vectors.adopted import AdoptedBucket, AdoptedTable, bucket_table
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
@@ -53,14 +54,21 @@ class Reader:
         """Open a bucket for searching."""
         key = (bucket.name, bucket.deleted.sha256 if bucket.deleted else "")
         if key not in self._buckets:
-            self._buckets[key] = OpenBucket(self.storage, self.spec, bucket, self._cache)
+            self._buckets[key] = self._opened(bucket)
         return self._buckets[key]
+
+    def _opened(self, bucket: Bucket) -> OpenBucket:
+        if bucket.is_adopted:
+            table = self.table(bucket)
+            assert isinstance(table, AdoptedTable)
+            return AdoptedBucket(table, self._cache)
+        return OpenBucket(self.storage, self.spec, bucket, self._cache)
 
     def table(self, bucket: Bucket) -> Table:
         """Open a bucket's table at its pinned version."""
         key = (bucket.name, bucket.version)
         if key not in self._tables:
-            self._tables[key] = Table(self.storage, bucket)
+            self._tables[key] = bucket_table(self.storage, bucket, self.spec)
         return self._tables[key]
 
     def forget(self, buckets: Iterable[Bucket]) -> None:

@@ -415,6 +415,10 @@ def scan_bucket(
             if not len(rows):
                 continue
             stored = bucket.vectors(rows)
+        if bucket.bucket.is_adopted:
+            # Vectors without distances come as NaN.
+            known = ~np.isnan(stored[:, 0])
+            rows, stored = rows[known], stored[known]
         floats = halves_to_floats(stored) if stored.dtype == np.float16 else stored
         for first in range(0, len(vectors), QUERIES_AT_ONCE):
             some = slice(first, first + QUERIES_AT_ONCE)

@@ -20,10 +20,11 @@ from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.core.text import some_of
 from atoll.storage import Storage
-from atoll.vectors import build, garbage, planning, search, store
+from atoll.vectors import adopt, build, garbage, planning, search, store
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.export import ExportOptions, ExportReport, export
 from atoll.vectors.exportfiles import Format
+from atoll.vectors.fitting import AdoptOptions
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import (
     Bucket,
@@ -101,7 +102,8 @@ class Collection:
 
         Returns:
             uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket
-            its name, rows, skipped rows, sources and the root-mean-square float16 error.
+            its name, rows, skipped rows, sources, the root-mean-square float16 error, its index
+            and whether it is an adopted table.
         """
         self.refresh()
         spec = self.spec
@@ -125,6 +127,8 @@ class Collection:
                     "rows": bucket.rows,
                     "skipped": bucket.skipped,
                     "float16_error": bucket.float16_error,
+                    "index": vars(self.spec.index_of(bucket)),
+                    "adopted": bucket.is_adopted,
                     "sources": [
                         {"uri": part.uri, "start": part.start, "stop": part.stop}
                         for part in bucket.sources
@@ -480,7 +484,7 @@ class Collection:
     ) -> pa.Table:
         facts = {
             "version": manifest.version,
-            "index": "exact" if options.exact else self.spec.index.kind,
+            "index": "exact" if options.exact else self._kinds(manifest),
             "paths": sorted(paths),
             "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
             "refine_factor": options.refine_factor,
@@ -490,6 +494,10 @@ class Collection:
             },
         }
         return table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
+
+    def _kinds(self, manifest: Manifest) -> str:
+        kinds = [self.spec.index_of(bucket).kind for bucket in manifest.buckets]
+        return ", ".join(dict.fromkeys(kinds)) or self.spec.index.kind
 
     def _raise_incomplete(
         self, table: pa.Table, manifest: Manifest, failed: dict[int, AtollError]
@@ -562,6 +570,19 @@ def create_collection(
         planned, force=force, settings=settings, executor=executor, on_progress=on_progress
     )
     return Collection(planned.storage, manifest, settings)
+
+
+def adopt_collection(
+    uri: str | Path,
+    *,
+    options: AdoptOptions,
+    settings: Settings,
+    on_progress: OnProgress = silent,
+) -> Collection:
+    """Make a collection of the tables of a LanceDB database; see `atoll.adopt`."""
+    storage = planning.open_collection_storage(uri, settings)
+    manifest = adopt.adopt(storage, options, settings, on_progress)
+    return Collection(storage, manifest, settings)
 
 
 def stored_queries(collection: Collection, ids: Sequence[str]) -> QueryBatch:

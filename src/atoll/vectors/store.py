@@ -299,12 +299,13 @@ def put_layout(storage: Storage, layout: Layout) -> Blob:
     return put_blob(storage, "blobs", layouts.pack(layout))
 
 
-def get_layout(storage: Storage, blob: Blob) -> Layout:
+def get_layout(storage: Storage, blob: Blob | None) -> Layout:
     """Read where the rows of a bucket lie.
 
     Raises:
         Corrupt: the object is gone or has changed.
     """
+    assert blob is not None, "an adopted table has no layout"
     return layouts.unpack(get_blob(storage, blob))
 
 
@@ -666,11 +667,9 @@ class Table:
 
     def take(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Read some rows, in the order given."""
-        fragment = np.searchsorted(self._starts, rows, "right") - 1
-        ids = np.array([f.fragment_id for f in self._fragments], np.uint64)
-        address = (ids[fragment] << np.uint64(32)) | (rows - self._starts[fragment]).astype("u8")
         with lance_errors(f"reading table {self.bucket.name}"):
-            found = self.dataset._take_rows(pa.array(address), columns=list(columns))
+            address = pa.array(self.addresses(rows))
+            found = self.dataset._take_rows(address, columns=list(columns))
         if len(found) != len(rows):
             raise Corrupt(
                 f"table {self.bucket.name} returned {len(found)} of {len(rows)} rows; "
@@ -700,6 +699,14 @@ class Table:
         """Count the rows that pass a predicate."""
         with lance_errors("where", user_input=True):
             return int(self.dataset.count_rows(filter=where))
+
+    def addresses(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Turn positions in stored order into Lance row addresses."""
+        fragment = np.searchsorted(self._starts, rows, "right") - 1
+        ids = np.array([f.fragment_id for f in self._fragments], np.uint64)
+        offset = (rows - self._starts[fragment]).astype(np.uint64)
+        found: NDArray[np.uint64] = (ids[fragment] << np.uint64(32)) | offset
+        return found
 
     def positions(self, address: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         """Turn Lance row addresses into positions in stored order."""

@@ -52,7 +52,7 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
     """
     wanted = min(index.sample_rows(planned.spec.index), MAX_SAMPLE_ROWS)
     sources = [planned.sources[uri] for uri in sorted(planned.sources)]
-    ranges = _sample_ranges([source.rows for source in sources], wanted, planned.options.seed)
+    ranges = sample_ranges([source.rows for source in sources], wanted, planned.options.seed)
     rows = sum(stop - start for chosen in ranges for start, stop in chosen)
     # Filled as it is read: a part may be a view that keeps a far larger batch alive.
     sample = np.empty((rows, planned.spec.dim), np.float32)
@@ -72,7 +72,7 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
     return sample[keep]
 
 
-def _sample_ranges(sizes: list[int], wanted: int, seed: int) -> list[list[Range]]:
+def sample_ranges(sizes: list[int], wanted: int, seed: int) -> list[list[Range]]:
     """Draw blocks of rows, of all files laid end to end; returns those of each file."""
     total = sum(sizes)
     if wanted >= total:

@@ -8,9 +8,10 @@ from atoll.core.errors import AtollError
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import store
+from atoll.vectors.adopted import AdoptedTable, bucket_table
 from atoll.vectors.digest import ColumnDigest
-from atoll.vectors.ivfpq import has_ivf_pq, read_ivf_pq
-from atoll.vectors.model import Bucket, Issue, Manifest, VerifyReport
+from atoll.vectors.ivfpq import indexes_on, read_ivf_pq
+from atoll.vectors.model import CODE_COLUMN, Bucket, Issue, Manifest, VerifyReport
 
 
 def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> VerifyReport:
@@ -27,8 +28,9 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
     for bucket in manifest.buckets:
         try:
             # Opened anew: what a cache still knows is not what is there.
-            table = store.Table(storage, bucket)
+            table = bucket_table(storage, bucket, manifest.spec)
             issues += _faults(storage, manifest, table)
+            notes += _unsearchable(table)
             notes += _foreign_changes(table)
         except AtollError as error:
             issues.append(Issue(bucket.name, error.message))
@@ -47,7 +49,7 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
 def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterator[Issue]:
     bucket: Bucket = table.bucket
     digest, rows = ColumnDigest(), 0
-    for _, batch in table.batches(store.decode_schema(manifest.spec.arrow_schema).names):
+    for _, batch in table.batches(_columns(manifest, bucket)):
         digest.update(batch)
         rows += len(batch)
     if rows != bucket.rows:
@@ -59,11 +61,27 @@ def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterato
                 yield Issue(bucket.name, f"column {column!r} is not what was written")
     for blob in filter(None, (bucket.layout, bucket.ids, bucket.names, bucket.deleted)):
         store.check_blob(storage, blob)
-    if manifest.spec.index.kind == "ivf_pq":
-        if has_ivf_pq(table.dataset):
-            read_ivf_pq(table.dataset)
-        else:
+    if manifest.spec.index_of(bucket).kind == "ivf_pq":
+        indexes = indexes_on(table.dataset, manifest.spec.vector_column)
+        for name in indexes:
+            read_ivf_pq(table.dataset, name)
+        if not indexes:
             yield Issue(bucket.name, "its index is missing; build the bucket again")
+
+
+def _columns(manifest: Manifest, bucket: Bucket) -> list[str]:
+    names = store.decode_schema(manifest.spec.arrow_schema).names
+    return [name for name in names if not (bucket.is_adopted and name == CODE_COLUMN)]
+
+
+def _unsearchable(table: store.Table) -> Iterator[Issue]:
+    """Note the rows of an adopted table that no search returns; builds let none in."""
+    if isinstance(table, AdoptedTable):
+        column = [table.spec.vector_column]
+        lost = sum(table.count_lost(batch) for _, batch in table.batches(column))
+        if lost:
+            what = f"{lost} rows have no vector that can be searched; no search returns them"
+            yield Issue(table.bucket.name, what)
 
 
 def _lost_versions(storage: Storage, manifest: Manifest) -> Iterator[Issue]:
