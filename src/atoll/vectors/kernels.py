@@ -503,6 +503,7 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
     # A rest that fills no eight is taken among zeros, which change no sum.
     rest = np.zeros((2, LANES), np.float32)
     query_rest, row_rest = rest[0].ctypes.data, rest[1].ctypes.data
+    own_square = 0.0
     for i in range(len(out)):
         query = queries + 4 * dim * query_of[i]
         row = rows + width * dim * row_of[i]
@@ -515,20 +516,18 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
             )
             out[i] = lanes_sum(total)
             continue
-        product = lanes_sum(
-            _products(query, False, row, is_half, whole)
-            + _products(query_rest, False, row_rest, is_half, LANES)
-        )
-        if kind == COSINE:
-            own = _products(query, False, query, False, whole)
-            own = own + _products(query_rest, False, query_rest, False, LANES)
-            other = _products(row, is_half, row, is_half, whole)
-            other = other + _products(row_rest, is_half, row_rest, is_half, LANES)
-            norms = np.sqrt(lanes_sum(own) * lanes_sum(other))
-            product = product / norms if norms > 0 else 0.0
-            out[i] = max(0.0, 1 - product)
-        else:
+        product, other = _products(query, row, whole, is_half)
+        product_rest, other_rest = _products(query_rest, row_rest, LANES, is_half)
+        product, other = lanes_sum(product + product_rest), other + other_rest
+        if kind == DOT:
             out[i] = 1 - product
+            continue
+        if i == 0 or query_of[i] != query_of[i - 1]:
+            own, _ = _products(query, query, whole, False)
+            own_rest, _ = _products(query_rest, query_rest, LANES, False)
+            own_square = lanes_sum(own + own_rest)
+        norms = np.sqrt(own_square * lanes_sum(other))
+        out[i] = max(0.0, 1 - product / norms) if norms > 0 else 1.0
 
 
 @inner
@@ -549,12 +548,14 @@ def _squares(query, row, stop, is_half):
 
 
 @inner
-def _products(left, left_is_half, right, right_is_half, stop):
-    total = no_lanes()
+def _products(query, row, stop, is_half):
+    """Give the products of the two and the squares of the second."""
+    total, squares = no_lanes(), no_lanes()
     for d in range(0, stop, LANES):
-        term = _lanes_at(left, d, left_is_half) * _lanes_at(right, d, right_is_half)
-        total = total + term
-    return total
+        value = _lanes_at(row, d, is_half)
+        total = total + float_lanes(query + 4 * d) * value
+        squares = squares + value * value
+    return total, squares
 
 
 @inner
@@ -599,3 +600,37 @@ def narrow_all(floats, out):
         gap = value - half_lanes(few.ctypes.data)
         error, size = error + gap * gap, size + value * value
     return lanes_sum(error), lanes_sum(size)
+
+
+@compiled
+def close_pairs(near, slack, limits, k):
+    """List the pairs that may be among the k nearest; see `distance.close_pairs`."""
+    queries, rows = near.shape
+    room = min(queries * (k + 8), near.size)
+    query_of, row_of = np.empty(room, np.int64), np.empty(room, np.int64)
+    close, where = np.empty(rows, np.float32), np.empty(rows, np.int64)
+    size = 0
+    for query in range(queries):
+        # In float64, so that no tie is lost to rounding.
+        gap = np.float64(slack[query])
+        limit, count = limits[query] + gap, 0
+        for row in range(rows):
+            if near[query, row] <= limit:
+                close[count], where[count] = near[query, row], row
+                count += 1
+        if count > k:
+            limit = min(limit, np.partition(close[:count], k - 1)[k - 1] + 2 * gap)
+        if size + count > len(query_of):
+            query_of, row_of = _grown(query_of, size + count), _grown(row_of, size + count)
+        for i in range(count):
+            if close[i] <= limit:
+                query_of[size], row_of[size] = query, where[i]
+                size += 1
+    return query_of[:size], row_of[:size]
+
+
+@inner
+def _grown(values, size):
+    out = np.empty(2 * size, np.int64)
+    out[: len(values)] = values
+    return out
