@@ -18,6 +18,7 @@ cases = st.fixed_dictionaries(
         "keep": st.integers(1, 60),
         "distance_type": st.sampled_from(DISTANCE_TYPES),
         "filtered": st.booleans(),
+        "bits": st.sampled_from([1, 2, 4, 8]),
         "seed": st.integers(0, 99),
     }
 )
@@ -26,7 +27,7 @@ cases = st.fixed_dictionaries(
 class Case:
     """Codes of a few partitions and queries that probe them all."""
 
-    def __init__(self, dim, rows, queries, keep, distance_type, filtered, seed):
+    def __init__(self, dim, rows, queries, keep, distance_type, filtered, bits, seed):
         random = np.random.default_rng(seed)
         self.dim, self.keep, self.distance_type, self.queries = dim, keep, distance_type, queries
         self.home = np.sort(random.integers(0, PARTITIONS, rows))
@@ -37,13 +38,16 @@ class Case:
         centroids, asked = gaussian(PARTITIONS, dim, 5), gaussian(queries, dim, 6)
         signs = rabitq.rotation_signs(dim, 0)
         partition = self.home.astype(np.uint32)
-        self.codes = rabitq.encode(vectors, partition, centroids, signs, distance_type, id_hash)
+        self.bits = bits
+        self.codes = rabitq.encode(
+            vectors, partition, centroids, signs, distance_type, id_hash, bits
+        )
         self.allowed = random.random(rows) < 0.5 if filtered else None
         self.query = np.repeat(np.arange(queries), PARTITIONS)
         self.partition = np.tile(np.arange(PARTITIONS), queries)
         self.prepared = rabitq.prepare(
             rabitq.rotate(asked, signs), self.query, rabitq.rotate(centroids, signs),
-            self.partition, gaussian(1, len(self.query), seed)[0],
+            self.partition, gaussian(1, len(self.query), seed)[0], bits,
         )  # fmt: skip
 
     def blocks(self):
@@ -74,14 +78,24 @@ class Case:
     def true(self, number):
         """(key as a pair, ref) of every allowed row for one query, smallest first."""
         pair = number * PARTITIONS + self.home
-        bits = np.ascontiguousarray(self.codes["bits"]).view(np.uint8).reshape(len(self.home), -1)
-        ones = np.unpackbits(bits, axis=1, count=self.dim, bitorder="little").astype(np.int64)
         levels = self.prepared.levels[pair, : self.dim].astype(np.int64)
-        signed = ((2 * ones - 1) * levels).sum(axis=1).astype(np.float32)
+        odd = 2 * self.code_levels() - 2**self.bits + 1
+        signed = (odd * levels).sum(axis=1).astype(np.float32)
         estimate = self.estimate(pair, signed)
         allowed = np.arange(len(pair)) if self.allowed is None else self.allowed.nonzero()[0]
         hashes = self.codes["id_hash"]
         return sorted((estimate[i].item(), hashes[i].item(), i) for i in allowed)[: self.keep]
+
+    def code_levels(self):
+        """(rows, dim) whole numbers from 0."""
+        size = self.codes.dtype.itemsize - 12
+        levels = self.codes.view(np.uint8).reshape(len(self.codes), -1)[:, :size]
+        if self.bits == 1:
+            ones = np.unpackbits(levels, axis=1, count=self.dim, bitorder="little")
+            return ones.astype(np.int64)
+        shifts = np.arange(0, 8, self.bits)[:, None]
+        parts = (levels[:, None, :].astype(np.int64) >> shifts) & (2**self.bits - 1)
+        return parts.reshape(len(levels), -1)[:, : self.dim]
 
     def estimate(self, pair, signed):
         base, offset = self.prepared.base[pair], self.codes["offset"]

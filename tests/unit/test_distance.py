@@ -7,6 +7,7 @@ import pytest
 from vectordata import DISTANCE_TYPES, gaussian
 
 from atoll.vectors.distance import (
+    close_pairs,
     distances_of,
     pair_distances,
     product_distances,
@@ -97,3 +98,27 @@ def test_a_zero_vector_is_at_cosine_distance_one():
 def test_read_only_rows_are_taken():
     rows = np.frombuffer(gaussian(2, 9).tobytes(), np.float32).reshape(2, 9)
     assert (pair_distances(rows, rows, "l2") == 0).all()
+
+
+@pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
+@pytest.mark.parametrize("k", [1, 5, 60])
+def test_close_pairs_hold_the_nearest_and_few_others(distance_type, k):
+    queries, rows = gaussian(6, 20), gaussian(50, 20, seed=1)
+    limits = np.array([np.inf, np.inf, np.inf, 0.5, 5, -1], np.float32)
+    near, slack = product_distances(queries, rows, distance_type)
+    query, row = close_pairs(near, slack, limits, k)
+    exact = distances_of(queries, np.repeat(np.arange(6), 50), rows, np.tile(np.arange(50), 6),
+                         distance_type).reshape(6, 50)  # fmt: skip
+    last = np.sort(exact, axis=1)[:, min(k, 50) - 1]
+    wanted = exact <= np.minimum(last, limits)[:, None]
+    found = np.zeros_like(wanted)
+    found[query, row] = True
+    assert (found >= wanted).all()
+    assert found.sum() <= wanted.sum() + 2
+
+
+def test_close_pairs_take_every_row_that_ties():
+    near = np.zeros((3, 400), np.float32)
+    limits = np.full(3, np.inf, np.float32)
+    query, row = close_pairs(near, np.zeros((3, 1), np.float32), limits, 2)
+    assert (query * 400 + row).tolist() == list(range(1200))

@@ -132,3 +132,22 @@ def product_distances(
     if distance_type == "dot":
         return 1 - products, epsilon * (query_norms * largest + 1)
     return query_norms**2 + row_norms**2 - 2 * products, epsilon * (query_norms + largest) ** 2
+
+
+def close_pairs(
+    near: NDArray[np.float32], slack: NDArray[np.float32], limits: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """List the few pairs that may be among the k nearest of a query.
+
+    Args:
+        near, slack: (q, n) and (q, 1), of `product_distances`.
+        limits: (q,) float32: the k-th nearest so far, exact; infinite while there are fewer.
+        k: hits wanted.
+
+    Returns:
+        (m,) queries and (m,) rows, ordered by both.
+    """
+    from atoll.vectors import kernels
+
+    query, row = kernels.close_pairs(near, slack.reshape(-1), limits, k)
+    return query, row

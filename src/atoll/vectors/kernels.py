@@ -21,10 +21,13 @@ from atoll.vectors.lanes import (
     float_lanes,
     float_of_bits,
     half_lanes,
+    inner,
     lanes_sum,
+    level_dot,
     load_byte,
     load_float,
     load_int,
+    load_short,
     load_word,
     narrow,
     no_lanes,
@@ -34,6 +37,9 @@ from atoll.vectors.lanes import (
 from atoll.vectors.rabitq import BIT_QUERY_BITS, COSINE, DOT, L2
 
 _bit_dot = bit_dot(BIT_QUERY_BITS)
+_two_bit_dot, _four_bit_dot, _byte_dot = level_dot(2), level_dot(4), level_dot(8)
+# Widths of a level tried for a code of several bits, as shares of the one expected to be best.
+_WIDTHS = np.array([0.75, 0.85, 0.92, 1.0, 1.08, 1.16, 1.3, 1.5])
 _GATHER = np.uint64(0x0102040810204080)
 _LOWEST = np.uint64(0x0101010101010101)
 _SIGN = np.uint32(1 << 31)
@@ -52,7 +58,7 @@ def rotate_rows(rows, signs, out):
         _rotate(out[i], signs, spare)
 
 
-@compiled
+@inner
 def _rotate(row, signs, spare):
     dim = len(row)
     block = 1
@@ -65,7 +71,7 @@ def _rotate(row, signs, spare):
         _hadamard(row[first : first + block], spare[:block])
 
 
-@compiled
+@inner
 def _hadamard(row, spare):
     """Transform in place; each stage adds and subtracts neighbours, which LLVM vectorises."""
     half = len(row) // 2
@@ -98,7 +104,7 @@ def encode_bits(rows, dim, partition, centroids, signs, is_dot, bits, scale, off
         scale[i] = squared / weight if weight > 0 else 0
 
 
-@compiled
+@inner
 def _residual(row, home, is_dot, out):
     """Subtract the centroid; give the squared length, and what a code's offset holds."""
     for d in range(len(row)):
@@ -107,7 +113,7 @@ def _residual(row, home, is_dot, out):
     return squared, _product(out, home) if is_dot else squared
 
 
-@compiled
+@inner
 def _product(left, right):
     total = no_lanes()
     whole = len(left) - len(left) % LANES
@@ -120,7 +126,7 @@ def _product(left, right):
     return found
 
 
-@compiled
+@inner
 def _pack_signs(row, bits):
     """Set the bit of each positive value; give the sum of all magnitudes."""
     for word in range(len(bits)):
@@ -136,6 +142,66 @@ def _pack_signs(row, bits):
     for d in range(whole, len(row)):
         weight += np.float64(abs(row[d]))
     return weight
+
+
+@compiled
+def encode_levels(
+    rows, dim, partition, centroids, signs, is_dot, bits, width, packed, scale, offset
+):
+    """Fill packed (n, bytes) uint8, scale and offset (n,) float32; `rows` is an address.
+
+    Of the grids tried for a row, the one whose point is nearest to the residual in direction
+    stays; `width` is that of a level, in standard deviations, to try others around.
+    """
+    residual, spare = np.empty(dim, np.float32), np.empty(dim, np.float32)
+    top = np.float32((1 << (bits - 1)) - 0.5)
+    for i in range(len(partition)):
+        row = numba.carray(pointer(rows + 4 * dim * i), dim, np.float32)
+        squared, offset[i] = _residual(row, centroids[partition[i]], is_dot, residual)
+        _rotate(residual, signs, spare)
+        best, found = 0.0, _largest(residual) / (top + np.float32(0.5))
+        for number in range(len(_WIDTHS) + 1):
+            step = found
+            if number < len(_WIDTHS):
+                step = np.float32(_WIDTHS[number] * width * np.sqrt(squared / dim))
+            likeness = _likeness(residual, step, top, spare)
+            if likeness > best:
+                best, found = likeness, step
+        _to_grid(residual, found, top, spare)
+        scale[i] = squared / (2 * _product(spare, residual)) if squared > 0 else 0
+        _pack_levels(spare, bits, top, packed[i])
+
+
+@inner
+def _largest(row):
+    found = np.float32(0)
+    for d in range(len(row)):
+        found = max(found, abs(row[d]))
+    return found
+
+
+@inner
+def _to_grid(row, step, top, out):
+    """Write the nearest of -top, 1 - top ... top steps, of which none is whole."""
+    inverse = np.float32(1) / step if step > 0 else np.float32(0)
+    for d in range(len(row)):
+        level = np.floor(row[d] * inverse) + np.float32(0.5)
+        out[d] = min(max(level, -top), top)
+
+
+@inner
+def _likeness(row, step, top, out):
+    """Give the squared cosine between a row and its point of the grid, but for its length."""
+    _to_grid(row, step, top, out)
+    return _product(out, row) ** 2 / _product(out, out)
+
+
+@inner
+def _pack_levels(grid, bits, top, out):
+    out[:] = 0
+    for d in range(len(grid)):
+        part, byte = d // len(out), d % len(out)
+        out[byte] |= np.uint8(np.uint8(grid[d] + top) << np.uint8(part * bits))
 
 
 # -- queries --------------------------------------------------------------------------------------
@@ -187,12 +253,13 @@ def pack_planes(levels, planes):
 # -- estimates ------------------------------------------------------------------------------------
 
 
-@compiled
+@inner
 def _estimate(signed, scale, offset, step, base, kind):
     """Estimate one distance; the only place where any path does it.
 
     Args:
-        signed: product of the code's odd values and the query's levels, a whole number.
+        signed: product of the code's levels, doubled and less their mean, so that they are odd,
+            and the query's levels; a whole number.
         scale, offset: of the code, float32.
         step, base: of the prepared query, float32.
         kind: of distance.
@@ -204,7 +271,7 @@ def _estimate(signed, scale, offset, step, base, kind):
     return squared * np.float32(0.5) if kind == COSINE else squared
 
 
-@compiled
+@inner
 def _key_of(estimate, id_hash):
     """Fold an estimate and an id hash into one integer that sorts like the pair."""
     bits = bits_of_float(estimate + np.float32(0))  # + 0 turns -0 into 0
@@ -212,7 +279,7 @@ def _key_of(estimate, id_hash):
     return (np.uint64(ordered) << np.uint64(32)) | np.uint64(id_hash)
 
 
-@compiled
+@inner
 def _estimate_of(key):
     """Give the estimate that a key was made of."""
     ordered = np.uint32(key >> np.uint64(32))
@@ -222,7 +289,7 @@ def _estimate_of(key):
 # -- the best of each query -----------------------------------------------------------------------
 
 
-@compiled
+@inner
 def _offer(keys, refs, sizes, limits, query, keep, key, ref):
     """Add an entry that is not beyond the limit; when there is no room, keep the best."""
     size = sizes[query]
@@ -232,14 +299,14 @@ def _offer(keys, refs, sizes, limits, query, keep, key, ref):
         _cut(keys, refs, sizes, limits, query, keep)
 
 
-@compiled
+@inner
 def _cut(keys, refs, sizes, limits, query, keep):
     _select(keys[query], refs[query], sizes[query], keep)
     sizes[query] = keep
     limits[query] = keys[query, :keep].max()
 
 
-@compiled
+@inner
 def _select(keys, refs, size, keep):
     """Bring the `keep` smallest (key, ref) of `size` to the front: Hoare's selection."""
     low, high = 0, size - 1
@@ -285,64 +352,101 @@ def settle(keep, keys, refs, sizes, limits):
 
 
 @compiled
-def scan_bits(
-    blocks, start, stop, words, kind, planes, step, total, base, keep, keys, refs, sizes, limits
-):
-    """Estimate every allowed row of `blocks[start:stop]`, codes of one bit; see `scan.scan`."""
-    fours = (words + 1) // WORDS  # a lone missing word reads scale and offset, against no level
-    stride = 8 * words + 12
+def scan_blocks(
+    blocks, start, stop, bits, size, kind, operands, step, total, base,
+    keep, keys, refs, sizes, limits,
+):  # fmt: skip
+    """Estimate every allowed row of `blocks[start:stop]`; see `scan.scan`.
+
+    `size` is that of a code's levels in bytes, `operands` (pairs, ...) what the pairs meet them
+    with.
+    """
+    stride, excess = size + 12, (1 << bits) - 1
     for number in range(start, stop):
         block = blocks[number]
         pair, query = block.pair, block.query
-        plane = planes.ctypes.data + pair * 8 * planes[0].size
+        operand = operands.ctypes.data + pair * (operands.nbytes // len(operands))
         for row in range(block.rows):
             if block.allowed and not load_byte(block.allowed + row):
                 continue
             at = block.address + row * stride
-            dot = _bit_dot(at, plane, fours)
-            for word in range(WORDS * fours, words):
-                dot += _rest(load_word(at + 8 * word), planes[pair, fours], word % WORDS)
+            dot = _bits_dot(at, operand, size) if bits == 1 else _dot(at, operand, size, bits)
             found = _estimate(
-                2 * dot - total[pair],
-                load_float(at + 8 * words),
-                load_float(at + 8 * words + 4),
+                2 * dot - excess * total[pair],
+                load_float(at + size),
+                load_float(at + size + 4),
                 step[pair],
                 base[pair],
                 kind,
             )
-            key = _key_of(found, load_int(at + 8 * words + 8))
+            key = _key_of(found, load_int(at + size + 8))
             if key <= limits[query]:
                 ref = block.ref + np.uint64(row)
                 _offer(keys, refs, sizes, limits, query, keep, key, ref)
 
 
-@compiled
-def _rest(bits, planes, word):
-    """Take one word of a code against its planes."""
-    last = len(planes) - 1
-    found = -(count_bits(bits & planes[last, word]) << last)
-    for plane in range(last):
-        found += count_bits(bits & planes[plane, word]) << plane
-    return found
+@inner
+def _bits_dot(code, planes, size):
+    words = size // 8
+    fours = (words + 1) // WORDS  # a lone missing word reads scale and offset, against no level
+    dot = _bit_dot(code, planes, fours)
+    for word in range(WORDS * fours, words):
+        bits, at = load_word(code + 8 * word), planes + 8 * (WORDS * fours * BIT_QUERY_BITS)
+        for plane in range(BIT_QUERY_BITS):
+            level = load_word(at + 8 * (WORDS * plane + word % WORDS))
+            count = count_bits(bits & level) << plane
+            dot += count if plane < BIT_QUERY_BITS - 1 else -count
+    return dot
+
+
+@inner
+def _dot(code, levels, size, bits):
+    whole = size - size % 16
+    if bits == 2:
+        dot = _two_bit_dot(code, levels, size, whole)
+    elif bits == 4:
+        dot = _four_bit_dot(code, levels, size, whole)
+    else:
+        dot = _byte_dot(code, levels, size, whole)
+    for byte in range(whole, size):
+        packed = np.int64(load_byte(code + byte))
+        for part in range(8 // bits):
+            level = (packed >> (part * bits)) & ((1 << bits) - 1)
+            dot += level * np.int64(load_short(levels + 2 * (part * size + byte)))
+    return dot
 
 
 @compiled
-def unpack_bits(codes, words, table, out, scale, offset, id_hash):
-    """Unpack codes of one bit at an address into out (n, 8 x bytes) float32, and their numbers.
+def unpack_bits(codes, size, table, out, scale, offset, id_hash):
+    """Unpack codes of one bit at an address into out (n, dim) float32, and their numbers.
 
-    `table` is (256, 4) uint64: eight floats, 0 or 1, for each byte.
+    `table` is (256, 4) uint64: eight floats for each byte. dim is a multiple of eight.
     """
     wide = out.view(np.uint64)
     for row in range(len(out)):
-        at = codes + row * (8 * words + 12)
+        at = codes + row * (size + 12)
         for byte in range(wide.shape[1] // 4):
             value = load_byte(at + byte)
             for part in range(4):
                 wide[row, 4 * byte + part] = table[value, part]
-        _numbers(at + 8 * words, row, scale, offset, id_hash)
+        _numbers(at + size, row, scale, offset, id_hash)
 
 
 @compiled
+def unpack_levels(codes, size, bits, out, scale, offset, id_hash):
+    """Unpack codes of several bits, less the middle level: out is (n, 8 / bits x size) float32."""
+    middle, mask = np.float32(1 << (bits - 1)), np.uint8((1 << bits) - 1)
+    for row in range(len(out)):
+        at = codes + row * (size + 12)
+        packed = numba.carray(pointer(at), size, np.uint8)
+        for part in range(8 // bits):
+            levels, shift = out[row, part * size : (part + 1) * size], np.uint8(part * bits)
+            for byte in range(size):
+                levels[byte] = np.float32((packed[byte] >> shift) & mask) - middle
+        _numbers(at + size, row, scale, offset, id_hash)
+
+
+@inner
 def _numbers(at, row, scale, offset, id_hash):
     scale[row], offset[row] = load_float(at), load_float(at + 4)
     id_hash[row] = load_int(at + 8)
@@ -350,14 +454,13 @@ def _numbers(at, row, scale, offset, id_hash):
 
 @compiled
 def offer_products(
-    dots, factor, scale, offset, id_hash, first, allowed, kind, query, step, total, base,
+    dots, scale, offset, id_hash, first, allowed, kind, query, step, total, base,
     keep, keys, refs, sizes, limits,
 ):  # fmt: skip
     """Fold the products of m queries and n codes into the best; see `scan.scan_product`.
 
     Args:
-        dots: (m, n) float32 or float64, whole numbers.
-        factor: `total` times this is what twice a product has too much.
+        dots: (m, n) float32 or float64, whole numbers: levels times codes less the middle level.
         scale, offset, id_hash: (n,) of the codes.
         first: ref of the first code.
         allowed: address of a byte per code, or 0.
@@ -367,7 +470,7 @@ def offer_products(
     """
     found = np.empty(dots.shape[1], np.float32)
     for i in range(len(dots)):
-        _estimates(dots[i], factor * total[i], scale, offset, step[i], base[i], kind, found)
+        _estimates(dots[i], total[i], scale, offset, step[i], base[i], kind, found)
         limit = _estimate_of(limits[query[i]])
         for row in range(len(found)):
             # Not "greater": the first limit is not a number.
@@ -379,10 +482,10 @@ def offer_products(
                     limit = _estimate_of(limits[query[i]])
 
 
-@compiled
-def _estimates(dots, excess, scale, offset, step, base, kind, out):
+@inner
+def _estimates(dots, total, scale, offset, step, base, kind, out):
     for row in range(len(dots)):
-        signed = 2 * np.float64(dots[row]) - np.float64(excess)
+        signed = 2 * np.float64(dots[row]) + np.float64(total)
         out[row] = _estimate(signed, scale[row], offset[row], step, base, kind)
 
 
@@ -400,6 +503,7 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
     # A rest that fills no eight is taken among zeros, which change no sum.
     rest = np.zeros((2, LANES), np.float32)
     query_rest, row_rest = rest[0].ctypes.data, rest[1].ctypes.data
+    own_square = 0.0
     for i in range(len(out)):
         query = queries + 4 * dim * query_of[i]
         row = rows + width * dim * row_of[i]
@@ -412,23 +516,21 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
             )
             out[i] = lanes_sum(total)
             continue
-        product = lanes_sum(
-            _products(query, False, row, is_half, whole)
-            + _products(query_rest, False, row_rest, is_half, LANES)
-        )
-        if kind == COSINE:
-            own = _products(query, False, query, False, whole)
-            own = own + _products(query_rest, False, query_rest, False, LANES)
-            other = _products(row, is_half, row, is_half, whole)
-            other = other + _products(row_rest, is_half, row_rest, is_half, LANES)
-            norms = np.sqrt(lanes_sum(own) * lanes_sum(other))
-            product = product / norms if norms > 0 else 0.0
-            out[i] = max(0.0, 1 - product)
-        else:
+        product, other = _products(query, row, whole, is_half)
+        product_rest, other_rest = _products(query_rest, row_rest, LANES, is_half)
+        product, other = lanes_sum(product + product_rest), other + other_rest
+        if kind == DOT:
             out[i] = 1 - product
+            continue
+        if i == 0 or query_of[i] != query_of[i - 1]:
+            own, _ = _products(query, query, whole, False)
+            own_rest, _ = _products(query_rest, query_rest, LANES, False)
+            own_square = lanes_sum(own + own_rest)
+        norms = np.sqrt(own_square * lanes_sum(other))
+        out[i] = max(0.0, 1 - product / norms) if norms > 0 else 1.0
 
 
-@compiled
+@inner
 def _copy(source, size, target):
     """Copy bytes to the front of eight numbers."""
     found = target.view(np.uint8)
@@ -436,7 +538,7 @@ def _copy(source, size, target):
         found[i] = load_byte(source + i)
 
 
-@compiled
+@inner
 def _squares(query, row, stop, is_half):
     total = no_lanes()
     for d in range(0, stop, LANES):
@@ -445,16 +547,18 @@ def _squares(query, row, stop, is_half):
     return total
 
 
-@compiled
-def _products(left, left_is_half, right, right_is_half, stop):
-    total = no_lanes()
+@inner
+def _products(query, row, stop, is_half):
+    """Give the products of the two and the squares of the second."""
+    total, squares = no_lanes(), no_lanes()
     for d in range(0, stop, LANES):
-        term = _lanes_at(left, d, left_is_half) * _lanes_at(right, d, right_is_half)
-        total = total + term
-    return total
+        value = _lanes_at(row, d, is_half)
+        total = total + float_lanes(query + 4 * d) * value
+        squares = squares + value * value
+    return total, squares
 
 
-@compiled
+@inner
 def _lanes_at(address, d, is_half):
     return half_lanes(address + 2 * d) if is_half else float_lanes(address + 4 * d)
 
@@ -496,3 +600,37 @@ def narrow_all(floats, out):
         gap = value - half_lanes(few.ctypes.data)
         error, size = error + gap * gap, size + value * value
     return lanes_sum(error), lanes_sum(size)
+
+
+@compiled
+def close_pairs(near, slack, limits, k):
+    """List the pairs that may be among the k nearest; see `distance.close_pairs`."""
+    queries, rows = near.shape
+    room = min(queries * (k + 8), near.size)
+    query_of, row_of = np.empty(room, np.int64), np.empty(room, np.int64)
+    close, where = np.empty(rows, np.float32), np.empty(rows, np.int64)
+    size = 0
+    for query in range(queries):
+        # In float64, so that no tie is lost to rounding.
+        gap = np.float64(slack[query])
+        limit, count = limits[query] + gap, 0
+        for row in range(rows):
+            if near[query, row] <= limit:
+                close[count], where[count] = near[query, row], row
+                count += 1
+        if count > k:
+            limit = min(limit, np.partition(close[:count], k - 1)[k - 1] + 2 * gap)
+        if size + count > len(query_of):
+            query_of, row_of = _grown(query_of, size + count), _grown(row_of, size + count)
+        for i in range(count):
+            if close[i] <= limit:
+                query_of[size], row_of[size] = query, where[i]
+                size += 1
+    return query_of[:size], row_of[:size]
+
+
+@inner
+def _grown(values, size):
+    out = np.empty(2 * size, np.int64)
+    out[: len(values)] = values
+    return out

@@ -36,6 +36,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
 
 
+def inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile as a part of the functions that call it."""
+    return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+
+
 def _loader(kind: types.Type, llvm: ir.Type) -> Any:
     @intrinsic
     def load(context, address):
@@ -50,6 +55,7 @@ def _loader(kind: types.Type, llvm: ir.Type) -> Any:
 
 load_byte = _loader(types.uint8, ir.IntType(8))
 load_word = _loader(types.uint64, _INT)
+load_short = _loader(types.int16, ir.IntType(16))
 load_int = _loader(types.uint32, ir.IntType(32))
 load_float = _loader(types.float32, ir.FloatType())
 
@@ -120,6 +126,46 @@ def bit_dot(planes: int) -> Any:
             return _sum_of(builder, builder.load(total), builder.add)
 
         return types.int64(types.int64, types.int64, types.int64), build
+
+    return dot
+
+
+def level_dot(bits: int) -> Any:
+    """Make `dot(code, query, size, count)`: packed levels times signed ones, in int32.
+
+    `code` is the address of `size` bytes, of which the first `count`, whole sixteens, are taken.
+    `query` is that of int16 levels: those that meet the lowest bits of each byte, then the next.
+    """
+    shorts, products = ir.VectorType(ir.IntType(16), 16), ir.VectorType(ir.IntType(32), 16)
+    half = ir.VectorType(ir.IntType(32), 8)
+    even, odd = (ir.Constant(half, list(range(first, 16, 2))) for first in (0, 1))
+
+    @intrinsic
+    def dot(context, code, query, size, count):
+        def build(_context, builder, _signature, arguments):
+            code, query, size, count = arguments
+            total = cgutils.alloca_once_value(builder, ir.Constant(half, [0] * 8))
+            with cgutils.for_range(builder, builder.udiv(count, _INT(16))) as loop:
+                at = builder.mul(loop.index, _INT(16))
+                kind = ir.VectorType(ir.IntType(8), 16).as_pointer()
+                packed = builder.load(builder.inttoptr(builder.add(code, at), kind), align=1)
+                packed, found = builder.zext(packed, shorts), builder.load(total)
+                for part in range(8 // bits):
+                    level = builder.lshr(packed, ir.Constant(shorts, [part * bits] * 16))
+                    level = builder.and_(level, ir.Constant(shorts, [(1 << bits) - 1] * 16))
+                    where = builder.add(at, builder.mul(size, _INT(part)))
+                    where = builder.add(query, builder.mul(where, _INT(2)))
+                    other = builder.load(builder.inttoptr(where, shorts.as_pointer()), align=2)
+                    # Products and sums of neighbours, which are one instruction of many CPUs.
+                    product = builder.mul(
+                        builder.sext(level, products), builder.sext(other, products)
+                    )
+                    pairs = [builder.shuffle_vector(product, product, mask) for mask in (even, odd)]
+                    found = builder.add(found, builder.add(*pairs))
+                builder.store(found, total)
+            return builder.sext(_sum_of(builder, builder.load(total), builder.add), _INT)
+
+        return types.int64(types.int64, types.int64, types.int64, types.int64), build
 
     return dot
 

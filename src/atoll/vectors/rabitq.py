@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 from atoll.vectors.model import DistanceType
 
 ROTATION_ROUNDS = 4
+# Bits of a query's level against codes of one bit, and of several.
 BIT_QUERY_BITS = 6
+LEVEL_QUERY_BITS = 8
+# Width of a level in standard deviations, the best for normally distributed values by bits (Max
+# 1960, "Quantizing for minimum distortion", table 1).
+LEVEL_WIDTH = {2: 0.9957, 4: 0.3352, 8: 0.0308}
 WORD_BITS = 64
 # How kernels know the distance types.
 KINDS: dict[DistanceType, int] = {"l2": 0, "cosine": 1, "dot": 2}
@@ -30,12 +35,14 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 
-def code_dtype(dim: int) -> np.dtype[np.void]:
-    """Describe one packed row: its sign bits, scale, offset and 32 bits of the hash of its id."""
-    words = -(-dim // WORD_BITS)
-    return np.dtype(
-        [("bits", "<u8", (words,)), ("scale", "<f4"), ("offset", "<f4"), ("id_hash", "<u4")]
-    )
+def code_dtype(dim: int, bits: int = 1) -> np.dtype[np.void]:
+    """Describe one packed row: its levels, scale, offset and 32 bits of the hash of its id.
+
+    A level of one bit is a bit of words of 64; of 2, 4 or 8 bits byte j of m holds the levels of
+    dimensions j, m + j, 2 m + j and so on, the first in its lowest bits.
+    """
+    kind = ("<u8", (-(-dim // WORD_BITS),)) if bits == 1 else ("u1", (-(-dim * bits // 8),))
+    return np.dtype([("bits", *kind), ("scale", "<f4"), ("offset", "<f4"), ("id_hash", "<u4")])
 
 
 def rotation_signs(dim: int, seed: int) -> NDArray[np.int8]:
@@ -67,6 +74,7 @@ def encode(
     signs: NDArray[np.int8],
     distance_type: DistanceType,
     id_hash: NDArray[np.uint64],
+    bits: int = 1,
 ) -> NDArray[np.void]:
     """Pack rows into codes; a row's code does not depend on its company.
 
@@ -78,22 +86,27 @@ def encode(
         distance_type: decides what `offset` holds: the residual's squared norm, or under "dot" the
             product of centroid and residual.
         id_hash: (n,) 64-bit hash of each id, whose upper half breaks ties between equal estimates.
+        bits: 1, 2, 4 or 8 for each dimension.
 
     Returns:
-        (n,) structured array of `code_dtype(dim)`.
+        (n,) structured array of `code_dtype(dim, bits)`.
     """
     from atoll.vectors import kernels
 
     count, dim = rows.shape
     rows = np.ascontiguousarray(rows)
-    codes = np.empty(count, code_dtype(dim))
-    bits = np.empty((count, codes["bits"].shape[1]), np.uint64)
+    codes = np.empty(count, code_dtype(dim, bits))
+    levels = np.empty(codes["bits"].shape, codes["bits"].dtype)
     scale, offset = np.empty(count, np.float32), np.empty(count, np.float32)
-    kernels.encode_bits(
+    given = (
         rows.ctypes.data, dim, partition.astype(np.int64), np.array(centroids),
-        signs.astype(np.float32), distance_type == "dot", bits, scale, offset,
+        signs.astype(np.float32), distance_type == "dot",
     )  # fmt: skip
-    codes["bits"], codes["scale"], codes["offset"] = bits, scale, offset
+    if bits == 1:
+        kernels.encode_bits(*given, levels, scale, offset)
+    else:
+        kernels.encode_levels(*given, bits, LEVEL_WIDTH[bits], levels, scale, offset)
+    codes["bits"], codes["scale"], codes["offset"] = levels, scale, offset
     codes["id_hash"] = id_hash >> np.uint64(32)
     return codes
 
@@ -103,15 +116,18 @@ class PartitionQuery:
     """Queries prepared for a partition each: what an estimate needs of them.
 
     Attributes:
+        bits: of the codes they are for.
         levels: (n, dim, filled up with 0) int8: the rotated residual of each query in whole steps.
-        planes: (n, words / 4, BIT_QUERY_BITS, 4) uint64: the same, bit by bit.
+        operands: the same as a scan reads it: for codes of one bit (n, words / 4, BIT_QUERY_BITS,
+            4) uint64, bit by bit; else int16.
         step: (n,) float32, the width of a level.
         total: (n,) int64, the sum of the levels.
         base: (n,) float32, squared distance to the centroid, or under "dot" the product with it.
     """
 
+    bits: int
     levels: NDArray[np.int8]
-    planes: NDArray[np.uint64]
+    operands: NDArray[np.generic]
     step: FloatArray
     total: IntArray
     base: FloatArray
@@ -123,6 +139,7 @@ def prepare(
     rotated_centroids: FloatArray,
     partition: IntArray,
     base: FloatArray,
+    bits: int = 1,
 ) -> PartitionQuery:
     """Prepare queries for the partitions they probe.
 
@@ -131,14 +148,20 @@ def prepare(
         query, partition: (n,) the pairs: which query probes which partition.
         rotated_centroids: (num_partitions, dim) float32.
         base: (n,) float32, as `PartitionQuery` has it.
+        bits: of the codes they are for.
     """
     from atoll.vectors import kernels
 
-    count, fours = len(query), -(-rotated.shape[1] // (4 * WORD_BITS))
-    levels = np.zeros((count, 4 * WORD_BITS * fours), np.int8)
-    planes = np.empty((count, fours, BIT_QUERY_BITS, 4), np.uint64)
+    count, dim = len(query), rotated.shape[1]
     step, total = np.empty(count, np.float32), np.empty(count, np.int64)
-    top = (1 << (BIT_QUERY_BITS - 1)) - 1
+    top = (1 << ((BIT_QUERY_BITS if bits == 1 else LEVEL_QUERY_BITS) - 1)) - 1
+    filled = (
+        -(-dim // (4 * WORD_BITS)) * 4 * WORD_BITS if bits == 1 else -(-dim * bits // 8) * 8 // bits
+    )
+    levels = np.zeros((count, filled), np.int8)
     kernels.quantise(rotated, query, rotated_centroids, partition, top, levels, step, total)
+    if bits > 1:
+        return PartitionQuery(bits, levels, levels.astype(np.int16), step, total, base)
+    planes = np.empty((count, filled // (4 * WORD_BITS), BIT_QUERY_BITS, 4), np.uint64)
     kernels.pack_planes(levels, planes)
-    return PartitionQuery(levels, planes, step, total, base)
+    return PartitionQuery(bits, levels, planes, step, total, base)

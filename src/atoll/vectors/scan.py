@@ -9,6 +9,8 @@ Both give the same estimates to the last bit and fold them into the same `Best`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,9 +126,11 @@ def scan(
     """
     from atoll.vectors import kernels
 
-    kernels.scan_bits(
-        blocks, start, len(blocks) if stop is None else stop, _words(dim), KINDS[distance_type],
-        prepared.planes, prepared.step, prepared.total, prepared.base, *best._parts(),
+    bits = prepared.bits
+    kernels.scan_blocks(
+        blocks, start, len(blocks) if stop is None else stop, bits, _size(dim, bits),
+        KINDS[distance_type], prepared.operands, prepared.step, prepared.total, prepared.base,
+        *best._parts(),
     )  # fmt: skip
 
 
@@ -151,32 +155,51 @@ def scan_product(
     """
     from atoll.vectors import kernels
 
-    words, table = _words(dim), _byte_table()
-    stride = code_dtype(dim).itemsize
-    levels = np.zeros((len(pair), -(-dim // 8) * 8), np.float32)
-    levels[:, :dim] = prepared.levels[pair, :dim]
+    bits = prepared.bits
+    size = _size(dim, bits)
+    levels = prepared.levels[pair, : size * 8 // bits].astype(np.float32)
     step, total, base = prepared.step[pair], prepared.total[pair], prepared.base[pair]
     unpacked = np.empty((PRODUCT_ROWS, levels.shape[1]), np.float32)
     scale, offset = np.empty(PRODUCT_ROWS, np.float32), np.empty(PRODUCT_ROWS, np.float32)
     id_hash = np.empty(PRODUCT_ROWS, np.uint32)
     for first in range(0, int(block["rows"]), PRODUCT_ROWS):
         count = min(PRODUCT_ROWS, int(block["rows"]) - first)
-        address = int(block["address"]) + first * stride
-        kernels.unpack_bits(address, words, table, unpacked[:count], scale, offset, id_hash)
-        # Sums stay below 2**24 up to dim 500,000, so float32 holds each of them exactly.
+        address = int(block["address"]) + first * (size + 12)
+        if bits == 1:
+            table = _byte_table()
+            kernels.unpack_bits(address, size, table, unpacked[:count], scale, offset, id_hash)
+        else:
+            kernels.unpack_levels(address, size, bits, unpacked[:count], scale, offset, id_hash)
         kernels.offer_products(
-            levels @ unpacked[:count].T, 1, scale, offset, id_hash,
+            _exact_product(levels, unpacked[:count], bits), scale, offset, id_hash,
             block["ref"] + np.uint64(first),
             int(block["allowed"]) and int(block["allowed"]) + first,
             KINDS[distance_type], query, step, total, base, *best._parts(),
         )  # fmt: skip
 
 
-def _words(dim: int) -> int:
-    return int(code_dtype(dim)["bits"].shape[0])
+def _exact_product(
+    levels: FloatArray, unpacked: FloatArray, bits: int
+) -> NDArray[np.floating[Any]]:
+    """Multiply whole numbers so that no float32 sum reaches 2**24, where it would be rounded."""
+    top = (1 << (bits - 1)) * int(np.abs(levels).max(initial=1))
+    at_once = (1 << 24) // top
+    if levels.shape[1] <= at_once:
+        return levels @ unpacked.T
+    out = np.zeros((len(levels), len(unpacked)))
+    for start in range(0, levels.shape[1], at_once):
+        part = slice(start, start + at_once)
+        out += levels[:, part] @ unpacked[:, part].T
+    return out
 
 
+def _size(dim: int, bits: int) -> int:
+    """Bytes of a code's levels."""
+    return code_dtype(dim, bits).itemsize - 12
+
+
+@cache
 def _byte_table() -> NDArray[np.uint64]:
-    """List the eight bits of each byte as floats: (256, 4) pairs of float32."""
+    """List the bits of each byte, less 1, as floats: (256, 4) pairs of float32."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return bits.astype(np.float32).view(np.uint64)
+    return (bits.astype(np.float32) - 1).view(np.uint64)
