@@ -347,9 +347,7 @@ class MapReduce:
             self._group_count = min(len(seen), limit)
         return self._group_count
 
-    def _is_enough(
-        self, found: Found, kept: IntArray, wanted: int, needed: int
-    ) -> bool:
+    def _is_enough(self, found: Found, kept: IntArray, wanted: int, needed: int) -> bool:
         if not (self.options.exclude_self or self.options.group_by):
             return True
         seen = np.bincount(found.query, minlength=len(self.batch))

@@ -160,7 +160,7 @@ class Bucket:
         sources: where its rows came from.
         float16_error: root-mean-square relative error of the stored vectors; 0 where exact.
         fit: mean squared distance of its rows to the centroids they were assigned to.
-        deleted: positions of deleted rows, sorted uint32 in a zstd frame; None where there are none.
+        deleted: positions of deleted rows: see `store.put_rows`; None where there are none.
         deleted_rows: how many.
         index: how the rows of an adopted table are found, through Lance; None where the bucket is
             our own, indexed as the collection says.

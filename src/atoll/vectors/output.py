@@ -59,7 +59,8 @@ def describe_search(hits: pa.Table) -> str:
     if facts["paths"] == ["brute force"]:
         how += ", every row compared" if how != "exact" else ""
     else:
-        how += f" {' and '.join(facts['paths'])}, nprobes {facts['nprobes']}, refine factor {facts['refine_factor']}"
+        how += f" {' and '.join(facts['paths'])}, nprobes {facts['nprobes']}"
+        how += f", refine factor {facts['refine_factor']}"
     failed = facts["failed_buckets"]
     text = (
         f"{counted(len(hits), 'hit')}; {how}; {facts['distance_type']} distance; "

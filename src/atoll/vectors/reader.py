@@ -20,7 +20,6 @@ from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.store import Table
 
-
 # Starts a call; what it returns waits for the result.
 Start = Callable[..., Callable[[], Any]]
 

@@ -23,7 +23,7 @@ from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.rabitq import PartitionQuery
-from atoll.vectors.scan import BLOCK, ROW_BITS, Best, ref_of, scan, scan_product
+from atoll.vectors.scan import BLOCK, ROW_BITS, Best, scan, scan_product
 
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.
