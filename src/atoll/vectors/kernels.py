@@ -43,6 +43,7 @@ _WIDTHS = np.array([0.75, 0.85, 0.92, 1.0, 1.08, 1.16, 1.3, 1.5])
 _GATHER = np.uint64(0x0102040810204080)
 _LOWEST = np.uint64(0x0101010101010101)
 _SIGN = np.uint32(1 << 31)
+_TILE = 64
 
 
 # -- rotation -------------------------------------------------------------------------------------
@@ -361,28 +362,42 @@ def scan_blocks(
     `size` is that of a code's levels in bytes, `operands` (pairs, ...) what the pairs meet them
     with.
     """
-    stride, excess = size + 12, (1 << bits) - 1
+    stride = size + 12
+    dots = np.empty(_TILE, np.int64)
     for number in range(start, stop):
-        block = blocks[number]
-        pair, query = block.pair, block.query
+        # Read once: LLVM cannot know that the stores below leave them alone.
+        at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
+        pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
+        width, home, excess = step[pair], base[pair], ((1 << bits) - 1) * total[pair]
         operand = operands.ctypes.data + pair * (operands.nbytes // len(operands))
-        for row in range(block.rows):
-            if block.allowed and not load_byte(block.allowed + row):
-                continue
-            at = block.address + row * stride
-            dot = _bits_dot(at, operand, size) if bits == 1 else _dot(at, operand, size, bits)
-            found = _estimate(
-                2 * dot - excess * total[pair],
-                load_float(at + size),
-                load_float(at + size + 4),
-                step[pair],
-                base[pair],
-                kind,
+        limit = limits[query]
+        # In two loops, since a row is as long as what a CPU has in flight: 29 ns, not 34.
+        for first in range(0, rows, _TILE):
+            count = min(_TILE, rows - first)
+            _dots(
+                at + first * stride, count, size, bits, allowed and allowed + first, operand, dots
             )
-            key = _key_of(found, load_int(at + size + 8))
-            if key <= limits[query]:
-                ref = block.ref + np.uint64(row)
-                _offer(keys, refs, sizes, limits, query, keep, key, ref)
+            for i in range(count):
+                row = first + i
+                if allowed and not load_byte(allowed + row):
+                    continue
+                code = at + row * stride + size
+                scale, offset = load_float(code), load_float(code + 4)
+                found = _estimate(2 * dots[i] - excess, scale, offset, width, home, kind)
+                key = _key_of(found, load_int(code + 8))
+                if key <= limit:
+                    _offer(keys, refs, sizes, limits, query, keep, key, ref + np.uint64(row))
+                    limit = limits[query]
+
+
+@inner
+def _dots(codes, count, size, bits, allowed, operand, out):
+    for i in range(count):
+        if not allowed or load_byte(allowed + i):
+            code = codes + i * (size + 12)
+            out[i] = (
+                _bits_dot(code, operand, size) if bits == 1 else _dot(code, operand, size, bits)
+            )
 
 
 @inner
