@@ -24,9 +24,10 @@ from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import garbage, leases, store
 from atoll.vectors.idcheck import duplicate_rows
-from atoll.vectors.ingest import BucketJob, JobSlice, build_bucket, refused_rows
+from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
 from atoll.vectors.planning import Planned
+from atoll.vectors.rows import JobSlice, refused_rows
 from atoll.vectors.training import index_model
 
 logger = logging.getLogger(__name__)

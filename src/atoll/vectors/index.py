@@ -50,9 +50,16 @@ class IndexModel:
         half: NDArray[np.float32] = np.einsum("ij,ij->i", self.centroids, self.centroids) / 2
         return half
 
-    def partition_of(self, rows: NDArray[np.float32]) -> NDArray[np.uint32]:
-        """Assign prepared rows to partitions, exactly: (n, dim) float32 to (n,) uint32."""
-        return nearest(rows, self.centroids)[0]
+    def partition_of(
+        self, rows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Assign prepared rows, (n, dim) float32, to partitions, exactly.
+
+        Returns:
+            (n,) partition of each row, and (n,) squared distance to its centroid.
+        """
+        partition, offset = nearest(rows, self.centroids)
+        return partition, np.maximum(offset + np.einsum("ij,ij->i", rows, rows), 0)
 
     def probe_order(self, queries, count):
         scores = self.centroids @ queries.T
