@@ -6,6 +6,7 @@ A bucket may be written in several parts by as many workers, each starting at a 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ class Part:
     name_bytes: tuple[int, ...]
     hashes: str
     hash_runs: tuple[int, ...]
+
+    def files(self, table: str) -> list[str]:
+        """List its data files, as paths below the collection."""
+        found = [json.loads(fragment)["files"] for fragment in self.fragments]
+        return [f"{table}.lance/data/{file['path']}" for files in found for file in files]
 
 
 def write_part(
