@@ -158,6 +158,9 @@ class Shuffle:
         vectors = self._room_for(part)
         at = 0
         while at < len(part):
+            # No sooner than there is no room for more: all rows may be there.
+            if self._held == len(vectors) or self._held_rest > self._rest_room:
+                self._spill()
             stop = min(len(part), at + len(vectors) - self._held)
             piece = part.slice(at, stop)
             vectors[self._held : self._held + len(piece)] = piece.vectors
@@ -166,8 +169,6 @@ class Shuffle:
             )
             self._held += len(piece)
             self._held_rest += piece.rest.nbytes
-            if self._held == len(vectors) or self._held_rest > self._rest_room:
-                self._spill()
             at = stop
 
     def runs(self, *, in_files: bool) -> list[RunRef]:
