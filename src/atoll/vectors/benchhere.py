@@ -256,7 +256,7 @@ class _Bench:
             with run.timed("encode"):
                 unsearchable(vectors, spec.distance_type)
                 unit = index.prepared(vectors, spec.distance_type)
-            partition, hashes = model.partition_of(unit), hash_ids(batch["id"])
+            (partition, _), hashes = model.partition_of(unit), hash_ids(batch["id"])
             with run.timed("encode"):
                 codes = rabitq.encode(
                     unit, partition, model.centroids, model.signs, spec.distance_type, hashes
@@ -265,7 +265,7 @@ class _Bench:
         name = f"part-{time.monotonic_ns()}"
         reader = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
         with run.timed("write"):
-            store.write_table(planned.storage, name, reader)
+            store.write_fragments(planned.storage, name, reader)
         return _per(run, rows)
 
     def _assign(self, partitions: int) -> Timing:

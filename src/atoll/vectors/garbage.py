@@ -99,7 +99,7 @@ def _of_bucket(bucket: Bucket) -> set[str]:
 
 def _named_in(storage: Storage, path: str) -> set[str]:
     """List what an object of a build names."""
-    if "/shuffle/" in path:
+    if "/shuffle/" in path or not path.endswith(".json"):
         return set()
     record = storage.get(path)
     if path.endswith("/model.json"):

@@ -8,6 +8,7 @@ only: whoever looks up compares the id.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -112,6 +113,14 @@ def write_index(runs: Sequence[HashRun], file: BinaryIO) -> None:
         at, starts = at + len(rows), ends
     file.seek(0)
     file.write(directory.data)
+
+
+def pack(hashes: NDArray[np.uint64]) -> bytes:
+    """Write the index of a bucket whose row i has the id hash `hashes[i]`, all in memory."""
+    order = np.argsort(hashes, kind="stable")
+    out = io.BytesIO()
+    write_index([(hashes[order], order.astype("<u4"))], out)
+    return out.getvalue()
 
 
 def _below(hashes: NDArray[np.uint64], slot: int, bits: int) -> int:

@@ -63,12 +63,16 @@ class IndexModel:
 
     def probe_order(self, queries, count):
         scores = self.centroids @ queries.T
-        d=((queries.astype(np.float64)**2).sum(1)[:,None]+(self.centroids.astype(np.float64)**2).sum(1)[None]-2*(queries.astype(np.float64)@self.centroids.T.astype(np.float64)))
-        if self.distance_type=="dot":
-            d=-(queries.astype(np.float64)@self.centroids.T.astype(np.float64))
-        order=np.argsort(d,axis=1,kind="stable")[:,:count]
-        base=np.take_along_axis(d,order,1)
-        return order, (-base if self.distance_type=="dot" else base).astype(np.float32)
+        d = (
+            (queries.astype(np.float64) ** 2).sum(1)[:, None]
+            + (self.centroids.astype(np.float64) ** 2).sum(1)[None]
+            - 2 * (queries.astype(np.float64) @ self.centroids.T.astype(np.float64))
+        )
+        if self.distance_type == "dot":
+            d = -(queries.astype(np.float64) @ self.centroids.T.astype(np.float64))
+        order = np.argsort(d, axis=1, kind="stable")[:, :count]
+        base = np.take_along_axis(d, order, 1)
+        return order, (-base if self.distance_type == "dot" else base).astype(np.float32)
 
 
 def prepared(

@@ -180,6 +180,10 @@ def _record_path(job: BucketJob, writer: str) -> str:
     return store.build_path(job.plan, f"{job.name}.{writer}.json")
 
 
+def _begun_path(job: BucketJob, writer: str) -> str:
+    return store.build_path(job.plan, f"{job.name}.{writer}.layout")
+
+
 def _claim_path(job: BucketJob) -> str:
     return store.build_path(job.plan, f"{job.name}.json")
 
@@ -373,7 +377,9 @@ def commit(
     Raises:
         Conflict: another writer was first.
     """
+    writer = uuid.uuid4().hex
     names, at = join_names(job.collection, parts, place, folder)
+    begun = store.put_begun_layout(job.collection, _begun_path(job, writer), unplaced(offsets, at))
     bucket = Bucket(
         name=job.name,
         version=0,
@@ -382,14 +388,13 @@ def commit(
         digest=of_columns([part.digests for part in parts]),
         plan=job.plan,
         model=job.model_hash,
-        layout=store.put_layout(job.collection, unplaced(offsets, at)),
+        layout=begun,
         ids=join_hashes(job.collection, parts, place, folder),
         names=names,
         sources=facts.sources,
         float16_error=facts.float16_error,
         fit=facts.fit,
     )
-    writer = uuid.uuid4().hex
     job.collection.put(_record_path(job, writer), msgspec.json.encode(bucket))
     metadata = {store.FINGERPRINT: job.fingerprint, store.WRITER: writer}
     schema = store.decode_schema(job.spec.arrow_schema).with_metadata(metadata)

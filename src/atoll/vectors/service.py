@@ -213,7 +213,9 @@ class Collection:
         at_once = self._queries_at_once(options)
         for start in range(0, len(batch), at_once):
             some = batch.slice(start, start + at_once)
-            parts.append(self._search_without_failing(manifest, some, options, masks, paths, failed))
+            parts.append(
+                self._search_without_failing(manifest, some, options, masks, paths, failed)
+            )
             on_progress(
                 Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
             )

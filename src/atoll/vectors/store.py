@@ -90,7 +90,7 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
                 path=path,
             )
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise Corrupt(
             f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
             path=path,
@@ -299,6 +299,13 @@ def get_model(storage: Storage, blob: Blob) -> IndexModel:
 def put_layout(storage: Storage, layout: Layout) -> Blob:
     """Store where the rows of a bucket lie."""
     return put_blob(storage, "blobs", layouts.pack(layout))
+
+
+def put_begun_layout(storage: Storage, path: str, layout: Layout) -> Blob:
+    """Store what is known of a layout while a bucket is built, where the build has its records."""
+    data = layouts.pack(layout)
+    storage.put(path, data)
+    return Blob(path, len(data), hashlib.sha256(data).hexdigest())
 
 
 def get_layout(storage: Storage, blob: Blob | None) -> Layout:
