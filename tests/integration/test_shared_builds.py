@@ -11,9 +11,9 @@ from vectordata import clustered, names, settings, write_h5, write_parquet
 
 import atoll
 from atoll.compute.inline import InlineExecutor
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import InvalidInput, Unavailable
 from atoll.storage import open_storage
-from atoll.vectors import build, garbage, ids, sharing, store
+from atoll.vectors import build, garbage, ids, ivfpq, sharing, store
 
 ROWS, DIM, PARTITIONS = 5000, 8, 12
 
@@ -172,3 +172,15 @@ def test_one_giant_partition_is_shared_like_any_rows(tmp_path):
     assert len(found.get_fragments()) > 3
     assert found.to_table(["id"])["id"].to_pylist() == names(ROWS)
     assert shared.verify().is_clean
+
+
+def test_an_index_of_lance_that_hangs_is_named_and_made_by_the_next_try(
+    tmp_path, sources, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(ivfpq, "DEADLINE_SECONDS", 0.01)
+        patch.setattr(ivfpq, "DEADLINE_SECONDS_PER_ROW", 0)
+        with pytest.raises(Unavailable, match=r"index of table bucket_\w+ did not end .* hung"):
+            built(tmp_path / "c", sources, index="ivf_pq", num_sub_vectors=2, workers=1)
+    whole = built(tmp_path / "c", sources, index="ivf_pq", num_sub_vectors=2, workers=1)
+    assert whole.verify().is_clean

@@ -26,7 +26,7 @@ from atoll.storage import Storage, open_storage
 from atoll.vectors import store
 from atoll.vectors.digest import joined, of_columns
 from atoll.vectors.index import IndexModel
-from atoll.vectors.ivfpq import build_ivf_pq, has_ivf_pq
+from atoll.vectors.ivfpq import IndexTask, build_ivf_pq, has_ivf_pq
 from atoll.vectors.layout import Layout, unplaced
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
 from atoll.vectors.parts import Part, append, join_hashes, join_names, write_part
@@ -219,7 +219,7 @@ def _adopt(job: BucketJob) -> Bucket | None:
     record = job.collection.get(_record_path(job, metadata[store.WRITER]))
     bucket = msgspec.json.decode(record, type=Bucket)
     if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
-        table = _indexed(job, table, bucket)
+        table = _indexed(job, bucket)
     layout = store.put_layout(job.collection, _layout(job, table, bucket))
     bucket = replace(bucket, version=int(table.version), layout=layout)
     job.collection.put_new(_claim_path(job), msgspec.json.encode(bucket))
@@ -251,14 +251,16 @@ def _layout(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> Layout
     )
 
 
-def _indexed(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> lance.LanceDataset:
+def _indexed(job: BucketJob, bucket: Bucket) -> lance.LanceDataset:
     assert job.model is not None
     model = store.get_model(job.collection, job.model)
     offsets = store.get_layout(job.collection, bucket.layout).offsets
+    task = IndexTask(job.collection, job.name, job.spec.vector_column, model, offsets, job.scratch)
     try:
-        return build_ivf_pq(table, job.spec.vector_column, model, offsets, job.scratch)
+        build_ivf_pq(task)
     except Conflict as error:
         raise _Overtaken from error
+    return store.open_table(job.collection, job.name)
 
 
 def _build_alone(job: BucketJob) -> None:
