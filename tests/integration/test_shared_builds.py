@@ -7,6 +7,7 @@ from dataclasses import replace
 import lance
 import numpy as np
 import pytest
+from s3_servers import moto_server
 from vectordata import clustered, names, settings, write_h5, write_parquet
 
 import atoll
@@ -119,6 +120,20 @@ def test_what_is_added_lies_in_partition_order_too(tmp_path, sources):
         assert nearest.tolist() == np.repeat(np.arange(PARTITIONS), np.diff(starts)).tolist()
         distance = ((rows - centroids[nearest]) ** 2).sum(axis=1)
         assert bucket.fit == pytest.approx(distance.mean(), rel=1e-4)
+
+
+def test_workers_meet_in_an_object_store(tmp_path, sources):
+    alone = built(tmp_path / "alone", sources, workers=1)
+    with moto_server() as server:
+        reach = settings(tmp_path / "scratch", storage=server.options())
+        place = f"{server.new_bucket()}/c"
+        options = {"on_invalid": "skip", "on_duplicate": "skip", "num_partitions": PARTITIONS}
+        shared = atoll.create(
+            place, sources, executor=Workers(3, is_local=False), settings=reach, **options
+        )
+        assert all_but_place(shared) == all_but_place(alone)
+        assert shared.verify().is_clean
+        assert not [o for o in shared._storage.list() if "shuffle" in o.path]
 
 
 @pytest.mark.parametrize("until", [0, 3, 7, 10])

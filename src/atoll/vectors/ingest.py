@@ -11,8 +11,9 @@ alone, or many share it (`atoll.vectors.sharing`); the rows come out the same.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from atoll.vectors.index import IndexModel
 from atoll.vectors.ivfpq import IndexTask, build_ivf_pq, has_ivf_pq
 from atoll.vectors.layout import Layout, unplaced
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
+from atoll.vectors.nearby import max_rows, nearby_order
 from atoll.vectors.parts import Part, append, join_hashes, join_names, write_part
 from atoll.vectors.places import fetched, written
 from atoll.vectors.rows import REPORT_HEAD, JobSlice, Tally, read_rows
@@ -37,6 +39,7 @@ from atoll.vectors.shuffle import (
     HeldRun,
     IntArray,
     Ordered,
+    Run,
     RunRef,
     Shuffle,
     merged,
@@ -287,8 +290,14 @@ def _merge_alone(
 ) -> None:
     opened = [run.open() for run in runs]
     offsets = total_offsets(opened)
-    rows = merged(opened, 0, int(offsets[-1]), job.group_bytes)
+    rows = in_order(job, opened, 0, int(offsets[-1]))
     commit(job, [put_rows(job, rows, 0, place, folder)], offsets, facts, place, folder)
+
+
+def in_order(job: BucketJob, runs: Sequence[Run], start: int, stop: int) -> Iterator[Ordered]:
+    """Read stored rows [start, stop): by partition, near ones close to each other within it."""
+    arrange = partial(nearby_order, distance_type=job.spec.distance_type)
+    return merged(runs, start, stop, job.group_bytes, arrange, max_rows(job.spec.dim))
 
 
 def shuffled(

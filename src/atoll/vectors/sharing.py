@@ -28,6 +28,7 @@ from atoll.vectors.ingest import (
     NothingLeft,
     commit,
     facts_of,
+    in_order,
     put_report,
     put_rows,
     settled,
@@ -39,7 +40,7 @@ from atoll.vectors.parts import Part
 from atoll.vectors.places import written
 from atoll.vectors.rows import JobSlice, Tally, read_rows, refused_rows
 from atoll.vectors.runs import RunFile
-from atoll.vectors.shuffle import RunRef, merged, total_offsets
+from atoll.vectors.shuffle import RunRef, total_offsets
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -214,7 +215,7 @@ def _reduce_rows(task: _ReduceTask) -> Part:
         return found
     with scratch_folder(job.scratch, "reduce") as folder:
         runs = [run.open() for run in task.runs]
-        rows = merged(runs, task.start, task.stop, job.group_bytes)
+        rows = in_order(job, runs, task.start, task.stop)
         part = put_rows(job, rows, task.start, place, folder)
     place.put(done, msgspec.json.encode(part))
     return part

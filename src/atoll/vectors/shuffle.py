@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from atoll.vectors.sources.columns import pool_array
 
 IntArray = NDArray[np.int64]
+Arrange: TypeAlias = Callable[[NDArray[np.generic]], IntArray]
+"""Rows in, their order out: (n, dim) to (n,) positions."""
 
 # Arrow's strings hold 2 GiB an array; joining more fails.
 MAX_REST_BYTES = 1 << 30
@@ -47,6 +50,16 @@ class Ordered:
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.partition)
+
+    def take(self, rows: IntArray) -> Ordered:
+        """Pick rows by position."""
+        return Ordered(
+            gathered(self.vectors, rows),
+            self.rest.take(pa.array(rows)),
+            self.id_hash[rows],
+            None if self.codes is None else self.codes[rows],
+            self.partition[rows],
+        )
 
     def slice(self, start: int, stop: int) -> Ordered:
         """View rows [start, stop)."""
@@ -110,7 +123,7 @@ class HeldRun:
         """Read rows [start, stop)."""
         rows = self._order[start:stop]
         return Ordered(
-            _gathered(self._vectors, rows),
+            gathered(self._vectors, rows),
             self._rest.take(pa.array(rows)),
             self._id_hash[rows],
             None if self._codes is None else self._codes[rows],
@@ -118,7 +131,8 @@ class HeldRun:
         )
 
 
-def _gathered(values: NDArray[Any], rows: IntArray) -> NDArray[Any]:
+def gathered(values: NDArray[Any], rows: IntArray) -> NDArray[Any]:
+    """Copy rows of a matrix to memory of Arrow's pool."""
     out = pool_array((len(rows), values.shape[1]), values.dtype)
     # Clipping spares numpy a buffered copy; the rows are all there.
     np.take(values, rows, axis=0, out=out, mode="clip")
@@ -213,13 +227,21 @@ def total_offsets(runs: Sequence[Run]) -> IntArray:
     return total
 
 
-def merged(runs: Sequence[Run], start: int, stop: int, group_bytes: int) -> Iterator[Ordered]:
+def merged(
+    runs: Sequence[Run],
+    start: int,
+    stop: int,
+    group_bytes: int,
+    arrange: Arrange | None = None,
+    arrange_rows: int = 0,
+) -> Iterator[Ordered]:
     """Read rows [start, stop) of the merged order: by partition, then by run, then as in the run.
 
     Args:
         runs: all of them.
         start, stop: positions among all rows.
         group_bytes: about how much comes at a time.
+        arrange: orders the vectors of one partition anew; only where it has up to `arrange_rows`.
     """
     if start == stop:
         return
@@ -227,13 +249,35 @@ def merged(runs: Sequence[Run], start: int, stop: int, group_bytes: int) -> Iter
     batch_rows = max(1, group_bytes // max(run.row_bytes for run in runs))
     with ThreadPoolExecutor(READERS) as pool:
         for first, last, low, high in _groups(offsets, start, stop, batch_rows):
-            wanted = _ranges(runs, offsets, first, last, low, high)
-            if len(wanted) == 1:
-                run, at = wanted[0]
-                yield run.read(*at)
-            else:
-                parts = list(pool.map(lambda piece: piece[0].read(*piece[1]), wanted))
-                yield _joined(parts)
+            whole = last - first > 1 or offsets[last] - offsets[first] <= arrange_rows
+            if arrange is None or not whole:
+                yield _read(pool, _ranges(runs, offsets, first, last, low, high))
+                continue
+            begin, end = int(offsets[first]), int(offsets[last])
+            group = _read(pool, _ranges(runs, offsets, first, last, begin, end))
+            order = _arranged(
+                group.vectors, offsets[first : last + 1] - begin, arrange, arrange_rows
+            )
+            yield group.take(order[low - begin : high - begin])
+
+
+def _read(pool: ThreadPoolExecutor, wanted: Sequence[tuple[Run, tuple[int, int]]]) -> Ordered:
+    parts = list(pool.map(lambda piece: piece[0].read(*piece[1]), wanted))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _arranged(
+    vectors: NDArray[np.generic], offsets: IntArray, arrange: Arrange, arrange_rows: int
+) -> IntArray:
+    """Order the rows of each partition of a group."""
+    orders = [
+        start + arrange(vectors[start:stop])
+        if stop - start <= arrange_rows
+        else np.arange(start, stop)
+        for start, stop in pairwise(offsets.tolist())
+        if start < stop
+    ]
+    return np.concatenate(orders)
 
 
 def _groups(
