@@ -16,7 +16,7 @@ from pathlib import Path
 import lance
 import numpy as np
 import pytest
-from commandline import DEADLINE_SECONDS, PROGRAM, atoll, ended, must, start
+from commandline import DEADLINE_SECONDS, PROGRAM, atoll, children_of, ended, must, start
 from s3_servers import moto_server
 from vectordata import clustered, gaussian, names, objects_of, write_h5
 
@@ -371,20 +371,6 @@ def test_interrupted_create_ends_with_130_and_finishes(sample, place, workers):
     must(*command)
     assert finished.items() <= whole_tables(place).items()
     assert_whole(sample, place, sample.created)
-
-
-def children_of(process):
-    """Process ids of the workers that a command has spawned."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int(re.search(r"\) \S (\d+)", (path / "stat").read_text())[1])
-            command = (path / "cmdline").read_bytes()
-        except (OSError, TypeError):
-            continue  # ended meanwhile
-        if parent == process.pid and b"spawn_main" in command:
-            found.append(int(path.name))
-    return found
 
 
 def test_bucket_whose_worker_is_killed_is_tried_again(sample, place):

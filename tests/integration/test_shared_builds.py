@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 import lance
 import numpy as np
 import pytest
+from commandline import DEADLINE_SECONDS, children_of, ended, must, start
+from commandline import atoll as atoll_command
 from s3_servers import moto_server
 from vectordata import clustered, names, settings, write_h5, write_parquet
 
@@ -199,3 +205,71 @@ def test_an_index_of_lance_that_hangs_is_named_and_made_by_the_next_try(
             built(tmp_path / "c", sources, index="ivf_pq", num_sub_vectors=2, workers=1)
     whole = built(tmp_path / "c", sources, index="ivf_pq", num_sub_vectors=2, workers=1)
     assert whole.verify().is_clean
+
+
+# -- killed ---------------------------------------------------------------------------------------
+
+MANY = 140_000
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A source of so many rows that two workers share its bucket, and what one makes of it."""
+    folder = tmp_path_factory.mktemp("many")
+    source = write_h5(folder / "x.h5", clustered(MANY, DIM), names(MANY))
+    must(*create(folder / "alone", source, "--workers", 1))
+    return source, all_but_place(atoll.open(folder / "alone"))
+
+
+def create(place, source, *options):
+    return ("create", place, source, "--num-partitions", 8, "--workers", 2, "-q", *options)
+
+
+def await_file(folder, pattern, process):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    found = []
+    while not found:
+        # Folders go while they are looked through.
+        with suppress(FileNotFoundError):
+            found = list(folder.glob(pattern))
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["atoll-build-*/*/run-*", "atoll-build-*/*/names-*"])
+def test_workers_that_are_killed_are_replaced(tmp_path, many, at):
+    source, expected = many
+    (scratch := tmp_path / "scratch").mkdir()
+    process = start(*create(tmp_path / "c", source, "--scratch", scratch))
+    await_file(scratch, at, process)
+    for worker in children_of(process):
+        os.kill(worker, signal.SIGKILL)
+    done = ended(process)
+    assert done.code == 0, done.err
+    assert all_but_place(atoll.open(tmp_path / "c")) == expected
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["atoll-build-*/*/run-*", "atoll-build-*/*/part-*"])
+def test_a_create_that_is_killed_is_not_there_and_finishes(tmp_path, many, at):
+    source, expected = many
+    (scratch := tmp_path / "scratch").mkdir()
+    process = start(*create(tmp_path / "c", source, "--scratch", scratch))
+    await_file(scratch, at, process)
+    process.kill()
+    process.communicate()
+    assert atoll_command("info", tmp_path / "c").code == 1
+    must(*create(tmp_path / "c", source, "--scratch", scratch))
+    collection = atoll.open(tmp_path / "c")
+    assert all_but_place(collection) == expected
+    for lease in tmp_path.glob("c/_atoll/leases/*.json"):
+        lease.unlink()  # it would expire by itself
+    collection.gc()
+    assert collection.verify().is_clean
+    (table,) = (tmp_path / "c").glob("*.lance")
+    live = {file.path for f in lance.dataset(str(table)).get_fragments() for file in f.data_files()}
+    assert {path.name for path in table.glob("data/*")} == live
+    assert list(scratch.iterdir()) == []
