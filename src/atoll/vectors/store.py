@@ -600,7 +600,7 @@ def raw_rows(
     Args:
         storage: the collection.
         layout, pages: of the bucket, and of one of its columns.
-        rows: (n,) positions, in any order.
+        rows: (n,) positions, ascending, each once.
 
     Returns:
         (n, width) uint8.
@@ -611,7 +611,8 @@ def raw_rows(
     file, at = pages.locate(rows)
     length = np.full(len(rows), pages.width, np.int64)
     requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
-    return layouts.gathered(_fetch(storage, layout, requests), requests, pages.width)
+    pieces = layouts.cut(_fetch(storage, layout, requests), requests, length)
+    return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, pages.width)
 
 
 def raw_spans(
@@ -621,7 +622,7 @@ def raw_spans(
 
     Args:
         storage, layout, pages: as for `raw_rows`.
-        spans: (start, stop) positions.
+        spans: (start, stop) positions, ascending.
 
     Raises:
         Corrupt: a file is gone or cut off.
