@@ -128,7 +128,7 @@ def test_a_wish_out_of_reach_is_refused_with_the_best_there_is():
 
 
 def test_more_queries_are_advised_where_they_may_reach_the_wish():
-    best = point_at(calibration(), 10, PARTITIONS, 20).recall
+    best = point_at(calibration(), 10, PARTITIONS, 50).recall
     with pytest.raises(InvalidInput, match="more than 500 queries"):
         choose(calibration(), 10, best - DOUBT / 10)
 

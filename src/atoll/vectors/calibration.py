@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from atoll.core.errors import InvalidInput
 from atoll.vectors.model import Calibration, CalibrationPoint
 
-REFINE_FACTORS = (1, 2, 5, 10, 20)
+REFINE_FACTORS = (1, 2, 5, 10, 20, 50)
+# With more neighbours wanted, the largest factor would read most of what is near.
+MAX_K_FOR_LARGEST_FACTOR = 10
 # So close that recall between two of them follows a straight line over log(nprobes).
 NPROBES_STEPS = (1, 1.5, 2, 3, 5, 7)
 # Once everything is found up to this, more partitions are not measured.
@@ -45,12 +47,15 @@ def nprobes_grid(num_partitions: int) -> list[int]:
 
 
 def candidates_grid(ks: Iterable[int], rows: int) -> list[int]:
-    """List numbers of rows to refine: every k with every refine factor, at most all rows.
+    """List numbers of rows to refine: every k with its refine factors, at most all rows.
 
     >>> candidates_grid([10, 100], 1500)
     [10, 20, 50, 100, 200, 500, 1000, 1500]
     """
-    return sorted({min(k * factor, rows) for k in ks for factor in REFINE_FACTORS})
+    factors = {
+        k: REFINE_FACTORS if k <= MAX_K_FOR_LARGEST_FACTOR else REFINE_FACTORS[:-1] for k in ks
+    }
+    return sorted({min(k * factor, rows) for k in factors for factor in factors[k]})
 
 
 # -- what a mean is worth -------------------------------------------------------------------------

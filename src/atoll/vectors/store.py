@@ -4,7 +4,7 @@
 <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
 <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
 <uri>/_atoll/models/<hash>.npz           index models
-<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; measured recall
+<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall
 <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
 <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
 """
