@@ -48,12 +48,14 @@ def draw(calibration: Calibration, path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(10, 6), dpi=100, layout="constrained")
     axes = figure.add_subplot()
     ks = sorted({point.k for point in calibration.points})
     for k, color in zip(ks, COLORS * len(ks), strict=False):
-        line = frontier([point for point in calibration.points if point.k == k])
+        mine = [point for point in calibration.points if point.k == k]
+        line = [point for point in frontier(mine) if point.recall >= LOWEST_SHOWN]
         axes.errorbar(
             [point.bytes / 1e6 for point in line],
             [point.recall for point in line],
@@ -73,13 +75,17 @@ def draw(calibration: Calibration, path: Path) -> None:
     for wish in WISHES:
         axes.axhline(wish, color="#9ca3af", linewidth=0.7, linestyle=":", zorder=0)
     axes.set_xscale("log")
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(LOWEST_SHOWN, 1.01)
     axes.set_xlabel("MB that a query reads when nothing is cached")
     axes.set_ylabel("share of the true nearest neighbours found")
     axes.set_title(
         f"{calibration.queries:,} queries ({calibration.source}) against "
-        f"{calibration.searched_rows:,} rows; bars: 95 % confidence; diamonds: taken for "
-        f"recall {', '.join(f'{wish:.2f}' for wish in WISHES)}",
+        f"{calibration.searched_rows:,} rows; bars: 95 % confidence\n"
+        f"diamonds: nprobes / refine factor taken for recall {', '.join(f'{wish:.2f}' for wish in WISHES)}",
         fontsize=10,
     )
     axes.grid(alpha=0.25)
@@ -114,4 +120,5 @@ def _mark_choices(axes: object, calibration: Calibration, k: int, color: str) ->
             xytext=(7, -13),
             fontsize=8,
             color=color,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
         )
