@@ -1,4 +1,4 @@
-"""Every example of README, quickstart, collections, search and recall runs and prints what the page shows.
+"""Every example of README, quickstart and guides runs and prints what the page shows.
 
 A page's `console` and `python` blocks run in order in one folder, as a reader would type them into
 one terminal. Where a page shows output, it must come: a line `...` stands for any lines, `...`

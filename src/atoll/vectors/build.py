@@ -38,13 +38,17 @@ SHUFFLE_SHARE = 0.6
 Finish = Callable[[Manifest], Manifest]
 
 
+def _as_it_is(manifest: Manifest) -> Manifest:
+    return manifest
+
+
 def create(
     planned: Planned,
     *,
     force: bool,
     settings: Settings,
     executor: Executor | None,
-    finish: Finish,
+    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as a new collection.
@@ -96,7 +100,7 @@ def add(
     *,
     settings: Settings,
     executor: Executor | None,
-    finish: Finish,
+    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as new buckets of a collection; no old object is touched.

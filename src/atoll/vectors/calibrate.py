@@ -103,6 +103,11 @@ def check_can_be_calibrated(manifest: Manifest) -> None:
         )
     if manifest.rows < 2:
         raise InvalidInput("a collection of fewer than 2 rows has no neighbours to find")
+    if manifest.model is None or any(bucket.model is None for bucket in manifest.buckets):
+        raise InvalidInput(
+            "some tables were adopted with indexes of their own, for which no one setting holds; "
+            "convert them first"
+        )
     if len({bucket.model for bucket in manifest.buckets}) > 1:
         raise Conflict(
             "some buckets still have the index model of before a retrain; let `atoll retrain` "

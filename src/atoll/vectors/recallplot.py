@@ -82,10 +82,11 @@ def draw(calibration: Calibration, path: Path) -> None:
     axes.set_ylim(LOWEST_SHOWN, 1.01)
     axes.set_xlabel("MB that a query reads when nothing is cached")
     axes.set_ylabel("share of the true nearest neighbours found")
+    wishes = ", ".join(f"{wish:.2f}" for wish in WISHES)
     axes.set_title(
         f"{calibration.queries:,} queries ({calibration.source}) against "
         f"{calibration.searched_rows:,} rows; bars: 95 % confidence\n"
-        f"diamonds: nprobes / refine factor taken for recall {', '.join(f'{wish:.2f}' for wish in WISHES)}",
+        f"diamonds: nprobes / refine factor taken for recall {wishes}",
         fontsize=10,
     )
     axes.grid(alpha=0.25)

@@ -165,8 +165,8 @@ class Collection:
         }
 
     def _recall_info(self) -> dict[str, Any] | None:
-        """Describe what is known of recall; None where every search is exact."""
-        if self.spec.index.kind == "flat":
+        """Describe what is known of recall; None where tables have no model of ours."""
+        if any(bucket.model is None for bucket in self.buckets):
             return None
         known = self.calibration
         advice = drift.advise(known, len(self), [bucket.name for bucket in self.buckets])
@@ -675,6 +675,8 @@ def _finisher(
     def finish(manifest: Manifest) -> Manifest:
         kind, storage = manifest.spec.index.kind, planned.storage
         if not planned.options.calibrate or kind != "rabitq" or not manifest.buckets:
+            return manifest
+        if any(bucket.model != manifest.model for bucket in manifest.buckets):
             return manifest
         wanted = calibrate.AT_CREATE
         if manifest.calibration is not None:
