@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +34,13 @@ logger = logging.getLogger(__name__)
 # Of a worker's memory; the rest is for Lance's writer, batches in flight and the libraries.
 SHUFFLE_SHARE = 0.6
 
+# Completes a version that is about to be committed: what it measures goes in with the buckets.
+Finish = Callable[[Manifest], Manifest]
+
+
+def _as_it_is(manifest: Manifest) -> Manifest:
+    return manifest
+
 
 def create(
     planned: Planned,
@@ -41,6 +48,7 @@ def create(
     force: bool,
     settings: Settings,
     executor: Executor | None,
+    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as a new collection.
@@ -71,6 +79,7 @@ def create(
             created_by=f"atoll {version('atoll')}",
             plan=planned.hash,
         )
+        manifest = finish(manifest)
         lease.require()
         if store.commit_manifest(storage, manifest):
             _log_commit(storage, manifest)
@@ -91,6 +100,7 @@ def add(
     *,
     settings: Settings,
     executor: Executor | None,
+    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as new buckets of a collection; no old object is touched.
@@ -122,6 +132,7 @@ def add(
                 created_by=f"atoll {version('atoll')}",
                 plan=planned.hash,
             )
+            following = finish(following)
             lease.require()
             if store.commit_manifest(storage, following):
                 _log_commit(storage, following)

@@ -4,7 +4,7 @@
 <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
 <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
 <uri>/_atoll/models/<hash>.npz           index models
-<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows
+<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall
 <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
 <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
 """
@@ -46,6 +46,7 @@ from atoll.vectors.model import (
     FORMAT_VERSION,
     Blob,
     Bucket,
+    Calibration,
     DistanceType,
     IndexKind,
     Manifest,
@@ -317,6 +318,20 @@ def put_rows(storage: Storage, rows: NDArray[np.int64]) -> Blob:
 def get_rows(storage: Storage, blob: Blob) -> NDArray[np.int64]:
     """Read positions that `put_rows` stored."""
     return np.frombuffer(zstandard.decompress(get_blob(storage, blob)), "<u4").astype(np.int64)
+
+
+def put_calibration(storage: Storage, calibration: Calibration) -> Blob:
+    """Store measured recall under its hash."""
+    return put_blob(storage, "blobs", msgspec.json.encode(calibration))
+
+
+def get_calibration(storage: Storage, blob: Blob) -> Calibration:
+    """Read measured recall.
+
+    Raises:
+        Corrupt: it is gone or has changed.
+    """
+    return msgspec.json.decode(get_blob(storage, blob), type=Calibration)
 
 
 def build_path(plan: str, name: str) -> str:
