@@ -6,7 +6,6 @@ centroids of its near groups only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,6 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 BLOCK_ROWS = 1024
-# Rows of a product with one group's centroids: few, since the last ones are filled up.
-GROUP_BLOCK_ROWS = 64
 ROWS_AT_ONCE = 16_384
 # A group is searched where its centre is at most this much farther than the nearest group's, as a
 # share of that squared distance; never more than this share of the groups. Measured on clustered
@@ -44,40 +41,30 @@ class Groups:
 def nearest(rows: FloatArray, centroids: FloatArray) -> tuple[NDArray[np.uint32], FloatArray]:
     """Assign every row to its nearest centroid by squared L2 distance, exactly.
 
-    BLAS rounds by the shape of a product, so all have one shape (the last block is filled up): a
-    row's partition does not depend on what comes with it.
+    BLAS rounds by the shape of a product and by a row's place in it. So where several centroids
+    are nearest within that error, exact distances decide, then the lower number: a row's partition
+    does not depend on what comes with it.
 
     Args:
         rows: (n, dim) float32.
         centroids: (num_partitions, dim) float32.
 
     Returns:
-        (n,) partition of each row, and (n,) squared distance to its centroid less the row's own
-        squared norm (enough to compare rows of one set, free of a second pass).
+        (n,) partition of each row, and (n,) squared distance to its centroid.
     """
-    partition = np.empty(len(rows), np.uint32)
-    offset = np.empty(len(rows), np.float32)
-    for start, scores in _scored(rows, centroids):
-        at = slice(start, start + len(scores))
-        best = scores.argmax(axis=1)
-        partition[at] = best
-        offset[at] = -2 * scores[np.arange(len(best)), best]
-    return partition, offset
-
-
-def _scored(rows: FloatArray, centroids: FloatArray) -> Iterator[tuple[int, FloatArray]]:
-    """Yield (first row, scores) by blocks: product less half the centroid's squared norm."""
-    half = half_norms(centroids)
+    partition = np.zeros(len(rows), np.uint32)
     transposed = np.ascontiguousarray(centroids.T)
+    half = half_norms(centroids)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
-        count = len(block)
-        if count < BLOCK_ROWS:
-            block = np.zeros((BLOCK_ROWS, rows.shape[1]), np.float32)
-            block[:count] = rows[start:]
-        scores = (block @ transposed)[:count]
+        scores = block @ transposed
         scores -= half
-        yield start, scores
+        best = scores.argmax(axis=1)
+        limit = scores[np.arange(len(best)), best] - _slack(block, half)
+        row, close = np.nonzero(scores >= limit[:, None])
+        _settle(block, centroids, row, close, best)
+        partition[start : start + BLOCK_ROWS] = best
+    return partition, distances(rows, centroids, partition)
 
 
 def half_norms(centroids: FloatArray) -> FloatArray:
@@ -86,61 +73,94 @@ def half_norms(centroids: FloatArray) -> FloatArray:
     return half
 
 
+def distances(rows: FloatArray, centroids: FloatArray, partition: NDArray[np.uint32]) -> FloatArray:
+    """Measure each row's squared distance to its centroid, exactly: (n,) float32."""
+    return _measure(rows, np.arange(len(rows)), centroids, partition)
+
+
+def _measure(
+    rows: FloatArray, row: IntArray, centroids: FloatArray, centroid: NDArray[np.integer]
+) -> FloatArray:
+    from atoll.vectors.pairs import measure
+
+    out = np.empty(len(row), np.float32)
+    whole = np.ascontiguousarray(rows), np.ascontiguousarray(centroids)
+    measure(whole[0], row, whole[1], centroid.astype(np.int64), False, out)
+    return out
+
+
+def _slack(rows: FloatArray, half: FloatArray) -> FloatArray:
+    """Bound how far two scores of a row may be off together."""
+    # A float32 sum of dim terms is off by at most dim x epsilon x the product of the norms.
+    epsilon = np.float32((rows.shape[1] + 4) * np.finfo(np.float32).eps)
+    longest = np.sqrt(2 * half.max())
+    norms: FloatArray = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return epsilon * longest * (norms + longest)
+
+
+def _settle(
+    rows: FloatArray, centroids: FloatArray, row: IntArray, close: IntArray, best: IntArray
+) -> None:
+    """Correct `best` where a row has several close centroids; pairs are ordered by row."""
+    doubtful = np.flatnonzero(np.bincount(row, minlength=len(rows))[row] > 1)
+    row, close = row[doubtful], close[doubtful]
+    order = np.lexsort((close, _measure(rows, row, centroids, close), row))
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    best[row[first]] = close[order[first]]
+
+
 def nearest_by_groups(
     rows: FloatArray, centroids: FloatArray, groups: Groups
 ) -> tuple[NDArray[np.uint32], FloatArray]:
     """Assign rows to the nearest centroid of their near groups: `nearest`, nearly, for less.
 
-    Rows are gathered group by group, so that each group is one product. As there, products have one
-    shape for each group, and a row is treated alike in all company.
+    Rows are gathered group by group, so that each group is one product.
     """
-    half = half_norms(centroids)
     partition = np.zeros(len(rows), np.uint32)
-    offset = np.empty(len(rows), np.float32)
+    half = half_norms(centroids)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         block = rows[start : start + ROWS_AT_ONCE]
+        slack = _slack(block, half)
         best = np.full(len(block), -np.inf, np.float32)
-        found = partition[start : start + len(block)]
-        row, ends = _near_groups(block, groups)
-        for number, stop in enumerate(ends):
-            members = row[ends[number - 1] if number else 0 : stop]
+        found = np.zeros(len(block), np.int64)
+        rivals = []
+        group, row = np.nonzero(np.ascontiguousarray(_near_groups(block, groups).T))
+        ends = np.searchsorted(group, np.arange(len(groups.centers) + 1))
+        for number in np.flatnonzero(np.diff(ends)):
+            members = row[ends[number] : ends[number + 1]]
             own = slice(groups.starts[number], groups.starts[number + 1])
-            if not len(members):
-                continue
-            scores = _padded_product(block, members, centroids[own])
+            scores = block[members] @ centroids[own].T
             scores -= half[own]
-            place = scores.argmax(axis=1)
-            score = scores[np.arange(len(place)), place]
-            better = score > best[members]
-            best[members[better]] = score[better]
-            found[members[better]] = own.start + place[better]
-        offset[start : start + len(block)] = -2 * best
-    return partition, offset
+            top = scores.max(axis=1)
+            limit = np.maximum(best[members], top) - slack[members]
+            at, place = np.nonzero(scores >= limit[:, None])
+            rivals.append((members[at], own.start + place, scores[at, place]))
+            best[members] = np.maximum(best[members], top)
+        who, close, score = (np.concatenate(part) for part in zip(*rivals, strict=True))
+        still = np.flatnonzero(score >= best[who] - slack[who])
+        still = still[np.argsort(who[still], kind="stable")]
+        found[who[still]] = close[still]
+        _settle(block, centroids, who[still], close[still], found)
+        partition[start : start + len(block)] = found
+    return partition, distances(rows, centroids, partition)
 
 
-def _near_groups(rows: FloatArray, groups: Groups) -> tuple[IntArray, IntArray]:
-    """Find the groups to search for each row.
+def _near_groups(rows: FloatArray, groups: Groups) -> NDArray[np.bool_]:
+    """Mark the groups to search for each row: (rows, groups) bool.
 
-    Returns:
-        Row numbers, ordered by group, and where each group's end.
+    As for centroids, exact distances decide what rounding leaves open; not so for the rows that
+    have more near groups than are searched.
     """
     most = max(1, int(len(groups.centers) * GROUP_SHARE))
+    half = half_norms(groups.centers)
     norms = np.einsum("ij,ij->i", rows, rows)
-    near = np.empty((len(rows), len(groups.centers)), np.bool_)
-    for start, scores in _scored(rows, groups.centers):
-        at = slice(start, start + len(scores))
-        first = scores.max(axis=1)
-        limit = first - np.float32(GROUP_MARGIN / 2) * np.maximum(norms[at] - 2 * first, 0)
-        last = np.partition(scores, -most, axis=1)[:, -most]
-        np.greater_equal(scores, np.maximum(limit, last)[:, None], out=near[at])
-    group, row = np.nonzero(np.ascontiguousarray(near.T))
-    return row, np.searchsorted(group, np.arange(len(groups.centers)), "right")
-
-
-def _padded_product(block: FloatArray, members: IntArray, centroids: FloatArray) -> FloatArray:
-    count = -(-len(members) // GROUP_BLOCK_ROWS)
-    rows = np.zeros((count * GROUP_BLOCK_ROWS, block.shape[1]), np.float32)
-    np.take(block, members, axis=0, out=rows[: len(members)], mode="clip")
-    pieces = rows.reshape(count, GROUP_BLOCK_ROWS, -1)
-    scores: FloatArray = np.matmul(pieces, centroids.T).reshape(len(rows), -1)[: len(members)]
-    return scores
+    far = norms[:, None] - 2 * (rows @ groups.centers.T - half)
+    limit = (1 + np.float32(GROUP_MARGIN)) * nearest(rows, groups.centers)[1][:, None]
+    slack = 2 * _slack(rows, half)[:, None]
+    row, group = np.nonzero(np.abs(far - limit) <= slack)
+    far[row, group] = _measure(rows, row, groups.centers, group)
+    near: NDArray[np.bool_] = far <= limit
+    crowded = np.flatnonzero(near.sum(axis=1) > most)
+    cut = np.partition(far[crowded], most - 1, axis=1)[:, most - 1]
+    near[crowded] = far[crowded] <= cut[:, None]
+    return near

@@ -1,13 +1,14 @@
 """k-means on float32 rows, seeded: Lloyd's rounds, and cells within cells where centroids are many.
 
-    kmeans       centroids, however many
-    lloyd        rounds from random rows
-    in_groups    centroids ordered into runs that lie near each other
+kmeans       centroids, however many
+lloyd        rounds from random rows
+in_groups    centroids ordered into runs that lie near each other
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from atoll.vectors.assign import Groups, nearest, nearest_by_groups
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-# Rows and centroids in; each row's centroid, and its squared distance less its squared norm, out.
+# Rows and centroids in; each row's centroid, and its squared distance, out.
 Nearest = Callable[[FloatArray, FloatArray], tuple[NDArray[np.uint32], FloatArray]]
 
 # More centroids than this are trained cell by cell, and lie in groups.
@@ -49,14 +50,13 @@ def kmeans(
     centroids = _cell_by_cell(sample, num_partitions, seed, on_device or nearest)
     if num_partitions <= MAX_FLAT:
         return centroids
-    norms = np.einsum("ij,ij->i", sample, sample)
     for _ in range(OUTER_ITERATIONS):
         if on_device:
-            partition, offset = on_device(sample, centroids)
+            partition, distance = on_device(sample, centroids)
         else:
             centroids, groups = in_groups(centroids, seed=seed)
-            partition, offset = nearest_by_groups(sample, centroids, groups)
-        centroids = _means(sample, partition, centroids, norms + offset)
+            partition, distance = nearest_by_groups(sample, centroids, groups)
+        centroids = _means(sample, partition, centroids, distance)
     return centroids
 
 
@@ -104,14 +104,13 @@ def lloyd(
     random = np.random.default_rng(seed)
     start = random.permutation(len(sample))[:num_partitions]
     centroids = sample[np.resize(start, num_partitions)].copy()
-    norms = np.einsum("ij,ij->i", sample, sample)
     previous = None
     for _ in range(iterations):
-        partition, offset = nearest(sample, centroids)
+        partition, distance = nearest(sample, centroids)
         if previous is not None and np.array_equal(partition, previous):
             break
         previous = partition
-        centroids = _means(sample, partition, centroids, norms + offset)
+        centroids = _means(sample, partition, centroids, distance)
     return centroids
 
 
@@ -153,7 +152,7 @@ def in_groups(centroids: FloatArray, *, seed: int = 0) -> tuple[FloatArray, Grou
     count = GROUPS_PER_ROOT * int(len(centroids) ** 0.5)
     centers = lloyd(centroids, count, seed=seed)
     order, starts = _by_group(nearest(centroids, centers)[0], count)
-    members = [order[start:stop] for start, stop in zip(starts, starts[1:], strict=False)]
+    members = [order[start:stop] for start, stop in pairwise(starts)]
     along = [some[_path(centroids[some])] for some in (members[at] for at in _path(centers))]
     along = [some for some in along if len(some)]
     ordered = centroids[np.concatenate(along)]
