@@ -28,7 +28,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
-def fold(terms: NDArray[np.float64]) -> float:
+def fold(terms: NDArray[np.float64]) -> np.float64:
     """Sum an array, in place, by adding its upper half to its lower half again and again."""
     size = len(terms)
     while size > 1:
@@ -36,7 +36,8 @@ def fold(terms: NDArray[np.float64]) -> float:
         for j in range(size - half):
             terms[j] += terms[half + j]
         size = half
-    return terms[0]
+    total: np.float64 = terms[0]
+    return total
 
 
 @compiled
