@@ -8,23 +8,13 @@ Import it late: it imports numba.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.vectors.lanes import compiled
+
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, or load from numba's cache where there is a writable one."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # numba: "no locator available", neither package nor home is writable
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
 
 
 @compiled

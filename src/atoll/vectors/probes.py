@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.vectors.assign import Groups
-from atoll.vectors.pairs import compiled, fold, measure
+from atoll.vectors.lanes import compiled
+from atoll.vectors.pairs import fold, measure
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
