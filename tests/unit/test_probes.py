@@ -15,7 +15,8 @@ DIM, PARTITIONS = 8, 70
 def model(distance_type="l2"):
     none = np.empty((0, 0, 0), np.float32)
     signs = rabitq.rotation_signs(DIM, 0)
-    return IndexModel("rabitq", distance_type, gaussian(PARTITIONS, DIM, seed=9), signs, none)
+    centroids, whole = gaussian(PARTITIONS, DIM, seed=9), np.array([0, PARTITIONS])
+    return IndexModel("rabitq", distance_type, centroids, signs, none, whole)
 
 
 def probes(allowed, *, nprobes=None, wanted=10, distance_type="l2", queries=5):
@@ -100,6 +101,8 @@ def test_an_index_is_sized_by_the_stated_rules(kind, dim, rows, given, expected)
         ("flat", {"num_partitions": 5}),
         ("flat", {"num_sub_vectors": 5}),
         ("rabitq", {"num_sub_vectors": 4}),
+        ("flat", {"bits": 4}),
+        ("ivf_pq", {"bits": 4}),
     ],
 )
 def test_sizes_of_another_index_are_refused(kind, given):

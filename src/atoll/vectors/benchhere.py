@@ -256,7 +256,7 @@ class _Bench:
             with run.timed("encode"):
                 unsearchable(vectors, spec.distance_type)
                 unit = index.prepared(vectors, spec.distance_type)
-            partition, hashes = model.partition_of(unit), hash_ids(batch["id"])
+            (partition, _), hashes = model.partition_of(unit), hash_ids(batch["id"])
             with run.timed("encode"):
                 codes = rabitq.encode(
                     unit, partition, model.centroids, model.signs, spec.distance_type, hashes

@@ -19,6 +19,7 @@ from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
 from atoll.vectors.calibration import choose
 from atoll.vectors.model import (
+    DEVICES,
     DISTANCE_TYPES,
     DTYPES,
     INDEX_KINDS,
@@ -94,6 +95,10 @@ def index_options(command: Any) -> Any:
                          help="Partitions per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
+            click.option("--bits", type=click.IntRange(1, 8),
+                         help="Bits per dimension of a rabitq code: 1, 2, 4, 8.  [default: 1]"),
+            click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
+                         help="Where the index is trained and rows are assigned."),
             click.option("--seed", type=int, default=0, show_default=True,
                          help="Picks the training sample and the rotation."),
         )

@@ -353,7 +353,7 @@ class _Stream:
         codes = None
         if self.model is not None:
             rows = prepared(vectors, spec.distance_type)
-            partition = self.model.partition_of(rows)
+            partition, _ = self.model.partition_of(rows)
             if spec.index.kind == "rabitq":
                 model = self.model
                 codes = rabitq.encode(

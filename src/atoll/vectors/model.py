@@ -16,6 +16,8 @@ Dtype = Literal["float32", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OnBadRow = Literal["error", "skip"]
 ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
+CODE_BITS = (1, 2, 4, 8)
+DEVICES = ("cpu", "cuda")
 
 FORMAT_VERSION = 2
 CODE_COLUMN = "_code"
@@ -53,11 +55,13 @@ class IndexSpec:
         kind: "rabitq" (ours), "ivf_pq" (Lance's), "flat" (none: every row is compared).
         num_partitions: IVF cells per bucket; 0 for "flat".
         num_sub_vectors: bytes of product quantisation per row, "ivf_pq" only.
+        bits: bits per dimension of a code, "rabitq" only.
     """
 
     kind: IndexKind
     num_partitions: int = 0
     num_sub_vectors: int | None = None
+    bits: int = 1
 
 
 @dataclass(frozen=True)
@@ -340,6 +344,8 @@ class BuildOptions:
         num_partitions: IVF cells; None chooses max(1, rows / 1500) for "rabitq" and the post's
             int(sqrt(rows)) for "ivf_pq".
         num_sub_vectors: None chooses dim / 16 (the post's rule).
+        bits: bits per dimension of a "rabitq" code: 1, 2, 4 or 8; None is 1.
+        device: where the index is trained and rows are assigned: "cpu", or through torch "cuda".
         workers: buckets built at once; None is as many as there are threads and buckets.
         on_invalid: what to do with NaN, infinity, and zero vectors under cosine.
         on_duplicate: what to do with an id met before.
@@ -358,6 +364,8 @@ class BuildOptions:
     index: IndexKind = "rabitq"
     num_partitions: int | None = None
     num_sub_vectors: int | None = None
+    bits: int | None = None
+    device: str = "cpu"
     workers: int | None = None
     on_invalid: OnBadRow = "error"
     on_duplicate: OnBadRow = "error"
@@ -373,6 +381,9 @@ class BuildOptions:
         _check_choice("distance_type", self.distance_type, DISTANCE_TYPES)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("index", self.index, INDEX_KINDS)
+        _check_choice("device", self.device, DEVICES)
+        if self.bits not in (None, *CODE_BITS):
+            raise InvalidInput(f"bits is {self.bits!r}; choose one of 1, 2, 4, 8")
         _check_choice("on_invalid", self.on_invalid, ON_BAD_ROW)
         _check_choice("on_duplicate", self.on_duplicate, ON_BAD_ROW)
         for name in (

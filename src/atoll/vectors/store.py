@@ -40,7 +40,7 @@ from atoll.core.errors import (
 )
 from atoll.storage import Storage
 from atoll.vectors import layout as layouts
-from atoll.vectors.index import IndexModel
+from atoll.vectors.index import IndexModel, as_halves, from_halves
 from atoll.vectors.layout import Layout, Pages
 from atoll.vectors.model import (
     FORMAT_VERSION,
@@ -269,12 +269,17 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 def put_model(storage: Storage, model: IndexModel) -> Blob:
     """Store an index model under its hash."""
+    halves, shift = as_halves(model.centroids)
     arrays = {
         "kind": np.array(model.kind),
         "distance_type": np.array(model.distance_type),
-        "centroids": model.centroids,
+        "centroids": halves,
+        "shift": np.array(shift),
         "signs": model.signs,
         "codebook": model.codebook,
+        "groups": model.groups,
+        "bits": np.array(model.bits),
+        "fit": np.array(model.fit),
     }
     return put_blob(storage, "models", pack_arrays(arrays), ".npz")
 
@@ -289,9 +294,12 @@ def get_model(storage: Storage, blob: Blob) -> IndexModel:
     return IndexModel(
         cast("IndexKind", str(arrays["kind"])),
         cast("DistanceType", str(arrays["distance_type"])),
-        arrays["centroids"],
+        from_halves(arrays["centroids"], int(arrays["shift"])),
         arrays["signs"],
         arrays["codebook"],
+        arrays["groups"],
+        int(arrays["bits"]),
+        float(arrays["fit"]),
     )
 
 
