@@ -75,10 +75,22 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
     grown = f"{sizes.ingest_rows * sizes.ingest_growth:,}"
     return [
         compared(
-            NAME, f"stored as float32, {against}", rate("float32"), rate("snippet"), unit, least=5
+            NAME,
+            f"stored as float32, {against}",
+            rate("float32"),
+            rate("snippet"),
+            unit,
+            least=6,
+            goal=9,
         ),
         compared(
-            NAME, f"stored as float16, {against}", rate("float16"), rate("snippet"), unit, least=6
+            NAME,
+            f"stored as float16, {against}",
+            rate("float16"),
+            rate("snippet"),
+            unit,
+            least=6,
+            goal=9,
         ),
         compared(
             NAME,
@@ -95,6 +107,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             memory("snippet"),
             "MiB",
             most=0.25,
+            goal=0.2,
         ),
         compared(
             NAME,
@@ -103,6 +116,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             memory("snippet"),
             "MiB",
             most=0.25,
+            goal=0.2,
         ),
         compared(
             NAME,

@@ -6,15 +6,26 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("atoll", "pylance", "lancedb", "pyarrow", "numpy", "h5py", "numba")
-HEADER = ("bench", "what", "ours", "baseline", "ratio", "bar", "result")
+PACKAGES = (
+    "atoll",
+    "pylance",
+    "lancedb",
+    "pyarrow",
+    "numpy",
+    "h5py",
+    "numba",
+    "faiss-cpu",
+    "usearch",
+    "hnswlib",
+)
+HEADER = ("bench", "what", "measured", "baseline", "ratio", "bar", "goal", "met")
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,9 @@ class Row:
         unit: of both.
         ratio: ours / baseline.
         bar: what must be reached, in words; empty where nothing is asked.
-        is_met: None where nothing is asked, or nothing was measured.
+        goal: what should be reached.
+        is_met: whether the bar is; None where nothing is asked, or nothing was measured.
+        reaches_goal: the same of the goal.
         note: why it was skipped, or what else to know.
     """
 
@@ -39,14 +52,19 @@ class Row:
     unit: str = ""
     ratio: float | None = None
     bar: str = ""
+    goal: str = ""
     is_met: bool | None = None
+    reaches_goal: bool | None = None
     note: str = ""
 
     @property
     def result(self) -> str:
         """The last column."""
-        word = {True: "met", False: "MISSED", None: ""}[self.is_met]
-        return ", ".join(filter(None, (word, self.note)))
+        words = [
+            {True: "bar met", False: "bar MISSED", None: ""}[self.is_met],
+            {True: "goal met", False: "goal missed", None: ""}[self.reaches_goal],
+        ]
+        return ", ".join(filter(None, (*words, self.note)))
 
     def cells(self) -> tuple[str, ...]:
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
@@ -57,8 +75,18 @@ class Row:
             _figure(self.baseline, self.unit),
             ratio,
             self.bar,
+            self.goal,
             self.result,
         )
+
+
+def unjudged(row: Row) -> Row:
+    """Return the row without a verdict: bars are for the real sizes."""
+    return replace(row, is_met=None, reaches_goal=None)
+
+
+def skipped(bench: str, what: str, why: str) -> Row:
+    return Row(bench, what, note=f"skipped: {why}")
 
 
 def compared(
@@ -70,12 +98,13 @@ def compared(
     *,
     least: float | None = None,
     most: float | None = None,
+    goal: float | None = None,
     note: str = "",
 ) -> Row:
-    """Make a row whose bar is on the ratio."""
+    """Make a row whose bar is on the ratio; the goal is a bound of the bar's kind."""
     ratio = ours / baseline
-    bar, is_met = _judged(ratio, least, most)
-    return Row(bench, what, ours, baseline, unit, ratio, bar and f"ratio {bar}", is_met, note)
+    judged = _judged(ratio, least, most, goal, "ratio ")
+    return Row(bench, what, ours, baseline, unit, ratio, *judged, note)
 
 
 def measured(
@@ -86,19 +115,28 @@ def measured(
     *,
     least: float | None = None,
     most: float | None = None,
+    goal: float | None = None,
     note: str = "",
 ) -> Row:
     """Make a row whose bar, if any, is on the figure itself."""
-    bar, is_met = _judged(ours, least, most)
-    return Row(bench, what, ours, None, unit, None, bar, is_met, note)
+    judged = _judged(ours, least, most, goal, "")
+    return Row(bench, what, ours, None, unit, None, *judged, note)
 
 
-def _judged(value: float, least: float | None, most: float | None) -> tuple[str, bool | None]:
-    if least is not None:
-        return f">= {least:g}", value >= least
-    if most is not None:
-        return f"<= {most:g}", value <= most
-    return "", None
+def _judged(
+    value: float, least: float | None, most: float | None, goal: float | None, of: str
+) -> tuple[str, str, bool | None, bool | None]:
+    """Word the bar and the goal, and hold the value against both."""
+    sign = "<=" if most is not None else ">="
+
+    def judge(bound: float | None) -> tuple[str, bool | None]:
+        if bound is None:
+            return "", None
+        return f"{of}{sign} {bound:g}", value <= bound if most is not None else value >= bound
+
+    bar, is_met = judge(least if most is None else most)
+    aim, reaches_goal = judge(goal)
+    return bar, aim, is_met, reaches_goal
 
 
 def _figure(value: float | None, unit: str) -> str:
