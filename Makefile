@@ -77,9 +77,9 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-base
 	$(INSTALL) --no-build-isolation -e '.[dev]'
 	touch $@
 
-# hnswlib comes as source: it needs a C++ compiler.
+# hnswlib comes as source: it needs a C++ compiler, and brings its own build tools.
 $(VENV)/.stamp-bench: $(VENV)/.stamp-dev
-	$(INSTALL) --no-build-isolation -e '.[dev,bench]'
+	$(INSTALL) -e '.[bench]'
 	touch $@
 
 # Tests of a real object store need these; without them they are skipped by name, in red.

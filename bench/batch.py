@@ -71,20 +71,17 @@ def _rows(found: Any, alone: Any, chosen: Any, sizes: Sizes) -> list[Row]:
             rate(ours),
             1000 / lone.cpu_ms,
             unit,
-            least=30,
-            goal=60,
+            least=(30, 60),
             note=query.note_of(chosen | {ALONE: lone}, ALONE),
         ),
         compared(
             NAME, f"{many} against our own one by one", rate(ours), rate(alone["atoll"][0]), unit
         ),
     ]
-    for kind, (bar, goal) in BOUNDS.items():
+    for kind, bounds in BOUNDS.items():
         if kind in found:
             what = f"{many} against {systems.BY_KIND[kind].label}"
             note = query.note_of(chosen, kind)
             theirs = rate(found[kind])
-            rows.append(
-                compared(NAME, what, rate(ours), theirs, unit, least=bar, goal=goal, note=note)
-            )
+            rows.append(compared(NAME, what, rate(ours), theirs, unit, least=bounds, note=note))
     return rows

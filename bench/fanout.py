@@ -129,8 +129,7 @@ def _rows(found: dict[str, list[Any]], ours: Any, made: dict[str, Any]) -> list[
             cost("many"),
             cost("one"),
             "CPU ms",
-            most=1.5,
-            goal=1.1,
+            most=(1.5, 1.1),
             note=recalls("many", "one"),
         ),
         compared(

@@ -61,8 +61,7 @@ def _costs(runs: dict[str, list[Figures]], post: Figures, made: dict[str, Any]) 
             1 / index,
             1 / post["cpu_s"],
             "buckets/CPU-s",
-            least=15,
-            goal=25,
+            least=(15, 25),
             note=f"{index:.2f} and {post['cpu_s']:.1f} CPU-s",
         ),
         compared(
@@ -85,8 +84,7 @@ def _sizes(ours: Figures, post: Figures) -> list[Row]:
             stored,
             POST_BYTES,
             "B",
-            most=0.52,
-            goal=0.30,
+            most=(0.52, 0.30),
             note=f"float16; {note}",
         ),
     ]

@@ -80,8 +80,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             rate("float32"),
             rate("snippet"),
             unit,
-            least=6,
-            goal=9,
+            least=(6, 9),
         ),
         compared(
             NAME,
@@ -89,8 +88,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             rate("float16"),
             rate("snippet"),
             unit,
-            least=6,
-            goal=9,
+            least=(6, 9),
         ),
         compared(
             NAME,
@@ -106,8 +104,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             memory("float32"),
             memory("snippet"),
             "MiB",
-            most=0.25,
-            goal=0.2,
+            most=(0.25, 0.2),
         ),
         compared(
             NAME,
@@ -115,8 +112,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             memory("float16"),
             memory("snippet"),
             "MiB",
-            most=0.25,
-            goal=0.2,
+            most=(0.25, 0.2),
         ),
         compared(
             NAME,

@@ -64,8 +64,7 @@ def run(
         rate,
         projection.POST_RATE,
         "vectors/s",
-        least=12,
-        goal=35,
+        least=(12, 35),
         note="a projection: CPU-seconds of local disk; a vCPU is half a core",
     )
     return {"trained": trained, "runs": runs, "rate": rate}, [row]

@@ -70,11 +70,10 @@ def _against(chosen: dict[str, Point], count: int) -> list[Row]:
             chosen["atoll"].cpu_ms,
             chosen[kind].cpu_ms,
             "CPU ms",
-            most=bar,
-            goal=goal,
+            most=bounds,
             note=note_of(chosen, kind),
         )
-        for kind, (bar, goal) in BOUNDS.items()
+        for kind, bounds in BOUNDS.items()
         if kind in chosen
     ]
 

@@ -27,6 +27,9 @@ PACKAGES = (
 )
 HEADER = ("bench", "what", "measured", "baseline", "ratio", "bar", "goal", "met")
 
+# A bar, or a bar and a goal; None where nothing is asked.
+Bounds = float | tuple[float | None, float | None] | None
+
 
 @dataclass(frozen=True)
 class Row:
@@ -96,14 +99,13 @@ def compared(
     baseline: float,
     unit: str = "",
     *,
-    least: float | None = None,
-    most: float | None = None,
-    goal: float | None = None,
+    least: Bounds = None,
+    most: Bounds = None,
     note: str = "",
 ) -> Row:
-    """Make a row whose bar is on the ratio; the goal is a bound of the bar's kind."""
+    """Make a row whose bar and goal are on the ratio."""
     ratio = ours / baseline
-    judged = _judged(ratio, least, most, goal, "ratio ")
+    judged = _judged(ratio, least, most, "ratio ")
     return Row(bench, what, ours, baseline, unit, ratio, *judged, note)
 
 
@@ -113,30 +115,30 @@ def measured(
     ours: float,
     unit: str = "",
     *,
-    least: float | None = None,
-    most: float | None = None,
-    goal: float | None = None,
+    least: Bounds = None,
+    most: Bounds = None,
     note: str = "",
 ) -> Row:
-    """Make a row whose bar, if any, is on the figure itself."""
-    judged = _judged(ours, least, most, goal, "")
+    """Make a row whose bar and goal, if any, are on the figure itself."""
+    judged = _judged(ours, least, most, "")
     return Row(bench, what, ours, None, unit, None, *judged, note)
 
 
 def _judged(
-    value: float, least: float | None, most: float | None, goal: float | None, of: str
+    value: float, least: Bounds, most: Bounds, of: str
 ) -> tuple[str, str, bool | None, bool | None]:
     """Word the bar and the goal, and hold the value against both."""
-    sign = "<=" if most is not None else ">="
+    given = least if most is None else most
+    bounds = given if isinstance(given, tuple) else (given, None)
+    sign = ">=" if most is None else "<="
 
     def judge(bound: float | None) -> tuple[str, bool | None]:
         if bound is None:
             return "", None
-        return f"{of}{sign} {bound:g}", value <= bound if most is not None else value >= bound
+        return f"{of}{sign} {bound:g}", value >= bound if most is None else value <= bound
 
-    bar, is_met = judge(least if most is None else most)
-    aim, reaches_goal = judge(goal)
-    return bar, aim, is_met, reaches_goal
+    (bar, is_met), (goal, reaches_goal) = map(judge, bounds)
+    return bar, goal, is_met, reaches_goal
 
 
 def _figure(value: float | None, unit: str) -> str:

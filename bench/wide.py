@@ -68,8 +68,7 @@ def run(
             1000 / cost("atoll"),
             1000 / cost("lance_pq"),
             "queries/CPU-s",
-            least=3,
-            goal=7,
+            least=(3, 7),
             note=f"{hits['atoll']:,} and {hits['lance_pq']:,} hits, every partition probed",
         )
     ]
