@@ -27,7 +27,7 @@ TARGET, SLACK = 0.95, 0.002
 # Neighbours in the truth, so that ties at rank k count.
 DEPTH = 30
 ROUNDING = 1e-5
-PASSES = 3
+PASSES = 2
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ CLUSTERS = 4000
 RANK = 24
 DIRECTIONS = 512
 # Rows are drawn in blocks of this size, each with its own random numbers.
-BLOCK_ROWS = 10_000
+BLOCK_ROWS = 2000
 ROWS_SEED, QUERIES_SEED = 1, 2
 
 
