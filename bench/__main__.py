@@ -62,7 +62,8 @@ def main() -> None:
     print(report.table(rows))
     if options.quick:
         print("\nSmoke sizes: the figures mean nothing.")
-    if rates := projection.from_results(options.out):
+    daily = options.out.parent if options.nightly else options.out
+    if rates := projection.from_results(daily):
         print("\nThe post's 3.5 billion, projected:\n")
         print("\n".join(projection.steps(rates)))
     print(f"\n{_sentence(report.machine())}; {', '.join(f'{k} {v}' for k, v in facts.items())}")

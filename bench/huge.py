@@ -90,6 +90,7 @@ def run(
         "steps": steps,
         "point": point,
         "stored_bytes": size_bytes(scratch / "collection"),
+        "largest": f"{sizes.huge_rows:,} rows at {sizes.huge_rows / cpu:,.0f} vectors/CPU-s",
         "busy": min(1.0, cpu / wall / standing.cores()),
     }
     return facts, _rows(facts, cpu, wall, sizes)

@@ -38,12 +38,14 @@ class Rates:
         training_cpu_s: creating and training the model for them, once for a collection.
         stored_bytes: a vector on storage, index included.
         busy: share of the cores' time that the largest build here kept busy; 1 assumes all.
+        largest: that build, in words; empty where it has not run.
     """
 
     vectors_per_cpu_s: float
     training_cpu_s: float
     stored_bytes: float
     busy: float = 1.0
+    largest: str = ""
 
 
 def steps(rates: Rates) -> list[str]:
@@ -59,7 +61,8 @@ def steps(rates: Rates) -> list[str]:
     return [
         f"1. {POST_ROWS:,} rows in buckets of {POST_BUCKET_ROWS:,}: {buckets} buckets.",
         f"2. Measured on one slice: {rates.vectors_per_cpu_s:,.0f} vectors per CPU-second.",
-        f"3. Of the cores' time {rates.busy:.0%} was busy in the largest build (or assumed):"
+        f"3. Of the cores' time {rates.busy:.0%} was busy in the largest build"
+        f" ({rates.largest or 'not run, so assumed'}):"
         f" {rates.vectors_per_cpu_s * rates.busy:,.0f} vectors/s a core.",
         f"4. The post's i4i.8xlarge has {POST_VCPUS} vCPUs, {CORES} cores, taken to be as fast as"
         f" ours: {an_instance:,.0f} vectors/s; the post reached {POST_RATE * POST_VCPUS:,}.",
@@ -79,17 +82,18 @@ def steps(rates: Rates) -> list[str]:
 
 def from_results(folder: Path) -> Rates | None:
     """Read the rates of the last runs; None while the partitions or the index bench is missing."""
-    built, index_path = folder / "partitions.json", folder / "index.json"
-    if not (built.exists() and index_path.exists()):
+    sliced, index_path = folder / "partitions.json", folder / "index.json"
+    if not (sliced.exists() and index_path.exists()):
         return None
-    found, stored = json.loads(built.read_text()), json.loads(index_path.read_text())["stored"]
+    found, stored = json.loads(sliced.read_text()), json.loads(index_path.read_text())["stored"]
     huge = folder / "nightly" / "huge.json"
-    busy = json.loads(huge.read_text())["busy"] if huge.exists() else 1.0
+    built = json.loads(huge.read_text()) if huge.exists() else {"busy": 1.0, "largest": ""}
     return Rates(
         vectors_per_cpu_s=found["rate"],
         training_cpu_s=found["trained"]["cpu_s"],
         stored_bytes=stored["bytes"] / stored["rows"],
-        busy=busy,
+        busy=built["busy"],
+        largest=built["largest"],
     )
 
 
