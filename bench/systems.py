@@ -195,8 +195,8 @@ class Faiss(InMemory):
         lists, dim = max(1, math.isqrt(len(vectors))), vectors.shape[1]
         sample = vectors[np.random.default_rng(0).permutation(len(vectors))[:60_000]]
         with Meter() as meter:
-            # Not by index_factory, which adds polysemous training: nine tenths of all training, for
-            # a filter that is not used here.
+            # Not by index_factory, which adds polysemous training, for a filter that is not used
+            # here: 2,400 rows were not trained after 177 CPU-s, without it built in 3.9.
             cells = faiss.IndexIVFPQ(faiss.IndexFlatL2(dim), dim, lists, dim // 16, 8)
             index = faiss.IndexRefineFlat(cells)
             index.train(sample)
