@@ -68,7 +68,8 @@ class OpenBucket:
                 codes = np.frombuffer(data, np.uint8).copy().reshape(-1, pages.width)
                 found[index] = entry = (codes, codes.ctypes.data)
                 self._cache.put((self, "codes", wanted[index]), entry, codes.nbytes)
-        return [codes for codes, _ in found], np.array([at for _, at in found], np.int64)
+        held = [entry for entry in found if entry is not None]
+        return [codes for codes, _ in held], np.array([at for _, at in held], np.int64)
 
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
         """Read vectors of rows, ascending, each once: (n, dim) in the stored dtype."""
