@@ -7,7 +7,7 @@ from vectordata import DISTANCE_TYPES, gaussian
 from atoll.core.errors import InvalidInput
 from atoll.vectors import rabitq
 from atoll.vectors.index import IndexModel, prepared, resolve
-from atoll.vectors.search import prepare_queries, probes_of
+from atoll.vectors.search import plan, prepare_queries
 
 DIM, PARTITIONS = 8, 70
 
@@ -23,7 +23,11 @@ def probes(allowed, *, nprobes=None, wanted=10, distance_type="l2", queries=5):
     trained = model(distance_type)
     given = prepare_queries(gaussian(queries, DIM), trained)
     allowed = np.asarray(allowed, np.int64)
-    return given, probes_of(given, trained, allowed, nprobes=nprobes, wanted=wanted)
+    pairs = plan(given, trained, allowed, nprobes=nprobes, wanted=wanted)
+    sign = -1 if distance_type == "dot" else 1
+    nearest_first = np.lexsort((pairs.partition, sign * pairs.base))
+    query, partition = pairs.query[nearest_first], pairs.partition[nearest_first]
+    return given, [partition[query == number] for number in range(queries)]
 
 
 def by_brute_force(query, distance_type):

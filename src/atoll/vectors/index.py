@@ -78,7 +78,7 @@ class IndexModel:
         """Assign prepared rows to partitions.
 
         Exact on another device and where partitions are fewer than 2,048. Above that each row is
-        compared with its near groups' centroids; 99 % of clustered rows of 960 still reach the
+        compared with its near groups' centroids; 99.5 % of clustered rows of 960 still reach the
         nearest of all, at a tenth of the cost (docs/benchmarks.md).
 
         Returns:
