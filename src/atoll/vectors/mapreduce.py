@@ -180,7 +180,7 @@ class MapReduce:
         self._allowed()
         allowed = np.sum(list(self._each(self._allowed_rows, mine).values()), axis=0)
         pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
-        width = rabitq.code_dtype(self.reader.spec.dim).itemsize
+        width = rabitq.code_dtype(self.reader.spec.dim, model.bits).itemsize
         for part in search.rounds(pairs, allowed, width):
             partitions = np.unique(part.partition)
 
@@ -190,7 +190,12 @@ class MapReduce:
 
             codes = list(self._each(read, mine).values())
             prepared = rabitq.prepare(
-                queries.rotated, part.query, model.rotated_centroids, part.partition, part.base
+                queries.rotated,
+                part.query,
+                model.rotated_centroids,
+                part.partition,
+                part.base,
+                model.bits,
             )
             scans = search.scan_codes(part, prepared, partitions, codes, best, model)
             with self.reader.threads(self.threads if len(part) > LONG_SCAN_PAIRS else 1) as start:

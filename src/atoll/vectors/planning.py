@@ -141,7 +141,7 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
     vectors = pa.field(vector, pa.list_(item, dim), metadata=RAW_COLUMN)
     fields = [vectors, pa.field(name, pa.string()), *extra]
     if spec.kind == "rabitq":
-        width = rabitq.code_dtype(dim).itemsize
+        width = rabitq.code_dtype(dim, spec.bits).itemsize
         fields.append(pa.field(CODE_COLUMN, pa.binary(width), metadata=RAW_COLUMN))
     return CollectionSpec(
         dim=dim,
