@@ -11,11 +11,11 @@ INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 FAST := tests/unit tests/property tests/contract src
 
-.PHONY: help demo test check lint bench lock clean system-packages
+.PHONY: help demo test check lint bench bench-nightly lock clean system-packages
 .DELETE_ON_ERROR:
 
 help:  ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp-demo  ## Run the main job on real proteins; results land in demo/.
 	$(BIN)/atoll demo --out demo
@@ -32,8 +32,11 @@ lint: $(VENV)/.stamp-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.stamp-dev  ## Measure; DATA=folder adds the data sets that are not ours to ship.
-	$(BIN)/python -m bench $(if $(DATA),--data "$(DATA)")
+bench: $(VENV)/.stamp-bench  ## Measure; DATA=folder adds the data sets that are not ours to ship.
+	$(BIN)/python -m bench $(if $(DATA),--data "$(DATA)") $(if $(SCRATCH),--scratch "$(SCRATCH)")
+
+bench-nightly: $(VENV)/.stamp-bench  ## Build 10 million vectors, search 1 million; SCRATCH=folder.
+	$(BIN)/python -m bench --nightly $(if $(SCRATCH),--scratch "$(SCRATCH)")
 
 lock: $(VENV)/.stamp-dev  ## Write constraints.txt anew from what is installed.
 	{ sed -n '/^#/p' constraints.txt; $(PIP) freeze --all --exclude-editable \
@@ -72,6 +75,11 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-base
 	  "with the CPU index that PyTorch's web page names." >&2; \
 	  $(INSTALL) torch==$(TORCH); }
 	$(INSTALL) --no-build-isolation -e '.[dev]'
+	touch $@
+
+# hnswlib comes as source: it needs a C++ compiler, and brings its own build tools.
+$(VENV)/.stamp-bench: $(VENV)/.stamp-dev
+	$(INSTALL) -e '.[bench]'
 	touch $@
 
 # Tests of a real object store need these; without them they are skipped by name, in red.

@@ -1,4 +1,4 @@
-"""Run the benches: `python -m bench [--only NAME] [--data FOLDER] [--out FOLDER] [--quick]`.
+"""Run the benches: `python -m bench [--only NAME] [--data FOLDER] [--nightly] [--quick]`.
 
 Each variant runs in a fresh process, ours and the baseline in turn; costs are CPU-seconds of all
 threads and child processes, so that other load on the machine matters little. One JSON per bench
@@ -8,29 +8,64 @@ goes to the output folder, one table to standard output. Recall is asserted, tim
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import create, embedding, ingest, report, search
-from bench.sizes import QUICK, Sizes
+from bench import (
+    batch,
+    cold,
+    contract,
+    create,
+    embedding,
+    fanout,
+    huge,
+    index,
+    ingest,
+    partitions,
+    projection,
+    query,
+    report,
+    search,
+    wide,
+)
+from bench.sizes import NIGHTLY, QUICK, Sizes
 
-BENCHES = {module.NAME: module.run for module in (ingest, create, search, embedding)}
+DAILY = (
+    ingest,
+    create,
+    index,
+    partitions,
+    search,
+    contract,
+    query,
+    batch,
+    wide,
+    fanout,
+    cold,
+    embedding,
+)
+AT_NIGHT = (huge, query, batch, wide, fanout, cold)
+BENCHES = {module.NAME: module.run for module in (*DAILY, huge)}
 
 
 def main() -> None:
     options = _options()
-    rows: list[report.Row] = []
-    for name in options.only or BENCHES:
-        rows += _run(name, options)
+    chosen = options.only or [module.NAME for module in (AT_NIGHT if options.nightly else DAILY)]
+    with tempfile.TemporaryDirectory(prefix="atoll-bench-", dir=options.scratch) as scratch:
+        rows = [row for name in chosen for row in _run(name, Path(scratch), options)]
     facts = report.versions()
     print(report.table(rows))
     if options.quick:
         print("\nSmoke sizes: the figures mean nothing.")
+    daily = options.out.parent if options.nightly else options.out
+    if rates := projection.from_results(daily):
+        print("\nThe post's 3.5 billion, projected:\n")
+        print("\n".join(projection.steps(rates)))
     print(f"\n{_sentence(report.machine())}; {', '.join(f'{k} {v}' for k, v in facts.items())}")
     print(f"JSON: {options.out}/")
 
@@ -41,20 +76,27 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", action="append", choices=BENCHES, help="one bench; repeatable")
     parser.add_argument("--data", help="folder with the sets that are not ours to ship")
-    parser.add_argument("--out", type=Path, default=report.ROOT / "bench" / "results")
+    parser.add_argument("--out", type=Path, help="folder of the JSONs; bench/results")
     parser.add_argument("--scratch", type=Path, help="folder for vectors and tables, emptied after")
+    parser.add_argument("--nightly", action="store_true", help="a million rows; 10 million built")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: proves that it runs")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.out is None:
+        results = report.ROOT / "bench" / "results"
+        options.out = results / "nightly" if options.nightly else results
+    return options
 
 
-def _run(name: str, options: argparse.Namespace) -> list[report.Row]:
+def _run(name: str, scratch: Path, options: argparse.Namespace) -> list[report.Row]:
     before, start = report.machine(), time.perf_counter()
-    sizes = QUICK if options.quick else Sizes()
-    with tempfile.TemporaryDirectory(prefix="atoll-bench-", dir=options.scratch) as scratch:
-        result, rows = BENCHES[name](Path(scratch), options.data, sizes, _sayer(name))
+    sizes = QUICK if options.quick else NIGHTLY if options.nightly else Sizes()
+    folder = scratch / name
+    folder.mkdir()
+    result, rows = BENCHES[name](folder, options.data, sizes, _sayer(name))
+    shutil.rmtree(folder)
     if options.quick:
         # Bars are for the real sizes.
-        rows = [replace(row, is_met=None) for row in rows]
+        rows = [report.unjudged(row) for row in rows]
     after = report.machine()["load"]
     took = round(time.perf_counter() - start, 1)
     facts = {"quick": options.quick, "machine": before | {"load_after": after}, "took_s": took}

@@ -17,16 +17,14 @@ NAME = "create"
 
 
 def create(
-    uri: str, paths: list[str], bucket_rows: int, index: str, num_partitions: int | None = None
+    uri: str, paths: list[str], bucket_rows: int, index: str, dtype: str = "float32"
 ) -> Figures:
     """Measure ours; worker processes count."""
     import atoll
     import atoll.vectors.build  # loaded before the clock, as lancedb is for the snippet
 
     with Meter() as meter:
-        collection = atoll.create(
-            uri, paths, bucket_rows=bucket_rows, index=index, num_partitions=num_partitions
-        )
+        collection = atoll.create(uri, paths, bucket_rows=bucket_rows, index=index, dtype=dtype)
     return {
         "rows": len(collection),
         "buckets": len(collection.buckets),
@@ -65,8 +63,8 @@ def run(
         for name, found in alternate(1, variants, say).items():
             runs.setdefault(name, []).extend(found)
         uri = str(scratch / f"post-{number}")
-        path = made["paths"][number]
-        one = {"baseline": partial(fresh, snippet.index, uri=uri, path=path)}
+        paths = [made["paths"][number]]
+        one = {"baseline": partial(fresh, snippet.index, uri=uri, paths=paths)}
         runs["baseline"] += alternate(1, one, say)["baseline"]
         shutil.rmtree(uri)
     return {"set": made["name"], "runs": runs}, _rows(runs, sizes)

@@ -75,10 +75,20 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
     grown = f"{sizes.ingest_rows * sizes.ingest_growth:,}"
     return [
         compared(
-            NAME, f"stored as float32, {against}", rate("float32"), rate("snippet"), unit, least=5
+            NAME,
+            f"stored as float32, {against}",
+            rate("float32"),
+            rate("snippet"),
+            unit,
+            least=(6, 9),
         ),
         compared(
-            NAME, f"stored as float16, {against}", rate("float16"), rate("snippet"), unit, least=6
+            NAME,
+            f"stored as float16, {against}",
+            rate("float16"),
+            rate("snippet"),
+            unit,
+            least=(6, 9),
         ),
         compared(
             NAME,
@@ -94,7 +104,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             memory("float32"),
             memory("snippet"),
             "MiB",
-            most=0.25,
+            most=(0.25, 0.2),
         ),
         compared(
             NAME,
@@ -102,7 +112,7 @@ def _rows(runs: dict[str, list[Figures]], sizes: Sizes) -> list[Row]:
             memory("float16"),
             memory("snippet"),
             "MiB",
-            most=0.25,
+            most=(0.25, 0.2),
         ),
         compared(
             NAME,

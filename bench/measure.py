@@ -9,8 +9,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,48 @@ def _peak_bytes() -> int:
     return unit * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
 
 
+class TreePeak:
+    """Watches the body of a `with`: the most that this process's descendants held together.
+
+    After the body, `bytes` is the largest sum of their resident memory, looked at five times a
+    second. Pages that they share count for each.
+    """
+
+    LOOK_SECONDS = 0.2
+
+    def __enter__(self) -> TreePeak:
+        self.bytes = 0
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(self.LOOK_SECONDS):
+            self.bytes = max(self.bytes, _descendants_bytes(os.getpid()))
+
+
+def _descendants_bytes(root: int) -> int:
+    """Sum up the resident memory of all processes below one, from Linux's /proc."""
+    parents: dict[int, int] = {}
+    held: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may end while it is looked at
+            # The name, in brackets, may hold anything; the fields follow the last bracket.
+            fields = path.read_text().rpartition(")")[2].split()
+            number = int(path.parent.name)
+            parents[number] = int(fields[1])
+            held[number] = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    below = {root}
+    while more := {n for n, parent in parents.items() if parent in below} - below:
+        below |= more
+    return sum(held.get(number, 0) for number in below - {root})
+
+
 def fresh(work: Callable[..., Any], **arguments: Any) -> Any:
     """Call a function of a module of bench/ in a new process; arguments and result are JSON.
 
@@ -84,3 +128,8 @@ def alternate(
 
 def median(runs: Sequence[Figures], key: str) -> float:
     return float(statistics.median(run[key] for run in runs))
+
+
+def size_bytes(folder: str | Path) -> int:
+    """Sum up the files below a folder: what is on storage, indexes and manifests included."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

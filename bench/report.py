@@ -6,15 +6,29 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("atoll", "pylance", "lancedb", "pyarrow", "numpy", "h5py", "numba")
-HEADER = ("bench", "what", "ours", "baseline", "ratio", "bar", "result")
+PACKAGES = (
+    "atoll",
+    "pylance",
+    "lancedb",
+    "pyarrow",
+    "numpy",
+    "h5py",
+    "numba",
+    "faiss-cpu",
+    "usearch",
+    "hnswlib",
+)
+HEADER = ("bench", "what", "measured", "baseline", "ratio", "bar", "goal", "met")
+
+# A bar, or a bar and a goal; None where nothing is asked.
+Bounds = float | tuple[float | None, float | None] | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,9 @@ class Row:
         unit: of both.
         ratio: ours / baseline.
         bar: what must be reached, in words; empty where nothing is asked.
-        is_met: None where nothing is asked, or nothing was measured.
+        goal: what should be reached.
+        is_met: whether the bar is; None where nothing is asked, or nothing was measured.
+        reaches_goal: the same of the goal.
         note: why it was skipped, or what else to know.
     """
 
@@ -39,14 +55,19 @@ class Row:
     unit: str = ""
     ratio: float | None = None
     bar: str = ""
+    goal: str = ""
     is_met: bool | None = None
+    reaches_goal: bool | None = None
     note: str = ""
 
     @property
     def result(self) -> str:
         """The last column."""
-        word = {True: "met", False: "MISSED", None: ""}[self.is_met]
-        return ", ".join(filter(None, (word, self.note)))
+        words = [
+            {True: "bar met", False: "bar MISSED", None: ""}[self.is_met],
+            {True: "goal met", False: "goal missed", None: ""}[self.reaches_goal],
+        ]
+        return ", ".join(filter(None, (*words, self.note)))
 
     def cells(self) -> tuple[str, ...]:
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
@@ -57,8 +78,18 @@ class Row:
             _figure(self.baseline, self.unit),
             ratio,
             self.bar,
+            self.goal,
             self.result,
         )
+
+
+def unjudged(row: Row) -> Row:
+    """Return the row without a verdict: bars are for the real sizes."""
+    return replace(row, is_met=None, reaches_goal=None)
+
+
+def skipped(bench: str, what: str, why: str) -> Row:
+    return Row(bench, what, note=f"skipped: {why}")
 
 
 def compared(
@@ -68,14 +99,14 @@ def compared(
     baseline: float,
     unit: str = "",
     *,
-    least: float | None = None,
-    most: float | None = None,
+    least: Bounds = None,
+    most: Bounds = None,
     note: str = "",
 ) -> Row:
-    """Make a row whose bar is on the ratio."""
+    """Make a row whose bar and goal are on the ratio."""
     ratio = ours / baseline
-    bar, is_met = _judged(ratio, least, most)
-    return Row(bench, what, ours, baseline, unit, ratio, bar and f"ratio {bar}", is_met, note)
+    judged = _judged(ratio, least, most, "ratio ")
+    return Row(bench, what, ours, baseline, unit, ratio, *judged, note)
 
 
 def measured(
@@ -84,21 +115,30 @@ def measured(
     ours: float,
     unit: str = "",
     *,
-    least: float | None = None,
-    most: float | None = None,
+    least: Bounds = None,
+    most: Bounds = None,
     note: str = "",
 ) -> Row:
-    """Make a row whose bar, if any, is on the figure itself."""
-    bar, is_met = _judged(ours, least, most)
-    return Row(bench, what, ours, None, unit, None, bar, is_met, note)
+    """Make a row whose bar and goal, if any, are on the figure itself."""
+    judged = _judged(ours, least, most, "")
+    return Row(bench, what, ours, None, unit, None, *judged, note)
 
 
-def _judged(value: float, least: float | None, most: float | None) -> tuple[str, bool | None]:
-    if least is not None:
-        return f">= {least:g}", value >= least
-    if most is not None:
-        return f"<= {most:g}", value <= most
-    return "", None
+def _judged(
+    value: float, least: Bounds, most: Bounds, of: str
+) -> tuple[str, str, bool | None, bool | None]:
+    """Word the bar and the goal, and hold the value against both."""
+    given = least if most is None else most
+    bounds = given if isinstance(given, tuple) else (given, None)
+    sign = ">=" if most is None else "<="
+
+    def judge(bound: float | None) -> tuple[str, bool | None]:
+        if bound is None:
+            return "", None
+        return f"{of}{sign} {bound:g}", value >= bound if most is None else value <= bound
+
+    (bar, is_met), (goal, reaches_goal) = map(judge, bounds)
+    return bar, goal, is_met, reaches_goal
 
 
 def _figure(value: float | None, unit: str) -> str:

@@ -17,6 +17,9 @@ SCOPE = "scope40_201.fasta.gz"
 WINDOW = 150
 STEP = 35
 EMBED_AT_ONCE = 8192
+SLAB_ROWS = 50_000
+# Candidates beyond k that get exact distances.
+SPARE = 20
 
 
 def find(data: str | None, name: str) -> Path | None:
@@ -59,8 +62,7 @@ def write_vectors(
         ids, vectors = _embedded(uniprot, None if rows >= 100_000 else wanted)
     else:
         name = f"synthetic clusters, {rows:,} x {synthetic.DIM}"
-        random = np.random.default_rng(2)
-        vectors = synthetic.draw(synthetic.draw_shape(), wanted, random)
+        vectors = synthetic.rows(0, wanted)
         ids = synthetic.ids_of(0, wanted)
     base, held_out = _split(len(ids), rows, queries)
     paths = _write_hdf5(folder, ids, vectors, np.array_split(base, files))
@@ -105,31 +107,71 @@ def _write_hdf5(
     return paths
 
 
-def truth(paths: list[str], queries: str, k: int, answer: str) -> None:
+def write_clustered(folder: str, files: int, rows: int, queries: int) -> dict[str, Any]:
+    """Write `rows` synthetic vectors and held-out queries: the answer of `write_vectors`."""
+    paths = synthetic.write_files(folder, files, rows // files)
+    query_path = Path(folder) / "queries.npy"
+    np.save(query_path, synthetic.queries(queries))
+    name = f"synthetic clusters, {rows:,} x {synthetic.DIM}"
+    return {"name": name, "paths": paths, "queries": str(query_path), "rows": rows}
+
+
+def truth(paths: list[str], queries: str, k: int, answer: str, most: int | None = None) -> None:
     """Compute exact cosine neighbours by brute force in numpy, with nothing of Atoll's.
 
-    Writes an .npz: `ids` and `distances` of the k nearest, (queries, k), distances in float64.
+    Args:
+        paths: HDF5 files of the set.
+        queries: .npy of the queries.
+        k: neighbours wanted.
+        answer: .npz to write: `ids` and `distances` of the k nearest, (queries, k), distances in
+            float64. If it is there, its neighbours compete, too: a set may come file by file.
+        most: the first so many of the queries only.
     """
+    asked = _unit(np.load(queries)[:most])
+    best = [np.load(answer)] if Path(answer).exists() else []
+    ids = [found["ids"] for found in best]
+    distances = [found["distances"] for found in best]
+    for names, vectors in _slabs(paths):
+        near = _nearest(asked, vectors, min(k + SPARE, len(vectors)))
+        ids.append(names[near])
+        distances.append(_exact_distances(asked, vectors, near))
+        ids, distances = _merged(ids, distances, k)
+    np.savez(answer, ids=ids[0], distances=distances[0])
+
+
+def _slabs(paths: list[str]) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
     import h5py
 
-    asked = _unit(np.load(queries))
-    names, found, distances = [], [], []
     for path in paths:
         with h5py.File(path) as h5:
-            rows, ids = h5["embedding"][:], h5["id"][:].astype(str)
-        near = np.argpartition(-(asked @ _unit(rows).T), min(2 * k, len(rows) - 1), axis=1)
-        near = near[:, : 2 * k]
-        exact = _unit(rows.astype(np.float64)[near])
-        distances.append(1 - np.einsum("qkd,qd->qk", exact, asked.astype(np.float64)))
-        found.append(ids[near])
-        names.append(path)
-    distance, name = np.concatenate(distances, axis=1), np.concatenate(found, axis=1)
+            for start in range(0, len(h5["id"]), SLAB_ROWS):
+                stop = start + SLAB_ROWS
+                vectors = h5["embedding"][start:stop].astype(np.float32)
+                yield h5["id"][start:stop].astype(str), vectors
+
+
+def _nearest(asked: NDArray[Any], vectors: NDArray[np.float32], keep: int) -> NDArray[np.int64]:
+    """Find candidates by one float32 product; its rounding is why more than k are kept."""
+    likeness = asked @ _unit(vectors).T
+    return np.argpartition(-likeness, keep - 1, axis=1)[:, :keep]
+
+
+def _exact_distances(
+    asked: NDArray[Any], vectors: NDArray[np.float32], near: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    found = np.empty(near.shape)
+    for number, rows in enumerate(near):
+        exact = _unit(vectors[rows].astype(np.float64))
+        found[number] = 1 - exact @ _unit(asked[number].astype(np.float64))
+    return found
+
+
+def _merged(
+    ids: list[NDArray[Any]], distances: list[NDArray[np.float64]], k: int
+) -> tuple[list[NDArray[Any]], list[NDArray[np.float64]]]:
+    distance, name = np.concatenate(distances, axis=1), np.concatenate(ids, axis=1)
     order = np.argsort(distance, axis=1, kind="stable")[:, :k]
-    np.savez(
-        answer,
-        ids=np.take_along_axis(name, order, axis=1),
-        distances=np.take_along_axis(distance, order, axis=1),
-    )
+    return [np.take_along_axis(name, order, axis=1)], [np.take_along_axis(distance, order, axis=1)]
 
 
 def _unit(rows: NDArray[Any]) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""How much each bench does: the figures of the documentation, or a smoke run."""
+"""How much each bench does: the documentation's figures, the nightly run's, or a smoke run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,16 @@ class Sizes:
         layouts: numbers of buckets that must answer alike.
         queries, timed: held-out queries; those of them that are timed one by one.
         proteins: full-length proteins embedded, at most.
+        clustered_rows, clustered_files: the set that ours and the peers search.
+        many: held-out queries of it; asked at once.
+        judged: the first so many of them, whose true neighbours are computed.
+        single: the first so many of them, asked one by one.
+        fanned: buckets against one bucket.
+        wide_k: neighbours of a wide query.
+        slice_rows, slice_partitions: the share of a bucket of the post that is built.
+        cold: cold queries, a process for each.
+        huge_rows, huge_file_rows: the largest build, and its sources.
+        huge_memory_bytes: what that build may hold.
     """
 
     repeats: int = 3
@@ -27,13 +37,27 @@ class Sizes:
     flat: float = 1.25
     buckets: int = 8
     bucket_rows: int = 25_000
-    baseline_buckets: int = 2
+    baseline_buckets: int = 1
     layouts: tuple[int, ...] = (1, 7, 18)
     queries: int = 200
     timed: int = 50
     proteins: int = 20_000
+    clustered_rows: int = 100_000
+    clustered_files: int = 8
+    many: int = 10_000
+    judged: int = 1000
+    single: int = 200
+    fanned: int = 8
+    wide_k: int = 50_000
+    slice_rows: int = 50_000
+    slice_partitions: int = 14_142
+    cold: int = 5
+    huge_rows: int = 10_000_000
+    huge_file_rows: int = 1_000_000
+    huge_memory_bytes: int = 4 << 30
 
 
+NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100)
 QUICK = Sizes(
     repeats=1,
     ingest_rows=2000,
@@ -45,4 +69,17 @@ QUICK = Sizes(
     queries=10,
     timed=5,
     proteins=100,
+    clustered_rows=2400,
+    clustered_files=3,
+    many=60,
+    judged=20,
+    single=5,
+    fanned=3,
+    wide_k=500,
+    slice_rows=1200,
+    slice_partitions=100,
+    cold=1,
+    huge_rows=3000,
+    huge_file_rows=1000,
+    huge_memory_bytes=1 << 30,
 )

@@ -1,4 +1,4 @@
-"""Every example of README, quickstart, collections and search runs and prints what the page shows.
+"""Every example of README, quickstart and guides runs and prints what the page shows.
 
 A page's `console` and `python` blocks run in order in one folder, as a reader would type them into
 one terminal. Where a page shows output, it must come: a line `...` stands for any lines, `...`
@@ -194,7 +194,7 @@ def test_readme_prints_what_it_shows(tmp_path):
     check(run_page("README.md", start_folder(tmp_path)))
 
 
-@pytest.mark.parametrize("page", ["docs/collections.md", "docs/search.md"])
+@pytest.mark.parametrize("page", ["docs/collections.md", "docs/search.md", "docs/recall.md"])
 def test_guides_go_on_from_the_quickstart(page, quickstart, tmp_path):
     shutil.copytree(quickstart[1], tmp_path, dirs_exist_ok=True)
     check(run_page(page, tmp_path))

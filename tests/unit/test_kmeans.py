@@ -4,28 +4,8 @@ import numpy as np
 import pytest
 from vectordata import clustered, gaussian
 
-from atoll.vectors.kmeans import kmeans, nearest
-
-
-def by_brute_force(rows, centroids):
-    rows, centroids = rows.astype(np.float64), centroids.astype(np.float64)
-    return ((rows[:, None] - centroids[None]) ** 2).sum(axis=2).argmin(axis=1)
-
-
-@pytest.mark.parametrize(("rows", "dim", "partitions"), [(1, 1, 1), (50, 3, 7), (2500, 16, 40)])
-def test_rows_go_to_their_nearest_centroid(rows, dim, partitions):
-    values, centroids = gaussian(rows, dim), gaussian(partitions, dim, seed=1)
-    np.testing.assert_array_equal(nearest(values, centroids)[0], by_brute_force(values, centroids))
-
-
-def test_a_row_is_scored_the_same_whatever_comes_with_it():
-    rows, centroids = gaussian(2100, 65), gaussian(37, 65, seed=1)
-    whole = nearest(rows, centroids)
-    for step in (1, 100, 1025):
-        parts = [nearest(rows[at : at + step], centroids) for at in range(0, 300, step)]
-        for mine, theirs in zip(zip(*parts, strict=True), whole, strict=True):
-            joined = np.concatenate(mine)
-            np.testing.assert_array_equal(joined, theirs[: len(joined)])
+from atoll.vectors.assign import nearest
+from atoll.vectors.kmeans import in_groups, kmeans, lloyd
 
 
 def test_planted_clusters_are_found():
@@ -38,7 +18,7 @@ def test_planted_clusters_are_found():
 
 def test_centroids_are_the_means_of_their_rows_once_nothing_moves():
     rows = clustered(300, 8, clusters=3)
-    centroids = kmeans(rows, 3, iterations=100)
+    centroids = lloyd(rows, 3, iterations=100)
     partition = nearest(rows, centroids)[0]
     means = [rows[partition == number].astype(np.float64).mean(axis=0) for number in range(3)]
     np.testing.assert_allclose(centroids, means, rtol=1e-5, atol=1e-5)
@@ -56,3 +36,48 @@ def test_more_partitions_than_distinct_rows_leave_some_empty(rows):
     assert centroids.shape == (20, 4)
     distance = ((rows - centroids[nearest(rows, centroids)[0]]) ** 2).sum()
     assert distance == 0
+
+
+def mean_distance(rows, centroids):
+    return nearest(rows, centroids)[1].mean()
+
+
+def test_many_centroids_fit_as_well_as_flat_rounds_within_two_percent():
+    rows = clustered(6000, 12, clusters=200)
+    found = mean_distance(rows, kmeans(rows, 600))
+    assert found <= 1.02 * mean_distance(rows, lloyd(rows, 600))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        gaussian(3, 4),
+        np.ones((700, 4), np.float32),
+        np.concatenate([np.ones((900, 4), np.float32), 9 + gaussian(300, 4)]),
+    ],
+    ids=["few rows", "one value", "mostly one value"],
+)
+def test_many_centroids_are_found_where_rows_hardly_differ(rows):
+    centroids = kmeans(rows, 530)
+    assert centroids.shape == (530, 4)
+    assert np.isfinite(centroids).all()
+    assert mean_distance(rows, centroids) < 0.5
+
+
+def test_groups_hold_every_centroid_once_in_runs_of_near_ones():
+    centroids = clustered(900, 6, clusters=40)
+    ordered, groups = in_groups(centroids)
+    np.testing.assert_array_equal(np.sort(ordered, axis=0), np.sort(centroids, axis=0))
+    assert groups.starts[0] == 0
+    assert groups.starts[-1] == 900
+    assert (np.diff(groups.starts) > 0).all()
+    for start, stop, center in zip(
+        groups.starts[:-1], groups.starts[1:], groups.centers, strict=True
+    ):
+        np.testing.assert_allclose(center, ordered[start:stop].mean(axis=0), atol=1e-4)
+    steps = np.linalg.norm(np.diff(ordered, axis=0), axis=1).mean()
+    assert steps < 0.7 * np.linalg.norm(np.diff(centroids, axis=0), axis=1).mean()
+
+
+def test_few_centroids_are_one_group():
+    assert in_groups(gaussian(512, 3))[1].starts.tolist() == [0, 512]

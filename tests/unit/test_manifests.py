@@ -16,8 +16,8 @@ SPEC = CollectionSpec(
     columns={"length": "int64"}, arrow_schema="", embedder=None, index=IndexSpec("rabitq", 3),
 )  # fmt: skip
 BUCKET = Bucket(
-    name="bucket_00000_0", version=1, stored_rows=7, skipped=1, digest={"id": "x"}, plan="p", model="m",
-    layout=Blob("o", 1, "h"), ids=Blob("i", 2, "h"), names=Blob("n", 2, "h"),
+    name="bucket_00000_0", version=1, stored_rows=7, skipped=1, digest={"id": "x"}, plan="p",
+    model="m", layout=Blob("o", 1, "h"), ids=Blob("i", 2, "h"), names=Blob("n", 2, "h"),
     sources=(SourceSlice("a.h5", "v", 0, 8),),
 )  # fmt: skip
 

@@ -153,7 +153,8 @@ def test_a_printed_table_is_aligned_cut_and_free_of_control_characters():
 
 def test_a_search_describes_itself_and_names_failed_buckets():
     facts = {
-        "version": 3, "index": "rabitq", "nprobes": 20, "refine_factor": 5,
+        "version": 3, "index": "rabitq", "nprobes": 20, "refine_factor": 5, "recall": None,
+        "paths": ["per query"],
         "distance_type": "cosine", "failed_buckets": {"bucket_1": "gone"},
     }  # fmt: skip
     table = hits().replace_schema_metadata({"atoll": json.dumps(facts)})

@@ -7,7 +7,7 @@ from vectordata import DISTANCE_TYPES, gaussian
 from atoll.core.errors import InvalidInput
 from atoll.vectors import rabitq
 from atoll.vectors.index import IndexModel, prepared, resolve
-from atoll.vectors.search import prepare_queries, probes_of
+from atoll.vectors.search import plan, prepare_queries
 
 DIM, PARTITIONS = 8, 70
 
@@ -15,14 +15,19 @@ DIM, PARTITIONS = 8, 70
 def model(distance_type="l2"):
     none = np.empty((0, 0, 0), np.float32)
     signs = rabitq.rotation_signs(DIM, 0)
-    return IndexModel("rabitq", distance_type, gaussian(PARTITIONS, DIM, seed=9), signs, none)
+    centroids, whole = gaussian(PARTITIONS, DIM, seed=9), np.array([0, PARTITIONS])
+    return IndexModel("rabitq", distance_type, centroids, signs, none, whole)
 
 
 def probes(allowed, *, nprobes=None, wanted=10, distance_type="l2", queries=5):
     trained = model(distance_type)
     given = prepare_queries(gaussian(queries, DIM), trained)
     allowed = np.asarray(allowed, np.int64)
-    return given, probes_of(given, trained, allowed, nprobes=nprobes, wanted=wanted)
+    pairs = plan(given, trained, allowed, nprobes=nprobes, wanted=wanted)
+    sign = -1 if distance_type == "dot" else 1
+    nearest_first = np.lexsort((pairs.partition, sign * pairs.base))
+    query, partition = pairs.query[nearest_first], pairs.partition[nearest_first]
+    return given, [partition[query == number] for number in range(queries)]
 
 
 def by_brute_force(query, distance_type):
@@ -100,6 +105,8 @@ def test_an_index_is_sized_by_the_stated_rules(kind, dim, rows, given, expected)
         ("flat", {"num_partitions": 5}),
         ("flat", {"num_sub_vectors": 5}),
         ("rabitq", {"num_sub_vectors": 4}),
+        ("flat", {"bits": 4}),
+        ("ivf_pq", {"bits": 4}),
     ],
 )
 def test_sizes_of_another_index_are_refused(kind, given):

@@ -46,7 +46,7 @@ def create(
             `distance_type` ("cosine", "l2", "dot"), `dtype` ("float32", "float16"),
             `vector_column`, `id_column`, `ids`, `batch_rows`, `index` ("rabitq", "ivf_pq",
             "flat"), `num_partitions`, `num_sub_vectors`, `workers`, `on_invalid`, `on_duplicate`
-            ("error", "skip"), `seed`.
+            ("error", "skip"), `seed`, `calibrate`.
         settings: threads, memory, stores; None reads the configuration file and the environment.
         executor: where buckets are built; None uses processes on this machine.
         on_progress: told as stages go on.

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -42,9 +42,9 @@ __all__ = ["SCHEMES", "Storage", "StoredObject", "count_reads", "local_path", "o
 SCHEMES = ("file", "s3", "memory")
 CHUNK_BYTES = 8 << 20
 # Two ranges this close are cheaper read as one. A request to an object store takes as long as a
-# megabyte (obstore joins ranges that close in any case), one to a disk as long as a few pages.
-REMOTE_GAP_BYTES = 1 << 20
-LOCAL_GAP_BYTES = 16 << 10
+# few hundred kilobytes, one to a disk as long as a page.
+REMOTE_GAP_BYTES = 64 << 10
+LOCAL_GAP_BYTES = 1 << 10
 # S3 allows 10,000 parts per object.
 _MAX_PARTS = 9_000
 # As obstore names a local file until it is whole.
@@ -82,7 +82,16 @@ class Storage:
 
     def __str__(self) -> str:
         """Name the place as people write it: a plain path for local folders, else the URL."""
-        return str(local_path(self.url) or self.url)
+        return self._name
+
+    @cached_property
+    def root(self) -> Path | None:
+        """The folder, where it is a local one."""
+        return local_path(self.url)
+
+    @cached_property
+    def _name(self) -> str:
+        return str(self.root or self.url)
 
     def child(self, path: str) -> Storage:
         """Return the folder `path` below this one, as a storage of its own."""
@@ -93,16 +102,15 @@ class Storage:
     @property
     def gap_bytes(self) -> int:
         """How many unwanted bytes cost as much as one more request."""
-        return REMOTE_GAP_BYTES if self.url.startswith("s3://") else LOCAL_GAP_BYTES
+        return LOCAL_GAP_BYTES if self.root else REMOTE_GAP_BYTES
 
     def get(self, path: str) -> bytes:
         """Read a whole object."""
         READS.add(1)
-        root = local_path(self.url)
         with self._errors(path):
-            if root is not None:
+            if self.root is not None:
                 _check(path, self)
-                data = (root / path).read_bytes()
+                data = (self.root / path).read_bytes()
             else:
                 data = obstore.get(self._objects(), self._key(path)).bytes().to_bytes()
         READS.add(0, len(data))
@@ -131,14 +139,13 @@ class Storage:
         """
         wanted = [number for number, length in enumerate(lengths) if length]
         found = [b""] * len(lengths)
-        root = local_path(self.url)
         if not wanted:
             return found
         READS.add(len(wanted), sum(lengths))
         with self._errors(path):
-            if root is not None:
+            if self.root is not None:
                 _check(path, self)
-                parts = _read_file(root / path, starts, lengths)
+                parts = _read_file(self.root / path, starts, lengths)
             else:
                 parts = [
                     bytes(data)
@@ -192,7 +199,7 @@ class Storage:
 
     def delete(self, path: str) -> None:
         """Remove an object; no error where there is none. Local folders left empty go with it."""
-        root = local_path(self.url)
+        root = self.root
         with suppress(NotFound), self._errors(path):
             if root and _STAGED.search(path):
                 (root / path).unlink(missing_ok=True)
@@ -238,7 +245,7 @@ class Storage:
         A write that is under way looks the same. Object stores hide theirs; see the lifecycle rules
         of the store for uploads that were never completed.
         """
-        root = local_path(self.url)
+        root = self.root
         if root is None:
             return []
         found = []

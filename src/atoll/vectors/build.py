@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,6 +39,13 @@ SHUFFLE_SHARE = 0.6
 # A smaller bucket is built by one worker before others have started.
 MIN_SHARED_ROWS = 1 << 17
 
+# Completes a version that is about to be committed: what it measures goes in with the buckets.
+Finish = Callable[[Manifest], Manifest]
+
+
+def _as_it_is(manifest: Manifest) -> Manifest:
+    return manifest
+
 
 def create(
     planned: Planned,
@@ -46,6 +53,7 @@ def create(
     force: bool,
     settings: Settings,
     executor: Executor | None,
+    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as a new collection.
@@ -76,6 +84,7 @@ def create(
             created_by=f"atoll {version('atoll')}",
             plan=planned.hash,
         )
+        manifest = finish(manifest)
         lease.require()
         if store.commit_manifest(storage, manifest):
             _log_commit(storage, manifest)
@@ -96,6 +105,7 @@ def add(
     *,
     settings: Settings,
     executor: Executor | None,
+    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as new buckets of a collection; no old object is touched.
@@ -127,6 +137,7 @@ def add(
                 created_by=f"atoll {version('atoll')}",
                 plan=planned.hash,
             )
+            following = finish(following)
             lease.require()
             if store.commit_manifest(storage, following):
                 _log_commit(storage, following)
@@ -311,6 +322,7 @@ def _jobs(
                 batch_rows=planned.options.batch_rows,
                 memory_bytes=memory,
                 scratch=settings.scratch,
+                device=planned.options.device,
             )
         )
     return jobs

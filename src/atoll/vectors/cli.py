@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,27 @@ import click
 import pyarrow as pa
 
 from atoll.core.config import Settings
-from atoll.core.errors import Incomplete
+from atoll.core.errors import Incomplete, InvalidInput
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
+from atoll.vectors.calibration import choose
 from atoll.vectors.model import (
+    DEVICES,
     DISTANCE_TYPES,
     DTYPES,
     INDEX_KINDS,
     ON_BAD_ROW,
     BuildOptions,
+    Calibration,
     Embedder,
     SearchOptions,
 )
 from atoll.vectors.output import FORMATS, describe_search, write_hits, write_table
 
 uri_argument = click.argument("uri")
+# What people ask for, and what `calibrate` shows.
+SHOWN_WISHES = (0.9, 0.95, 0.99)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -66,6 +73,8 @@ def build_options(command: Any) -> Any:
                          "or only zeros under cosine."),
             click.option("--on-duplicate", type=click.Choice(ON_BAD_ROW), default="error",
                          show_default=True, help="Refuse or leave out rows with an id met before."),
+            click.option("--calibrate/--no-calibrate", default=True,
+                         help="Measure recall at the end, or leave that for later."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -86,6 +95,10 @@ def index_options(command: Any) -> Any:
                          help="Partitions per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
+            click.option("--bits", type=click.IntRange(1, 8),
+                         help="Bits per dimension of a rabitq code: 1, 2, 4, 8.  [default: 1]"),
+            click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
+                         help="Where the index is trained and rows are assigned."),
             click.option("--seed", type=int, default=0, show_default=True,
                          help="Picks the training sample and the rotation."),
         )
@@ -363,9 +376,10 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
     type=int,
     help="Partitions read per bucket.  [default: 20, more until k are found]",
 )
-@click.option("--refine-factor", type=int, default=SearchOptions.refine_factor,
-              show_default=True,
-              help="k x this many candidates get exact distances.")  # fmt: skip
+@click.option("--refine-factor", type=int,
+              help="k x this many candidates get exact distances.  [default: 5]")  # fmt: skip
+@click.option("--recall", type=float, metavar="SHARE",
+              help="Find this share of the true neighbours, e.g. 0.95.")  # fmt: skip
 @click.option("--exact", is_flag=True, help="Compare with every row.")
 @click.option("--max-distance", type=float, help="Leave out hits beyond this distance.")
 @click.option("--where", metavar="SQL", help="Only rows that pass this predicate.")
@@ -463,6 +477,85 @@ def export(
     )
 
 
+@click.command()
+@uri_argument
+@click.argument("queries", required=False)
+@click.option("-k", "ks", type=click.IntRange(1), multiple=True,
+              help="Hits per query; may be repeated.  [default: 1, 10, 100]")  # fmt: skip
+@click.option("--num-queries", type=click.IntRange(1), default=1000, show_default=True,
+              help="Stored rows to query with, where no QUERIES are given.")  # fmt: skip
+@click.option("--max-rows", type=click.IntRange(1), default=20_000_000, show_default=True,
+              help="Search only some buckets, of at most so many rows together.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws rows and buckets.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png",
+              help="Draw recall against bytes read.")  # fmt: skip
+@json_option
+@click.pass_obj
+def calibrate(
+    settings: Settings,
+    /,
+    uri: str,
+    queries: str | None,
+    ks: tuple[int, ...],
+    plot: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Measure what share of the true neighbours searches of URI find, for `search --recall`.
+
+    Searches with stored rows, or with QUERIES (as for `search`), at many settings, and exactly. The
+    result is stored with the collection.
+    """
+    from atoll.vectors.service import open_collection
+
+    if plot is not None:
+        from atoll.vectors.recallplot import check_can_draw, draw
+
+        check_can_draw(plot)
+    if ks:
+        given["k"] = ks
+    collection = open_collection(uri, settings)
+    with progress_bars(settings.quiet) as on_progress:
+        found = collection.calibrate(queries, on_progress=on_progress, **given)
+    if plot is not None:
+        draw(found, plot)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+    else:
+        _print_calibration(found)
+
+
+def _print_calibration(found: Calibration) -> None:
+    lines = []
+    for k in sorted({point.k for point in found.points}):
+        for wish in SHOWN_WISHES:
+            line: dict[str, Any] = {"k": k, "recall": f"{wish:.2f}"}
+            try:
+                point = choose(found, k, wish)
+            except InvalidInput as error:
+                line |= {"measured": f"{error.details['best']:.3f} at best"}
+            else:
+                near = "" if point.near_recall is None else f"{point.near_recall:.3f}"
+                line |= {
+                    "measured": f"{point.recall:.3f} ({point.low:.3f} to {point.high:.3f})",
+                    "near": near,
+                    "nprobes": point.nprobes,
+                    "refine_factor": point.refine_factor,
+                    "MB": f"{point.bytes / 1e6:.2f}",
+                    "requests": f"{point.requests:.0f}",
+                }
+            lines.append(line)
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    rows = [{name: line.get(name) for name in names} for line in lines]
+    write_table(pa.Table.from_pylist(rows), sys.stdout)
+    part = "" if found.searched_rows == found.rows else f"{found.searched_rows:,} of "
+    click.echo(
+        f"measured with {counted(found.queries, 'query', 'queries')} ({printable(found.source)}) "
+        f"on {part}{counted(found.rows, 'row')} in {found.cpu_s:.1f} CPU seconds; near: true "
+        f"neighbours within distance {found.within:.3f}"
+    )
+
+
 def _index_text(index: dict[str, Any]) -> str:
     text = str(index["kind"])
     if index["num_partitions"]:
@@ -496,12 +589,33 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
     if any(bucket["adopted"] for bucket in info["buckets"]):
         for row, bucket in zip(rows, info["buckets"], strict=True):
             row["index"] = _index_text(bucket["index"])
+    for line in _recall_lines(info["recall"]):
+        click.echo(line)
     if any(bucket["skipped"] for bucket in info["buckets"]):
         click.echo(f"skipped   invalid rows are listed in {info['uri']}/_atoll/reports/")
     if rows:
         write_table(pa.Table.from_pylist(rows), sys.stdout)
 
 
+def _recall_lines(recall: dict[str, Any] | None) -> Iterator[str]:
+    if recall is None:
+        return
+    if "defaults" in recall:
+        at = recall["defaults"]
+        yield (
+            f"recall    {at['recall']:.3f} ({at['low']:.3f} to {at['high']:.3f}) of the "
+            f"{at['k']} nearest at the default settings"
+        )
+        for each in recall["drift"]:
+            yield (
+                f"          {each['recall']:.3f} ({each['low']:.3f} to {each['high']:.3f}) for "
+                f"rows of {each['bucket']}, added later"
+            )
+    todo = {"nothing": "retrain   no"}.get(recall["advice"], f"{recall['advice']:<9} advised")
+    yield f"{todo}: {recall['why']}"
+
+
 COMMANDS = (
-    plan, bench_here, create, add, adopt, info, verify, export, drop_bucket, gc, search
+    plan, bench_here, create, add, adopt, info, verify, export, drop_bucket, gc,
+    calibrate, search,
 )  # fmt: skip

@@ -82,6 +82,13 @@ def distances_of(
     return out
 
 
+def as_floats(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Give stored rows, float32 or float16, as float32."""
+    if rows.dtype == np.float16:
+        return halves_to_floats(rows.view(np.float16))
+    return rows.view(np.float32)
+
+
 def halves_to_floats(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     """Convert float16 to float32, exactly, of any shape."""
     from atoll.vectors import kernels

@@ -83,7 +83,7 @@ def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
         return set()
     live = {bucket.name for bucket in manifest.buckets}
     plans = {bucket.plan for bucket in manifest.buckets}
-    needed = {blob.path for blob in manifest.models.values()}
+    needed = {blob.path for blob in (*manifest.models.values(), manifest.calibration) if blob}
     for bucket in manifest.buckets:
         needed |= _of_bucket(bucket)
     for entry in storage.list(f"{store.FOLDER}/builds"):

@@ -69,6 +69,7 @@ class BucketJob:
         batch_rows: rows handled at once.
         memory_bytes: what rows may take before they spill.
         scratch: folder for spill files; None is the system's temporary folder.
+        device: where rows are assigned, "cpu" or "cuda".
     """
 
     collection: Storage
@@ -83,6 +84,7 @@ class BucketJob:
     batch_rows: int
     memory_bytes: int
     scratch: Path | None
+    device: str = "cpu"
 
     @property
     def rows(self) -> int:
@@ -272,7 +274,9 @@ def _build_alone(job: BucketJob) -> None:
         place = open_storage(folder)
         with written(place, REPORT, folder) as file:
             rejects = file if job.on_invalid == "skip" else None
-            rows = read_rows(job.slices, job.spec, model, job.batch_rows, rejects, tally)
+            rows = read_rows(
+                job.slices, job.spec, model, job.batch_rows, rejects, tally, job.device
+            )
             if model is None:
                 part = put_rows(job, rows, 0, place, folder)
             else:

@@ -19,7 +19,6 @@ from atoll.vectors.lanes import (
     compiled,
     count_bits,
     float_lanes,
-    float_of_bits,
     half_lanes,
     inner,
     lanes_sum,
@@ -280,13 +279,6 @@ def _key_of(estimate, id_hash):
     return (np.uint64(ordered) << np.uint64(32)) | np.uint64(id_hash)
 
 
-@inner
-def _estimate_of(key):
-    """Give the estimate that a key was made of."""
-    ordered = np.uint32(key >> np.uint64(32))
-    return float_of_bits(ordered & ~_SIGN if ordered & _SIGN else ~ordered)
-
-
 # -- the best of each query -----------------------------------------------------------------------
 
 
@@ -429,79 +421,6 @@ def _dot(code, levels, size, bits):
             level = (packed >> (part * bits)) & ((1 << bits) - 1)
             dot += level * np.int64(load_short(levels + 2 * (part * size + byte)))
     return dot
-
-
-@compiled
-def unpack_bits(codes, size, table, out, scale, offset, id_hash):
-    """Unpack codes of one bit at an address into out (n, dim) float32, and their numbers.
-
-    `table` is (256, 4) uint64: eight floats for each byte. dim is a multiple of eight.
-    """
-    wide = out.view(np.uint64)
-    for row in range(len(out)):
-        at = codes + row * (size + 12)
-        for byte in range(wide.shape[1] // 4):
-            value = load_byte(at + byte)
-            for part in range(4):
-                wide[row, 4 * byte + part] = table[value, part]
-        _numbers(at + size, row, scale, offset, id_hash)
-
-
-@compiled
-def unpack_levels(codes, size, bits, out, scale, offset, id_hash):
-    """Unpack codes of several bits, less the middle level: out is (n, 8 / bits x size) float32."""
-    middle, mask = np.float32(1 << (bits - 1)), np.uint8((1 << bits) - 1)
-    for row in range(len(out)):
-        at = codes + row * (size + 12)
-        packed = numba.carray(pointer(at), size, np.uint8)
-        for part in range(8 // bits):
-            levels, shift = out[row, part * size : (part + 1) * size], np.uint8(part * bits)
-            for byte in range(size):
-                levels[byte] = np.float32((packed[byte] >> shift) & mask) - middle
-        _numbers(at + size, row, scale, offset, id_hash)
-
-
-@inner
-def _numbers(at, row, scale, offset, id_hash):
-    scale[row], offset[row] = load_float(at), load_float(at + 4)
-    id_hash[row] = load_int(at + 8)
-
-
-@compiled
-def offer_products(
-    dots, scale, offset, id_hash, first, allowed, kind, query, step, total, base,
-    keep, keys, refs, sizes, limits,
-):  # fmt: skip
-    """Fold the products of m queries and n codes into the best; see `scan.scan_product`.
-
-    Args:
-        dots: (m, n) float32 or float64, whole numbers: levels times codes less the middle level.
-        scale, offset, id_hash: (n,) of the codes.
-        first: ref of the first code.
-        allowed: address of a byte per code, or 0.
-        kind: of distance.
-        query, step, total, base: (m,) of the prepared queries.
-        keep, keys, refs, sizes, limits: the best so far.
-    """
-    found = np.empty(dots.shape[1], np.float32)
-    for i in range(len(dots)):
-        _estimates(dots[i], total[i], scale, offset, step[i], base[i], kind, found)
-        limit = _estimate_of(limits[query[i]])
-        for row in range(len(found)):
-            # Not "greater": the first limit is not a number.
-            if not found[row] > limit and not (allowed and not load_byte(allowed + row)):
-                key = _key_of(found[row], id_hash[row])
-                if key <= limits[query[i]]:
-                    ref = first + np.uint64(row)
-                    _offer(keys, refs, sizes, limits, query[i], keep, key, ref)
-                    limit = _estimate_of(limits[query[i]])
-
-
-@inner
-def _estimates(dots, total, scale, offset, step, base, kind, out):
-    for row in range(len(dots)):
-        signed = 2 * np.float64(dots[row]) + np.float64(total)
-        out[row] = _estimate(signed, scale[row], offset[row], step, base, kind)
 
 
 # -- exact distances ------------------------------------------------------------------------------

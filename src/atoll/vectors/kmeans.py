@@ -1,61 +1,102 @@
-"""Lloyd's k-means on float32 rows, seeded, by blocks of BLAS products."""
+"""k-means on float32 rows, seeded: Lloyd's rounds, and cells within cells where centroids are many.
+
+kmeans       centroids, however many
+lloyd        rounds from random rows
+in_groups    centroids ordered into runs that lie near each other
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 1024
+from atoll.vectors.assign import Groups, nearest, nearest_by_groups
 
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+# Rows and centroids in; each row's centroid, and its squared distance, out.
+Nearest = Callable[[FloatArray, FloatArray], tuple[NDArray[np.uint32], FloatArray]]
 
-def nearest(
-    rows: NDArray[np.float32], centroids: NDArray[np.float32]
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """Assign every row to its nearest centroid by squared L2 distance, exactly.
-
-    BLAS rounds by the shape of a product, so all have one shape (the last block is filled up): a
-    row's partition does not depend on what comes with it.
-
-    Args:
-        rows: (n, dim) float32.
-        centroids: (num_partitions, dim) float32.
-
-    Returns:
-        (n,) partition of each row, and (n,) squared distance to its centroid less the row's own
-        squared norm (enough to compare rows of one set, free of a second pass).
-    """
-    half = (centroids * centroids).sum(axis=1) / 2
-    transposed = np.ascontiguousarray(centroids.T)
-    partition = np.empty(len(rows), np.uint32)
-    offset = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        count = len(block)
-        if count < BLOCK_ROWS:
-            block = np.zeros((BLOCK_ROWS, rows.shape[1]), np.float32)
-            block[:count] = rows[start:]
-        scores = (block @ transposed)[:count]
-        scores -= half
-        best = scores.argmax(axis=1)
-        partition[start : start + BLOCK_ROWS] = best
-        offset[start : start + BLOCK_ROWS] = -2 * scores[np.arange(len(best)), best]
-    return partition, offset
+# More centroids than this are trained cell by cell, and lie in groups.
+MAX_FLAT = 512
+GROUPS_PER_ROOT = 2
+CELL_SAMPLE_ROWS = 256
+INNER_ITERATIONS = 6
+OUTER_ITERATIONS = 3
 
 
 def kmeans(
-    sample: NDArray[np.float32], num_partitions: int, *, iterations: int = 16, seed: int = 0
-) -> NDArray[np.float32]:
+    sample: FloatArray, num_partitions: int, *, seed: int = 0, on_device: Nearest | None = None
+) -> FloatArray:
     """Train centroids.
+
+    Up to 512 by Lloyd's rounds. More start from about sqrt(num_partitions) cells, each of which
+    gets centroids by its share of the rows; a few rounds over all rows follow. On clustered vectors
+    that comes nearer to them than as many rounds from random rows (docs/benchmarks.md).
 
     Args:
         sample: (n, dim) finite float32, n >= 1.
         num_partitions: centroids wanted; with fewer distinct rows than that, some coincide and
             their partitions stay empty.
-        iterations: Lloyd rounds; it stops earlier when no row moves.
         seed: picks the starting rows.
+        on_device: assigns rows to centroids exactly, somewhere else than on the CPU.
 
     Returns:
         (num_partitions, dim) float32.
+    """
+    centroids = _cell_by_cell(sample, num_partitions, seed, on_device or nearest)
+    if num_partitions <= MAX_FLAT:
+        return centroids
+    for _ in range(OUTER_ITERATIONS):
+        if on_device:
+            partition, distance = on_device(sample, centroids)
+        else:
+            centroids, groups = in_groups(centroids, seed=seed)
+            partition, distance = nearest_by_groups(sample, centroids, groups)
+        centroids = _means(sample, partition, centroids, distance)
+    return centroids
+
+
+def _cell_by_cell(
+    sample: FloatArray, num_partitions: int, seed: int, nearest: Nearest, iterations: int = 16
+) -> FloatArray:
+    if num_partitions <= MAX_FLAT:
+        return lloyd(sample, num_partitions, iterations=iterations, seed=seed, nearest=nearest)
+    count = int(num_partitions**0.5)
+    shuffled = np.random.default_rng(seed).permutation(len(sample))
+    some = np.sort(shuffled[: count * CELL_SAMPLE_ROWS])
+    centers = lloyd(sample[some], count, seed=seed, nearest=nearest)
+    order, starts = _by_group(nearest(sample, centers)[0], count)
+    rows = np.diff(starts)
+    if rows.max() == len(sample):  # nothing tells them apart
+        return sample[np.resize(shuffled, num_partitions)]
+    shares = _shares(rows, num_partitions)
+    cells = [order[starts[cell] : starts[cell + 1]] for cell in np.flatnonzero(shares)]
+    found = [
+        _cell_by_cell(sample[cell], share, seed, nearest, INNER_ITERATIONS)
+        for cell, share in zip(cells, shares[shares > 0].tolist(), strict=True)
+    ]
+    return np.concatenate(found)
+
+
+def _shares(rows: IntArray, total: int) -> IntArray:
+    """Divide `total` by rows, as whole numbers; a cell without rows gets none."""
+    edges: IntArray = np.cumsum(rows) * total // rows.sum()
+    return np.diff(edges, prepend=0)
+
+
+def lloyd(
+    sample: FloatArray,
+    num_partitions: int,
+    *,
+    iterations: int = 16,
+    seed: int = 0,
+    nearest: Nearest = nearest,
+) -> FloatArray:
+    """Train centroids from random rows; it stops when no row moves.
 
     Source: Lloyd (1982), IEEE Trans. Inf. Theory 28; a partition that loses all its rows restarts
     at the row farthest from its centroid.
@@ -63,31 +104,74 @@ def kmeans(
     random = np.random.default_rng(seed)
     start = random.permutation(len(sample))[:num_partitions]
     centroids = sample[np.resize(start, num_partitions)].copy()
-    norms = np.einsum("ij,ij->i", sample, sample)
     previous = None
     for _ in range(iterations):
-        partition, offset = nearest(sample, centroids)
+        partition, distance = nearest(sample, centroids)
         if previous is not None and np.array_equal(partition, previous):
             break
         previous = partition
-        centroids = _means(sample, partition, centroids, norms + offset)
+        centroids = _means(sample, partition, centroids, distance)
     return centroids
 
 
 def _means(
-    sample: NDArray[np.float32],
-    partition: NDArray[np.uint32],
-    centroids: NDArray[np.float32],
-    distance: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    count = np.bincount(partition, minlength=len(centroids))
-    order = np.argsort(partition, kind="stable")
-    filled = np.flatnonzero(count)
-    starts = np.concatenate([[0], np.cumsum(count[filled])[:-1]])
+    sample: FloatArray, partition: NDArray[np.uint32], centroids: FloatArray, distance: FloatArray
+) -> FloatArray:
+    from atoll.vectors.pairs import sums
+
+    order, starts = _by_group(partition, len(centroids))
+    count = np.diff(starts)
+    filled = count > 0
+    total = np.zeros(centroids.shape, np.float64)
+    sums(sample, order, starts, total)
     moved = centroids.copy()
-    sums = np.add.reduceat(sample[order], starts, axis=0, dtype=np.float64)
-    moved[filled] = sums / count[filled, None]
-    empty = np.flatnonzero(count == 0)
+    moved[filled] = total[filled] / count[filled, None]
+    empty = np.flatnonzero(~filled)
     far = np.argsort(-distance, kind="stable")[: len(empty)]
     moved[empty[: len(far)]] = sample[far]
     return moved
+
+
+def _by_group(group: NDArray[np.integer], count: int) -> tuple[IntArray, IntArray]:
+    """Order members by group: their numbers, and (count + 1,) where each group starts."""
+    order = np.argsort(group, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=count))])
+    return order, starts
+
+
+def in_groups(centroids: FloatArray, *, seed: int = 0) -> tuple[FloatArray, Groups]:
+    """Order centroids so that near ones have near numbers.
+
+    Returns:
+        The centroids along a path from each to the nearest one not yet visited, group after group,
+        and the groups: about 2 sqrt(n) of them, none empty; one where there are 512 or fewer.
+    """
+    if len(centroids) <= MAX_FLAT:
+        ordered = centroids[_path(centroids)]
+        return ordered, groups_of(ordered, np.array([0, len(centroids)]))
+    count = GROUPS_PER_ROOT * int(len(centroids) ** 0.5)
+    centers = lloyd(centroids, count, seed=seed)
+    order, starts = _by_group(nearest(centroids, centers)[0], count)
+    members = [order[start:stop] for start, stop in pairwise(starts)]
+    along = [some[_path(centroids[some])] for some in (members[at] for at in _path(centers))]
+    along = [some for some in along if len(some)]
+    ordered = centroids[np.concatenate(along)]
+    return ordered, groups_of(ordered, np.cumsum([0, *map(len, along)]))
+
+
+def groups_of(centroids: FloatArray, starts: IntArray) -> Groups:
+    """Make groups of runs of centroids, each centred at their mean."""
+    sums = np.add.reduceat(centroids, starts[:-1], axis=0, dtype=np.float64)
+    return Groups(starts, (sums / np.diff(starts)[:, None]).astype(np.float32))
+
+
+def _path(points: FloatArray) -> IntArray:
+    """Walk from the first point to the nearest one left, and on: (n,) int64."""
+    half = np.einsum("ij,ij->i", points, points) / 2
+    path = np.zeros(len(points), np.int64)
+    left = np.ones(len(points), np.bool_)
+    products = points @ points.T - half
+    for step in range(1, len(points)):
+        left[path[step - 1]] = False
+        path[step] = np.where(left, products[path[step - 1]], -np.inf).argmax()
+    return path

@@ -25,6 +25,7 @@ RAW_COLUMN = {
 }
 # No single request fetches more; several go on at once.
 MAX_RANGE_BYTES = 32 << 20
+_FAR = 1 << 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,38 +154,29 @@ def join_ranges(file: IntArray, start: IntArray, length: IntArray, gap_bytes: in
     a piece.
 
     Args:
-        file, start, length: (n,) pieces, in any order; they may overlap.
+        file, start, length: (n,) pieces, ascending, apart from each other.
         gap_bytes: what a request is worth.
     """
-    order = np.lexsort((start, file))
-    file, start = file[order], start[order]
-    stop = start + length[order]
-    gap = np.maximum(0, start[1:] - np.maximum.accumulate(stop)[:-1])
-    is_same_file = file[1:] == file[:-1]
-    gap = np.where(is_same_file, gap, np.iinfo(np.int64).max >> 1)
-    cheapest = np.argsort(gap, kind="stable")
-    spent = np.cumsum(np.minimum(gap[cheapest], 1 << 40))
-    is_joined = np.zeros(len(gap), np.bool_)
-    is_joined[cheapest[spent <= gap_bytes * len(start)]] = True
-    is_joined &= is_same_file
-    number = np.concatenate([[0], np.cumsum(~is_joined)]) if len(start) else np.empty(0, np.int64)
-    number = _cut_long(number, start, stop)
-    first = np.searchsorted(number, np.arange(int(number[-1]) + 1 if len(number) else 0))
-    ends = np.maximum.reduceat(stop, first) if len(first) else stop
-    of_piece, within = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    of_piece[order] = number
-    within[order] = start - start[first][number]
-    return Requests(file[first], start[first], ends - start[first], of_piece, within)
-
-
-def _cut_long(number: IntArray, start: IntArray, stop: IntArray) -> IntArray:
-    """Cut requests that would be longer than one may be, between pieces."""
-    if not len(number):
-        return number
-    first = np.searchsorted(number, number)
-    part = (start - start[first]) // MAX_RANGE_BYTES
-    changes = (np.diff(number) != 0) | (np.diff(part) != 0)
-    return np.concatenate([[0], np.cumsum(changes)])
+    if not len(start):
+        return Requests(file, start, length, start, start)
+    stop = start + length
+    gap = start[1:] - stop[:-1]
+    is_joined = file[1:] == file[:-1]
+    cheapest = np.argsort(np.where(is_joined, gap, _FAR), kind="stable")
+    spent = np.cumsum(np.where(is_joined, gap, _FAR)[cheapest])
+    is_joined[cheapest[spent > gap_bytes * len(start)]] = False
+    is_first = np.ones(len(start), np.bool_)
+    is_first[1:] = ~is_joined
+    first = np.flatnonzero(is_first)
+    number = np.cumsum(is_first) - 1
+    long = (start - start[first][number]) // MAX_RANGE_BYTES
+    if long.any():
+        is_first[1:] |= np.diff(long) != 0
+        first, number = np.flatnonzero(is_first), np.cumsum(is_first) - 1
+    last = np.append(first[1:], len(start)) - 1
+    return Requests(
+        file[first], start[first], stop[last] - start[first], number, start - start[first][number]
+    )
 
 
 def cut(buffers: Sequence[bytes], requests: Requests, length: IntArray) -> list[memoryview]:
@@ -195,17 +187,3 @@ def cut(buffers: Sequence[bytes], requests: Requests, length: IntArray) -> list[
             requests.of_piece.tolist(), requests.within.tolist(), length.tolist(), strict=True
         )
     ]
-
-
-def gathered(buffers: Sequence[bytes], requests: Requests, width: int) -> NDArray[np.uint8]:
-    """Copy pieces of one width out of what was read: (pieces, width) uint8."""
-    out = np.empty((len(requests.of_piece), width), np.uint8)
-    order = np.argsort(requests.of_piece, kind="stable")
-    ends = np.searchsorted(requests.of_piece[order], np.arange(len(buffers)), "right")
-    begin = 0
-    for buffer, end in zip(buffers, ends.tolist(), strict=True):
-        pieces = order[begin:end]
-        rows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(buffer, np.uint8), width)
-        out[pieces] = rows[requests.within[pieces]]
-        begin = end
-    return out

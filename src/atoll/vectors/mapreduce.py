@@ -33,6 +33,7 @@ RETRY_SECONDS = 0.2
 REMOTE_THREADS = 16
 # Starting a thread costs as much as refining some hundred rows.
 LONG_REFINE_ROWS = 4096
+LONG_SCAN_PAIRS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +166,8 @@ class MapReduce:
         return self._refined(query, bucket, row)
 
     def _by_codes(self, ours: list[int], k: int) -> Found:
-        best = Best.of(len(self.batch), k * self.options.refine_factor)
+        rows = max(1, sum(bucket.rows for bucket in self.live.values()))
+        best = Best.of(len(self.batch), min(rows, k * self.options.refine_factor))
         for name in dict.fromkeys(self.live[position].model for position in ours):
             mine = [position for position in ours if self.live[position].model == name]
             assert name is not None
@@ -178,7 +180,7 @@ class MapReduce:
         self._allowed()
         allowed = np.sum(list(self._each(self._allowed_rows, mine).values()), axis=0)
         pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
-        width = rabitq.code_dtype(self.reader.spec.dim).itemsize
+        width = rabitq.code_dtype(self.reader.spec.dim, model.bits).itemsize
         for part in search.rounds(pairs, allowed, width):
             partitions = np.unique(part.partition)
 
@@ -188,10 +190,19 @@ class MapReduce:
 
             codes = list(self._each(read, mine).values())
             prepared = rabitq.prepare(
-                queries.rotated, part.query, model.rotated_centroids, part.partition, part.base
+                queries.rotated,
+                part.query,
+                model.rotated_centroids,
+                part.partition,
+                part.base,
+                model.bits,
             )
-            together = search.scan_codes(part, prepared, partitions, codes, best, model)
-            self.paths.add("grouped by partition" if together else "per query")
+            scans = search.scan_codes(part, prepared, partitions, codes, best, model)
+            with self.reader.threads(self.threads if len(part) > LONG_SCAN_PAIRS else 1) as start:
+                for done in [start(work) for work in scans]:
+                    done()
+            is_shared = len(partitions) < len(part)
+            self.paths.add("grouped by partition" if is_shared else "per query")
 
     def _refined(self, query: IntArray, bucket: IntArray, row: IntArray) -> Found:
         """Compute exact distances of candidates."""

@@ -16,6 +16,8 @@ Dtype = Literal["float32", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OnBadRow = Literal["error", "skip"]
 ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
+CODE_BITS = (1, 2, 4, 8)
+DEVICES = ("cpu", "cuda")
 
 FORMAT_VERSION = 2
 CODE_COLUMN = "_code"
@@ -53,11 +55,13 @@ class IndexSpec:
         kind: "rabitq" (ours), "ivf_pq" (Lance's), "flat" (none: every row is compared).
         num_partitions: IVF cells per bucket; 0 for "flat".
         num_sub_vectors: bytes of product quantisation per row, "ivf_pq" only.
+        bits: bits per dimension of a code, "rabitq" only.
     """
 
     kind: IndexKind
     num_partitions: int = 0
     num_sub_vectors: int | None = None
+    bits: int = 1
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,94 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class CalibrationPoint:
+    """What one setting finds, and what a query reads for it.
+
+    Attributes:
+        k: hits wanted.
+        nprobes: partitions read per bucket.
+        candidates: rows that get exact distances, a query: k x refine factor.
+        recall: mean share of the true k nearest that was found.
+        low, high: 95 % confidence interval of `recall`.
+        near_recall: the same share among true neighbours within the calibration's distance; None
+            where no query has any.
+        rows: rows whose codes a query compares, mean.
+        requests: reads a query needs at most when nothing is cached, mean.
+        bytes: what they read, mean.
+    """
+
+    k: int
+    nprobes: int
+    candidates: int
+    recall: float
+    low: float
+    high: float
+    near_recall: float | None
+    rows: float
+    requests: float
+    bytes: float
+
+    @property
+    def refine_factor(self) -> int:
+        """The refine factor that gives at least these candidates."""
+        return -(-self.candidates // self.k)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How rows that came later fare under a model that never saw them.
+
+    Attributes:
+        bucket: the bucket they are in.
+        queries: rows of it that were searched for their neighbours.
+        recall, low, high: at the default settings, as in a `CalibrationPoint`.
+        spread: mean squared distance to their centroids.
+    """
+
+    bucket: str
+    queries: int
+    recall: float
+    low: float
+    high: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Recall measured over a grid of settings, and under which conditions.
+
+    Attributes:
+        created_at: UTC, ISO 8601.
+        model: hash of the index model it holds for.
+        buckets: names of the buckets there were.
+        rows: rows in them.
+        searched_rows: rows in the buckets that were searched for it, a sample where fewer.
+        queries: how many.
+        source: where they came from: "stored rows", or a file.
+        seed: picked the stored rows.
+        within: distance up to which `near_recall` counts neighbours.
+        spread: mean squared distance of stored rows to their centroids; 0 for a file.
+        cpu_s: CPU time it took.
+        points: one for each k, nprobes and number of candidates.
+        drift: of buckets that were added since.
+    """
+
+    created_at: str
+    model: str
+    buckets: tuple[str, ...]
+    rows: int
+    searched_rows: int
+    queries: int
+    source: str
+    seed: int
+    within: float
+    spread: float
+    cpu_s: float
+    points: tuple[CalibrationPoint, ...]
+    drift: tuple[Drift, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One version of a collection: what is live, whole.
 
@@ -206,6 +298,7 @@ class Manifest:
         model: the one that new buckets use; None for "flat".
         buckets: the live buckets, in the order they were added.
         plan: hash of the plan whose result this version is; empty where it is nobody's.
+        calibration: measured recall; None where nobody has calibrated.
     """
 
     version: int
@@ -217,6 +310,7 @@ class Manifest:
     format_version: int = FORMAT_VERSION
     created_by: str = ""
     plan: str = ""
+    calibration: Blob | None = None
 
     @property
     def rows(self) -> int:
@@ -250,10 +344,13 @@ class BuildOptions:
         num_partitions: IVF cells; None chooses max(1, rows / 1500) for "rabitq" and the post's
             int(sqrt(rows)) for "ivf_pq".
         num_sub_vectors: None chooses dim / 16 (the post's rule).
+        bits: bits per dimension of a "rabitq" code: 1, 2, 4 or 8; None is 1.
+        device: where the index is trained and rows are assigned: "cpu", or through torch "cuda".
         workers: buckets built at once; None is as many as there are threads and buckets.
         on_invalid: what to do with NaN, infinity, and zero vectors under cosine.
         on_duplicate: what to do with an id met before.
         seed: picks the training sample and the rotation.
+        calibrate: measure recall at the end of a create, drift at the end of an add.
     """
 
     bucket_rows: int = 200_000_000
@@ -267,10 +364,13 @@ class BuildOptions:
     index: IndexKind = "rabitq"
     num_partitions: int | None = None
     num_sub_vectors: int | None = None
+    bits: int | None = None
+    device: str = "cpu"
     workers: int | None = None
     on_invalid: OnBadRow = "error"
     on_duplicate: OnBadRow = "error"
     seed: int = 0
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built.
@@ -281,6 +381,9 @@ class BuildOptions:
         _check_choice("distance_type", self.distance_type, DISTANCE_TYPES)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("index", self.index, INDEX_KINDS)
+        _check_choice("device", self.device, DEVICES)
+        if self.bits not in (None, *CODE_BITS):
+            raise InvalidInput(f"bits is {self.bits!r}; choose one of 1, 2, 4, 8")
         _check_choice("on_invalid", self.on_invalid, ON_BAD_ROW)
         _check_choice("on_duplicate", self.on_duplicate, ON_BAD_ROW)
         for name in (
@@ -315,6 +418,8 @@ class SearchOptions:
         nprobes: partitions read per bucket; None starts at 20 and widens until k rows can be found.
         refine_factor: k x this many rows get exact distances, over all buckets together ("ivf_pq":
             in each bucket, the post's way).
+        recall: the share of the true k nearest that `nprobes` and `refine_factor` were chosen to
+            find; None where they were given.
         exact: compare with every row.
         max_distance: no hit beyond it, by exact distance.
         where: SQL predicate on the stored columns; rows that fail it are never candidates.
@@ -328,6 +433,7 @@ class SearchOptions:
     k: int = 10
     nprobes: int | None = None
     refine_factor: int = 5
+    recall: float | None = None
     exact: bool = False
     max_distance: float | None = None
     where: str | None = None
@@ -341,10 +447,14 @@ class SearchOptions:
         """Refuse what cannot be searched.
 
         Raises:
-            InvalidInput: a number below 1.
+            InvalidInput: a number below 1, or a recall that is no share.
         """
         for name in ("k", "nprobes", "refine_factor"):
             _check_count(name, getattr(self, name))
+        if self.recall is not None and not 0 < self.recall <= 1:
+            raise InvalidInput(
+                f"recall is {self.recall}; give the share wanted, above 0 and up to 1, e.g. 0.95"
+            )
 
 
 @dataclass(frozen=True)

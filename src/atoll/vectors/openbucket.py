@@ -68,10 +68,11 @@ class OpenBucket:
                 codes = np.frombuffer(data, np.uint8).copy().reshape(-1, pages.width)
                 found[index] = entry = (codes, codes.ctypes.data)
                 self._cache.put((self, "codes", wanted[index]), entry, codes.nbytes)
-        return [codes for codes, _ in found], np.array([at for _, at in found], np.int64)
+        held = [entry for entry in found if entry is not None]
+        return [codes for codes, _ in held], np.array([at for _, at in held], np.int64)
 
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
-        """Read vectors: (n, dim) in the stored dtype, in the order of `rows`."""
+        """Read vectors of rows, ascending, each once: (n, dim) in the stored dtype."""
         raw = store.raw_rows(self._storage, self.layout, self.layout.vectors, rows)
         return raw.view(self._spec.dtype)
 
@@ -88,6 +89,8 @@ class OpenBucket:
         blocks = self._id_blocks(numbers.tolist())
         if not blocks:
             return pa.array([], pa.string())
+        if len(blocks) == 1:
+            return blocks[0].take(pa.array(rows - block * names.BLOCK_ROWS))
         starts = np.cumsum([0, *(len(part) for part in blocks)])[:-1]
         return pa.concat_arrays(blocks).take(
             pa.array(starts[which] + rows - block * names.BLOCK_ROWS)
@@ -95,14 +98,16 @@ class OpenBucket:
 
     def _id_blocks(self, numbers: Sequence[int]) -> list[pa.Array]:
         found = {number: self._cache.get((self, "ids", number)) for number in numbers}
-        missing = np.array([n for n, block in found.items() if block is None], np.int64)
-        assert self.bucket.names is not None
-        at, path = self.layout.names, self.bucket.names.path
-        frames = store.get_joined_ranges(
-            self._storage, path, at[missing], at[missing + 1] - at[missing]
-        )
-        for number, frame in zip(missing.tolist(), frames, strict=True):
-            rows = min(names.BLOCK_ROWS, self.bucket.stored_rows - number * names.BLOCK_ROWS)
-            found[number] = block = names.read_block(frame, rows, path)
-            self._cache.put((self, "ids", number), block, block.nbytes)
+        missing = [number for number, block in found.items() if block is None]
+        if missing:
+            assert self.bucket.names is not None
+            at, path = self.layout.names, self.bucket.names.path
+            first = np.array(missing)
+            frames = store.get_joined_ranges(
+                self._storage, path, at[first], at[first + 1] - at[first]
+            )
+            for number, frame in zip(missing, frames, strict=True):
+                rows = min(names.BLOCK_ROWS, self.bucket.stored_rows - number * names.BLOCK_ROWS)
+                found[number] = block = names.read_block(frame, rows, path)
+                self._cache.put((self, "ids", number), block, block.nbytes)
         return [found[number] for number in numbers]

@@ -61,6 +61,12 @@ def describe_search(hits: pa.Table) -> str:
     else:
         how += f" {' and '.join(facts['paths'])}, nprobes {facts['nprobes']}"
         how += f", refine factor {facts['refine_factor']}"
+    if recall := facts["recall"]:
+        how += (
+            f" for recall {recall['asked']:g}: calibrated {recall['measured']:.3f}, "
+            f"{recall['low']:.3f} to {recall['high']:.3f}"
+        )
+        how += "" if recall["holds"] else ", without filter or groups, so no promise here"
     failed = facts["failed_buckets"]
     text = (
         f"{counted(len(hits), 'hit')}; {how}; {facts['distance_type']} distance; "

@@ -135,12 +135,13 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         bucket_rows,
         num_partitions=options.num_partitions,
         num_sub_vectors=options.num_sub_vectors,
+        bits=options.bits,
     )
     item = pa.float32() if options.dtype == "float32" else pa.float16()
     vectors = pa.field(vector, pa.list_(item, dim), metadata=RAW_COLUMN)
     fields = [vectors, pa.field(name, pa.string()), *extra]
     if spec.kind == "rabitq":
-        width = rabitq.code_dtype(dim).itemsize
+        width = rabitq.code_dtype(dim, spec.bits).itemsize
         fields.append(pa.field(CODE_COLUMN, pa.binary(width), metadata=RAW_COLUMN))
     return CollectionSpec(
         dim=dim,

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from atoll.core.cache import ByteCache
-from atoll.storage import Storage, local_path
+from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.adopted import AdoptedBucket, AdoptedTable, bucket_table
 from atoll.vectors.ids import IdIndex
@@ -42,7 +42,7 @@ class Reader:
     @property
     def is_remote(self) -> bool:
         """Whether each read waits for a network."""
-        return local_path(self.storage.url) is None
+        return self.storage.root is None
 
     @property
     def columns(self) -> list[str]:

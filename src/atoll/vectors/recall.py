@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
 
@@ -47,3 +50,59 @@ def ids_by_query(hits: pa.Table, query_ids: Sequence[str]) -> list[list[str]]:
         if query in groups:
             groups[query].append(name)
     return list(groups.values())
+
+
+class TrueNeighbours:
+    """What an exact search found, to hold other searches for the same queries against.
+
+    Ids are compared, as in `recall_at_k`; here for many queries and many k at once.
+    """
+
+    def __init__(self, hits: pa.Table, query_ids: Sequence[str]) -> None:
+        """Take the hits of an exact search for `query_ids`."""
+        self._queries = pa.array(query_ids, pa.string())
+        self._ids = hits["id"].combine_chunks().unique()
+        pair = self._pairs(hits)
+        order = np.argsort(pair)
+        self._pair = pair[order]
+        self._rank = hits["rank"].to_numpy()[order]
+        self._distance = hits["_distance"].to_numpy()[order]
+
+    def shares(self, hits: pa.Table, k: int, within: float = float("inf")) -> NDArray[np.float64]:
+        """Measure what share of its k true nearest each query found.
+
+        Args:
+            hits: of a search for the same queries, k or more each; the first k count.
+            k: at most the k of the exact search.
+            within: count only true neighbours up to this distance.
+
+        Returns:
+            (queries,) 0 to 1; NaN where a query has no such neighbour.
+        """
+        is_true = (self._rank <= k) & (self._distance <= within)
+        found = self._pairs(hits.filter(pc.less_equal(hits["rank"], k)))
+        at = np.minimum(np.searchsorted(self._pair, found), len(self._pair) - 1)
+        is_hit = (self._pair[at] == found) & is_true[at]
+        wanted = self._per_query(self._pair[is_true])
+        with np.errstate(invalid="ignore"):
+            share: NDArray[np.float64] = self._per_query(found[is_hit]) / wanted
+        return share
+
+    def nearest_distance(self) -> float:
+        """Tell the median distance of the queries to their nearest neighbour."""
+        return float(np.median(self._distance[self._rank == 1]))
+
+    def _per_query(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        count: NDArray[np.int64] = np.bincount(pairs // self._stride, minlength=len(self._queries))
+        return count
+
+    @property
+    def _stride(self) -> int:
+        return len(self._ids) + 1
+
+    def _pairs(self, hits: pa.Table) -> NDArray[np.int64]:
+        """Number (query, id) pairs; ids that are no true neighbour of any query share one."""
+        query = pc.index_in(hits["query_id"], self._queries).to_numpy().astype(np.int64)
+        name = pc.fill_null(pc.index_in(hits["id"], self._ids), len(self._ids))
+        pair: NDArray[np.int64] = query * self._stride + name.to_numpy()
+        return pair

@@ -123,6 +123,7 @@ def read_rows(
     batch_rows: int,
     rejects: BinaryIO | None,
     tally: Tally,
+    device: str = "cpu",
 ) -> Iterator[Ordered]:
     """Read slices one after the other.
 
@@ -133,11 +134,12 @@ def read_rows(
         batch_rows: rows handled at once.
         rejects: takes lines of a report about rows that cannot be searched; None refuses them.
         tally: is filled meanwhile.
+        device: where rows are assigned.
 
     Raises:
         InvalidInput: rows cannot be searched and may not be left out, or float16 cannot hold them.
     """
-    reader = _Reader(spec, model, rejects, tally)
+    reader = _Reader(spec, model, rejects, tally, device)
     for part in slices:
         yield from reader.rows(part, batch_rows)
     if tally.rejected and rejects is None:
@@ -146,9 +148,15 @@ def read_rows(
 
 class _Reader:
     def __init__(
-        self, spec: CollectionSpec, model: IndexModel | None, rejects: BinaryIO | None, tally: Tally
+        self,
+        spec: CollectionSpec,
+        model: IndexModel | None,
+        rejects: BinaryIO | None,
+        tally: Tally,
+        device: str,
     ) -> None:
         self.spec, self.model, self.rejects, self.tally = spec, model, rejects, tally
+        self.device = device
         schema = store.decode_schema(spec.arrow_schema)
         self.extra = pa.schema([schema.field(name) for name in spec.columns])
 
@@ -215,11 +223,17 @@ class _Reader:
         codes = None
         if model is not None:
             rows = prepared(vectors, spec.distance_type)
-            partition, squared = model.partition_of(rows)
+            partition, squared = model.partition_of(rows, self.device)
             self.tally.squared_distance += float(squared.sum(dtype=np.float64))
             if spec.index.kind == "rabitq":
                 found = rabitq.encode(
-                    rows, partition, model.centroids, model.signs, spec.distance_type, id_hash
+                    rows,
+                    partition,
+                    model.centroids,
+                    model.signs,
+                    spec.distance_type,
+                    id_hash,
+                    model.bits,
                 )
                 codes = found.view(np.uint8).reshape(len(found), -1)
         self.tally.rows += len(vectors)

@@ -1,16 +1,14 @@
-"""Scans: codes and prepared queries to the best rows of each query, by estimate.
+"""Scans codes for the best rows of each query, by estimate.
 
-    scan           one compiled call over many blocks of codes, each for one query
-    scan_product   one block for many queries, through a matrix product
-
-Both give the same estimates to the last bit and fold them into the same `Best`.
+One compiled call goes over many blocks: the codes of a partition in a bucket, for one query each.
+Blocks of one partition follow each other, so that its codes stay in a core's cache while all the
+queries that probe it meet them. Counting bits takes as long as the matrix product of that many
+queries would on a CPU without AVX-512, and half as long on one with it (docs/benchmarks.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +16,6 @@ from numpy.typing import NDArray
 from atoll.vectors.model import DistanceType
 from atoll.vectors.rabitq import KINDS, FloatArray, IntArray, PartitionQuery, code_dtype
 
-# Unpacked codes of 960 dimensions and the estimates of 64 queries stay in a core's cache.
-PRODUCT_ROWS = 256
 ROW_BITS = 32
 
 # Rows of one partition in one place, and who asks for them:
@@ -134,72 +130,6 @@ def scan(
     )  # fmt: skip
 
 
-def scan_product(
-    block: np.void,
-    prepared: PartitionQuery,
-    pair: IntArray,
-    query: IntArray,
-    best: Best,
-    distance_type: DistanceType,
-    dim: int,
-) -> None:
-    """Estimate the rows of one block for many queries.
-
-    Args:
-        block: of `BLOCK`; its own pair and query do not count.
-        prepared: pairs of queries and the block's partition, among others.
-        pair, query: (m,) which pairs, and the query of each.
-        best: what is found goes here.
-        distance_type: what to estimate.
-        dim: length of a vector.
-    """
-    from atoll.vectors import kernels
-
-    bits = prepared.bits
-    size = _size(dim, bits)
-    levels = prepared.levels[pair, : size * 8 // bits].astype(np.float32)
-    step, total, base = prepared.step[pair], prepared.total[pair], prepared.base[pair]
-    unpacked = np.empty((PRODUCT_ROWS, levels.shape[1]), np.float32)
-    scale, offset = np.empty(PRODUCT_ROWS, np.float32), np.empty(PRODUCT_ROWS, np.float32)
-    id_hash = np.empty(PRODUCT_ROWS, np.uint32)
-    for first in range(0, int(block["rows"]), PRODUCT_ROWS):
-        count = min(PRODUCT_ROWS, int(block["rows"]) - first)
-        address = int(block["address"]) + first * (size + 12)
-        if bits == 1:
-            table = _byte_table()
-            kernels.unpack_bits(address, size, table, unpacked[:count], scale, offset, id_hash)
-        else:
-            kernels.unpack_levels(address, size, bits, unpacked[:count], scale, offset, id_hash)
-        kernels.offer_products(
-            _exact_product(levels, unpacked[:count], bits), scale, offset, id_hash,
-            block["ref"] + np.uint64(first),
-            int(block["allowed"]) and int(block["allowed"]) + first,
-            KINDS[distance_type], query, step, total, base, *best._parts(),
-        )  # fmt: skip
-
-
-def _exact_product(
-    levels: FloatArray, unpacked: FloatArray, bits: int
-) -> NDArray[np.floating[Any]]:
-    """Multiply whole numbers so that no float32 sum reaches 2**24, where it would be rounded."""
-    top = (1 << (bits - 1)) * int(np.abs(levels).max(initial=1))
-    at_once = (1 << 24) // top
-    if levels.shape[1] <= at_once:
-        return levels @ unpacked.T
-    out = np.zeros((len(levels), len(unpacked)))
-    for start in range(0, levels.shape[1], at_once):
-        part = slice(start, start + at_once)
-        out += levels[:, part] @ unpacked[:, part].T
-    return out
-
-
 def _size(dim: int, bits: int) -> int:
     """Bytes of a code's levels."""
     return code_dtype(dim, bits).itemsize - 12
-
-
-@cache
-def _byte_table() -> NDArray[np.uint64]:
-    """List the bits of each byte, less 1, as floats: (256, 4) pairs of float32."""
-    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return (bits.astype(np.float32) - 1).view(np.uint64)

@@ -12,24 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.vectors import rabitq
-from atoll.vectors.distance import distances_of, halves_to_floats, product_distances
+from atoll.vectors.distance import as_floats, close_pairs, distances_of, product_distances
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.rabitq import PartitionQuery
-from atoll.vectors.scan import BLOCK, ROW_BITS, Best, scan, scan_product
+from atoll.vectors.scan import BLOCK, ROW_BITS, Best, scan
 
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.
 NARROW_ROWS = 10_000
-# From so many queries of one partition on, a matrix product is cheaper than counting bits.
-PRODUCT_MIN_QUERIES = 16
+# Rows that one thread estimates before another may go on with other queries: some 50 ms.
+SCAN_ROWS = 1 << 21
 # Bytes of vectors, of codes and of prepared queries held at once.
 REFINE_BYTES = 64 << 20
 CODE_BYTES = 128 << 20
@@ -194,11 +195,8 @@ def scan_codes(
     codes: Sequence[Codes],
     best: Best,
     model: IndexModel,
-) -> int:
+) -> Iterator[Callable[[], None]]:
     """Estimate the rows of partitions and fold them into the best of each query.
-
-    Partitions that many queries probe go through matrix products, the others through a kernel that
-    counts bits; the estimates are the same to the last bit.
 
     Args:
         pairs: ordered by partition.
@@ -209,25 +207,20 @@ def scan_codes(
         model: whose partitions these are.
 
     Returns:
-        Rows that were estimated through products, counted once for each query.
+        The work, in parts that threads may do at once: each is for other queries.
     """
-    dim, kind = model.centroids.shape[1], model.distance_type
     which = np.searchsorted(partitions, pairs.partition)
-    asked = np.bincount(which, minlength=len(partitions))
-    alone = np.flatnonzero(asked[which] < PRODUCT_MIN_QUERIES)
-    if len(alone):
-        blocks = [part.blocks(which[alone], alone, pairs.query[alone]) for part in codes]
-        scan(np.concatenate(blocks), prepared_pairs, best, kind, dim)
-    starts = np.concatenate([[0], np.cumsum(asked)])
-    together = 0
-    for number in np.flatnonzero(asked >= PRODUCT_MIN_QUERIES).tolist():
-        pair = np.arange(starts[number], starts[number + 1])
-        for part in codes:
-            if part.rows[number]:
-                (block,) = part.blocks(np.array([number]), pair[:1], pairs.query[pair[:1]])
-                scan_product(block, prepared_pairs, pair, pairs.query[pair], best, kind, dim)
-                together += int(part.rows[number]) * len(pair)
-    return together
+    rows = sum(part.rows[which] for part in codes)
+    share = np.cumsum(np.bincount(pairs.query, rows)) // SCAN_ROWS
+    part_of = share[pairs.query].astype(np.int64)
+    for number in np.unique(part_of):
+        mine = np.flatnonzero(part_of == number)
+        blocks = np.concatenate(
+            [part.blocks(which[mine], mine, pairs.query[mine]) for part in codes]
+        )
+        yield partial(
+            scan, blocks, prepared_pairs, best, model.distance_type, model.centroids.shape[1]
+        )
 
 
 # -- refine ---------------------------------------------------------------------------------------
@@ -419,14 +412,11 @@ def scan_bucket(
             # Vectors without distances come as NaN.
             known = ~np.isnan(stored[:, 0])
             rows, stored = rows[known], stored[known]
-        floats = halves_to_floats(stored) if stored.dtype == np.float16 else stored
+        floats = as_floats(stored)
         for first in range(0, len(vectors), QUERIES_AT_ONCE):
             some = slice(first, first + QUERIES_AT_ONCE)
             near, slack = product_distances(vectors[some], floats, spec.distance_type)
-            bound = nearest.limit[some]
-            if k < len(rows) and np.isinf(bound).any():
-                bound = np.minimum(bound, np.partition(near, k - 1, axis=1)[:, k - 1] + slack[:, 0])
-            query, which = np.nonzero(near <= bound[:, None] + slack)
+            query, which = close_pairs(near, slack, nearest.limit[some], k)
             query += first
             distance = distances_of(vectors, query, stored, which, spec.distance_type)
             nearest.add(Found(query, np.full(len(query), position), rows[which], distance))

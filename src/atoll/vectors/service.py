@@ -16,11 +16,22 @@ from numpy.typing import NDArray
 from atoll.compute.port import Executor
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
+from atoll.core.errors import AtollError, Conflict, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.core.text import some_of
 from atoll.storage import Storage
-from atoll.vectors import adopt, build, garbage, planning, search, store
+from atoll.vectors import (
+    adopt,
+    build,
+    calibrate,
+    calibration,
+    drift,
+    garbage,
+    leases,
+    planning,
+    search,
+    store,
+)
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.export import ExportOptions, ExportReport, export
 from atoll.vectors.exportfiles import Format
@@ -29,6 +40,8 @@ from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import (
     Bucket,
     BuildOptions,
+    Calibration,
+    CalibrationPoint,
     CollectionSpec,
     Manifest,
     SearchOptions,
@@ -58,6 +71,7 @@ class Collection:
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
         self._reader = Reader(storage, manifest.spec, self._cache)
+        self._calibration: tuple[str, Calibration] | None = None
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -97,13 +111,24 @@ class Collection:
         self._reader.forget(b for b in self._manifest.buckets if b not in found.buckets)
         self._manifest = found
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """Measured recall of the version last read; None where nobody has calibrated."""
+        blob = self._manifest.calibration
+        if blob is None:
+            return None
+        if self._calibration is None or self._calibration[0] != blob.sha256:
+            self._calibration = blob.sha256, store.get_calibration(self._storage, blob)
+        return self._calibration[1]
+
     def info(self) -> dict[str, Any]:
         """Describe the collection: JSON-ready, sizes in rows and bytes.
 
         Returns:
             uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket
             its name, rows, skipped rows, sources, the root-mean-square float16 error, its index
-            and whether it is an adopted table.
+            and whether it is an adopted table; recall: what is calibrated, the drift since,
+            what to do about it.
         """
         self.refresh()
         spec = self.spec
@@ -120,6 +145,7 @@ class Collection:
             "columns": spec.columns,
             "embedder": None if spec.embedder is None else vars(spec.embedder),
             "index": vars(spec.index),
+            "recall": self._recall_info(),
             "buckets": [
                 {
                     "name": bucket.name,
@@ -138,6 +164,20 @@ class Collection:
             ],
         }
 
+    def _recall_info(self) -> dict[str, Any] | None:
+        """Describe what is known of recall; None where tables have no model of ours."""
+        if any(bucket.model is None for bucket in self.buckets):
+            return None
+        known = self.calibration
+        advice = drift.advise(known, len(self), [bucket.name for bucket in self.buckets])
+        facts: dict[str, Any] = {"advice": advice.action, "why": advice.why}
+        if known is not None:
+            facts["defaults"] = vars(drift.at_defaults(known))
+            facts |= {name: getattr(known, name) for name in ("created_at", "queries", "rows")}
+            facts["drift"] = [vars(each) for each in known.drift]
+            facts["spread"] = known.spread
+        return facts
+
     # -- reading ----------------------------------------------------------------------------------
 
     def search(
@@ -146,7 +186,8 @@ class Collection:
         k: int = 10,
         *,
         nprobes: int | None = None,
-        refine_factor: int = 5,
+        refine_factor: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         where: str | None = None,
@@ -166,7 +207,10 @@ class Collection:
             nprobes: partitions read per bucket. None starts at 20 and widens until k rows (that
                 pass `where`) can be found.
             refine_factor: candidates that get exact distances, as a multiple of k; over all buckets
-                together for "rabitq", in each bucket for "ivf_pq".
+                together for "rabitq", in each bucket for "ivf_pq"; None is 5.
+            recall: share of the true k nearest to find, e.g. 0.95: takes the cheapest calibrated
+                nprobes and refine factor that hold it. 1 is exact. Calibrated without `where` and
+                `group_by`, with which it is no promise.
             exact: compare with every row instead.
             max_distance: leave out hits beyond it, by their exact distance.
             where: SQL predicate on stored columns, e.g. "length > 300 AND description LIKE
@@ -186,13 +230,20 @@ class Collection:
 
         Raises:
             InvalidInput: k below 1, two queries of one id, a query of another dimension or model,
-                zero under cosine, NaN, an unknown column, a predicate that does not parse.
+                zero under cosine, NaN, an unknown column, a predicate that does not parse; a
+                recall beside settings of one's own, or one that no calibrated setting holds.
             Incomplete: a bucket failed three times; its `partial` holds the answer of the others.
         """
+        if recall is not None and (nprobes is not None or refine_factor is not None or exact):
+            raise InvalidInput(
+                "recall chooses nprobes and the refine factor itself; give either recall, or "
+                "nprobes and refine_factor, or exact"
+            )
         options = SearchOptions(
             k=k,
             nprobes=nprobes,
-            refine_factor=refine_factor,
+            refine_factor=SearchOptions.refine_factor if refine_factor is None else refine_factor,
+            recall=recall,
             exact=exact,
             max_distance=max_distance,
             where=None if where is None else store.predicate(where),
@@ -204,6 +255,7 @@ class Collection:
         )
         self.refresh()
         self._check_options(options)
+        options, promised = self._with_settings_for_recall(options)
         batch = as_queries(queries, self.spec, self._settings)
         manifest = self._manifest
         parts = []
@@ -219,7 +271,9 @@ class Collection:
             on_progress(
                 Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
             )
-        table = self._with_metadata(pa.concat_tables(parts), manifest, options, paths, failed)
+        table = self._with_metadata(
+            pa.concat_tables(parts), manifest, options, promised, paths, failed
+        )
         if failed and not allow_partial:
             self._raise_incomplete(table, manifest, failed)
         return table
@@ -353,6 +407,57 @@ class Collection:
         self.refresh()
         return verify(self._storage, self._manifest, on_progress)
 
+    def calibrate(
+        self,
+        queries: Any = None,
+        *,
+        k: Sequence[int] = calibrate.DEFAULT_KS,
+        num_queries: int = calibrate.DEFAULT_QUERIES,
+        max_rows: int = calibrate.MAX_SEARCHED_ROWS,
+        seed: int = 0,
+        on_progress: OnProgress = silent,
+    ) -> Calibration:
+        """Measure recall over many settings and store it, for `search(recall=...)`.
+
+        Args:
+            queries: what will be searched for, as for `search`; None draws stored rows, each of
+                which is left out of its own answer.
+            k: numbers of hits to calibrate.
+            num_queries: how many stored rows to draw.
+            max_rows: search only some buckets, of at most so many rows together (at least one).
+            seed: draws rows and buckets.
+            on_progress: told as settings are done.
+
+        Raises:
+            InvalidInput: queries that do not fit, a number below 1, no index.
+            Conflict: garbage is collected now, or the index model changes meanwhile.
+        """
+        wanted = calibrate.Wanted(tuple(k), num_queries, max_rows, seed)
+        given = None if queries is None else as_queries(queries, self.spec, self._settings)
+        source = str(queries) if isinstance(queries, str | Path) else "given queries"
+        # What is stored but not committed yet looks like garbage.
+        with leases.hold(self._storage, "build") as lease:
+            self.refresh()
+            whole = self._manifest
+            calibrate.check_can_be_calibrated(whole)
+            of = _measured(self._storage, self._settings, whole, wanted)
+            found = calibrate.measure(of, whole, given, source, wanted, on_progress)
+            blob = store.put_calibration(self._storage, found)
+            while True:
+                if self._manifest.model != found.model:
+                    raise Conflict(f"{self.uri} got another index model meanwhile; calibrate again")
+                following = replace(
+                    self._manifest,
+                    version=self.version + 1,
+                    calibration=blob,
+                    created_at=build.now(),
+                )
+                lease.require()
+                if store.commit_manifest(self._storage, following):
+                    self._manifest = following
+                    return found
+                self.refresh()
+
     # -- changing ---------------------------------------------------------------------------------
 
     def add(
@@ -394,6 +499,7 @@ class Collection:
             self._manifest,
             settings=self._settings,
             executor=executor,
+            finish=_finisher(planned, self._settings, on_progress),
             on_progress=on_progress,
         )
         return self
@@ -446,6 +552,27 @@ class Collection:
             if pa.types.is_nested(kind):
                 raise InvalidInput(f"--group-by {options.group_by}: cannot group by a {kind}")
 
+    def _with_settings_for_recall(
+        self, options: SearchOptions
+    ) -> tuple[SearchOptions, CalibrationPoint | None]:
+        """Choose the settings that hold the recall asked for, if any was."""
+        if options.recall is None:
+            return options, None
+        known, rows = self.calibration, len(self)
+        is_small = known is None and rows <= search.NARROW_ROWS
+        if options.recall == 1 or is_small or self.spec.index.kind == "flat":
+            return replace(options, exact=True), None
+        if known is None or any(bucket.model != known.model for bucket in self.buckets):
+            raise InvalidInput(
+                f"the recall of {self.uri} is not calibrated"
+                f"{'' if known is None else ' for its present index model'}; run `atoll calibrate "
+                f"{self.uri}`, or search with --exact, or with --nprobes and --refine-factor",
+                recall=options.recall,
+            )
+        chosen = calibration.choose(known, options.k, options.recall)
+        found = replace(options, nprobes=chosen.nprobes, refine_factor=chosen.refine_factor)
+        return found, chosen
+
     # -- searching --------------------------------------------------------------------------------
 
     def _search_without_failing(
@@ -481,6 +608,7 @@ class Collection:
         table: pa.Table,
         manifest: Manifest,
         options: SearchOptions,
+        promised: CalibrationPoint | None,
         paths: set[str],
         failed: dict[int, AtollError],
     ) -> pa.Table:
@@ -490,6 +618,7 @@ class Collection:
             "paths": sorted(paths),
             "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
             "refine_factor": options.refine_factor,
+            "recall": _recall_facts(options, promised),
             "distance_type": self.spec.distance_type,
             "failed_buckets": {
                 manifest.buckets[position].name: error.message for position, error in failed.items()
@@ -515,6 +644,70 @@ class Collection:
         )
         error.partial = table
         raise error
+
+
+class _Pinned(Collection):
+    """One version, whatever is committed later, and whether or not it is committed itself."""
+
+    def refresh(self) -> None:
+        """Stay."""
+
+
+def _measured(
+    storage: Storage,
+    settings: Settings,
+    manifest: Manifest,
+    wanted: calibrate.Wanted,
+    known: Sequence[str] = (),
+) -> calibrate.Measured:
+    """Open what is searched to measure recall: a version, or as many buckets as may be read."""
+    some = calibrate.sample_buckets(manifest.buckets, wanted.max_rows, wanted.seed, set(known))
+    part = replace(manifest, buckets=some)
+    view = _Pinned(storage, part, settings)
+    return calibrate.Measured(part, view._reader, view.search)
+
+
+def _finisher(
+    planned: planning.Planned, settings: Settings, on_progress: OnProgress
+) -> build.Finish:
+    """Measure recall of a version before it is committed: all at first, later the drift."""
+
+    def finish(manifest: Manifest) -> Manifest:
+        kind, storage = manifest.spec.index.kind, planned.storage
+        if not planned.options.calibrate or kind != "rabitq" or not manifest.buckets:
+            return manifest
+        if any(bucket.model != manifest.model for bucket in manifest.buckets):
+            return manifest
+        wanted = calibrate.AT_CREATE
+        if manifest.calibration is not None:
+            known = store.get_calibration(storage, manifest.calibration)
+            of = _measured(storage, settings, manifest, wanted, known.buckets)
+            found = calibrate.with_drift(of, manifest, known, on_progress)
+        elif manifest.rows > search.NARROW_ROWS:
+            of = _measured(storage, settings, manifest, wanted)
+            found = calibrate.measure(of, manifest, None, "", wanted, on_progress)
+        else:
+            return manifest
+        return replace(manifest, calibration=store.put_calibration(storage, found))
+
+    return finish
+
+
+def _recall_facts(
+    options: SearchOptions, promised: CalibrationPoint | None
+) -> dict[str, Any] | None:
+    """Say what recall was asked for and what holds it; None where none was."""
+    if options.recall is None:
+        return None
+    if promised is None:
+        return {"asked": options.recall, "measured": 1.0, "low": 1.0, "high": 1.0, "holds": True}
+    return {
+        "asked": options.recall,
+        "measured": promised.recall,
+        "low": promised.low,
+        "high": promised.high,
+        "holds": options.where is None and options.group_by is None,
+    }
 
 
 def listed(sources: Sequence[str | Path] | str | Path) -> list[str | Path]:
@@ -569,7 +762,12 @@ def create_collection(
     """Build a collection; see `atoll.create`."""
     planned = planning.plan(uri, listed(sources), options=options, settings=settings)
     manifest = build.create(
-        planned, force=force, settings=settings, executor=executor, on_progress=on_progress
+        planned,
+        force=force,
+        settings=settings,
+        executor=executor,
+        finish=_finisher(planned, settings, on_progress),
+        on_progress=on_progress,
     )
     return Collection(planned.storage, manifest, settings)
 

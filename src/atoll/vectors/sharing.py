@@ -195,7 +195,7 @@ def _map_rows(task: _MapTask) -> _Mapped:
         written(place, task.path("report"), folder) as report,
     ):
         rejects = report if job.on_invalid == "skip" else None
-        rows = read_rows(task.pieces, job.spec, model, job.batch_rows, rejects, tally)
+        rows = read_rows(task.pieces, job.spec, model, job.batch_rows, rejects, tally, job.device)
         some = replace(job, slices=task.pieces)
         runs = cast(
             "list[RunFile]",

@@ -4,7 +4,7 @@
 <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
 <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
 <uri>/_atoll/models/<hash>.npz           index models
-<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows
+<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall
 <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
 <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
 """
@@ -41,12 +41,13 @@ from atoll.core.errors import (
 )
 from atoll.storage import Storage
 from atoll.vectors import layout as layouts
-from atoll.vectors.index import IndexModel
+from atoll.vectors.index import IndexModel, as_halves, from_halves
 from atoll.vectors.layout import Layout, Pages
 from atoll.vectors.model import (
     FORMAT_VERSION,
     Blob,
     Bucket,
+    Calibration,
     DistanceType,
     IndexKind,
     Manifest,
@@ -270,12 +271,17 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 def put_model(storage: Storage, model: IndexModel) -> Blob:
     """Store an index model under its hash."""
+    halves, shift = as_halves(model.centroids)
     arrays = {
         "kind": np.array(model.kind),
         "distance_type": np.array(model.distance_type),
-        "centroids": model.centroids,
+        "centroids": halves,
+        "shift": np.array(shift),
         "signs": model.signs,
         "codebook": model.codebook,
+        "groups": model.groups,
+        "bits": np.array(model.bits),
+        "fit": np.array(model.fit),
     }
     return put_blob(storage, "models", pack_arrays(arrays), ".npz")
 
@@ -290,9 +296,12 @@ def get_model(storage: Storage, blob: Blob) -> IndexModel:
     return IndexModel(
         cast("IndexKind", str(arrays["kind"])),
         cast("DistanceType", str(arrays["distance_type"])),
-        arrays["centroids"],
+        from_halves(arrays["centroids"], int(arrays["shift"])),
         arrays["signs"],
         arrays["codebook"],
+        arrays["groups"],
+        int(arrays["bits"]),
+        float(arrays["fit"]),
     )
 
 
@@ -326,6 +335,20 @@ def put_rows(storage: Storage, rows: NDArray[np.int64]) -> Blob:
 def get_rows(storage: Storage, blob: Blob) -> NDArray[np.int64]:
     """Read positions that `put_rows` stored."""
     return np.frombuffer(zstandard.decompress(get_blob(storage, blob)), "<u4").astype(np.int64)
+
+
+def put_calibration(storage: Storage, calibration: Calibration) -> Blob:
+    """Store measured recall under its hash."""
+    return put_blob(storage, "blobs", msgspec.json.encode(calibration))
+
+
+def get_calibration(storage: Storage, blob: Blob) -> Calibration:
+    """Read measured recall.
+
+    Raises:
+        Corrupt: it is gone or has changed.
+    """
+    return msgspec.json.decode(get_blob(storage, blob), type=Calibration)
 
 
 def build_path(plan: str, name: str) -> str:
@@ -643,7 +666,7 @@ def raw_rows(
     Args:
         storage: the collection.
         layout, pages: of the bucket, and of one of its columns.
-        rows: (n,) positions, in any order.
+        rows: (n,) positions, ascending, each once.
 
     Returns:
         (n, width) uint8.
@@ -654,7 +677,8 @@ def raw_rows(
     file, at = pages.locate(rows)
     length = np.full(len(rows), pages.width, np.int64)
     requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
-    return layouts.gathered(_fetch(storage, layout, requests), requests, pages.width)
+    pieces = layouts.cut(_fetch(storage, layout, requests), requests, length)
+    return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, pages.width)
 
 
 def raw_spans(
@@ -664,7 +688,7 @@ def raw_spans(
 
     Args:
         storage, layout, pages: as for `raw_rows`.
-        spans: (start, stop) positions.
+        spans: (start, stop) positions, ascending.
 
     Raises:
         Corrupt: a file is gone or cut off.

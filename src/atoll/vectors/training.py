@@ -31,7 +31,11 @@ def index_model(planned: Planned, on_progress: OnProgress) -> tuple[str | None, 
         on_progress(Progress("train", 0, None, "rows"))
         sample = training_sample(planned)
         trained = index.train(
-            sample, planned.spec.index, planned.spec.distance_type, planned.options.seed
+            sample,
+            planned.spec.index,
+            planned.spec.distance_type,
+            planned.options.seed,
+            planned.options.device,
         )
         blob = store.put_model(planned.storage, trained)
         # Two creators of one plan train alike but for the last bits: the first model serves both.

@@ -36,9 +36,9 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
             issues.append(Issue(bucket.name, error.message))
         done += bucket.rows
         on_progress(Progress("verify", done, manifest.rows, "rows"))
-    for model in manifest.models.values():
+    for blob in filter(None, (*manifest.models.values(), manifest.calibration)):
         try:
-            store.get_blob(storage, model)
+            store.get_blob(storage, blob)
         except AtollError as error:
             issues.append(Issue("", error.message))
     issues += _lost_versions(storage, manifest)

@@ -1,0 +1,70 @@
+"""Says from measured drift whether an index model still fits its collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from atoll.vectors.calibration import point_at
+from atoll.vectors.model import Calibration, CalibrationPoint, Drift
+
+DEFAULT_K, DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR = 10, 20, 5
+# Recall of later rows that is lower by more than this, beyond doubt, calls for a new model.
+RECALL_LOSS = 0.02
+# A calibration that saw fewer than this share of the rows is out of date.
+SEEN_SHARE = 0.8
+
+Action = Literal["nothing", "calibrate", "retrain"]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What should be done about recall, and why."""
+
+    action: Action
+    why: str
+
+
+def at_defaults(calibration: Calibration) -> CalibrationPoint:
+    """Tell what the default settings find, for 10 neighbours or as many as were calibrated."""
+    k = min(DEFAULT_K, max(point.k for point in calibration.points))
+    return point_at(calibration, k, DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR)
+
+
+def advise(calibration: Calibration | None, rows: int, buckets: Sequence[str]) -> Advice:
+    """Decide whether to calibrate or retrain.
+
+    Retrain when the rows of a later bucket are found worse than those that were calibrated, by more
+    than 0.02 with both intervals granted. Calibrate when nobody has, when a later bucket was not
+    measured, or when more than a fifth of the rows came later.
+
+    Args:
+        calibration: of the model in use; None where there is none.
+        rows: rows there are now.
+        buckets: names of the live buckets.
+    """
+    if calibration is None:
+        return Advice("calibrate", "recall was never measured")
+    before = at_defaults(calibration)
+    worse = [drift for drift in calibration.drift if _is_worse(drift, before)]
+    worse = [drift for drift in worse if drift.bucket in buckets]
+    if worse:
+        worst = min(worse, key=lambda drift: drift.recall)
+        return Advice(
+            "retrain",
+            f"the rows of {worst.bucket} find {worst.recall:.3f} of their neighbours where "
+            f"{before.recall:.3f} was calibrated",
+        )
+    known = {*calibration.buckets, *(drift.bucket for drift in calibration.drift)}
+    if unknown := [name for name in buckets if name not in known]:
+        return Advice("calibrate", f"bucket {unknown[0]} came later and was not measured")
+    if calibration.rows < SEEN_SHARE * rows:
+        return Advice("calibrate", f"it saw {calibration.rows:,} of {rows:,} rows")
+    if calibration.drift:
+        return Advice("nothing", "later rows are found as well as those that were calibrated")
+    return Advice("nothing", "no rows came later")
+
+
+def _is_worse(drift: Drift, before: CalibrationPoint) -> bool:
+    return drift.high < before.low - RECALL_LOSS

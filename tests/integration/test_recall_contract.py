@@ -1,0 +1,212 @@
+"""Recall: asked for, calibrated, kept on queries that calibration never saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+from commandline import atoll as command
+from commandline import ended, must, start
+from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, settings, write_h5
+
+import atoll
+from atoll.core.errors import InvalidInput
+from atoll.vectors import calibrate, search
+
+ROWS, DIM, K = 3000, 64, 10
+WISHES = (0.8, 0.85, 0.9)
+
+
+def hard(rows, seed):
+    """Vectors with hardly a cluster among them: recall depends on every setting."""
+    return clustered(rows, DIM, clusters=40, seed=1)[:rows] * 0.2 + gaussian(rows, DIM, seed)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a collection `c` of two buckets that nobody has calibrated, and new vectors."""
+    folder = tmp_path_factory.mktemp("recall")
+    write_h5(folder / "a.h5", hard(ROWS, 1))
+    np.save(folder / "q.npy", hard(400, 2))
+    must("create", folder / "c", folder / "a.h5", "--num-partitions", 12, "--workers", 1,
+         "--bucket-rows", ROWS // 2, "-q")  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(folder):
+    """The collection, calibrated with stored rows."""
+    collection = atoll.open(folder / "c", settings=settings(folder))
+    collection.calibrate(k=[K], num_queries=400)
+    return collection
+
+
+@pytest.fixture(scope="module")
+def true(folder):
+    return nearest(hard(ROWS, 1), names(ROWS), np.load(folder / "q.npy"), "cosine", K)
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_recall_asked_for_is_kept_on_other_queries(folder, calibrated, true, wish):
+    hits = calibrated.search(folder / "q.npy", k=K, recall=wish)
+    assert wish - 0.01 <= recall(hit_ids(hits), true) <= wish + 0.05
+
+
+def test_the_settings_taken_and_what_they_promise_are_told(folder, calibrated):
+    hits = calibrated.search(folder / "q.npy", k=K, recall=0.85)
+    facts = json.loads(hits.schema.metadata[b"atoll"])
+    told = facts["recall"]
+    assert (told["asked"], told["holds"]) == (0.85, True)
+    assert 0.85 <= told["low"] <= told["measured"] <= told["high"]
+    again = calibrated.search(
+        folder / "q.npy", k=K, nprobes=facts["nprobes"], refine_factor=facts["refine_factor"]
+    )
+    assert hit_ids(again) == hit_ids(hits)
+    said = command("search", folder / "c", folder / "q.npy", "--recall", 0.85).err
+    assert f"nprobes {facts['nprobes']}" in said
+    assert "for recall 0.85: calibrated 0." in said
+
+
+def test_a_higher_wish_never_reads_less(calibrated):
+    read = [calibrated.search(hard(1, 3), k=K, recall=wish).schema.metadata for wish in WISHES]
+    told = [json.loads(metadata[b"atoll"])["recall"]["measured"] for metadata in read]
+    assert told == sorted(told)
+
+
+def test_all_neighbours_are_found_where_all_are_asked_for(folder, calibrated, true):
+    assert hit_ids(calibrated.search(folder / "q.npy", k=K, recall=1)) == true
+
+
+def test_leave_one_out_predicts_recall_of_new_queries(folder, calibrated, true):
+    for nprobes, factor in ((2, 5), (5, 2), (10, 10)):
+        hits = calibrated.search(folder / "q.npy", k=K, nprobes=nprobes, refine_factor=factor)
+        (point,) = (
+            each for each in calibrated.calibration.points
+            if (each.k, each.nprobes, each.candidates) == (K, nprobes, K * factor)
+        )  # fmt: skip
+        assert recall(hit_ids(hits), true) == pytest.approx(point.recall, abs=0.03)
+
+
+def test_a_filter_or_groups_take_the_promise_away(folder, calibrated):
+    hits = calibrated.search(folder / "q.npy", recall=0.8, where="id > 'p0'")
+    assert not json.loads(hits.schema.metadata[b"atoll"])["recall"]["holds"]
+
+
+@pytest.mark.parametrize("settings", [{"nprobes": 3}, {"refine_factor": 2}, {"exact": True}])
+def test_recall_goes_with_no_settings_of_ones_own(calibrated, settings):
+    with pytest.raises(InvalidInput, match="recall chooses"):
+        calibrated.search(hard(1, 3), recall=0.9, **settings)
+
+
+@pytest.mark.parametrize("wish", [0, -1, 1.5, 95])
+def test_recall_is_a_share(calibrated, wish):
+    with pytest.raises(InvalidInput, match=r"above 0 and up to 1"):
+        calibrated.search(hard(1, 3), recall=wish)
+
+
+def test_a_wish_that_no_setting_holds_is_refused_with_the_best(folder, calibrated):
+    done = command("search", folder / "c", folder / "q.npy", "--recall", 0.99999)
+    assert done.code == 1
+    assert "the best calibrated is" in done.err
+    assert "--exact" in done.err
+
+
+def test_given_queries_are_calibrated_with_drawn_and_printed(folder, tmp_path):
+    must("create", tmp_path / "c", folder / "a.h5", "--num-partitions", 8, "--workers", 1, "-q")
+    picture, queries = tmp_path / "recall.png", tmp_path / "q.npy"
+    np.save(queries, hard(100, 2))
+    said = must("calibrate", tmp_path / "c", queries, "-k", 5, "--plot", picture)
+    assert "100 queries" in said
+    assert str(queries) in said
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "of the 5 nearest at the default settings" in must("info", tmp_path / "c")
+    facts = json.loads(must("calibrate", tmp_path / "c", "-k", 5, "--num-queries", 20, "--json"))
+    assert (facts["queries"], facts["source"]) == (20, "stored rows")
+
+
+def test_a_part_of_a_large_collection_is_measured_and_that_is_said(folder, tmp_path):
+    must("create", tmp_path / "c", folder / "a.h5", "--num-partitions", 8, "--workers", 1,
+         "--bucket-rows", ROWS // 4, "-q")  # fmt: skip
+    said = must("calibrate", tmp_path / "c", "-k", 5, "--num-queries", 20, "--max-rows", ROWS // 2)
+    assert f"on {ROWS // 2:,} of {ROWS:,} rows" in said
+
+
+def test_a_small_collection_answers_exactly_before_it_is_calibrated(folder, true):
+    collection = atoll.open(folder / "c", settings=settings(folder))
+    if collection.calibration is None:
+        assert hit_ids(collection.search(folder / "q.npy", recall=0.9)) == true
+
+
+def test_a_larger_one_must_be_calibrated_first(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "NARROW_ROWS", 100)
+    must("create", tmp_path / "c", folder / "a.h5", "--workers", 1, "--no-calibrate", "-q")
+    done = command("search", tmp_path / "c", folder / "q.npy", "--recall", 0.9)
+    assert done.code == 1
+    assert f"run `atoll calibrate {tmp_path / 'c'}`" in done.err
+
+
+def test_create_calibrates_and_add_measures_drift(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "NARROW_ROWS", 100)
+    where = {"settings": settings(tmp_path), "workers": 1}
+    collection = atoll.create(tmp_path / "c", folder / "a.h5", num_partitions=12, **where)
+    assert collection.version == 1
+    assert collection.calibration.queries == calibrate.AT_CREATE.queries
+    assert collection.info()["recall"]["advice"] == "nothing"
+
+    write_h5(tmp_path / "alike.h5", hard(300, 5), names(300, ROWS))
+    collection.add(tmp_path / "alike.h5", workers=1)
+    assert collection.info()["recall"]["advice"] == "nothing"
+
+    write_h5(tmp_path / "other.h5", 5 + gaussian(300, DIM, 6), names(300, 2 * ROWS))
+    collection.add(tmp_path / "other.h5", workers=1)
+    told = collection.info()["recall"]
+    assert [each["bucket"] for each in told["drift"]] == [b.name for b in collection.buckets[1:]]
+    assert told["drift"][1]["spread"] != told["drift"][0]["spread"]
+    assert collection.verify().is_clean
+
+
+def test_garbage_collection_keeps_the_calibration(folder, calibrated):
+    calibrated.gc()
+    assert calibrated.verify().is_clean
+    assert atoll.open(folder / "c", settings=settings(folder)).calibration == calibrated.calibration
+
+
+def test_without_an_index_there_is_nothing_to_calibrate(folder, tmp_path, true):
+    must("create", tmp_path / "c", folder / "a.h5", "--index", "flat", "--workers", 1, "-q")
+    assert "nothing to calibrate" in command("calibrate", tmp_path / "c").err
+    collection = atoll.open(tmp_path / "c", settings=settings(tmp_path))
+    assert hit_ids(collection.search(folder / "q.npy", recall=0.9)) == true
+
+
+def test_lances_index_is_calibrated_alike(folder, tmp_path):
+    must("create", tmp_path / "c", folder / "a.h5", "--index", "ivf_pq", "--num-partitions", 8,
+         "--num-sub-vectors", 8, "--workers", 1, "-q")  # fmt: skip
+    collection = atoll.open(tmp_path / "c", settings=settings(tmp_path))
+    collection.calibrate(k=[K], num_queries=40)
+    hits = collection.search(folder / "q.npy", k=K, recall=0.7)
+    assert json.loads(hits.schema.metadata[b"atoll"])["recall"]["low"] >= 0.7
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(folder):
+    for name, why in (("x.jpg", "does not end in .png"), ("nowhere/x.png", "make it first")):
+        assert why in command("calibrate", folder / "c", "--plot", folder / name).err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_while_it_calibrates_a_collection_is_as_before(folder, tmp_path, seed):
+    must("create", tmp_path / "c", folder / "a.h5", "--num-partitions", 12, "--workers", 1, "-q")
+    before = must("search", tmp_path / "c", folder / "q.npy", "--json", "-q")
+    process = start("calibrate", tmp_path / "c", "-k", K, "--num-queries", 100, "-q")
+    time.sleep(random.Random(seed).uniform(1, 6))
+    os.killpg(process.pid, signal.SIGKILL)
+    ended(process)
+    assert must("search", tmp_path / "c", folder / "q.npy", "--json", "-q") == before
+    assert "clean" in must("verify", tmp_path / "c")
+    must("calibrate", tmp_path / "c", "-k", K, "--num-queries", 100, "-q")
+    assert atoll.open(tmp_path / "c", settings=settings(tmp_path)).calibration.queries == 100

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from atoll.core.errors import InvalidInput
+from atoll.vectors.calibration import (
+    candidates_grid,
+    choose,
+    cost,
+    interval,
+    nprobes_grid,
+    point_at,
+)
+from atoll.vectors.drift import advise, at_defaults
+from atoll.vectors.model import Calibration, CalibrationPoint, Drift
+
+PARTITIONS, ROWS = 100, 100_000
+DOUBT = 0.005
+
+
+def true_recall(k, nprobes, candidates):
+    """A law that rises with both in curves that bend down, and falls with k."""
+    in_reach = 1 - 0.4 * nprobes**-0.8
+    ranked_high = 1 - 0.3 * (candidates / k) ** -1.2
+    return in_reach * ranked_high * (1 - 0.01 * math.log10(k))
+
+
+def point(k, nprobes, candidates):
+    recall = true_recall(k, nprobes, candidates)
+    return CalibrationPoint(
+        k, nprobes, candidates, recall, recall - DOUBT, min(1, recall + DOUBT), None,
+        rows=nprobes * ROWS / PARTITIONS,
+        requests=nprobes + candidates,
+        bytes=nprobes * ROWS / PARTITIONS * 144 + candidates * 3840,
+    )  # fmt: skip
+
+
+def calibration(ks=(1, 10, 100), **changes):
+    points = tuple(
+        point(k, nprobes, candidates)
+        for k in ks
+        for nprobes in nprobes_grid(PARTITIONS)
+        for candidates in candidates_grid(ks, ROWS)
+        if candidates >= k
+    )
+    made = Calibration(
+        created_at="2026-01-01", model="m", buckets=("a", "b"), rows=ROWS, searched_rows=ROWS,
+        queries=500, source="stored rows", seed=0, within=0.5, spread=1.0, cpu_s=1.0, points=points,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def every_setting(k):
+    for nprobes in range(1, PARTITIONS + 1):
+        for factor in range(1, 21):
+            yield point(k, nprobes, k * factor)
+
+
+def test_the_grid_of_nprobes_ends_with_all_partitions_and_never_doubles():
+    assert nprobes_grid(1) == [1]
+    for partitions in (2, 7, 100, 14_142):
+        grid = nprobes_grid(partitions)
+        assert grid == sorted(set(grid))
+        assert (grid[0], grid[-1]) == (1, partitions)
+        assert all(after <= 2 * before for before, after in pairwise(grid))
+
+
+def test_no_more_rows_are_refined_than_there_are():
+    assert candidates_grid([1, 10], 30) == [1, 2, 5, 10, 20, 30]
+
+
+def test_queries_that_found_everything_leave_a_doubt_that_more_queries_shrink():
+    lows = [interval(np.ones(count))[1] for count in (10, 100, 1000)]
+    assert lows == sorted(lows)
+    assert 0.7 < lows[0] < 0.8
+    assert 0.996 < lows[-1] < 1
+
+
+def test_the_interval_is_near_the_normal_one_where_that_is_sound():
+    shares = np.random.default_rng(0).choice([0.7, 0.8, 0.9, 1.0], 1000)
+    mean, low, high = interval(shares)
+    half = 1.96 * shares.std(ddof=1) / math.sqrt(len(shares))
+    assert mean == pytest.approx(shares.mean())
+    assert low == pytest.approx(mean - half, abs=5e-4)
+    assert high == pytest.approx(mean + half, abs=5e-4)
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+@pytest.mark.parametrize("wish", [0.8, 0.9, 0.95])
+def test_the_choice_holds_the_wish_and_costs_little_more_than_the_best(k, wish):
+    chosen = choose(calibration(), k, wish)
+    truly = true_recall(k, chosen.nprobes, chosen.candidates)
+    assert wish <= truly - DOUBT <= wish + 0.02
+    best = min(cost(each) for each in every_setting(k) if each.low >= wish)
+    assert cost(point(k, chosen.nprobes, chosen.candidates)) <= 1.25 * best
+
+
+@pytest.mark.parametrize("k", [2, 7, 30, 99])
+def test_between_two_calibrated_k_the_worse_counts(k):
+    chosen = choose(calibration(), k, 0.9)
+    assert (chosen.k, chosen.candidates) == (k, k * chosen.refine_factor)
+    assert 0.9 <= true_recall(k, chosen.nprobes, chosen.candidates) <= 0.95
+
+
+def test_what_lies_between_measured_settings_is_never_promised_too_much():
+    known = calibration()
+    for nprobes in (4, 8, 13, 60, 99):
+        for factor in (3, 4, 7, 13):
+            promised = point_at(known, 10, nprobes, factor)
+            assert promised.recall <= true_recall(10, nprobes, 10 * factor) + 1e-9
+
+
+def test_beyond_the_measured_settings_nothing_more_is_promised():
+    known = calibration()
+    assert point_at(known, 10, 5000, 5).recall == point_at(known, 10, PARTITIONS, 5).recall
+
+
+def test_a_wish_out_of_reach_is_refused_with_the_best_there_is():
+    with pytest.raises(InvalidInput, match=r"best calibrated is 0\.9\d\d at nprobes 100") as caught:
+        choose(calibration(), 10, 0.9999)
+    sure = caught.value.details["sure"]
+    assert choose(calibration(), 10, sure).low >= sure
+
+
+def test_more_queries_are_advised_where_they_may_reach_the_wish():
+    best = point_at(calibration(), 10, PARTITIONS, 50).recall
+    with pytest.raises(InvalidInput, match="more than 500 queries"):
+        choose(calibration(), 10, best - DOUBT / 10)
+
+
+def test_more_neighbours_than_were_calibrated_are_refused():
+    with pytest.raises(InvalidInput, match=r"up to 100 neighbours, not 101.*-k 101"):
+        choose(calibration(), 101, 0.5)
+
+
+# -- drift ----------------------------------------------------------------------------------------
+
+
+def drift(recall, bucket="c"):
+    return Drift(bucket, 100, recall, recall - 0.01, recall + 0.01, 1.0)
+
+
+def test_a_collection_that_nobody_measured_should_be():
+    assert advise(None, 10, ["a"]).action == "calibrate"
+
+
+def test_without_later_rows_nothing_is_to_be_done():
+    assert advise(calibration(), ROWS, ["a", "b"]).action == "nothing"
+
+
+def test_later_rows_that_are_found_as_well_change_nothing():
+    known = calibration(drift=(drift(at_defaults(calibration()).recall - 0.01),))
+    assert advise(known, ROWS + 1, ["a", "b", "c"]).action == "nothing"
+
+
+def test_later_rows_that_are_found_worse_beyond_doubt_call_for_a_new_model():
+    known = calibration(drift=(drift(at_defaults(calibration()).recall - 0.05),))
+    advice = advise(known, ROWS + 1, ["a", "b", "c"])
+    assert advice.action == "retrain"
+    assert "rows of c" in advice.why
+    assert advise(known, ROWS, ["a", "b"]).action == "nothing", "the bucket was dropped"
+
+
+def test_later_rows_that_were_not_measured_should_be():
+    assert advise(calibration(), ROWS + 1, ["a", "b", "c"]).action == "calibrate"
+
+
+def test_a_calibration_that_saw_too_few_of_the_rows_is_out_of_date():
+    known = calibration(drift=(drift(at_defaults(calibration()).recall),))
+    assert advise(known, 2 * ROWS, ["a", "b", "c"]).action == "calibrate"
