@@ -728,7 +728,7 @@ def test_bytes_over_which_lance_stumbles_stop_their_bucket_only(tmp_path):
     damaged = Damaged(tmp_path, "rabitq")
     path = damaged.objects["versions"]
     data = bytearray(path.read_bytes())
-    data[200:264] = bytes(byte ^ 0xFF for byte in data[200:264])
+    data[650:714] = bytes(byte ^ 0xFF for byte in data[650:714])
     path.write_bytes(data)
     assert damaged.search().code == 0  # reads codes, vectors and ids, but no table
     where = ("--where", "id IS NOT NULL")
