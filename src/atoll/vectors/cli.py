@@ -92,7 +92,7 @@ def index_options(command: Any) -> Any:
             click.option("--index", type=click.Choice(INDEX_KINDS), default="rabitq",
                          show_default=True, help="Atoll's own, Lance's, or no index at all."),
             click.option("--num-partitions", type=click.IntRange(1),
-                         help="Partitions per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
+                         help="Partitions per bucket.  [default: rows / 500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
             click.option("--bits", type=click.IntRange(1, 8),

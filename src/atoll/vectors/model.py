@@ -341,7 +341,7 @@ class BuildOptions:
         ids: text file or URL of one id per line, for a single source that is .npy or .fvecs.
         batch_rows: rows handled at once.
         index: kind of index.
-        num_partitions: IVF cells; None chooses max(1, rows / 1500) for "rabitq" and the post's
+        num_partitions: IVF cells; None chooses max(1, rows / 500) for "rabitq" and the post's
             int(sqrt(rows)) for "ivf_pq".
         num_sub_vectors: None chooses dim / 16 (the post's rule).
         bits: bits per dimension of a "rabitq" code: 1, 2, 4 or 8; None is 1.
