@@ -2,11 +2,13 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import patch
 
 from atoll.app import main as command
@@ -67,3 +69,17 @@ def ended(process):
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return Done(process.returncode, out, err)
+
+
+def children_of(process):
+    """Process ids of the workers that a command has spawned."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int(re.search(r"\) \S (\d+)", (path / "stat").read_text())[1])
+            command = (path / "cmdline").read_bytes()
+        except (OSError, TypeError):
+            continue  # ended meanwhile
+        if parent == process.pid and b"spawn_main" in command:
+            found.append(int(path.name))
+    return found

@@ -18,6 +18,7 @@ class InlineExecutor:
     """
 
     workers = 1
+    is_local = True
 
     def map(
         self,

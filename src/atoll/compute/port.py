@@ -34,6 +34,8 @@ class Executor(Protocol):
     """
 
     workers: int
+    is_local: bool
+    """Whether tasks see the files of the caller's machine."""
 
     def map(
         self,

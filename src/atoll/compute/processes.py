@@ -44,6 +44,8 @@ class ProcessExecutor:
 
     """
 
+    is_local = True
+
     def __init__(self, workers: int, *, threads: int | None = None) -> None:
         """Choose the size; nothing is started yet.
 

@@ -265,7 +265,7 @@ class _Bench:
         name = f"part-{time.monotonic_ns()}"
         reader = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
         with run.timed("write"):
-            store.write_table(planned.storage, name, reader)
+            store.write_fragments(planned.storage, name, reader)
         return _per(run, rows)
 
     def _assign(self, partitions: int) -> Timing:

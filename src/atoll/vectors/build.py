@@ -21,18 +21,23 @@ from atoll.core.errors import AtollError, Conflict, InvalidInput
 from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
-from atoll.storage import Storage
+from atoll.storage import Storage, open_storage
 from atoll.vectors import garbage, leases, store
+from atoll.vectors.buckets import bytes_per_row
 from atoll.vectors.idcheck import duplicate_rows
-from atoll.vectors.ingest import BucketJob, JobSlice, build_bucket, refused_rows
+from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
 from atoll.vectors.planning import Planned
+from atoll.vectors.rows import JobSlice
+from atoll.vectors.sharing import build_shared, raise_failures
 from atoll.vectors.training import index_model
 
 logger = logging.getLogger(__name__)
 
 # Of a worker's memory; the rest is for Lance's writer, batches in flight and the libraries.
 SHUFFLE_SHARE = 0.6
+# A smaller bucket is built by one worker before others have started.
+MIN_SHARED_ROWS = 1 << 17
 
 # Completes a version that is about to be committed: what it measures goes in with the buckets.
 Finish = Callable[[Manifest], Manifest]
@@ -219,13 +224,16 @@ def _build(
         blob = manifest.models[model] if model else None
     else:
         model, blob = index_model(planned, on_progress)
-    executor = executor or _local_executor(planned, settings)
+    is_shared = _is_shared(planned, settings, executor)
+    executor = executor or _local_executor(planned, settings, is_shared)
     # What a killed worker spilled goes with the folder of the build.
     with scratch_folder(settings.scratch, "build") as scratch:
         ours = replace(settings, scratch=scratch)
         jobs = _jobs(planned, excluded, model, blob, ours, executor.workers)
-        outcomes = _run(jobs, executor, on_progress)
-    _raise_failures([outcome.error for outcome in outcomes if outcome.error is not None], len(jobs))
+        run = _run_shared if is_shared else _run
+        outcomes = run(jobs, executor, on_progress)
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    raise_failures(errors, len(jobs), "buckets")
     buckets = tuple(outcome.value for outcome in outcomes if outcome.value is not None)
     is_first = manifest is None or not any(b.plan == planned.hash for b in manifest.buckets)
     if not buckets and is_first and len(jobs) == len(planned.buckets.buckets):
@@ -245,9 +253,30 @@ def _nothing_left(planned: Planned) -> InvalidInput:
     )
 
 
-def _local_executor(planned: Planned, settings: Settings) -> Executor:
-    wanted = planned.options.workers or settings.threads
-    workers = max(1, min(wanted, len(planned.buckets.buckets)))
+def _wanted_workers(planned: Planned, settings: Settings, executor: Executor | None) -> int:
+    return executor.workers if executor else planned.options.workers or settings.threads
+
+
+def _is_shared(planned: Planned, settings: Settings, executor: Executor | None) -> bool:
+    """Decide whether all workers build one bucket after the other, or each one of its own.
+
+    Together where there are not enough buckets for all, or where one would not fit in a worker's
+    memory: it goes through files then anyway. A flat one is one stream.
+    """
+    workers = _wanted_workers(planned, settings, executor)
+    buckets, spec = planned.buckets.buckets, planned.spec
+    if workers == 1 or spec.index.kind == "flat" or not buckets:
+        return False
+    rows = max(bucket.rows for bucket in buckets)
+    size = rows * bytes_per_row(spec.dim, spec.dtype, index=spec.index.kind)
+    is_large = size > settings.memory_bytes * SHUFFLE_SHARE / workers
+    return rows >= MIN_SHARED_ROWS and (len(buckets) < workers or is_large)
+
+
+def _local_executor(planned: Planned, settings: Settings, is_shared: bool) -> Executor:
+    workers = _wanted_workers(planned, settings, None)
+    if not is_shared:
+        workers = max(1, min(workers, len(planned.buckets.buckets)))
     if workers == 1:
         return InlineExecutor()
     return ProcessExecutor(workers, threads=settings.threads)
@@ -293,6 +322,7 @@ def _jobs(
                 batch_rows=planned.options.batch_rows,
                 memory_bytes=memory,
                 scratch=settings.scratch,
+                device=planned.options.device,
             )
         )
     return jobs
@@ -301,32 +331,45 @@ def _jobs(
 def _run(
     jobs: Sequence[BucketJob], executor: Executor, on_progress: OnProgress
 ) -> list[Outcome[Bucket | None]]:
-    total = sum(part.stop - part.start for job in jobs for part in job.slices)
+    """Build buckets, each in a task of its own."""
+    total = sum(job.rows for job in jobs)
     done = 0
 
     def report(number: int, _: Outcome[Bucket | None]) -> None:
         nonlocal done
-        done += sum(part.stop - part.start for part in jobs[number].slices)
+        done += jobs[number].rows
         on_progress(Progress("build buckets", done, total, "rows"))
 
     on_progress(Progress("build buckets", 0, total, "rows"))
     return executor.map(build_bucket, jobs, name=lambda job: job.name, on_done=report)
 
 
-def _raise_failures(errors: Sequence[Exception], jobs: int) -> None:
-    if not errors:
-        return
-    first = errors[0]
-    if not isinstance(first, AtollError):
-        raise first
-    known = [
-        e.details["first"] for e in errors if isinstance(e, AtollError) and "first" in e.details
-    ]
-    rows = sum(e.details.get("rows", 0) for e in errors if isinstance(e, AtollError))
-    if len(known) == len(errors):
-        raise refused_rows([tuple(row) for part in known for row in part], rows)
-    note = ""
-    if len(errors) > 1:
-        note = f" ({len(errors)} of {jobs} buckets failed"
-        note += f", {rows} such rows in all)" if rows else ")"
-    raise type(first)(f"{first.message}{note}", **{**first.details, "rows": rows})
+def _run_shared(
+    jobs: Sequence[BucketJob], executor: Executor, on_progress: OnProgress
+) -> list[Outcome[Bucket | None]]:
+    """Build buckets one after the other, each by all workers."""
+    # Every row is read, then written.
+    total = 2 * sum(job.rows for job in jobs)
+    done = 0
+
+    def report(rows: int) -> None:
+        nonlocal done
+        done += rows
+        on_progress(Progress("build buckets", done // 2, total // 2, "rows"))
+
+    report(0)
+    outcomes: list[Outcome[Bucket | None]] = []
+    for job in jobs:
+        try:
+            bucket = build_shared(job, executor, _place(job, executor), report)
+            outcomes.append(Outcome(bucket, None, attempts=1))
+        except AtollError as error:
+            outcomes.append(Outcome(None, error, attempts=1))
+    return outcomes
+
+
+def _place(job: BucketJob, executor: Executor) -> Storage:
+    """Choose where workers leave what others read."""
+    if executor.is_local and job.scratch is not None:
+        return open_storage(job.scratch / job.name)
+    return job.collection.child(store.build_path(job.plan, f"shuffle/{job.name}"))

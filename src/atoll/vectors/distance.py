@@ -17,7 +17,7 @@ def unsearchable(
     vectors: NDArray[np.float32], distance_type: DistanceType
 ) -> dict[str, NDArray[np.bool_]]:
     """Find vectors that have no distances: reason to (n,) bool, no vector under two of them."""
-    squared = np.einsum("ij,ij->i", vectors, vectors)
+    squared = np.vecdot(vectors, vectors)
     finite = np.isfinite(squared)
     # A finite vector may overflow its own square, so look again at the few.
     suspect = ~finite

@@ -73,7 +73,7 @@ def discard(storage: Storage, plan: str) -> None:
         needed = _needed(storage, manifest)
         for entry in storage.list(f"{store.FOLDER}/builds"):
             if entry.path.split("/")[2] != plan:
-                needed |= {entry.path, *_named_in(entry.path, storage.get(entry.path))}
+                needed |= {entry.path, *_named_in(storage, entry.path)}
         _remove(storage, *_garbage(storage, needed), lease)
 
 
@@ -97,8 +97,11 @@ def _of_bucket(bucket: Bucket) -> set[str]:
     return {f"{bucket.name}{TABLE_SUFFIX}", store.report_path(bucket.name), *blobs}
 
 
-def _named_in(path: str, record: bytes) -> set[str]:
+def _named_in(storage: Storage, path: str) -> set[str]:
     """List what an object of a build names."""
+    if "/shuffle/" in path or not path.endswith(".json"):
+        return set()
+    record = storage.get(path)
     if path.endswith("/model.json"):
         return {msgspec.json.decode(record, type=Blob).path}
     return _of_bucket(msgspec.json.decode(record, type=Bucket))

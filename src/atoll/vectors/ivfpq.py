@@ -2,11 +2,12 @@
 
 It is there for parity with the post, for stock LanceDB clients, and as the baseline of every bench.
 Partitions are assigned by us and handed over: Lance assigns approximately above about 1,024 of
-    them.
+them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import lance
@@ -14,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.compute.supervised import supervised
 from atoll.core.files import scratch_folder
+from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import DistanceType
@@ -22,6 +25,9 @@ from atoll.vectors.model import DistanceType
 INDEX_NAME = "embedding_idx"
 # With a trained model Lance still samples rows for residuals it does not use; keep that small.
 SAMPLE_RATE = 2
+# Ten times and more what one slow processor takes.
+DEADLINE_SECONDS = 600.0
+DEADLINE_SECONDS_PER_ROW = 1e-3
 
 
 def has_ivf_pq(table: lance.LanceDataset) -> bool:
@@ -46,44 +52,61 @@ def read_ivf_pq(table: lance.LanceDataset, name: str = INDEX_NAME) -> None:
         table.prewarm_index(name)
 
 
-def build_ivf_pq(
-    table: lance.LanceDataset,
-    column: str,
-    model: IndexModel,
-    offsets: NDArray[np.int64],
-    scratch: Path | None,
-) -> lance.LanceDataset:
-    """Add the index to a table whose rows lie in partition order.
+@dataclass(frozen=True, eq=False)
+class IndexTask:
+    """What it takes to add the index to a table whose rows lie in partition order.
 
-    Args:
-        table: the newest version of the bucket.
+    Attributes:
+        storage, table: where the bucket is.
         column: the vector column.
         model: centroids and codebook.
         offsets: (num_partitions + 1,) first row of each partition.
         scratch: folder for the partition numbers handed to Lance; None is the system's temporary
             folder.
-
-    Returns:
-        The table at the version that has the index.
     """
+
+    storage: Storage
+    table: str
+    column: str
+    model: IndexModel
+    offsets: NDArray[np.int64]
+    scratch: Path | None
+
+
+def build_ivf_pq(task: IndexTask) -> None:
+    """Add the index to the newest version of a table, in a child process.
+
+    Lance uses all threads of this process for it, and can hang: then it is tried again.
+
+    Raises:
+        Unavailable: it hung, or was killed, again and again.
+        Conflict: another writer was first.
+    """
+    deadline_s = DEADLINE_SECONDS + int(task.offsets[-1]) * DEADLINE_SECONDS_PER_ROW
+    supervised(_build, task, deadline_s=deadline_s, what=f"the index of table {task.table}")
+
+
+def _build(task: IndexTask) -> None:
+    table, model = store.open_table(task.storage, task.table), task.model
+    if has_ivf_pq(table):
+        return  # an attempt that hung did commit it
     codebook = model.codebook.reshape(-1, model.codebook.shape[2])
     with (
-        scratch_folder(scratch, "ivfpq") as folder,
+        scratch_folder(task.scratch, "ivfpq") as folder,
         store.lance_errors("building the index"),
     ):
         table.create_index(
-            column,
+            task.column,
             "IVF_PQ",
             name=INDEX_NAME,
             metric=metric(model.distance_type),
             num_partitions=len(model.centroids),
             num_sub_vectors=len(model.codebook),
-            ivf_centroids=_matrix(table, column, model.centroids),
-            pq_codebook=_matrix(table, column, codebook),
-            precomputed_partition_dataset=_write_partitions(table, offsets, folder),
+            ivf_centroids=_matrix(table, task.column, model.centroids),
+            pq_codebook=_matrix(table, task.column, codebook),
+            precomputed_partition_dataset=_write_partitions(table, task.offsets, folder),
             sample_rate=SAMPLE_RATE,
         )
-    return table
 
 
 def _matrix(

@@ -1,21 +1,32 @@
-"""Brings the rows of a bucket into partition order, in memory or through sorted runs on disk."""
+"""Brings the rows of a bucket into partition order, in memory or through sorted runs in files.
+
+Ordered    some rows with all that belongs to them
+Run        rows in partition order, read by position: in memory, in a file, or a whole bucket
+Shuffle    takes rows as they come, makes runs of them
+merged     reads any range of rows from runs, in partition order
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
+from itertools import pairwise
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
+from atoll.vectors.sources.columns import pool_array
+
+IntArray = NDArray[np.int64]
+Arrange: TypeAlias = Callable[[NDArray[np.generic]], IntArray]
+"""Rows in, their order out: (n, dim) to (n,) positions."""
 
 # Arrow's strings hold 2 GiB an array; joining more fails.
 MAX_REST_BYTES = 1 << 30
+READERS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,241 +35,306 @@ class Ordered:
 
     Attributes:
         vectors: (n, dim) in the stored dtype.
-        rest: ids and further columns.
+        rest: ids ("id") and further columns.
         id_hash: (n,) uint64.
-        codes: (n,) packed codes; None where the index has none.
+        codes: (n, width) uint8, packed; None where the index has none.
         partition: (n,) uint32.
     """
 
     vectors: NDArray[np.generic]
     rest: pa.RecordBatch
     id_hash: NDArray[np.uint64]
-    codes: NDArray[np.void] | None
+    codes: NDArray[np.uint8] | None
     partition: NDArray[np.uint32]
 
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.partition)
 
-    def take(self, order: NDArray[np.int64]) -> Ordered:
+    def take(self, rows: IntArray) -> Ordered:
         """Pick rows by position."""
         return Ordered(
-            self.vectors[order],
-            self.rest.take(pa.array(order)),
-            self.id_hash[order],
-            None if self.codes is None else self.codes[order],
-            self.partition[order],
+            gathered(self.vectors, rows),
+            self.rest.take(pa.array(rows)),
+            self.id_hash[rows],
+            None if self.codes is None else self.codes[rows],
+            self.partition[rows],
+        )
+
+    def slice(self, start: int, stop: int) -> Ordered:
+        """View rows [start, stop)."""
+        return Ordered(
+            self.vectors[start:stop],
+            self.rest.slice(start, stop - start),
+            self.id_hash[start:stop],
+            None if self.codes is None else self.codes[start:stop],
+            self.partition[start:stop],
         )
 
 
-def _join(parts: list[Ordered]) -> Ordered:
-    if len(parts) == 1:
-        return parts[0]
-    codes = [part.codes for part in parts if part.codes is not None]
-    return Ordered(
-        np.concatenate([part.vectors for part in parts]),
-        pa.concat_batches([part.rest for part in parts]),
-        np.concatenate([part.id_hash for part in parts]),
-        np.concatenate(codes) if codes else None,
-        np.concatenate([part.partition for part in parts]),
-    )
+class Run(Protocol):
+    """Rows in partition order, read by position."""
+
+    @property
+    def offsets(self) -> IntArray:
+        """(num_partitions + 1,) first row of each partition, and the row count at the end."""
+
+    @property
+    def row_bytes(self) -> int:
+        """About how many bytes a row takes."""
+
+    def read(self, start: int, stop: int) -> Ordered:
+        """Read rows [start, stop)."""
 
 
-class Shuffle:
-    """Takes rows in any order of partitions, gives them back partition by partition.
+class RunRef(Protocol):
+    """Names a run, so that it can be opened elsewhere; picklable."""
 
-    Rows of one partition keep the order in which they came. While they fit in `memory_bytes` they
-    stay there; beyond, sorted runs go to files below `scratch` (None: the system's temporary
-    folder), which are removed on leaving the context.
-    """
+    def open(self) -> Run:
+        """Open it."""
 
-    def __init__(self, scratch: Path | None, memory_bytes: int) -> None:
-        """Start empty; nothing is written before memory is used up."""
-        self._scratch, self._memory = scratch, memory_bytes
-        self._folder: Path | None = None
-        self._opened = ExitStack()
-        self._parts: list[Ordered] = []
-        self._held = 0
-        self._held_rest = 0
-        self._runs: list[_Run] = []
-        self._count = np.zeros(0, np.int64)
-        self.rows = 0
 
-    def __enter__(self) -> Shuffle:
-        """Return the shuffle itself."""
-        return self
+class HeldRun:
+    """A run in memory: rows as they came, and the order they belong in."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+    def __init__(
+        self, vectors: NDArray[np.generic], parts: Sequence[Ordered], num_partitions: int
     ) -> None:
-        """Remove the spill files."""
-        self._runs.clear()
-        self._opened.close()
-
-    def add(self, part: Ordered) -> None:
-        """Take rows.
-
-        Raises:
-            InvalidInput, Forbidden, Unavailable: the scratch folder cannot be written or is full.
-        """
-        count = np.bincount(part.partition)
-        if len(count) > len(self._count):
-            self._count = np.concatenate(
-                [self._count, np.zeros(len(count) - len(self._count), np.int64)]
-            )
-        self._count[: len(count)] += count
-        self.rows += len(part)
-        self._parts.append(part)
-        self._held += _size(part)
-        self._held_rest += part.rest.nbytes
-        if self._held > self._memory or self._held_rest > MAX_REST_BYTES:
-            self._spill()
-
-    def offsets(self, num_partitions: int) -> NDArray[np.int64]:
-        """Return the first row of each partition, and the row count: (num_partitions + 1,)."""
-        count = np.zeros(num_partitions + 1, np.int64)
-        count[1 : len(self._count) + 1] = self._count
-        return np.cumsum(count)
-
-    def ordered(self, batch_rows: int) -> Iterator[Ordered]:
-        """Give the rows back in partition order, about `batch_rows` at a time."""
-        if self._runs and self._parts:
-            self._spill()
-        runs: list[_Run | _Held] = [*self._runs] if self._runs else [_Held(self._parts)]
-        self._parts = []
-        for first, last in _groups(self._count, batch_rows):
-            slices = [run.slice(first, last) for run in runs]
-            total = sum(stop - start for start, stop in slices)
-            if total <= 2 * batch_rows or last - first > 1:
-                parts = [
-                    run.read(*at) for run, at in zip(runs, slices, strict=True) if at[0] < at[1]
-                ]
-                whole = _join(parts)
-                yield whole.take(np.argsort(whole.partition, kind="stable"))
-                continue
-            for run, (start, stop) in zip(runs, slices, strict=True):
-                for at in range(start, stop, batch_rows):
-                    yield run.read(at, min(stop, at + batch_rows))
-
-    def _spill(self) -> None:
-        if self._folder is None:
-            self._folder = self._opened.enter_context(scratch_folder(self._scratch, "shuffle"))
-        folder = self._folder / f"run-{len(self._runs)}"
-        with writing(folder, mend=OTHER_SCRATCH):
-            folder.mkdir()
-            self._runs.append(_Run.write(folder, _Held(self._parts)))
-        self._parts, self._held, self._held_rest = [], 0, 0
-
-
-def _size(part: Ordered) -> int:
-    codes = 0 if part.codes is None else part.codes.nbytes
-    return int(part.vectors.nbytes + codes + part.rest.nbytes + 12 * len(part))
-
-
-def _groups(count: NDArray[np.int64], batch_rows: int) -> Iterator[tuple[int, int]]:
-    """Cut the partitions into runs of about `batch_rows` rows: [first, last) pairs."""
-    first, rows = 0, 0
-    for partition, more in enumerate(count):
-        # Empty partitions in front would hide that a single large one must come in pieces.
-        if not rows:
-            first = partition
-        if rows and rows + more > batch_rows:
-            yield first, partition
-            first, rows = partition, 0
-        rows += int(more)
-    if rows:
-        yield first, len(count)
-
-
-class _Held:
-    """Rows in memory, addressed in partition order."""
-
-    def __init__(self, parts: list[Ordered]) -> None:
-        # Vectors stay in the batches they came in: joining them would need their memory twice.
-        self._vectors = [part.vectors for part in parts]
-        self._starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        """Order rows; `vectors` holds those of all parts, whose own are not looked at."""
+        self._vectors = vectors
         self._rest = pa.concat_batches([part.rest for part in parts])
         self._id_hash = np.concatenate([part.id_hash for part in parts])
         codes = [part.codes for part in parts if part.codes is not None]
         self._codes = np.concatenate(codes) if codes else None
         partition = np.concatenate([part.partition for part in parts])
         self._order = np.argsort(partition, kind="stable")
-        self.partition = partition[self._order]
+        self._partition = partition[self._order]
+        self.offsets: IntArray = np.searchsorted(
+            self._partition, np.arange(num_partitions + 1)
+        ).astype(np.int64)
+        values = [vectors, self._codes, self._rest]
+        self.row_bytes = sum(v.nbytes for v in values if v is not None) // max(len(partition), 1)
 
-    def slice(self, first: int, last: int) -> tuple[int, int]:
-        start, stop = np.searchsorted(self.partition, [first, last])
-        return int(start), int(stop)
+    def open(self) -> HeldRun:
+        """Return itself."""
+        return self
 
     def read(self, start: int, stop: int) -> Ordered:
+        """Read rows [start, stop)."""
         rows = self._order[start:stop]
         return Ordered(
-            self._take_vectors(rows),
+            gathered(self._vectors, rows),
             self._rest.take(pa.array(rows)),
             self._id_hash[rows],
             None if self._codes is None else self._codes[rows],
-            self.partition[start:stop],
-        )
-
-    def _take_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
-        out = np.empty((len(rows), self._vectors[0].shape[1]), self._vectors[0].dtype)
-        part = np.searchsorted(self._starts, rows, "right") - 1
-        by_part = np.argsort(part, kind="stable")
-        for group in np.split(by_part, np.flatnonzero(np.diff(part[by_part])) + 1):
-            index = part[group[0]]
-            out[group] = self._vectors[index][rows[group] - self._starts[index]]
-        return out
-
-
-class _Run:
-    """Rows in files, sorted by partition; all but the partition numbers is mapped, not read."""
-
-    def __init__(self, folder: Path, like: Ordered, partition: NDArray[np.uint32]) -> None:
-        rows, dim = len(partition), like.vectors.shape[1]
-        self._partition = partition
-        self._vectors = np.memmap(folder / "vectors", like.vectors.dtype, "r", shape=(rows, dim))
-        self._id_hash = np.memmap(folder / "id_hash", np.uint64, "r", shape=(rows,))
-        self._codes = None
-        if like.codes is not None:
-            self._codes = np.memmap(folder / "codes", like.codes.dtype, "r", shape=(rows,))
-        with pa.memory_map(str(folder / "rest")) as file:
-            self._rest = pa.ipc.open_file(file).read_all()
-
-    @classmethod
-    def write(cls, folder: Path, held: _Held, batch_rows: int = 8192) -> _Run:
-        """Write rows in partition order, a batch at a time.
-
-        Plain writes: a full disk under a memory map would kill the process.
-        """
-        like, rows = held.read(0, 1), len(held.partition)
-        with (
-            (folder / "vectors").open("wb") as vectors,
-            (folder / "id_hash").open("wb") as id_hash,
-            (folder / "codes").open("wb") as codes,
-            pa.OSFile(str(folder / "rest"), "wb") as file,
-            pa.ipc.new_file(file, like.rest.schema) as rest,
-        ):
-            for at in range(0, rows, batch_rows):
-                part = held.read(at, min(rows, at + batch_rows))
-                vectors.write(np.ascontiguousarray(part.vectors).data)
-                id_hash.write(part.id_hash.data)
-                rest.write_batch(part.rest)
-                if part.codes is not None:
-                    codes.write(part.codes.tobytes())
-        return cls(folder, like, held.partition)
-
-    def slice(self, first: int, last: int) -> tuple[int, int]:
-        start, stop = np.searchsorted(self._partition, [first, last])
-        return int(start), int(stop)
-
-    def read(self, start: int, stop: int) -> Ordered:
-        rest = self._rest.slice(start, stop - start).combine_chunks().to_batches()
-        return Ordered(
-            np.asarray(self._vectors[start:stop]),
-            rest[0],
-            np.asarray(self._id_hash[start:stop]),
-            None if self._codes is None else np.asarray(self._codes[start:stop]),
             self._partition[start:stop],
         )
+
+
+def gathered(values: NDArray[Any], rows: IntArray) -> NDArray[Any]:
+    """Copy rows of a matrix to memory of Arrow's pool."""
+    out = pool_array((len(rows), values.shape[1]), values.dtype)
+    # Clipping spares numpy a buffered copy; the rows are all there.
+    np.take(values, rows, axis=0, out=out, mode="clip")
+    return out
+
+
+class Shuffle:
+    """Takes rows in any order of partitions, makes runs of them.
+
+    Rows of one partition keep the order in which they came. While they fit in `memory_bytes` they
+    stay there; beyond, each filling becomes a run that `spill` writes.
+    """
+
+    def __init__(
+        self,
+        num_partitions: int,
+        memory_bytes: int,
+        expected_rows: int,
+        spill: Callable[[HeldRun], RunRef],
+    ) -> None:
+        """Start empty; nothing is written before memory is used up."""
+        self._num_partitions, self._memory = num_partitions, memory_bytes
+        self._expected, self._spill_to = expected_rows, spill
+        self._vectors: NDArray[np.generic] | None = None
+        self._parts: list[Ordered] = []
+        self._held = 0
+        self._held_rest = 0
+        self._rest_room = 0
+        self._runs: list[RunRef] = []
+
+    def add(self, part: Ordered) -> None:
+        """Take rows.
+
+        Raises:
+            InvalidInput, Forbidden, Unavailable: what `spill` raises.
+        """
+        vectors = self._room_for(part)
+        at = 0
+        while at < len(part):
+            # No sooner than there is no room for more: all rows may be there.
+            if self._held == len(vectors) or self._held_rest > self._rest_room:
+                self._spill()
+            stop = min(len(part), at + len(vectors) - self._held)
+            piece = part.slice(at, stop)
+            vectors[self._held : self._held + len(piece)] = piece.vectors
+            self._parts.append(
+                Ordered(vectors[:0], piece.rest, piece.id_hash, piece.codes, piece.partition)
+            )
+            self._held += len(piece)
+            self._held_rest += piece.rest.nbytes
+            at = stop
+
+    def runs(self, *, in_files: bool) -> list[RunRef]:
+        """Return the runs, in the order their rows came; give up what is held.
+
+        Args:
+            in_files: none of them in this process's memory.
+        """
+        if self._parts and (self._runs or in_files):
+            self._spill()
+        runs = self._runs
+        if self._parts:
+            runs = [self._held_run()]
+        self._parts, self._vectors, self._held, self._runs = [], None, 0, []
+        return runs
+
+    def _room_for(self, part: Ordered) -> NDArray[np.generic]:
+        """Make one array for all vectors; memory that is not written to is not used."""
+        if self._vectors is None:
+            codes = 0 if part.codes is None else part.codes.shape[1]
+            row_bytes = part.vectors.shape[1] * part.vectors.itemsize + codes + 24
+            row_bytes += part.rest.nbytes // max(len(part), 1)
+            rows = min(self._expected, max(1, self._memory // row_bytes))
+            self._rest_room = min(MAX_REST_BYTES, max(self._memory // 2, 1))
+            self._vectors = np.empty((max(rows, 1), part.vectors.shape[1]), part.vectors.dtype)
+        return self._vectors
+
+    def _held_run(self) -> HeldRun:
+        assert self._vectors is not None
+        return HeldRun(self._vectors[: self._held], self._parts, self._num_partitions)
+
+    def _spill(self) -> None:
+        self._runs.append(self._spill_to(self._held_run()))
+        self._parts, self._held, self._held_rest = [], 0, 0
+
+
+def total_offsets(runs: Sequence[Run]) -> IntArray:
+    """Return the offsets of all runs together, of which there is one."""
+    total = runs[0].offsets.copy()
+    for run in runs[1:]:
+        total += run.offsets
+    return total
+
+
+def merged(
+    runs: Sequence[Run],
+    start: int,
+    stop: int,
+    group_bytes: int,
+    arrange: Arrange | None = None,
+    arrange_rows: int = 0,
+) -> Iterator[Ordered]:
+    """Read rows [start, stop) of the merged order: by partition, then by run, then as in the run.
+
+    Args:
+        runs: all of them.
+        start, stop: positions among all rows.
+        group_bytes: about how much comes at a time.
+        arrange: orders the vectors of one partition anew; only where it has up to `arrange_rows`.
+    """
+    if start == stop:
+        return
+    offsets = total_offsets(runs)
+    batch_rows = max(1, group_bytes // max(run.row_bytes for run in runs))
+    with ThreadPoolExecutor(READERS) as pool:
+        for first, last, low, high in _groups(offsets, start, stop, batch_rows):
+            whole = last - first > 1 or offsets[last] - offsets[first] <= arrange_rows
+            if arrange is None or not whole:
+                yield _read(pool, _ranges(runs, offsets, first, last, low, high))
+                continue
+            begin, end = int(offsets[first]), int(offsets[last])
+            group = _read(pool, _ranges(runs, offsets, first, last, begin, end))
+            order = _arranged(
+                group.vectors, offsets[first : last + 1] - begin, arrange, arrange_rows
+            )
+            yield group.take(order[low - begin : high - begin])
+
+
+def _read(pool: ThreadPoolExecutor, wanted: Sequence[tuple[Run, tuple[int, int]]]) -> Ordered:
+    parts = list(pool.map(lambda piece: piece[0].read(*piece[1]), wanted))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _arranged(
+    vectors: NDArray[np.generic], offsets: IntArray, arrange: Arrange, arrange_rows: int
+) -> IntArray:
+    """Order the rows of each partition of a group."""
+    orders = [
+        start + arrange(vectors[start:stop])
+        if stop - start <= arrange_rows
+        else np.arange(start, stop)
+        for start, stop in pairwise(offsets.tolist())
+        if start < stop
+    ]
+    return np.concatenate(orders)
+
+
+def _groups(
+    offsets: IntArray, start: int, stop: int, batch_rows: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Cut rows into groups: whole partitions [first, last), or rows [low, high) of a single one."""
+    low, first = start, int(np.searchsorted(offsets, start, "right")) - 1
+    while low < stop:
+        # The last partition that ends within reach; at least the one that `low` is in.
+        reach = int(np.searchsorted(offsets, min(stop, low + batch_rows), "right")) - 1
+        if low == offsets[first] and reach > first:
+            high = int(offsets[reach])
+            yield first, reach, low, high
+        else:
+            high = min(int(offsets[first + 1]), stop, low + batch_rows)
+            yield first, first + 1, low, high
+        low, first = high, int(np.searchsorted(offsets, high, "right")) - 1
+
+
+def _ranges(
+    runs: Sequence[Run], offsets: IntArray, first: int, last: int, low: int, high: int
+) -> list[tuple[Run, tuple[int, int]]]:
+    """Find which rows of which run a group is made of."""
+    wanted = []
+    before = int(offsets[first])
+    for run in runs:
+        begin, end = int(run.offsets[first]), int(run.offsets[last])
+        if last - first == 1:
+            # Rows of one partition follow each other run by run.
+            cut = max(low - before, 0), min(high - before, end - begin)
+            before += end - begin
+            begin, end = begin + cut[0], begin + cut[1]
+        if begin < end:
+            wanted.append((run, (begin, end)))
+    return wanted
+
+
+def _joined(parts: Sequence[Ordered]) -> Ordered:
+    """Join rows of several runs and bring them in order of partitions; vectors are copied once."""
+    partition = np.concatenate([part.partition for part in parts])
+    order = np.argsort(partition, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    codes = [part.codes for part in parts if part.codes is not None]
+    return Ordered(
+        _scattered([part.vectors for part in parts], place),
+        pa.concat_batches([part.rest for part in parts]).take(pa.array(order)),
+        np.concatenate([part.id_hash for part in parts])[order],
+        _scattered(codes, place) if codes else None,
+        partition[order],
+    )
+
+
+def _scattered(parts: Sequence[NDArray[Any]], place: IntArray) -> NDArray[Any]:
+    out = pool_array((len(place), parts[0].shape[1]), parts[0].dtype)
+    at = 0
+    for part in parts:
+        out[place[at : at + len(part)]] = part
+        at += len(part)
+    return out

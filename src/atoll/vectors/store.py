@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -55,8 +56,9 @@ from atoll.vectors.model import (
 FOLDER = "_atoll"
 # Pinned: a table must read the same whatever a later Lance writes by default.
 DATA_STORAGE_VERSION: Literal["2.1"] = "2.1"
-# One file per bucket up to this many rows, so that a partition is one range of one file.
+# One file per writer, so that nearly every partition is one range of one file.
 MAX_ROWS_PER_FILE = 1 << 30
+MAX_BYTES_PER_FILE = 1 << 50
 FINGERPRINT = "atoll.fingerprint"
 WRITER = "atoll.writer"
 PROVED_PAGES = 16
@@ -89,7 +91,7 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
                 path=path,
             )
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise Corrupt(
             f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
             path=path,
@@ -308,6 +310,13 @@ def put_layout(storage: Storage, layout: Layout) -> Blob:
     return put_blob(storage, "blobs", layouts.pack(layout))
 
 
+def put_begun_layout(storage: Storage, path: str, layout: Layout) -> Blob:
+    """Store what is known of a layout while a bucket is built, where the build has its records."""
+    data = layouts.pack(layout)
+    storage.put(path, data)
+    return Blob(path, len(data), hashlib.sha256(data).hexdigest())
+
+
 def get_layout(storage: Storage, blob: Blob | None) -> Layout:
     """Read where the rows of a bucket lie.
 
@@ -469,21 +478,55 @@ def find_table(storage: Storage, name: str) -> lance.LanceDataset | None:
         return None
 
 
-def write_table(storage: Storage, name: str, reader: pa.RecordBatchReader) -> None:
-    """Write a table in one commit.
+def write_fragments(storage: Storage, name: str, reader: pa.RecordBatchReader) -> list[str]:
+    """Write data files of a table that is not there yet; they belong to nothing before the commit.
+
+    Returns:
+        What `commit_table` wants to know of them; nothing where there are no rows.
 
     Raises:
         Conflict: a table of that name was committed meanwhile.
     """
     with lance_errors(f"writing table {name}"):
-        lance.write_dataset(
+        fragments = lance.fragment.write_fragments(
             reader,
             storage.lance_uri(f"{name}.lance"),
             mode="create",
             max_rows_per_file=MAX_ROWS_PER_FILE,
+            max_bytes_per_file=MAX_BYTES_PER_FILE,
             data_storage_version=DATA_STORAGE_VERSION,
             storage_options=storage.lance_options(),
         )
+    return [json.dumps(fragment.to_json()) for fragment in fragments]
+
+
+def commit_table(storage: Storage, name: str, schema: pa.Schema, fragments: Sequence[str]) -> None:
+    """Make a table of data files, in one commit that only the first of several writers makes.
+
+    Args:
+        storage, name: where it goes.
+        schema: with the metadata of the table and its fields.
+        fragments: as `write_fragments` returned them, in the order of their rows.
+
+    Raises:
+        Conflict: a table of that name was committed meanwhile.
+    """
+    operation = lance.LanceOperation.Overwrite(
+        schema, [lance.FragmentMetadata.from_json(fragment) for fragment in fragments]
+    )
+    try:
+        with lance_errors(f"committing table {name}"):
+            # Version 0 is none: with these two arguments a table that is there is left alone.
+            lance.LanceDataset.commit(
+                storage.lance_uri(f"{name}.lance"),
+                operation,
+                read_version=0,
+                max_retries=0,
+                storage_options=storage.lance_options(),
+            )
+    except NotFound as error:
+        # So Lance calls it when the other one's first version appears at that very moment.
+        raise Conflict(f"table {name} was committed by another writer") from error
 
 
 def pin_table(table: lance.LanceDataset) -> None:
