@@ -23,7 +23,7 @@ WARM_UP = 10
 # Beyond this cosine distance randconv's neighbours are hardly better than chance (docs).
 NEAR = 0.5
 ROUNDING = 1e-5
-ROWS_PER_PARTITION = 1500
+ROWS_PER_PARTITION = 500
 
 Answers = list[list[tuple[str, float]]]
 

@@ -62,7 +62,7 @@ def test_two_creators_of_one_plan_both_end_well_with_one_result(tmp_path, monkey
     assert len(tables_of(tmp_path / "c")) == 3
     for bucket in one.buckets:
         tags = store.open_table(one._storage, bucket.name).tags.list()
-        assert tags["atoll"]["version"] == bucket.version
+        assert tags[f"atoll-{bucket.version}"]["version"] == bucket.version
     assert one.verify().is_clean
     assert one.search(clustered(300, 16)[:1], k=1)["id"].to_pylist() == ["p00000"]
     assert not list(tmp_path.glob("c/_atoll/leases/*"))

@@ -705,7 +705,7 @@ class Damaged:
             "data": next(self.table.glob("data/*")),
             "versions": max(self.table.glob("_versions/*.manifest"), key=lambda p: -int(p.stem)),
             "ids": self.place / bucket["ids"]["path"],
-            "tag": self.table / "_refs" / "tags" / "atoll.json",
+            "tag": self.table / "_refs" / "tags" / f"atoll-{bucket['version']}.json",
         }
         if index != "flat":
             self.objects["layout"] = self.place / bucket["layout"]["path"]

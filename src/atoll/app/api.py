@@ -110,18 +110,21 @@ def adopt(
     )
 
 
-def open(uri: str | Path, *, settings: Settings | None = None) -> Collection:
+def open(
+    uri: str | Path, *, version: int | None = None, settings: Settings | None = None
+) -> Collection:
     """Open a collection.
 
     Args:
         uri: a folder or `s3://bucket/prefix`.
+        version: an older version, to be searched as it was; None follows the newest.
         settings: threads, memory, stores; None reads the configuration file and the environment.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none, or that version is gone.
         Unavailable, Forbidden: the store does not answer, or does not let us in.
     """
-    return open_collection(uri, settings or default_settings())
+    return open_collection(uri, settings or default_settings(), version)
 
 
 def default_settings() -> Settings:

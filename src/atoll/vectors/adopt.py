@@ -11,7 +11,6 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 
 import lance
@@ -24,7 +23,7 @@ from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage
-from atoll.vectors import build, garbage, index, leases, store, training
+from atoll.vectors import garbage, index, leases, store, training
 from atoll.vectors import ids as id_index
 from atoll.vectors.adopted import AdoptedTable
 from atoll.vectors.digest import ColumnDigest
@@ -150,12 +149,13 @@ def _adopted(
         store.pin_table(tables[name])
     return Manifest(
         version=found.version + 1 if found else 1,
-        created_at=build.now(),
+        created_at=store.now(),
         spec=fitted.spec,
         models=models,
         model=model,
         buckets=_in_place(found.buckets if found else (), buckets),
-        created_by=f"atoll {version('atoll')}",
+        created_by=store.created_by(),
+        action="adopt",
     )
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,13 +74,14 @@ def create(
         buckets, model, blob = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
             version=found.version + 1 if found else 1,
-            created_at=now(),
+            created_at=store.now(),
             spec=planned.spec,
             models={model: blob} if model and blob else {},
             model=model,
             buckets=buckets,
-            created_by=f"atoll {version('atoll')}",
+            created_by=store.created_by(),
             plan=planned.hash,
+            action="create",
         )
         manifest = finish(manifest)
         lease.require()
@@ -119,23 +118,13 @@ def add(
     storage, model = planned.storage, manifest.model
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while (missing := _missing(manifest, planned)).buckets.buckets:
-            if manifest.spec != planned.spec or manifest.model != model:
-                raise Conflict(
-                    f"{storage} was replaced by another collection meanwhile; run the same command "
-                    "again to add to that one",
-                    uri=str(storage),
-                )
-            buckets, _, _ = _build(missing, manifest, settings, executor, on_progress)
+        while (left := missing(manifest, planned)).buckets.buckets:
+            _require_same(storage, planned, manifest, model)
+            buckets, _, _ = _build(left, manifest, settings, executor, on_progress)
             if not buckets:
                 break
-            following = replace(
-                manifest,
-                version=manifest.version + 1,
-                created_at=now(),
-                buckets=manifest.buckets + buckets,
-                created_by=f"atoll {version('atoll')}",
-                plan=planned.hash,
+            following = store.next_manifest(
+                manifest, "add", buckets=manifest.buckets + buckets, plan=planned.hash
             )
             following = finish(following)
             lease.require()
@@ -145,6 +134,56 @@ def add(
             # Somebody else added meanwhile: look again at their ids, then take the next number.
             manifest = store.latest_manifest(storage, manifest) or manifest
     return manifest
+
+
+def _require_same(
+    storage: Storage, planned: Planned, manifest: Manifest, model: str | None
+) -> None:
+    if manifest.spec != planned.spec or manifest.model != model:
+        raise Conflict(
+            f"{storage} was replaced by another collection, or trained anew, meanwhile; run the "
+            "same command again to add to what is there now",
+            uri=str(storage),
+        )
+
+
+def upsert(
+    planned: Planned,
+    manifest: Manifest,
+    replacing: Callable[[Manifest, Sequence[Bucket]], tuple[Bucket, ...]],
+    *,
+    settings: Settings,
+    executor: Executor | None,
+    finish: Finish,
+    on_progress: OnProgress,
+) -> Manifest:
+    """Carry out a plan as new buckets whose rows replace those of the same ids.
+
+    Args:
+        planned: its hash must be of no live bucket.
+        manifest: the collection.
+        replacing: from the manifest in force and the new buckets makes those of the next.
+        settings, executor, finish, on_progress: as for `add`.
+
+    Raises:
+        InvalidInput: rows that cannot be searched, an id twice in the sources.
+    """
+    storage, model = planned.storage, manifest.model
+    with _discarding_refused(planned), leases.hold(storage, "build") as lease:
+        storage.probe_conditional_put()
+        excluded = duplicate_rows(planned, None, settings, on_progress)
+        buckets, _, _ = _build(planned, manifest, settings, executor, on_progress, excluded)
+        while True:
+            _require_same(storage, planned, manifest, model)
+            following = store.next_manifest(
+                manifest, "upsert", buckets=replacing(manifest, buckets), plan=""
+            )
+            following = finish(following)
+            lease.require()
+            if store.commit_manifest(storage, following):
+                _log_commit(storage, following)
+                return following
+            manifest = store.latest_manifest(storage, manifest) or manifest
 
 
 def _log_commit(storage: Storage, manifest: Manifest) -> None:
@@ -170,22 +209,23 @@ def _discarding_refused(planned: Planned) -> Iterator[None]:
         raise
 
 
-def _missing(manifest: Manifest, planned: Planned) -> Planned:
+def missing(manifest: Manifest, planned: Planned) -> Planned:
     """Return what is left of a plan without the buckets that are live.
 
     Some may never be: those none of whose rows may be added.
     """
     live = {
-        tuple((part.uri, part.start, part.stop) for part in bucket.sources)
+        (part.uri, part.start, part.stop)
         for bucket in manifest.buckets
-        if bucket.plan == planned.hash
+        for part in bucket.sources
+        if (bucket.plan if part.plan is None else part.plan) == planned.hash
     }
-    missing = tuple(
+    left = tuple(
         bucket
         for bucket in planned.buckets.buckets
-        if tuple((part.uri, part.start, part.stop) for part in bucket.slices) not in live
+        if any((part.uri, part.start, part.stop) not in live for part in bucket.slices)
     )
-    return replace(planned, buckets=replace(planned.buckets, buckets=missing))
+    return replace(planned, buckets=replace(planned.buckets, buckets=left))
 
 
 def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
@@ -206,19 +246,16 @@ def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
             )
 
 
-def now() -> str:
-    """Tell the time for a manifest: UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _build(
     planned: Planned,
     manifest: Manifest | None,
     settings: Settings,
     executor: Executor | None,
     on_progress: OnProgress,
+    excluded: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> tuple[tuple[Bucket, ...], str | None, Blob | None]:
-    excluded = duplicate_rows(planned, manifest, settings, on_progress)
+    if excluded is None:
+        excluded = duplicate_rows(planned, manifest, settings, on_progress)
     if manifest is not None:
         model = manifest.model
         blob = manifest.models[model] if model else None
@@ -284,7 +321,7 @@ def _local_executor(planned: Planned, settings: Settings, is_shared: bool) -> Ex
 
 def _jobs(
     planned: Planned,
-    excluded: dict[str, NDArray[np.int64]],
+    excluded: Mapping[str, NDArray[np.int64]],
     model: str | None,
     blob: Blob | None,
     settings: Settings,

@@ -346,5 +346,4 @@ def _spread(of: Measured, batch: QueryBatch) -> float:
     assert manifest.model is not None
     model = of.reader.model(manifest.models[manifest.model])
     rows = prepared(batch.vectors, manifest.spec.distance_type)
-    residual = rows - model.centroids[model.partition_of(rows)]
-    return float(np.einsum("ij,ij->i", residual, residual, dtype=np.float64).mean())
+    return float(model.partition_of(rows)[1].mean(dtype=np.float64))

@@ -26,7 +26,9 @@ from atoll.vectors.model import (
     ON_BAD_ROW,
     BuildOptions,
     Calibration,
+    CompactOptions,
     Embedder,
+    RetrainOptions,
     SearchOptions,
 )
 from atoll.vectors.output import FORMATS, describe_search, write_hits, write_table
@@ -35,6 +37,9 @@ uri_argument = click.argument("uri")
 # What people ask for, and what `calibrate` shows.
 SHOWN_WISHES = (0.9, 0.95, 0.99)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+version_option = click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="An older version, as it was."
+)
 
 
 class Size(click.ParamType[int]):
@@ -92,7 +97,7 @@ def index_options(command: Any) -> Any:
             click.option("--index", type=click.Choice(INDEX_KINDS), default="rabitq",
                          show_default=True, help="Atoll's own, Lance's, or no index at all."),
             click.option("--num-partitions", type=click.IntRange(1),
-                         help="Partitions per bucket.  [default: rows / 1500; ivf_pq: sqrt(rows)]"),
+                         help="Partitions per bucket.  [default: rows / 500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
             click.option("--bits", type=click.IntRange(1, 8),
@@ -282,14 +287,193 @@ def adopt(settings: Settings, /, uri: str, as_json: bool, **given: Any) -> None:
 
 @click.command()
 @uri_argument
-@click.option("--tables", is_flag=True, help="List the live tables only.")
+@click.argument("sources", nargs=-1, required=True)
+@build_options
 @json_option
 @click.pass_obj
-def info(settings: Settings, /, uri: str, tables: bool, as_json: bool) -> None:
+def upsert(
+    settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
+    """Add SOURCES to the collection at URI; rows whose ids are there replace the old ones."""
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings)
+    with progress_bars(settings.quiet) as on_progress:
+        report = collection.upsert(sources, options=BuildOptions(**given), on_progress=on_progress)
+    if as_json:
+        click.echo(json.dumps({**vars(report), "added": report.added}, indent=2))
+        return
+    click.echo(
+        f"{counted(report.added, 'row')} added, {counted(report.replaced, 'row')} replaced; "
+        f"version {report.version} has {counted(len(collection), 'row')}"
+    )
+    _tell_cost(report.requests, report.size_bytes)
+
+
+@click.command()
+@uri_argument
+@click.option("--id", "named", multiple=True, metavar="ID", help="Delete this row; may repeat.")
+@click.option("--ids", "listed", metavar="FILE", help="Delete these rows: ids, one a line.")
+@click.option("--where", metavar="SQL", help="Delete the rows that pass this predicate.")
+@click.option("--allow-missing", is_flag=True, help="Accept ids that are not there.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@json_option
+@click.pass_obj
+def delete(
+    settings: Settings,
+    /,
+    uri: str,
+    named: tuple[str, ...],
+    listed: str | None,
+    where: str | None,
+    allow_missing: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Delete rows of the collection at URI; `atoll compact` and `atoll gc` free their space."""
+    from atoll.vectors.service import open_collection
+    from atoll.vectors.sources.textids import read_ids
+
+    if bool(named or listed) == (where is not None):
+        raise click.UsageError("give --id or --ids, or --where")
+    ids = [*named, *(read_ids(listed, settings.storage) if listed else ())]
+    collection = open_collection(uri, settings)
+    report = collection.delete(
+        None if where is not None else ids,
+        where=where,
+        allow_missing=allow_missing,
+        dry_run=dry_run,
+    )
+    if as_json:
+        click.echo(json.dumps(vars(report), indent=2))
+        return
+    for name in report.missing:
+        click.echo(printable(f"not there: {name}"), err=True)
+    done = "would delete" if dry_run else "deleted"
+    click.echo(
+        f"{done} {counted(report.rows, 'row')} of {counted(report.buckets, 'bucket')}; "
+        f"version {report.version} has {counted(len(collection), 'row')}"
+    )
+    _tell_cost(report.requests, report.size_bytes)
+
+
+def _tell_cost(requests: int, size_bytes: int) -> None:
+    if requests:
+        cost = f"{counted(requests, 'read')} of {counted(size_bytes, 'byte')} in all"
+        click.echo(f"looking up the ids took {cost}", err=True)
+
+
+@click.command()
+@uri_argument
+@click.option("--bucket-rows", type=click.IntRange(1), default=CompactOptions.bucket_rows,
+              show_default=True, help="Rows a merged bucket holds at most.")  # fmt: skip
+@click.option(
+    "--min-rows",
+    type=click.IntRange(1),
+    help="Buckets with fewer rows take part.  [default: half of --bucket-rows]",
+)
+@click.option("--bucket", "buckets", multiple=True, metavar="NAME",
+              help="Only this one takes part, whatever its size; may repeat.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what would become one.")
+@json_option
+@click.pass_obj
+def compact(settings: Settings, /, uri: str, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Merge small buckets of URI, and those with many deleted rows; searches find the same.
+
+    Killed or interrupted, the same command continues where it stopped. `atoll gc` then frees the
+    space of the old buckets.
+    """
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings)
+    with progress_bars(settings.quiet) as on_progress:
+        report = collection.compact(dry_run=dry_run, on_progress=on_progress, **given)
+    merges = [{"buckets": merge.names, "rows": merge.rows} for merge in report.merges]
+    if as_json:
+        click.echo(json.dumps({"version": report.version, "merges": merges}, indent=2))
+        return
+    for merge in report.merges:
+        click.echo(f"{', '.join(merge.names)}: {counted(merge.rows, 'row')}")
+    before = sum(len(merge.buckets) for merge in report.merges)
+    done = "would merge" if dry_run else "merged"
+    click.echo(
+        f"{done} {counted(before, 'bucket')} into {len(merges)}; version {report.version} has "
+        f"{counted(len(collection.buckets), 'bucket')}"
+    )
+
+
+@click.command()
+@uri_argument
+@click.option(
+    "--num-partitions",
+    type=click.IntRange(1),
+    help="Partitions per bucket.  [default: rows of the largest bucket / 1500]",
+)
+@click.option("--bits", type=click.IntRange(1, 8), help="Bits per dimension of a code: 1, 2, 4, 8.")
+@click.option("--seed", type=int, default=RetrainOptions.seed, show_default=True,
+              help="Picks the training sample and the rotation.")  # fmt: skip
+@json_option
+@click.pass_obj
+def retrain(settings: Settings, /, uri: str, as_json: bool, **given: Any) -> None:
+    """Train the index of URI anew and rebuild its buckets one by one, while searches go on.
+
+    Killed or interrupted, the same command continues where it stopped.
+    """
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings)
+    with progress_bars(settings.quiet) as on_progress:
+        collection.retrain(on_progress=on_progress, **given)
+    _print_info(collection.info(), as_json)
+
+
+@click.command()
+@uri_argument
+@json_option
+@click.pass_obj
+def history(settings: Settings, /, uri: str, as_json: bool) -> None:
+    """List the versions of the collection at URI, the newest first."""
+    from atoll.vectors.service import open_collection
+
+    versions = [vars(past) for past in open_collection(uri, settings).history()]
+    if as_json:
+        click.echo(json.dumps(versions, indent=2))
+        return
+    columns = ("version", "created_at", "action", "rows", "buckets")
+    lines = [
+        {name: past[name] for name in columns}
+        | {"can be opened": "yes" if past["is_kept"] else "no"}
+        for past in versions
+    ]
+    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None)
+
+
+@click.command()
+@uri_argument
+@click.argument("version", type=click.IntRange(1))
+@click.pass_obj
+def restore(settings: Settings, /, uri: str, version: int) -> None:
+    """Make VERSION of the collection at URI current again, as a new version."""
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings).restore(version)
+    click.echo(
+        f"version {collection.version} is what version {version} was: "
+        f"{counted(len(collection), 'row')}"
+    )
+
+
+@click.command()
+@uri_argument
+@click.option("--tables", is_flag=True, help="List the live tables only.")
+@version_option
+@json_option
+@click.pass_obj
+def info(settings: Settings, /, uri: str, tables: bool, version: int | None, as_json: bool) -> None:
     """Describe the collection at URI."""
     from atoll.vectors.service import open_collection
 
-    found = open_collection(uri, settings).info()
+    found = open_collection(uri, settings, version).info()
     if tables:
         names = [bucket["table"] for bucket in found["buckets"]]
         click.echo(json.dumps(names, indent=2) if as_json else "\n".join(names))
@@ -299,14 +483,15 @@ def info(settings: Settings, /, uri: str, tables: bool, as_json: bool) -> None:
 
 @click.command()
 @uri_argument
+@version_option
 @json_option
 @click.pass_obj
-def verify(settings: Settings, /, uri: str, as_json: bool) -> None:
+def verify(settings: Settings, /, uri: str, version: int | None, as_json: bool) -> None:
     """Read every live bucket of URI and hold it against the manifest; exit 1 on any fault."""
     from atoll.vectors.service import open_collection
 
     with progress_bars(settings.quiet) as on_progress:
-        report = open_collection(uri, settings).verify(on_progress)
+        report = open_collection(uri, settings, version).verify(on_progress)
     if as_json:
         facts = {
             "version": report.version,
@@ -346,14 +531,16 @@ def drop_bucket(settings: Settings, /, uri: str, name: str) -> None:
 
 @click.command()
 @uri_argument
+@click.option("--keep-versions", type=click.IntRange(1), default=1, show_default=True,
+              metavar="N", help="How many versions can be opened afterwards.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
 @click.pass_obj
-def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
-    """Remove what no live bucket of URI needs: dropped tables, unfinished builds, orphans."""
+def gc(settings: Settings, /, uri: str, keep_versions: int, dry_run: bool, as_json: bool) -> None:
+    """Remove what no kept version of URI needs: dropped tables, unfinished builds, orphans."""
     from atoll.vectors.service import collect_garbage
 
-    report = collect_garbage(uri, settings, dry_run=dry_run)
+    report = collect_garbage(uri, settings, keep_versions=keep_versions, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(vars(report), indent=2))
         return
@@ -388,6 +575,7 @@ def gc(settings: Settings, /, uri: str, dry_run: bool, as_json: bool) -> None:
 @click.option("--exclude-self", is_flag=True, help="Leave out the hit with the query's own id.")
 @click.option("--group-by", metavar="COLUMN", help="Best hit per value of this column only.")
 @click.option("--allow-partial", is_flag=True, help="Accept an answer without failed buckets.")
+@version_option
 @click.option("--ids", metavar="FILE", help="Ids, one a line, for .npy or .fvecs queries.")
 @click.option("--model-path", type=click.Path(path_type=Path), help="Weights for FASTA queries.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
@@ -406,6 +594,7 @@ def search(
     model_path: Path | None,
     output: Path | None,
     force: bool,
+    version: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -419,7 +608,7 @@ def search(
     if output and as_json:
         raise click.UsageError("--json prints the hits; give it or --output, not both")
     write_hits(None, output, force=force)
-    collection = open_collection(uri, settings)
+    collection = open_collection(uri, settings, version)
     if stored:
         batch = stored_queries(collection, stored)
     else:
@@ -579,13 +768,12 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
     click.echo(f"embedder  {printable(str(embedder))}")
     columns = [info["id_column"], info["vector_column"], *info["columns"]]
     click.echo(f"columns   {printable(', '.join(columns))}")
-    rows = [
-        {key: bucket[key] for key in ("name", "rows", "skipped", "float16_error")}
-        for bucket in info["buckets"]
-    ]
-    if info["dtype"] == "float32":
-        for row in rows:
-            del row["float16_error"]
+    shown = ["name", "rows", "skipped"]
+    if any(bucket["deleted"] for bucket in info["buckets"]):
+        shown.insert(2, "deleted")
+    if info["dtype"] != "float32":
+        shown.append("float16_error")
+    rows = [{key: bucket[key] for key in shown} for bucket in info["buckets"]]
     if any(bucket["adopted"] for bucket in info["buckets"]):
         for row, bucket in zip(rows, info["buckets"], strict=True):
             row["index"] = _index_text(bucket["index"])
@@ -616,6 +804,6 @@ def _recall_lines(recall: dict[str, Any] | None) -> Iterator[str]:
 
 
 COMMANDS = (
-    plan, bench_here, create, add, adopt, info, verify, export, drop_bucket, gc,
-    calibrate, search,
+    plan, bench_here, create, add, upsert, delete, compact, retrain, adopt, info, verify, history,
+    restore, export, drop_bucket, gc, calibrate, search,
 )  # fmt: skip

@@ -1,18 +1,18 @@
-"""Garbage collection: removes what no live bucket needs, under a lease that keeps builds out."""
+"""Garbage collection: removes what no kept version needs, under a lease that keeps builds out."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import lance
 import msgspec
 
 from atoll.storage import Storage
 from atoll.vectors import leases, store
+from atoll.vectors.history import kept_manifests
 from atoll.vectors.model import Blob, Bucket, Manifest
 
 logger = logging.getLogger(__name__)
@@ -37,63 +37,86 @@ class GcReport:
     size_bytes: int
 
 
-def collect(storage: Storage, *, dry_run: bool) -> GcReport:
-    """Remove tables, models, blobs, reports and builds that the current manifest does not name.
+def collect(storage: Storage, *, keep_versions: int = 1, dry_run: bool) -> GcReport:
+    """Remove tables, models, blobs, reports and builds that no kept version names.
 
-    Readers that still use an older manifest lose what it named. A killed build that has not been
+    Readers that still use an older version lose what it named. A killed build that has not been
     finished is garbage too.
+
+    Args:
+        storage: the collection.
+        keep_versions: how many versions stay, the current one included.
+        dry_run: only say what would go.
 
     Raises:
         Conflict: a build is running.
     """
     with leases.hold(storage, "gc") as lease:
-        manifest = store.latest_manifest(storage)
-        tables, objects = _garbage(storage, _needed(storage, manifest))
+        newest = store.latest_manifest(storage)
+        kept = kept_manifests(storage, newest, keep_versions) if newest else []
+        tables, objects = _garbage(storage, _needed(storage, kept))
         objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
         size = sum(objects.values()) + sum(sum(files.values()) for files in tables.values())
         if not dry_run:
+            if newest is not None and newest.version >= keep_versions:
+                _note_oldest(storage, newest.version - keep_versions + 1)
             _remove(storage, tables, objects, lease)
-            for bucket in manifest.buckets if manifest else ():
+            for pinned in _by_table(kept):
                 lease.require()
-                size += _clean_table(storage, bucket)
+                size += _clean_table(storage, pinned)
             logger.info("garbage collected tables=%d bytes=%d", len(tables), size)
         return GcReport(tuple(sorted(tables)), tuple(sorted(objects)), size)
+
+
+def _note_oldest(storage: Storage, version: int) -> None:
+    # Before anything goes: a version whose data may be gone is never shown as whole.
+    if store.oldest_kept(storage) < version:
+        store.put_oldest(storage, version)
+
+
+def _by_table(kept: Sequence[Manifest]) -> list[list[Bucket]]:
+    """Sort the buckets of some versions out by table, the newest version's first."""
+    found: dict[str, list[Bucket]] = {}
+    for manifest in kept:
+        for bucket in manifest.buckets:
+            found.setdefault(bucket.name, []).append(bucket)
+    return list(found.values())
 
 
 def discard(storage: Storage, plan: str) -> None:
     """Remove what a build made that can never be finished, because its rows were refused.
 
-    What live buckets and other builds need stays, whether those builds run, were killed or wait.
+    What versions that can be opened and other builds need stays, whether those builds run, were
+    killed or wait.
 
     Raises:
         Conflict: a build is running.
     """
     with leases.hold(storage, "gc") as lease:
-        manifest = store.latest_manifest(storage)
-        needed = _needed(storage, manifest)
+        newest = store.latest_manifest(storage)
+        needed = _needed(storage, kept_manifests(storage, newest) if newest else [])
         for entry in storage.list(f"{store.FOLDER}/builds"):
             if entry.path.split("/")[2] != plan:
                 needed |= {entry.path, *_named_in(storage, entry.path)}
         _remove(storage, *_garbage(storage, needed), lease)
 
 
-def _needed(storage: Storage, manifest: Manifest | None) -> set[str]:
-    """List the folders of tables and the objects that the live buckets need."""
-    if manifest is None:
-        return set()
-    live = {bucket.name for bucket in manifest.buckets}
-    plans = {bucket.plan for bucket in manifest.buckets}
-    needed = {blob.path for blob in (*manifest.models.values(), manifest.calibration) if blob}
-    for bucket in manifest.buckets:
+def _needed(storage: Storage, kept: Sequence[Manifest]) -> set[str]:
+    """List the folders of tables and the objects that some versions need."""
+    buckets = [bucket for manifest in kept for bucket in manifest.buckets]
+    live = {bucket.name for bucket in buckets}
+    plans = {bucket.plan for bucket in buckets}
+    needed = {blob.path for manifest in kept for blob in manifest.blobs}
+    for bucket in buckets:
         needed |= _of_bucket(bucket)
-    for entry in storage.list(f"{store.FOLDER}/builds"):
+    for entry in storage.list(f"{store.FOLDER}/builds") if kept else ():
         if _is_record_of(entry.path.removeprefix(f"{store.FOLDER}/builds/"), plans, live):
             needed.add(entry.path)
     return needed
 
 
 def _of_bucket(bucket: Bucket) -> set[str]:
-    blobs = {b.path for b in (bucket.layout, bucket.ids, bucket.names, bucket.deleted) if b}
+    blobs = {blob.path for blob in bucket.blobs}
     return {f"{bucket.name}{TABLE_SUFFIX}", store.report_path(bucket.name), *blobs}
 
 
@@ -154,32 +177,19 @@ def _is_record_of(name: str, plans: set[str], live: set[str]) -> bool:
     return plan in plans and (record == "model.json" or record.split(".")[0] in live)
 
 
-def _clean_table(storage: Storage, bucket: Bucket) -> int:
-    """Remove what no version of a live table needs; tagged versions stay."""
-    table = store.open_table(storage, bucket.name, bucket.version)
-    # Another client may have taken the tag away, without which our version would be removed.
-    store.pin_table(table)
-    if bucket.is_adopted:
+def _clean_table(storage: Storage, pinned: Sequence[Bucket]) -> int:
+    """Remove what no kept version of a table needs; versions that others tagged stay."""
+    versions = {number for bucket in pinned for number in bucket.versions}
+    for number in versions:
+        # Another client may have taken the tag away, without which the version would be removed.
+        store.pin_table(store.open_table(storage, pinned[0].name, number))
+    if pinned[0].is_adopted:
         return 0  # old versions of a table are its owner's
-    newest = store.open_table(storage, bucket.name)
-    with store.lance_errors(f"cleaning table {bucket.name}"):
-        if _is_of_lost_builder(newest, table):
-            table.restore()  # type: ignore[no-untyped-call]
-        removed = store.open_table(storage, bucket.name).cleanup_old_versions(
+    store.show_pinned(storage, pinned[0])
+    table = store.open_table(storage, pinned[0].name)
+    store.unpin_others(table, versions)
+    with store.lance_errors(f"cleaning table {pinned[0].name}"):
+        removed = table.cleanup_old_versions(
             older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
         )
     return int(removed.bytes_removed)
-
-
-def _is_of_lost_builder(newest: lance.LanceDataset, ours: lance.LanceDataset) -> bool:
-    """Tell whether the newest version holds the same rows, written once more by another builder.
-
-    Lance lets several writers create one table, each with a version of its own; the newest stays
-    when old ones are removed.
-    """
-    last, first = store.table_metadata(newest), store.table_metadata(ours)
-    return (
-        last.get(store.FINGERPRINT) == first.get(store.FINGERPRINT)
-        and last.get(store.WRITER) != first.get(store.WRITER)
-        and newest.count_rows() == ours.count_rows()
-    )

@@ -9,22 +9,25 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
+from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
 from atoll.storage import Storage
-from atoll.vectors import store
-from atoll.vectors.adopted import bucket_table
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.model import Bucket, CollectionSpec, Manifest
+from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.planning import Planned
+from atoll.vectors.reader import Reader
 
 SHOWN_DUPLICATES = 5
 IDS_AT_ONCE = 1 << 22
+ID_CACHE_BYTES = 16 << 20
 
 
 def duplicate_rows(
@@ -41,7 +44,7 @@ def duplicate_rows(
     found = _Found()
     with IdChecker(settings.scratch, settings.memory_bytes // 4) as checker:
         live = None
-        if manifest:
+        if manifest is not None:
             live = LiveIds(planned.storage, manifest.spec, manifest.buckets, settings.threads)
         for uri, row, ids, hashes in _id_chunks(planned, on_progress):
             checker.add_hashes(hashes, uri, row)
@@ -107,27 +110,63 @@ def _describe(duplicate: Duplicate, row: int) -> str:
 
 
 class LiveIds:
-    """Tells which ids live buckets hold."""
+    """Tells which ids live buckets hold; deleted rows are not there."""
 
     def __init__(
         self, storage: Storage, spec: CollectionSpec, buckets: Sequence[Bucket], threads: int
     ) -> None:
-        """Open their id indexes."""
-        self._storage, self._spec = storage, spec
-        read = partial(store.get_blob_range, storage)
-        self._indexes = [(b, IdIndex(b.ids, b.stored_rows, read)) for b in buckets]
+        """Open their id indexes; nothing is read yet."""
+        reader = Reader(storage, spec, ByteCache(ID_CACHE_BYTES))
+        self._opened = [(reader.bucket(bucket), reader.id_index(bucket)) for bucket in buckets]
         self._threads = threads
 
     def find(
         self, hashes: NDArray[np.uint64], ids: pa.Array
     ) -> Iterator[tuple[NDArray[np.int64], str]]:
         """Yield (ascending positions in `ids`, bucket name) of ids that are there."""
+        for positions, _, bucket in self.rows(hashes, ids):
+            yield np.sort(positions), bucket
+
+    def rows(
+        self, hashes: NDArray[np.uint64], ids: pa.Array
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], str]]:
+        """Yield (positions in `ids`, their rows, bucket name) for each bucket that holds some.
+
+        Args:
+            hashes: of the ids.
+            ids: none twice.
+        """
+
+        def look(opened: tuple[OpenBucket, IdIndex]) -> tuple[NDArray[np.int64], ...]:
+            bucket, index = opened
+            positions, found = index.find(hashes)
+            return matching(bucket, found.astype(np.int64), positions, ids)
+
         with ThreadPoolExecutor(self._threads * 4) as pool:
-            results = pool.map(lambda item: item[1].find(hashes), self._indexes)
-            for (bucket, _), (positions, rows) in zip(self._indexes, results, strict=True):
+            results = pool.map(look, self._opened)
+            for (bucket, _), (positions, found) in zip(self._opened, results, strict=True):
                 if len(positions):
-                    table = bucket_table(self._storage, bucket, self._spec)
-                    column = self._spec.id_column
-                    names = table.take(rows.astype(np.int64), [column])[column]
-                    same = pa.compute.equal(names.combine_chunks(), ids.take(pa.array(positions)))
-                    yield np.sort(positions[np.asarray(same)]), bucket.name
+                    yield positions, found, bucket.bucket.name
+
+
+def matching(
+    bucket: OpenBucket, rows: NDArray[np.int64], positions: NDArray[np.int64], ids: pa.Array
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keep the rows that are live and whose id is the one looked for, not only of equal hash.
+
+    Args:
+        bucket: where they are.
+        rows: (n,) as the id index found them.
+        positions: (n,) of the ids they were found for.
+        ids: what was looked for.
+
+    Returns:
+        (m,) positions and (m,) rows.
+    """
+    if bucket.live is not None and len(rows):
+        keep = bucket.live[rows]
+        rows, positions = rows[keep], positions[keep]
+    if not len(rows):
+        return positions, rows
+    same = np.asarray(pa.compute.equal(bucket.ids(rows), ids.take(pa.array(positions))))
+    return positions[same], rows[same]

@@ -18,8 +18,10 @@ from atoll.vectors.model import DistanceType, IndexKind, IndexSpec
 if TYPE_CHECKING:
     from atoll.vectors.probes import Probes
 
-# Few large partitions beat sqrt(rows) on real protein vectors (docs/benchmarks.md).
-ROWS_PER_PARTITION = 1500
+# Rows to scan for a recall of 0.95 on clustered vectors: 840 with 250 rows a partition, 2,400 with
+# 500, 6,700 with 1,500; on randconv vectors they hardly differ. Centroids, to be read by every cold
+# query, double each time (docs/benchmarks.md).
+ROWS_PER_PARTITION = 500
 MAX_PARTITIONS = 16_384
 SAMPLE_ROWS_PER_PARTITION = 64
 MIN_SAMPLE_ROWS = 4096

@@ -136,6 +136,8 @@ class SourceSlice:
         version: what identified its content when it was planned (modification time or ETag, size).
         start, stop: row numbers in the file.
         checksum: xxh3-128 over the vectors and ids read, in file order.
+        plan: hash of the plan that brought the rows in, where the bucket has another one; empty
+            once some of them are gone.
     """
 
     uri: str
@@ -143,6 +145,7 @@ class SourceSlice:
     start: int
     stop: int
     checksum: str = ""
+    plan: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ class Bucket:
         deleted_rows: how many.
         index: how the rows of an adopted table are found, through Lance; None where the bucket is
             our own, indexed as the collection says.
+        first_version: the Lance version that has all stored rows, once `version` has not.
     """
 
     name: str
@@ -185,6 +189,7 @@ class Bucket:
     fit: float = 0.0
     deleted: Blob | None = None
     deleted_rows: int = 0
+    first_version: int | None = None
     index: IndexSpec | None = None
 
     @property
@@ -196,6 +201,17 @@ class Bucket:
     def is_adopted(self) -> bool:
         """Whether somebody else wrote the table, which stays theirs."""
         return self.index is not None
+
+    @property
+    def versions(self) -> set[int]:
+        """Lance versions that must stay."""
+        return {self.version, self.first_version or self.version}
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """Objects that belong to it."""
+        all_blobs = (self.layout, self.ids, self.names, self.deleted)
+        return tuple(blob for blob in all_blobs if blob is not None)
 
 
 @dataclass(frozen=True)
@@ -299,6 +315,7 @@ class Manifest:
         buckets: the live buckets, in the order they were added.
         plan: hash of the plan whose result this version is; empty where it is nobody's.
         calibration: measured recall; None where nobody has calibrated.
+        action: what made it: "create", "add", "delete", ...
     """
 
     version: int
@@ -311,6 +328,13 @@ class Manifest:
     created_by: str = ""
     plan: str = ""
     calibration: Blob | None = None
+    action: str = ""
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """Objects that belong to it, apart from those of its buckets."""
+        own = (*self.models.values(), self.calibration)
+        return tuple(blob for blob in own if blob is not None)
 
     @property
     def rows(self) -> int:
@@ -328,6 +352,11 @@ def _check_count(name: str, value: int | None) -> None:
         raise InvalidInput(f"{name} is {value!r}; give a whole number of at least 1")
 
 
+def _check_bits(bits: int | None) -> None:
+    if bits not in (None, *CODE_BITS):
+        raise InvalidInput(f"bits is {bits!r}; choose one of 1, 2, 4, 8")
+
+
 @dataclass(frozen=True)
 class BuildOptions:
     """What a create or add may be told; the defaults are the documented ones.
@@ -341,7 +370,7 @@ class BuildOptions:
         ids: text file or URL of one id per line, for a single source that is .npy or .fvecs.
         batch_rows: rows handled at once.
         index: kind of index.
-        num_partitions: IVF cells; None chooses max(1, rows / 1500) for "rabitq" and the post's
+        num_partitions: IVF cells; None chooses max(1, rows / 500) for "rabitq" and the post's
             int(sqrt(rows)) for "ivf_pq".
         num_sub_vectors: None chooses dim / 16 (the post's rule).
         bits: bits per dimension of a "rabitq" code: 1, 2, 4 or 8; None is 1.
@@ -382,8 +411,7 @@ class BuildOptions:
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("index", self.index, INDEX_KINDS)
         _check_choice("device", self.device, DEVICES)
-        if self.bits not in (None, *CODE_BITS):
-            raise InvalidInput(f"bits is {self.bits!r}; choose one of 1, 2, 4, 8")
+        _check_bits(self.bits)
         _check_choice("on_invalid", self.on_invalid, ON_BAD_ROW)
         _check_choice("on_duplicate", self.on_duplicate, ON_BAD_ROW)
         for name in (
@@ -407,6 +435,54 @@ def given_options(options: BuildOptions | None, given: dict[str, Any]) -> BuildO
     if unknown := [name for name in given if name not in known]:
         raise InvalidInput(f"there is no option {unknown[0]!r}; there are {', '.join(known)}")
     return replace(options or BuildOptions(), **given)
+
+
+@dataclass(frozen=True)
+class CompactOptions:
+    """What a compaction may be told.
+
+    Attributes:
+        bucket_rows: rows a merged bucket holds at most.
+        min_rows: buckets with fewer take part; None is half of `bucket_rows`.
+        buckets: names of those that take part instead, whatever their size.
+    """
+
+    bucket_rows: int = BuildOptions.bucket_rows
+    min_rows: int | None = None
+    buckets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be merged.
+
+        Raises:
+            InvalidInput: a number below 1.
+        """
+        _check_count("bucket_rows", self.bucket_rows)
+        _check_count("min_rows", self.min_rows)
+
+
+@dataclass(frozen=True)
+class RetrainOptions:
+    """What a retrain may be told.
+
+    Attributes:
+        num_partitions: IVF cells; None chooses rows of the largest bucket / 1500.
+        bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
+        seed: picks the training sample and the rotation.
+    """
+
+    num_partitions: int | None = None
+    bits: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained.
+
+        Raises:
+            InvalidInput: a number below 1, or bits that codes cannot have.
+        """
+        _check_count("num_partitions", self.num_partitions)
+        _check_bits(self.bits)
 
 
 @dataclass(frozen=True)

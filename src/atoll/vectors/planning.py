@@ -141,8 +141,7 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
     vectors = pa.field(vector, pa.list_(item, dim), metadata=RAW_COLUMN)
     fields = [vectors, pa.field(name, pa.string()), *extra]
     if spec.kind == "rabitq":
-        width = rabitq.code_dtype(dim, spec.bits).itemsize
-        fields.append(pa.field(CODE_COLUMN, pa.binary(width), metadata=RAW_COLUMN))
+        fields.append(code_field(dim, spec.bits))
     return CollectionSpec(
         dim=dim,
         dtype=options.dtype,
@@ -154,6 +153,12 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         embedder=next((source.embedder for source in sources if source.embedder), None),
         index=spec,
     )
+
+
+def code_field(dim: int, bits: int) -> pa.Field:
+    """Describe the column of packed codes."""
+    width = rabitq.code_dtype(dim, bits).itemsize
+    return pa.field(CODE_COLUMN, pa.binary(width), metadata=RAW_COLUMN)
 
 
 def _check_name(column: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from atoll.compute.port import Executor
@@ -25,17 +24,26 @@ from atoll.vectors import (
     build,
     calibrate,
     calibration,
+    compact,
+    deletes,
     drift,
     garbage,
+    history,
     leases,
     planning,
+    retrain,
     search,
     store,
+    upserts,
 )
+from atoll.vectors.compact import CompactReport
+from atoll.vectors.deletes import DeleteReport
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.export import ExportOptions, ExportReport, export
 from atoll.vectors.exportfiles import Format
 from atoll.vectors.fitting import AdoptOptions
+from atoll.vectors.history import PastVersion
+from atoll.vectors.idcheck import matching
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import (
     Bucket,
@@ -43,13 +51,16 @@ from atoll.vectors.model import (
     Calibration,
     CalibrationPoint,
     CollectionSpec,
+    CompactOptions,
     Manifest,
+    RetrainOptions,
     SearchOptions,
     VerifyReport,
     given_options,
 )
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
+from atoll.vectors.upserts import UpsertReport
 from atoll.vectors.verify import verify
 
 # Of the memory, what candidates may take, and bytes each takes until it is refined.
@@ -62,12 +73,15 @@ class Collection:
     """An open collection.
 
     A handle opened without a version follows the collection: each search looks for a newer manifest
-    (one read). Safe to use from several threads.
+    (one read). One opened at a version stays there and changes nothing. Safe to use from several
+    threads.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, settings: Settings) -> None:
+    def __init__(
+        self, storage: Storage, manifest: Manifest, settings: Settings, *, is_fixed: bool = False
+    ) -> None:
         """Use `atoll.open` or `atoll.create`."""
-        self._storage, self._settings = storage, settings
+        self._storage, self._settings, self._is_fixed = storage, settings, is_fixed
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
         self._reader = Reader(storage, manifest.spec, self._cache)
@@ -104,7 +118,9 @@ class Collection:
         return f"Collection({self.uri!r}, rows={len(self)}, buckets={len(self.buckets)})"
 
     def refresh(self) -> None:
-        """Read the newest manifest."""
+        """Read the newest manifest; of a handle at a version nothing changes."""
+        if self._is_fixed:
+            return
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
             self._reader = Reader(self._storage, found.spec, self._cache)
@@ -126,9 +142,9 @@ class Collection:
 
         Returns:
             uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket
-            its name, rows, skipped rows, sources, the root-mean-square float16 error, its index
-            and whether it is an adopted table; recall: what is calibrated, the drift since,
-            what to do about it.
+            its name, rows, deleted and skipped rows, sources, the root-mean-square float16 error,
+            its index and whether it is an adopted table; recall: what is calibrated, the drift
+            since, what to do about it.
         """
         self.refresh()
         spec = self.spec
@@ -151,6 +167,7 @@ class Collection:
                     "name": bucket.name,
                     "table": f"{self.uri}/{bucket.name}.lance",
                     "rows": bucket.rows,
+                    "deleted": bucket.deleted_rows,
                     "skipped": bucket.skipped,
                     "float16_error": bucket.float16_error,
                     "index": vars(self.spec.index_of(bucket)),
@@ -297,19 +314,15 @@ class Collection:
         self._check_columns(names)
         asked = pa.array([str(name) for name in ids], pa.string())
         hashes = hash_ids(asked)
-        id_column = self.spec.id_column
-        wanted = names if id_column in names else [*names, id_column]
         found, places = [], []
         for bucket in self.buckets:
             positions, rows = self._reader.id_index(bucket).find(hashes)
             if len(positions):
-                table = self._reader.table(bucket).take(rows.astype(np.int64), wanted)
-                same = np.asarray(
-                    pc.equal(table[id_column].combine_chunks(), asked.take(pa.array(positions)))
-                )
-                found.append(table.filter(pa.array(same)))
-                places.append(np.asarray(positions)[same])
-        place = np.concatenate(places) if places else np.empty(0, np.int64)
+                opened = self._reader.bucket(bucket)
+                place, mine = matching(opened, rows.astype(np.int64), positions, asked)
+                found.append(self._reader.table(bucket).take(mine, names))
+                places.append(place)
+        place = np.concatenate([np.empty(0, np.int64), *places])
         missing = np.setdiff1d(np.arange(len(asked)), place)
         if len(missing):
             first = [repr(asked[int(i)].as_py()) for i in missing[:5]]
@@ -433,6 +446,7 @@ class Collection:
             Conflict: garbage is collected now, or the index model changes meanwhile.
         """
         wanted = calibrate.Wanted(tuple(k), num_queries, max_rows, seed)
+        self._require_current()
         given = None if queries is None else as_queries(queries, self.spec, self._settings)
         source = str(queries) if isinstance(queries, str | Path) else "given queries"
         # What is stored but not committed yet looks like garbage.
@@ -446,12 +460,10 @@ class Collection:
             while True:
                 if self._manifest.model != found.model:
                     raise Conflict(f"{self.uri} got another index model meanwhile; calibrate again")
-                following = replace(
-                    self._manifest,
-                    version=self.version + 1,
-                    calibration=blob,
-                    created_at=build.now(),
+                following = store.next_manifest(
+                    self._manifest, "calibrate", plan=self._manifest.plan
                 )
+                following = replace(following, calibration=blob)
                 lease.require()
                 if store.commit_manifest(self._storage, following):
                     self._manifest = following
@@ -484,16 +496,7 @@ class Collection:
         Raises:
             InvalidInput: the rows do not fit the collection, or an id is there already.
         """
-        self.refresh()
-        chosen = given_options(options, given)
-        # The usual names are left open, as at create: a file may say "embeddings".
-        if self.spec.vector_column != planning.VECTOR_COLUMN:
-            chosen = replace(chosen, vector_column=chosen.vector_column or self.spec.vector_column)
-        if self.spec.id_column != planning.ID_COLUMN:
-            chosen = replace(chosen, id_column=chosen.id_column or self.spec.id_column)
-        planned = planning.plan(
-            self.uri, listed(sources), options=chosen, settings=self._settings, into=self.spec
-        )
+        planned = self._planned(sources, given_options(options, given))
         self._manifest = build.add(
             planned,
             self._manifest,
@@ -504,35 +507,240 @@ class Collection:
         )
         return self
 
+    def upsert(
+        self,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        options: BuildOptions | None = None,
+        executor: Executor | None = None,
+        on_progress: OnProgress = silent,
+        **given: Any,
+    ) -> UpsertReport:
+        """Add rows; those whose ids are there replace the old ones, all in one version.
+
+        Args:
+            sources: files, folders, globs or URLs, as for `create`.
+            options: as for `add`; or give its fields as keywords.
+            executor: where buckets are built; None uses processes on this machine.
+            on_progress: told as stages go on.
+
+        Returns:
+            How many rows were added and replaced, and what looking up their ids read.
+
+        Raises:
+            InvalidInput: the rows do not fit the collection, or an id is twice among them.
+        """
+        planned = self._planned(sources, given_options(options, given))
+        self._manifest, report = upserts.upsert(
+            planned,
+            self._manifest,
+            settings=self._settings,
+            executor=executor,
+            finish=_finisher(planned, self._settings, on_progress),
+            on_progress=on_progress,
+        )
+        return report
+
+    def delete(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        where: str | None = None,
+        allow_missing: bool = False,
+        dry_run: bool = False,
+    ) -> DeleteReport:
+        """Delete rows by id or by predicate: searches do not see them from then on.
+
+        Args:
+            ids: which rows; or `where`.
+            where: SQL predicate on stored columns.
+            allow_missing: whether ids may be absent; the report lists them.
+            dry_run: only say what would go.
+
+        Returns:
+            How many rows went.
+
+        Raises:
+            NotFound: an id is not there; nothing is deleted then.
+            InvalidInput: the predicate does not parse, or not one of the two is given.
+        """
+        if (ids is None) == (where is None):
+            raise InvalidInput("give ids or where, one of the two")
+        if isinstance(ids, str):
+            raise InvalidInput(f"ids is the text {ids!r}; give a list of ids")
+        self._require_current()
+        self.refresh()
+        threads = self._settings.threads
+        if where is not None:
+            predicate = store.predicate(where)
+            self._manifest, report = deletes.delete_where(
+                self._storage, self._manifest, predicate, dry_run=dry_run, threads=threads
+            )
+        else:
+            self._manifest, report = deletes.delete_ids(
+                self._storage,
+                self._manifest,
+                [str(name) for name in ids or ()],
+                allow_missing=allow_missing,
+                dry_run=dry_run,
+                threads=threads,
+            )
+        return report
+
+    def _planned(
+        self, sources: Sequence[str | Path] | str | Path, chosen: BuildOptions
+    ) -> planning.Planned:
+        self._require_current()
+        self.refresh()
+        # The usual names are left open, as at create: a file may say "embeddings".
+        if self.spec.vector_column != planning.VECTOR_COLUMN:
+            chosen = replace(chosen, vector_column=chosen.vector_column or self.spec.vector_column)
+        if self.spec.id_column != planning.ID_COLUMN:
+            chosen = replace(chosen, id_column=chosen.id_column or self.spec.id_column)
+        return planning.plan(
+            self.uri, listed(sources), options=chosen, settings=self._settings, into=self.spec
+        )
+
+    def _require_current(self) -> None:
+        if self._is_fixed:
+            raise InvalidInput(
+                f"this handle is open at version {self.version}, which cannot change; open "
+                f"{self.uri} without a version",
+                version=self.version,
+            )
+
     def drop_bucket(self, name: str) -> Collection:
         """Take a bucket out of the collection; its files stay until `gc`.
 
         Raises:
             NotFound: no live bucket has that name.
         """
+        self._require_current()
         while True:
             self.refresh()
             left = tuple(bucket for bucket in self.buckets if bucket.name != name)
             if len(left) == len(self.buckets):
                 raise NotFound(f"{self.uri} has no live bucket {name!r}; `atoll info` lists them")
-            following = replace(
-                self._manifest,
-                version=self.version + 1,
-                buckets=left,
-                created_at=build.now(),
-                plan="",
-            )
+            following = store.next_manifest(self._manifest, "drop-bucket", buckets=left)
             if store.commit_manifest(self._storage, following):
                 self.refresh()
                 return self
 
-    def gc(self, *, dry_run: bool = False) -> garbage.GcReport:
-        """Remove what no live bucket needs: dropped tables, files of killed or lost builds.
+    def compact(
+        self,
+        *,
+        bucket_rows: int = CompactOptions.bucket_rows,
+        min_rows: int | None = None,
+        buckets: Sequence[str] = (),
+        dry_run: bool = False,
+        on_progress: OnProgress = silent,
+    ) -> CompactReport:
+        """Merge small buckets, and those with many deleted rows; a search finds the same.
+
+        Args:
+            bucket_rows: rows a merged bucket holds at most.
+            min_rows: buckets with fewer take part; None is half of `bucket_rows`.
+            buckets: names of those that take part instead, whatever their size.
+            dry_run: only say what would become one.
+            on_progress: told as buckets are merged.
+
+        Returns:
+            What became one. The old tables stay until `gc`.
+
+        Raises:
+            NotFound: a bucket that is named is not live.
+            Conflict: a bucket that is named was replaced meanwhile, or `gc` is running.
+        """
+        self._require_current()
+        self.refresh()
+        self._manifest, report = compact.compact(
+            self._storage,
+            self._manifest,
+            CompactOptions(bucket_rows, min_rows, tuple(buckets)),
+            settings=self._settings,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
+        return report
+
+    def retrain(
+        self,
+        *,
+        num_partitions: int | None = None,
+        bits: int | None = None,
+        seed: int = 0,
+        on_progress: OnProgress = silent,
+    ) -> Collection:
+        """Train a new index model on the rows there are, and build each bucket anew under it.
+
+        Searches go on. Where recall was calibrated, that is done again for the new model at the
+        end. Killed, the same call goes on where it stopped.
+
+        Args:
+            num_partitions: IVF cells; None chooses rows of the largest bucket / 1500.
+            bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
+            seed: picks the training sample and the rotation.
+            on_progress: told as buckets are built.
+
+        Returns:
+            This collection, at its new version. The old tables stay until `gc`.
+
+        Raises:
+            InvalidInput: there are no rows.
+            Conflict: the collection was replaced meanwhile, or `gc` is running.
+        """
+        self._require_current()
+        self.refresh()
+        was_calibrated = self._manifest.calibration is not None
+        retrain.retrain(
+            self._storage,
+            self._manifest,
+            RetrainOptions(num_partitions, bits, seed),
+            settings=self._settings,
+            on_progress=on_progress,
+        )
+        self.refresh()
+        if was_calibrated:
+            wanted = calibrate.AT_CREATE
+            self.calibrate(
+                k=wanted.ks,
+                num_queries=wanted.queries,
+                max_rows=wanted.max_rows,
+                on_progress=on_progress,
+            )
+        return self
+
+    def history(self) -> list[PastVersion]:
+        """List all versions, the newest first: when, by what, and whether they can be opened."""
+        self.refresh()
+        return history.history(self._storage, self._manifest)
+
+    def restore(self, version: int) -> Collection:
+        """Make a new version that is equal to an older one.
+
+        Returns:
+            This collection, at its new version.
+
+        Raises:
+            NotFound: there is no such version, or `gc` removed what it needs.
+            Conflict: `gc` is running.
+        """
+        self._require_current()
+        history.restore(self._storage, version, self._settings.threads)
+        self.refresh()
+        return self
+
+    def gc(self, *, keep_versions: int = 1, dry_run: bool = False) -> garbage.GcReport:
+        """Remove what no kept version needs: dropped tables, files of killed or lost builds.
+
+        Args:
+            keep_versions: how many versions can be opened afterwards, the current one included.
+            dry_run: only say what would go.
 
         Raises:
             Conflict: a build is running.
         """
-        return garbage.collect(self._storage, dry_run=dry_run)
+        return garbage.collect(self._storage, keep_versions=keep_versions, dry_run=dry_run)
 
     # -- within -----------------------------------------------------------------------------------
 
@@ -715,18 +923,20 @@ def listed(sources: Sequence[str | Path] | str | Path) -> list[str | Path]:
     return [sources] if isinstance(sources, str | Path) else list(sources)
 
 
-def open_collection(uri: str | Path, settings: Settings) -> Collection:
-    """Open a collection.
+def open_collection(uri: str | Path, settings: Settings, version: int | None = None) -> Collection:
+    """Open a collection; see `atoll.open`.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is none, or no such version.
         Forbidden, Unavailable: the store does not let us in, or does not answer.
     """
     storage = planning.open_collection_storage(uri, settings)
     manifest = store.latest_manifest(storage)
     if manifest is None:
         raise _no_collection(storage, uri)
-    return Collection(storage, manifest, settings)
+    if version is not None:
+        manifest = history.open_version(storage, manifest, version)
+    return Collection(storage, manifest, settings, is_fixed=version is not None)
 
 
 def _no_collection(storage: Storage, uri: str | Path) -> NotFound:
@@ -736,7 +946,9 @@ def _no_collection(storage: Storage, uri: str | Path) -> NotFound:
     )
 
 
-def collect_garbage(uri: str | Path, settings: Settings, *, dry_run: bool) -> garbage.GcReport:
+def collect_garbage(
+    uri: str | Path, settings: Settings, *, keep_versions: int = 1, dry_run: bool
+) -> garbage.GcReport:
     """Do `Collection.gc`, also where a killed build is all there is.
 
     Raises:
@@ -746,7 +958,7 @@ def collect_garbage(uri: str | Path, settings: Settings, *, dry_run: bool) -> ga
     storage = planning.open_collection_storage(uri, settings)
     if next(storage.list(store.FOLDER), None) is None:
         raise _no_collection(storage, uri)
-    return garbage.collect(storage, dry_run=dry_run)
+    return garbage.collect(storage, keep_versions=keep_versions, dry_run=dry_run)
 
 
 def create_collection(

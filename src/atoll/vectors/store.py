@@ -3,6 +3,7 @@
 <uri>/<bucket>.lance                     a table; any LanceDB client opens it
 <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
 <uri>/_atoll/hint                        a recent number, so that nobody lists thousands
+<uri>/_atoll/oldest                      the number below which `gc` has removed what it could
 <uri>/_atoll/models/<hash>.npz           index models
 <uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall
 <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
@@ -15,10 +16,15 @@ import base64
 import hashlib
 import io
 import json
+import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,6 +33,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import zstandard
+from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from numpy.typing import NDArray
 
@@ -63,6 +70,10 @@ FINGERPRINT = "atoll.fingerprint"
 WRITER = "atoll.writer"
 PROVED_PAGES = 16
 PINNED_TAG = "atoll"
+# What Lance notes of a delete; tells ours from those of other clients.
+DELETED_BY_US = "deleted by atoll"
+DELETE_ATTEMPTS = 20
+DELETE_SECONDS = 0.05
 
 
 # -- manifests ------------------------------------------------------------------------------------
@@ -121,6 +132,27 @@ def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest
     return None
 
 
+def listed_versions(storage: Storage) -> list[int]:
+    """List the versions whose manifests are there, ascending."""
+    found = (
+        re.search(r"/(\d{20})\.json$", entry.path) for entry in storage.list(f"{FOLDER}/manifests")
+    )
+    return sorted(int(match[1]) for match in found if match)
+
+
+def oldest_kept(storage: Storage) -> int:
+    """Read from which version on nothing was removed by `gc`."""
+    try:
+        return int(storage.get(f"{FOLDER}/oldest"))
+    except (NotFound, ValueError):
+        return 1
+
+
+def put_oldest(storage: Storage, version: int) -> None:
+    """Note from which version on nothing is removed."""
+    storage.put(f"{FOLDER}/oldest", str(version).encode())
+
+
 def hinted_version(storage: Storage) -> int | None:
     """Read which version was committed last, or shortly before; None where that is not known."""
     try:
@@ -138,12 +170,40 @@ def _hinted_manifest(storage: Storage) -> Manifest | None:
 
 
 def _listed_manifest(storage: Storage) -> Manifest | None:
-    versions = [
-        int(match[1])
-        for entry in storage.list(f"{FOLDER}/manifests")
-        if (match := re.search(r"/(\d{20})\.json$", entry.path))
-    ]
-    return load_manifest(storage, max(versions)) if versions else None
+    versions = listed_versions(storage)
+    return load_manifest(storage, versions[-1]) if versions else None
+
+
+def next_manifest(
+    manifest: Manifest, action: str, *, buckets: Sequence[Bucket] | None = None, plan: str = ""
+) -> Manifest:
+    """Make the manifest that follows another.
+
+    Args:
+        manifest: the one before.
+        action: what makes it.
+        buckets: those that are live then; None keeps them.
+        plan: hash of the plan whose result it is.
+    """
+    return replace(
+        manifest,
+        version=manifest.version + 1,
+        created_at=now(),
+        created_by=created_by(),
+        buckets=manifest.buckets if buckets is None else tuple(buckets),
+        plan=plan,
+        action=action,
+    )
+
+
+def now() -> str:
+    """Tell the time for a manifest: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def created_by() -> str:
+    """Name this Atoll for a manifest."""
+    return f"atoll {installed('atoll')}"
 
 
 def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
@@ -533,24 +593,139 @@ def pin_table(table: lance.LanceDataset) -> None:
     """Tag the open version, so that a stock `optimize` with cleanup cannot remove it."""
     # Others who pin it at the same time pin the same version.
     with suppress(Conflict), lance_errors("tagging a table"):
-        tags = table.tags.list()
-        if PINNED_TAG not in tags:
-            table.tags.create(PINNED_TAG, int(table.version))
-        elif tags[PINNED_TAG]["version"] != table.version:
-            table.tags.update(PINNED_TAG, int(table.version))
+        if (tag := _tag(int(table.version))) not in table.tags.list():
+            table.tags.create(tag, int(table.version))
 
 
-def is_pinned(table: lance.LanceDataset) -> bool:
-    """Tell whether the open version carries our tag."""
+def _tag(version: int) -> str:
+    return f"{PINNED_TAG}-{version}"
+
+
+def unpin_others(table: lance.LanceDataset, versions: Collection[int]) -> None:
+    """Take our tags off all but some versions, so that they can be cleaned up."""
+    kept = {_tag(version) for version in versions}
     with lance_errors("reading tags"):
-        tag = table.tags.list().get(PINNED_TAG)
-    return tag is not None and tag["version"] == table.version
+        ours = [tag for tag in table.tags.list() if re.fullmatch(rf"{PINNED_TAG}-\d+", tag)]
+        for tag in set(ours) - kept:
+            table.tags.delete(tag)
 
 
-def is_same_data(table: lance.LanceDataset, version: int) -> bool:
-    """Tell whether another version of a table is made of the same files."""
+def unpinned(table: lance.LanceDataset, versions: Collection[int]) -> list[int]:
+    """Tell which versions do not carry our tag."""
+    with lance_errors("reading tags"):
+        tagged = {name: tag["version"] for name, tag in table.tags.list().items()}
+    return [version for version in sorted(versions) if tagged.get(_tag(version)) != version]
+
+
+def delete_rows(storage: Storage, table: Table, rows: NDArray[np.int64]) -> int:
+    """Make a version of a table that is the pinned one less some rows, and pin it.
+
+    Lance has no delete from an old version: the pinned one is first made the newest again, where it
+    is not. A killed delete leaves a version that nobody reads.
+
+    Args:
+        storage: the collection.
+        table: the table, at its pinned version.
+        rows: positions of rows that are there; not all that are.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        Conflict: the table is adopted, and its owner has changed it since.
+        Unavailable: others change the table all the time.
+    """
+    name, pinned = table.bucket.name, table.bucket.version
+    addresses = np.sort(table.addresses(rows))
+    uri, options = storage.lance_uri(f"{name}.lance"), storage.lance_options()
+    for attempt in range(DELETE_ATTEMPTS):
+        with lance_errors(f"deleting from table {name}"):
+            base = open_table(storage, name)
+            if base.version != pinned:
+                _require_own(table, int(base.version))
+                restore = lance.LanceOperation.Restore(pinned)
+                base = lance.LanceDataset.commit(uri, restore, storage_options=options)
+            delete = _delete_operation(base, addresses)
+            with suppress(CommitConflictError):
+                found = lance.LanceDataset.commit(
+                    uri, delete, read_version=base.version, max_retries=0, storage_options=options
+                )
+                # Lance lets a change of other rows pass in between: this is then not our version.
+                if found.version == base.version + 1:
+                    pin_table(found)
+                    return int(found.version)
+        time.sleep(random.uniform(0, DELETE_SECONDS * attempt))
+    raise Unavailable(f"table {name} changes all the time; wait for the others, then try again")
+
+
+def _require_own(table: Table, newest: int) -> None:
+    if table.bucket.is_adopted and not is_made_by_us(table.dataset, newest):
+        raise Conflict(
+            f"table {table.bucket.name} was changed by its owner since it was adopted; take that "
+            "up with `atoll adopt` first",
+            table=table.bucket.name,
+        )
+
+
+def _delete_operation(
+    base: lance.LanceDataset, addresses: NDArray[np.uint64]
+) -> lance.LanceOperation.Delete:
+    changed, emptied = [], []
+    numbers = addresses >> np.uint64(32)
+    for number in np.unique(numbers).tolist():
+        offsets = (addresses[numbers == number] & np.uint64(0xFFFFFFFF)).tolist()
+        fragment = base.get_fragment(number)
+        assert fragment is not None
+        left = fragment.delete_rows(offsets)
+        if left is None:
+            emptied.append(number)
+        else:
+            changed.append(left)
+    return lance.LanceOperation.Delete(changed, emptied, DELETED_BY_US)
+
+
+def show_pinned(storage: Storage, bucket: Bucket) -> None:
+    """Make the pinned version the newest, for clients other than ours, where ours left another.
+
+    That is a delete that was killed or taken back, or a second builder's copy of the table.
+    """
+    newest, pinned = (open_table(storage, bucket.name, v) for v in (None, bucket.version))
+    if newest.version == pinned.version:
+        return
+    with lance_errors(f"reading table {bucket.name}"):
+        if _is_left_delete(newest) or _is_of_lost_builder(newest, pinned):
+            pinned.restore()  # type: ignore[no-untyped-call]
+
+
+def _is_left_delete(table: lance.LanceDataset) -> bool:
+    made = table.read_transaction(int(table.version))
+    operation = made.operation if made else None
+    return (
+        isinstance(operation, lance.LanceOperation.Delete) and operation.predicate == DELETED_BY_US
+    )
+
+
+def _is_of_lost_builder(newest: lance.LanceDataset, ours: lance.LanceDataset) -> bool:
+    """Tell whether the newest version holds the same rows, written once more by another builder.
+
+    Lance lets several writers create one table, each with a version of its own; the newest stays
+    when old ones are removed.
+    """
+    last, first = table_metadata(newest), table_metadata(ours)
+    return (
+        last.get(FINGERPRINT) == first.get(FINGERPRINT)
+        and last.get(WRITER) != first.get(WRITER)
+        and newest.count_rows() == ours.count_rows()
+    )
+
+
+def is_made_by_us(table: lance.LanceDataset, version: int) -> bool:
+    """Tell whether another version is one of ours, or made of the same files as the open one."""
+    if not unpinned(table, [version]):
+        return True
     with lance_errors(f"reading version {version}"):
-        return _files_of(table) == _files_of(table.checkout_version(version))
+        other = table.checkout_version(version)
+        return _files_of(table) == _files_of(other) or _is_left_delete(other)
 
 
 def _files_of(table: lance.LanceDataset) -> list[tuple[list[str], str | None]]:
@@ -727,8 +902,11 @@ class Table:
     def __init__(self, storage: Storage, bucket: Bucket) -> None:
         """Open the pinned version of a bucket."""
         self.bucket = bucket
-        self.dataset = open_table(storage, bucket.name, bucket.version)
-        self._fragments = self.dataset.get_fragments()
+        self.dataset = whole = open_table(storage, bucket.name, bucket.version)
+        if bucket.first_version is not None:
+            # A fragment whose rows are all deleted is gone, but its rows still have positions.
+            whole = open_table(storage, bucket.name, bucket.first_version)
+        self._fragments = whole.get_fragments()
         rows = [fragment.physical_rows for fragment in self._fragments]
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
 
@@ -761,6 +939,11 @@ class Table:
         for positions, _ in self.batches([], where=where, batch_rows=1 << 16):
             mask[positions] = True
         return mask
+
+    def live_rows(self) -> NDArray[np.int64]:
+        """List the rows that this version has, ascending."""
+        found = [positions for positions, _ in self.batches([], batch_rows=1 << 16)]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     def count(self, where: str) -> int:
         """Count the rows that pass a predicate."""

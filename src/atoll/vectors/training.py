@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
+from atoll.storage import Storage
 from atoll.vectors import index, store
 from atoll.vectors.distance import unsearchable
-from atoll.vectors.model import Blob
+from atoll.vectors.model import Blob, CollectionSpec
 from atoll.vectors.planning import Planned
 from atoll.vectors.sources.source import Range
 
@@ -26,27 +30,75 @@ def index_model(planned: Planned, on_progress: OnProgress) -> tuple[str | None, 
     """
     if planned.spec.index.kind == "flat":
         return None, None
-    path = store.build_path(planned.hash, "model.json")
-    if not planned.storage.exists(path):
+    sources = [planned.sources[uri] for uri in sorted(planned.sources)]
+    return trained(
+        planned.storage,
+        planned.hash,
+        lambda: training_sample(sources, planned.spec, planned.options.seed),
+        planned.spec,
+        planned.options.seed,
+        on_progress,
+        planned.options.device,
+    )
+
+
+def model_path(plan: str) -> str:
+    """Name the object that says which model a build trained."""
+    return store.build_path(plan, "model.json")
+
+
+def trained(
+    storage: Storage,
+    plan: str,
+    sample: Callable[[], NDArray[np.float32]],
+    spec: CollectionSpec,
+    seed: int,
+    on_progress: OnProgress,
+    device: str = "cpu",
+) -> tuple[str, Blob]:
+    """Train a model, or take the one that the same build trained before.
+
+    Args:
+        storage: the collection.
+        plan: names the build.
+        sample: draws the rows to train on.
+        spec: what index, for which distance.
+        seed: for the starting centroids and the rotation.
+        on_progress: told when it begins and ends.
+        device: where.
+
+    Returns:
+        The model's hash and where it is.
+    """
+    path = model_path(plan)
+    if not storage.exists(path):
         on_progress(Progress("train", 0, None, "rows"))
-        sample = training_sample(planned)
-        trained = index.train(
-            sample,
-            planned.spec.index,
-            planned.spec.distance_type,
-            planned.options.seed,
-            planned.options.device,
+        rows = sample()
+        blob = store.put_model(
+            storage, index.train(rows, spec.index, spec.distance_type, seed, device)
         )
-        blob = store.put_model(planned.storage, trained)
         # Two creators of one plan train alike but for the last bits: the first model serves both.
-        planned.storage.put_new(path, msgspec.json.encode(blob))
-        on_progress(Progress("train", len(sample), len(sample), "rows"))
-    blob = msgspec.json.decode(planned.storage.get(path), type=Blob)
+        storage.put_new(path, msgspec.json.encode(blob))
+        on_progress(Progress("train", len(rows), len(rows), "rows"))
+    blob = msgspec.json.decode(storage.get(path), type=Blob)
     return blob.sha256[:32], blob
 
 
-def training_sample(planned: Planned) -> NDArray[np.float32]:
-    """Draw rows over all files, in small blocks; decided by sources and seed alone.
+class Sampled(Protocol):
+    """Where training rows are drawn from: a source, or a bucket."""
+
+    @property
+    def rows(self) -> int:
+        """How many it has."""
+
+    def vectors_in(self, ranges: Sequence[Range]) -> Iterator[NDArray[np.float32]]:
+        """Stream the vectors of several ranges."""
+
+
+def training_sample(
+    sources: Sequence[Sampled], spec: CollectionSpec, seed: int
+) -> NDArray[np.float32]:
+    """Draw rows over all sources, in small blocks; decided by sources and seed alone.
 
     Returns:
         (n, dim) float32 without rows that cannot be searched.
@@ -54,19 +106,18 @@ def training_sample(planned: Planned) -> NDArray[np.float32]:
     Raises:
         InvalidInput: no row can be.
     """
-    wanted = min(index.sample_rows(planned.spec.index), MAX_SAMPLE_ROWS)
-    sources = [planned.sources[uri] for uri in sorted(planned.sources)]
-    ranges = sample_ranges([source.rows for source in sources], wanted, planned.options.seed)
+    wanted = min(index.sample_rows(spec.index), MAX_SAMPLE_ROWS)
+    ranges = sample_ranges([source.rows for source in sources], wanted, seed)
     rows = sum(stop - start for chosen in ranges for start, stop in chosen)
     # Filled as it is read: a part may be a view that keeps a far larger batch alive.
-    sample = np.empty((rows, planned.spec.dim), np.float32)
+    sample = np.empty((rows, spec.dim), np.float32)
     at = 0
     for source, chosen in zip(sources, ranges, strict=True):
         for part in source.vectors_in(chosen) if chosen else ():
             sample[at : at + len(part)] = part
             at += len(part)
     keep = np.ones(len(sample), np.bool_)
-    for bad in unsearchable(sample, planned.spec.distance_type).values():
+    for bad in unsearchable(sample, spec.distance_type).values():
         keep &= ~bad
     if not keep.any():
         raise InvalidInput(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from atoll.core.errors import AtollError
 from atoll.core.progress import OnProgress, Progress
@@ -49,18 +52,22 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
 def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterator[Issue]:
     bucket: Bucket = table.bucket
     digest, rows = ColumnDigest(), 0
-    for _, batch in table.batches(_columns(manifest, bucket)):
+    for _, batch in _stored(storage, manifest, table).batches(_columns(manifest, bucket)):
         digest.update(batch)
         rows += len(batch)
-    if rows != bucket.rows:
-        yield Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.rows}")
+    if rows != bucket.stored_rows:
+        yield Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.stored_rows}")
     else:
         found = digest.hexdigest()
         for column, expected in bucket.digest.items():
             if found.get(column) != expected:
                 yield Issue(bucket.name, f"column {column!r} is not what was written")
-    for blob in filter(None, (bucket.layout, bucket.ids, bucket.names, bucket.deleted)):
+    for blob in bucket.blobs:
         store.check_blob(storage, blob)
+    if bucket.deleted is not None:
+        left = np.setdiff1d(np.arange(bucket.stored_rows), store.get_rows(storage, bucket.deleted))
+        if not np.array_equal(table.live_rows(), left):
+            yield Issue(bucket.name, "its table has other rows deleted than the manifest says")
     if manifest.spec.index_of(bucket).kind == "ivf_pq":
         indexes = indexes_on(table.dataset, manifest.spec.vector_column)
         for name in indexes:
@@ -84,18 +91,28 @@ def _unsearchable(table: store.Table) -> Iterator[Issue]:
             yield Issue(table.bucket.name, what)
 
 
+def _stored(storage: Storage, manifest: Manifest, table: store.Table) -> store.Table:
+    """Open a table with all its rows, deleted ones included."""
+    if table.bucket.first_version is None:
+        return table
+    whole = replace(table.bucket, version=table.bucket.first_version)
+    return bucket_table(storage, whole, manifest.spec)
+
+
 def _lost_versions(storage: Storage, manifest: Manifest) -> Iterator[Issue]:
     hinted = store.hinted_version(storage)
-    if hinted is not None and hinted > manifest.version:
+    if hinted is None or hinted <= manifest.version:
+        return
+    if not storage.exists(store.manifest_path(hinted)):
         what = f"version {hinted} was committed, but {store.manifest_path(hinted)} is gone; "
         yield Issue("", f"{what}restore it, or delete {store.FOLDER}/hint to stay with this one")
 
 
 def _foreign_changes(table: store.Table) -> Iterator[Issue]:
-    if not store.is_pinned(table.dataset):
-        what = f"its tag {store.PINNED_TAG!r} is gone, so that others may clean up the version "
-        yield Issue(table.bucket.name, f"{what}that searches read; `atoll gc` sets it again")
+    for number in store.unpinned(table.dataset, table.bucket.versions):
+        what = f"version {number} has lost its tag, so that others may clean it up, though "
+        yield Issue(table.bucket.name, f"{what}searches need it; `atoll gc` sets it again")
     ours, newest = table.bucket.version, table.dataset.latest_version
-    if newest != ours and not store.is_same_data(table.dataset, newest):
+    if newest != ours and not store.is_made_by_us(table.dataset, newest):
         what = f"another writer made version {newest}; searches read {ours}"
         yield Issue(table.bucket.name, what)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput
 from atoll.vectors.sources.columns import checked_utf8
-from atoll.vectors.sources.files import SourceFile
+from atoll.vectors.sources.files import SourceFile, find_file
 
 _LINES_PER_MARK = 1 << 16
 _READ_BYTES = 1 << 20
@@ -63,6 +65,18 @@ class TextIds:
             [None, pa.py_buffer(edges.astype(np.int32)), pa.py_buffer(text)],
         )
         return pc.ascii_rtrim(checked_utf8(lines, self.file.uri, start), "\r\n")
+
+
+def read_ids(uri: str | Path, options: StorageOptions) -> list[str]:
+    """Read all ids of a text file, one a line.
+
+    Raises:
+        NotFound, Forbidden: there is no such file, or it may not be read.
+        InvalidInput: a line is empty or not UTF-8; names it.
+    """
+    found = open_text_ids(find_file(str(uri), options))
+    ids: list[str] = found.read(0, found.rows).to_pylist() if found.rows else []
+    return ids
 
 
 def open_text_ids(file: SourceFile) -> TextIds:

@@ -1,0 +1,235 @@
+"""Retraining: a new index model, then one bucket after the other built anew under it.
+
+Searches go on: while both models are in the manifest, each bucket is searched under its own. A
+retrain that was killed goes on with the model it trained and the buckets it has built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+import pyarrow as pa
+
+from atoll.core.config import Settings
+from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.progress import OnProgress, Progress
+from atoll.storage import Storage
+from atoll.vectors import index, leases, planning, store, training
+from atoll.vectors.build import SHUFFLE_SHARE
+from atoll.vectors.compact import put_in_place, sources_of
+from atoll.vectors.deletes import carried
+from atoll.vectors.ingest import BucketJob, build_bucket
+from atoll.vectors.model import (
+    CODE_COLUMN,
+    FORMAT_VERSION,
+    Blob,
+    Bucket,
+    BuildOptions,
+    CollectionSpec,
+    Manifest,
+    RetrainOptions,
+)
+from atoll.vectors.rows import JobSlice
+from atoll.vectors.storedrows import StoredRows
+
+logger = logging.getLogger(__name__)
+
+
+def retrain(
+    storage: Storage,
+    manifest: Manifest,
+    options: RetrainOptions,
+    *,
+    settings: Settings,
+    on_progress: OnProgress,
+) -> Manifest:
+    """Train a model on the live rows and build each bucket anew under it, as "rabitq".
+
+    Each bucket is replaced by a manifest commit of its own; where the kind of index changes, all
+    are by one.
+
+    Returns:
+        The manifest in force, with the new model only.
+
+    Raises:
+        InvalidInput: there are no rows.
+        Conflict: the collection was replaced meanwhile, or `gc` is running.
+    """
+    if not manifest.rows:
+        raise InvalidInput(f"{storage} has no rows to train on; add some first")
+    with leases.hold(storage, "build") as lease:
+        storage.probe_conditional_put()
+        work = _begin(storage, manifest, options, settings, on_progress)
+        while left := [bucket for bucket in manifest.buckets if bucket.model != work.model]:
+            for buckets in [left] if work.is_other_kind else [[bucket] for bucket in left]:
+                built: dict[str, Bucket | None] = {}
+                for bucket in buckets:
+                    _tell(manifest, work, len(built), on_progress)
+                    built[bucket.name] = work.rebuilt(bucket)
+                manifest = _commit(storage, manifest, work, buckets, built, lease)
+        on_progress(Progress("retrain", manifest.rows, manifest.rows, "rows"))
+        # A later retrain with the same options trains again.
+        storage.delete(training.model_path(work.plan))
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done to each bucket.
+
+    Attributes:
+        storage: the collection.
+        before, spec: what holds for every bucket, before and after.
+        plan: hash of the options; names the folder of the build.
+        model, blob: the new model.
+        settings: memory and scratch folder.
+    """
+
+    storage: Storage
+    before: CollectionSpec
+    spec: CollectionSpec
+    plan: str
+    model: str
+    blob: Blob
+    settings: Settings
+
+    @property
+    def is_other_kind(self) -> bool:
+        return self.before.index.kind != self.spec.index.kind
+
+    def rebuilt(self, bucket: Bucket) -> Bucket | None:
+        """Build a bucket anew; None where no row of it can be searched."""
+        deleted = bucket.deleted.sha256 if bucket.deleted else ""
+        decides = " ".join((self.plan, self.model, bucket.name, str(bucket.version), deleted))
+        fingerprint = hashlib.sha256(decides.encode()).hexdigest()[:32]
+        source = StoredRows(self.storage, self.before, bucket)
+        job = BucketJob(
+            collection=self.storage,
+            plan=self.plan,
+            name=f"bucket_{0:05d}_{fingerprint[:8]}",
+            fingerprint=fingerprint,
+            slices=(JobSlice(source, 0, source.rows),),
+            spec=self.spec,
+            model_hash=self.model,
+            model=self.blob,
+            # Adopted tables may hold rows that have no distances; a report lists them.
+            on_invalid="skip",
+            batch_rows=BuildOptions.batch_rows,
+            memory_bytes=int(self.settings.memory_bytes * SHUFFLE_SHARE),
+            scratch=self.settings.scratch,
+        )
+        built = build_bucket(job)
+        return built and replace(
+            built,
+            sources=sources_of(bucket),
+            skipped=bucket.skipped + built.skipped,
+            float16_error=bucket.float16_error,
+        )
+
+
+def _begin(
+    storage: Storage,
+    manifest: Manifest,
+    options: RetrainOptions,
+    settings: Settings,
+    on_progress: OnProgress,
+) -> _Work:
+    before = manifest.spec
+    wanted = index.resolve(
+        "rabitq",
+        before.dim,
+        max(bucket.rows for bucket in manifest.buckets),
+        num_partitions=options.num_partitions,
+        num_sub_vectors=None,
+        bits=options.bits or before.index.bits,
+    )
+    spec = replace(before, index=wanted)
+    # Only what was asked for: what it comes to may change while buckets are added and deleted.
+    asked = ("retrain", FORMAT_VERSION, options, before.dim, before.distance_type)
+    plan = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:32]
+    sources = [StoredRows(storage, before, bucket) for bucket in manifest.buckets]
+    model, blob = training.trained(
+        storage,
+        plan,
+        lambda: training.training_sample(sources, spec, options.seed),
+        spec,
+        options.seed,
+        on_progress,
+    )
+    partitions = len(store.get_model(storage, blob).centroids)
+    spec = replace(
+        spec,
+        index=replace(wanted, num_partitions=partitions),
+        arrow_schema=store.encode_schema(_with_codes(before, wanted.bits)),
+    )
+    return _Work(storage, before, spec, plan, model, blob, settings)
+
+
+def _with_codes(spec: CollectionSpec, bits: int) -> pa.Schema:
+    fields = [
+        field for field in store.decode_schema(spec.arrow_schema) if field.name != CODE_COLUMN
+    ]
+    return pa.schema([*fields, planning.code_field(spec.dim, bits)])
+
+
+def _tell(manifest: Manifest, work: _Work, built: int, on_progress: OnProgress) -> None:
+    done = sum(bucket.rows for bucket in manifest.buckets if bucket.model == work.model)
+    left = [bucket for bucket in manifest.buckets if bucket.model != work.model]
+    done += sum(bucket.rows for bucket in left[:built])
+    on_progress(Progress("retrain", done, manifest.rows, "rows"))
+
+
+def _commit(
+    storage: Storage,
+    manifest: Manifest,
+    work: _Work,
+    old: Sequence[Bucket],
+    built: Mapping[str, Bucket | None],
+    lease: leases.Held,
+) -> Manifest:
+    """Put rebuilt buckets in the places of the old ones, less what was deleted meanwhile.
+
+    Of those that somebody else replaced nothing is taken; they are built again.
+    """
+    while True:
+        if manifest.spec not in (work.before, work.spec):
+            raise Conflict(
+                f"{storage} was replaced or trained by somebody else meanwhile; look at "
+                "`atoll history`, then run the same command again",
+                uri=str(storage),
+            )
+        live = {bucket.name: bucket for bucket in manifest.buckets}
+        buckets = list(manifest.buckets)
+        for bucket in old:
+            new = built[bucket.name]
+            left = carried(storage, work.spec, [bucket], live, new) if new else ()
+            if bucket.name in live and left is not None:
+                buckets = put_in_place(buckets, [bucket.name], left)
+        if buckets == list(manifest.buckets):
+            return manifest
+        following = _next(manifest, work, buckets)
+        lease.require()
+        if store.commit_manifest(storage, following):
+            logger.info(
+                "buckets rebuilt collection=%s version=%d buckets=%d",
+                *(storage, following.version, len(old)),
+            )
+            return following
+        manifest = store.latest_manifest(storage, manifest) or manifest
+
+
+def _next(manifest: Manifest, work: _Work, buckets: Sequence[Bucket]) -> Manifest:
+    models = {**manifest.models, work.model: work.blob}
+    used = {work.model, *(bucket.model for bucket in buckets)}
+    following = store.next_manifest(manifest, "retrain", buckets=buckets, plan=manifest.plan)
+    return replace(
+        following,
+        spec=work.spec,
+        model=work.model,
+        models={name: blob for name, blob in models.items() if name in used},
+        calibration=None,
+    )
