@@ -407,6 +407,23 @@ def test_searches_go_on_between_the_buckets_of_a_retrain(model, monkeypatch):
     assert min(found for _, found in seen) > 0.9
 
 
+def test_what_is_known_of_recall_outlives_a_compaction_and_is_measured_anew_after_a_retrain(
+    tmp_path,
+):
+    file = write_parquet(tmp_path / "x.parquet", clustered(12_000, 8), names(12_000))
+    c = atoll.create(tmp_path / "c", file, settings=settings(tmp_path / "scratch"),
+                     num_partitions=4, bucket_rows=4000, workers=1)  # fmt: skip
+    before = c.info()["recall"]
+    assert before["advice"] == "nothing"
+    c.compact()
+    assert c.info()["recall"] == before
+    old = c.calibration.model
+    c.retrain(num_partitions=3)
+    assert c.calibration.model == c._manifest.model != old
+    assert c.info()["recall"]["advice"] == "nothing"
+    assert [past.action for past in c.history()] == ["calibrate", "retrain", "compact", "create"]
+
+
 def test_retrain_of_an_empty_collection_is_refused(model):
     model.collection.delete(where="true")
     with pytest.raises(InvalidInput, match="no rows to train on"):
