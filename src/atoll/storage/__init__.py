@@ -15,6 +15,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -45,6 +46,7 @@ CHUNK_BYTES = 8 << 20
 # few hundred kilobytes, one to a disk as long as a page.
 REMOTE_GAP_BYTES = 64 << 10
 LOCAL_GAP_BYTES = 1 << 10
+REQUESTS_AT_ONCE = 32
 # S3 allows 10,000 parts per object.
 _MAX_PARTS = 9_000
 # As obstore names a local file until it is whole.
@@ -137,30 +139,33 @@ class Storage:
         Raises:
             Corrupt: the object ends before the end of a range.
         """
-        wanted = [number for number, length in enumerate(lengths) if length]
-        found = [b""] * len(lengths)
-        if not wanted:
-            return found
-        READS.add(len(wanted), sum(lengths))
+        READS.add(sum(map(bool, lengths)), sum(lengths))
         with self._errors(path):
+            _check(path, self)
             if self.root is not None:
-                _check(path, self)
-                parts = _read_file(self.root / path, starts, lengths)
+                found = _read_file(f"{self._name}/{path}", starts, lengths)
             else:
-                parts = [
-                    bytes(data)
-                    for data in obstore.get_ranges(
-                        self._objects(),
-                        self._key(path),
-                        starts=[starts[number] for number in wanted],
-                        lengths=[lengths[number] for number in wanted],
-                    )
-                ]
-        for number, data in zip(wanted, parts, strict=True):
-            if len(data) != lengths[number]:
-                raise self._cut_off(path, starts[number], len(data), lengths[number])
-            found[number] = data
+                found = self._request_ranges(path, starts, lengths)
+        for start, length, data in zip(starts, lengths, found, strict=True):
+            if len(data) != length:
+                raise self._cut_off(path, start, len(data), length)
         return found
+
+    def _request_ranges(
+        self, path: str, starts: Sequence[int], lengths: Sequence[int]
+    ) -> builtins.list[bytes]:
+        """Send one request for each range that is not empty."""
+        objects, key = self._objects(), self._key(path)
+
+        def fetch(start: int, length: int) -> bytes:
+            if not length:
+                return b""
+            return obstore.get_range(objects, key, start=start, length=length).to_bytes()
+
+        # Not obstore's own get_ranges: it joins ranges up to a megabyte apart.
+        if len(lengths) == 1:
+            return [fetch(starts[0], lengths[0])]
+        return builtins.list(_requests().map(fetch, starts, lengths))
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Read an object from front to back in pieces of about 8 MiB."""
@@ -396,14 +401,19 @@ def _split(url: str) -> tuple[str, str, str]:
     return scheme, container, prefix
 
 
-def _read_file(path: Path, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+@cache
+def _requests() -> ThreadPoolExecutor:
+    # They wait for the network; what they start is never joined by another that waits for them.
+    return ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="atoll-requests")
+
+
+def _read_file(path: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
     """Read ranges of a local file: plain system calls are far quicker than a store's client."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return [
             os.pread(descriptor, length, start)
             for start, length in zip(starts, lengths, strict=True)
-            if length
         ]
     finally:
         os.close(descriptor)

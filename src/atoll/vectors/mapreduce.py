@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from atoll.vectors.model import Blob, Bucket, SearchOptions
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
-from atoll.vectors.scan import Best
+from atoll.vectors.scan import Best, ref_of
 from atoll.vectors.search import Found
 from atoll.vectors.store import Table
 
@@ -33,7 +33,7 @@ RETRY_SECONDS = 0.2
 REMOTE_THREADS = 16
 # Starting a thread costs as much as refining some hundred rows.
 LONG_REFINE_ROWS = 4096
-LONG_SCAN_PAIRS = 256
+_NO_IDS = pa.array([], pa.string())
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +161,10 @@ class MapReduce:
             is_long=True,
         )
         query = np.concatenate([part[0] for part in found.values()])
-        row = np.concatenate([part[1] for part in found.values()])
-        bucket = np.repeat(list(found), [len(part[0]) for part in found.values()])
-        return self._refined(query, bucket, row)
+        ref = np.concatenate(
+            [ref_of(i, 0) + rows.astype(np.uint64) for i, (_, rows) in found.items()]
+        )
+        return self._refined(query, ref)
 
     def _by_codes(self, ours: list[int], k: int) -> Found:
         rows = max(1, sum(bucket.rows for bucket in self.live.values()))
@@ -172,13 +173,14 @@ class MapReduce:
             mine = [position for position in ours if self.live[position].model == name]
             assert name is not None
             self._scan(self.reader.model(self.models[name]), mine, k, best)
-        return self._refined(*search.candidates_of(best))
+        query, _, ref = best.taken()
+        return self._refined(query, ref)
 
     def _scan(self, model: IndexModel, mine: list[int], k: int, best: Best) -> None:
         """Fold the rows of all buckets of one model into the best of each query."""
         queries = search.prepare_queries(self.batch.vectors, model)
         self._allowed()
-        allowed = np.sum(list(self._each(self._allowed_rows, mine).values()), axis=0)
+        allowed = self._allowed_rows(mine)
         pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
         width = rabitq.code_dtype(self.reader.spec.dim, model.bits).itemsize
         for part in search.rounds(pairs, allowed, width):
@@ -188,7 +190,7 @@ class MapReduce:
                 bucket, mask = self._bucket(position), self._mask(position)
                 return search.read_codes(bucket, position, partitions, mask)
 
-            codes = list(self._each(read, mine).values())
+            codes = search.Codes.join(list(self._each(read, mine).values()))
             prepared = rabitq.prepare(
                 queries.rotated,
                 part.query,
@@ -197,30 +199,27 @@ class MapReduce:
                 part.base,
                 model.bits,
             )
-            scans = search.scan_codes(part, prepared, partitions, codes, best, model)
-            with self.reader.threads(self.threads if len(part) > LONG_SCAN_PAIRS else 1) as start:
+            scans = list(search.scan_codes(part, prepared, partitions, codes, best, model))
+            with self.reader.threads(min(self.threads, len(scans))) as start:
                 for done in [start(work) for work in scans]:
                     done()
             is_shared = len(partitions) < len(part)
             self.paths.add("grouped by partition" if is_shared else "per query")
 
-    def _refined(self, query: IntArray, bucket: IntArray, row: IntArray) -> Found:
+    def _refined(self, query: IntArray, ref: NDArray[np.uint64]) -> Found:
         """Compute exact distances of candidates."""
-        out = np.empty(len(query), np.float32)
+        vectors, spec = self.batch.vectors, self.reader.spec
+        distance = search.refined(ref, query, vectors, self._vectors, spec)
+        return Found(query, ref, distance)
 
-        def measure(position: int) -> None:
-            mine = np.flatnonzero(bucket == position)
-            out[mine] = search.refined(
-                query[mine],
-                row[mine],
-                self.batch.vectors,
-                self._bucket(position),
-                self.reader.spec,
-            )
-
-        is_long = len(query) > LONG_REFINE_ROWS
-        self._each(measure, np.unique(bucket).tolist(), is_long=is_long)
-        return Found(query, bucket, row, out)
+    def _vectors(self, refs: NDArray[np.uint64]) -> NDArray[np.generic]:
+        rows = search.by_bucket(refs)
+        is_long = len(refs) > LONG_REFINE_ROWS
+        parts = self._each(lambda i: self._bucket(i).vectors(rows[i]), rows, is_long=is_long)
+        found = list(parts.values())
+        if not found:
+            return np.empty((0, self.reader.spec.dim), np.float32)
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     # -- buckets ----------------------------------------------------------------------------------
 
@@ -239,14 +238,24 @@ class MapReduce:
     def _mask(self, position: int) -> NDArray[np.bool_] | None:
         return self.masks.get(position, self._bucket(position).live)
 
-    def _allowed_rows(self, position: int) -> IntArray:
-        """Count the rows of each partition that may be hits."""
-        mask, edges = self._mask(position), self._bucket(position).layout.offsets
-        if mask is None:
-            return self._bucket(position).partition_rows
-        running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-        found: IntArray = np.diff(running[edges])
-        return found
+    def _allowed_rows(self, mine: list[int]) -> IntArray:
+        """Count the rows of each partition that may be hits, over buckets."""
+
+        def count(position: int) -> IntArray:
+            mask, bucket = self._mask(position), self._bucket(position)
+            if mask is None:
+                return bucket.partition_rows
+            running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
+            found: IntArray = np.diff(running[bucket.layout.offsets])
+            return found
+
+        def total() -> IntArray:
+            found: IntArray = np.sum(list(self._each(count, mine).values()), axis=0)
+            return found
+
+        if self.masks:
+            return total()
+        return self.reader.remember("rows", tuple(self.live[i] for i in mine), total)
 
     def _bucket(self, position: int) -> OpenBucket:
         return self.reader.bucket(self.live[position])
@@ -255,16 +264,18 @@ class MapReduce:
         return self.reader.table(self.live[position])
 
     def _ids(self, found: Found) -> pa.Array:
-        unique, inverse = _by_bucket(found.bucket, found.row)
-        parts = self._each(lambda i: self._bucket(i).ids(unique[i]), list(unique))
-        empty = pa.array([], pa.string())
-        return pa.concat_arrays([empty, *parts.values()]).take(pa.array(inverse))
+        refs, inverse = np.unique(found.ref, return_inverse=True)
+        rows = search.by_bucket(refs)
+        parts = list(self._each(lambda i: self._bucket(i).ids(rows[i]), rows).values())
+        whole = parts[0] if len(parts) == 1 else pa.concat_arrays([_NO_IDS, *parts])
+        return whole.take(pa.array(inverse))
 
     def _fetch(self, found: Found, columns: list[str]) -> pa.Table:
         """Read columns of rows."""
         empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
-        unique, inverse = _by_bucket(found.bucket, found.row)
-        parts = self._each(lambda i: self._table(i).take(unique[i], columns), list(unique))
+        refs, inverse = np.unique(found.ref, return_inverse=True)
+        rows = search.by_bucket(refs)
+        parts = self._each(lambda i: self._table(i).take(rows[i], columns), rows)
         whole = pa.concat_tables(
             [part.select(columns).cast(empty.schema) for part in parts.values()] or [empty]
         )
@@ -273,7 +284,7 @@ class MapReduce:
     def _each(
         self,
         action: Callable[[int], R],
-        positions: Sequence[int] | None = None,
+        positions: Iterable[int] | None = None,
         *,
         is_long: bool = False,
     ) -> dict[int, R]:
@@ -382,18 +393,3 @@ class MapReduce:
             extra = self._fetch(found, further)
             columns |= {name: extra[name] for name in further}
         return pa.table(columns)
-
-
-def _by_bucket(
-    bucket: NDArray[np.int64], row: NDArray[np.int64]
-) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
-    """Sort (bucket, row) pairs out: the distinct rows of each bucket, and each pair's place in
-    their concatenation."""
-    unique, inverse = {}, np.empty(len(row), np.int64)
-    at = 0
-    for position in np.unique(bucket).tolist():
-        mine = np.flatnonzero(bucket == position)
-        unique[position], back = np.unique(row[mine], return_inverse=True)
-        inverse[mine] = at + back
-        at += len(unique[position])
-    return unique, inverse

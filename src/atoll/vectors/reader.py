@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any
+from operator import is_not
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -19,6 +20,8 @@ from atoll.vectors.index import IndexModel
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.store import Table
+
+T = TypeVar("T")
 
 # Starts a call; what it returns waits for the result.
 Start = Callable[..., Callable[[], Any]]
@@ -33,6 +36,7 @@ class Reader:
         self._buckets: dict[tuple[str, str], OpenBucket] = {}
         self._tables: dict[tuple[str, int], Table] = {}
         self._models: dict[str, IndexModel] = {}
+        self._remembered: dict[str, tuple[tuple[Bucket, ...], Any]] = {}
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -75,6 +79,15 @@ class Reader:
         for bucket in buckets:
             self._tables.pop((bucket.name, bucket.version), None)
             self._buckets.pop((bucket.name, bucket.deleted.sha256 if bucket.deleted else ""), None)
+
+    def remember(self, what: str, buckets: tuple[Bucket, ...], make: Callable[[], T]) -> T:
+        """Return what was made of these buckets, or make it; only the last is kept."""
+        held = self._remembered.get(what)
+        # Their number is large, so that comparing identities counts.
+        if held is None or len(held[0]) != len(buckets) or any(map(is_not, held[0], buckets)):
+            held = self._remembered[what] = (buckets, make())
+        found: T = held[1]
+        return found
 
     @contextmanager
     def threads(self, count: int) -> Iterator[Start]:

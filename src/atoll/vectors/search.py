@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.rabitq import PartitionQuery
-from atoll.vectors.scan import BLOCK, ROW_BITS, Best, scan
+from atoll.vectors.scan import BLOCK, ROW_BITS, Best, ref_of, scan
 
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.
@@ -140,6 +141,9 @@ def rounds(pairs: Pairs, rows: IntArray, code_bytes: int) -> Iterator[Pairs]:
         rows: (num_partitions,) rows over all buckets.
         code_bytes: size of a code.
     """
+    if len(pairs) <= PAIRS_AT_ONCE and rows[pairs.partition].sum() * code_bytes <= CODE_BYTES:
+        yield pairs
+        return
     is_first = np.diff(pairs.partition, prepend=-1) != 0
     size = np.cumsum(np.where(is_first, rows[pairs.partition], 0)) * code_bytes
     number = np.maximum(size // CODE_BYTES, np.arange(len(pairs)) // PAIRS_AT_ONCE)
@@ -153,46 +157,54 @@ def rounds(pairs: Pairs, rows: IntArray, code_bytes: int) -> Iterator[Pairs]:
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """Codes of some partitions of one bucket, in memory.
+    """Codes of some partitions in memory, of one bucket or several.
 
     Attributes:
-        position: of the bucket among the live ones.
-        held: (m,) what keeps them alive.
-        address, rows, first: (m,) of each partition its codes, how many, position of the first row.
-        mask: which rows of the bucket may be hits.
+        held: what keeps them alive.
+        address, rows: (buckets, m) where the codes of each partition are, and how many.
+        ref: (buckets, m) uint64, names the first row of each; see `atoll.vectors.scan.ref_of`.
+        allowed: (buckets, m) address of a byte per row, 0 where it may not be a hit; or 0.
     """
 
-    position: int
-    held: Sequence[NDArray[np.uint8]]
+    held: Sequence[object]
     address: IntArray
     rows: IntArray
-    first: IntArray
-    mask: Mask
+    ref: NDArray[np.uint64]
+    allowed: IntArray
+
+    @classmethod
+    def join(cls, parts: Sequence[Codes]) -> Codes:
+        """Put buckets beside each other."""
+        if len(parts) == 1:
+            return parts[0]
+        names = ("address", "rows", "ref", "allowed")
+        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        return cls([part.held for part in parts], *arrays)
 
     def blocks(self, which: IntArray, pair: IntArray, query: IntArray) -> NDArray[np.void]:
-        """Describe partitions `which` for the pairs that ask for them."""
-        found = np.zeros(len(which), BLOCK)
-        found["address"], found["rows"] = self.address[which], self.rows[which]
+        """Describe partitions `which`, in each bucket, for the pairs that ask for them."""
+        found = np.empty((len(self.address), len(which)), BLOCK)
+        found["address"], found["rows"] = self.address[:, which], self.rows[:, which]
         found["pair"], found["query"] = pair, query
-        found["ref"] = (self.position << ROW_BITS) + self.first[which]
-        if self.mask is not None:
-            found["allowed"] = self.mask.ctypes.data + self.first[which]
-        return found
+        found["ref"], found["allowed"] = self.ref[:, which], self.allowed[:, which]
+        return found.reshape(-1)
 
 
 def read_codes(bucket: OpenBucket, position: int, partitions: IntArray, mask: Mask) -> Codes:
     """Read the codes of whole partitions of a bucket."""
     held, address = bucket.codes(partitions)
     first = bucket.layout.offsets[partitions]
-    rows = bucket.layout.offsets[partitions + 1] - first
-    return Codes(position, held, address, rows, first, mask)
+    rows = bucket.partition_rows[partitions]
+    allowed = np.zeros_like(first) if mask is None else mask.ctypes.data + first
+    ref = np.uint64(ref_of(position, 0)) + first.astype(np.uint64)
+    return Codes((held, mask), address[None], rows[None], ref[None], allowed[None])
 
 
 def scan_codes(
     pairs: Pairs,
     prepared_pairs: PartitionQuery,
     partitions: IntArray,
-    codes: Sequence[Codes],
+    codes: Codes,
     best: Best,
     model: IndexModel,
 ) -> Iterator[Callable[[], None]]:
@@ -209,18 +221,17 @@ def scan_codes(
     Returns:
         The work, in parts that threads may do at once: each is for other queries.
     """
+    dim, kind = model.centroids.shape[1], model.distance_type
     which = np.searchsorted(partitions, pairs.partition)
-    rows = sum(part.rows[which] for part in codes)
-    share = np.cumsum(np.bincount(pairs.query, rows)) // SCAN_ROWS
-    part_of = share[pairs.query].astype(np.int64)
-    for number in np.unique(part_of):
-        mine = np.flatnonzero(part_of == number)
-        blocks = np.concatenate(
-            [part.blocks(which[mine], mine, pairs.query[mine]) for part in codes]
-        )
-        yield partial(
-            scan, blocks, prepared_pairs, best, model.distance_type, model.centroids.shape[1]
-        )
+    rows = codes.rows.sum(axis=0)[which]
+    parts = [np.arange(len(pairs))]
+    if rows.sum() > SCAN_ROWS:
+        share = np.cumsum(np.bincount(pairs.query, rows)) // SCAN_ROWS
+        part_of = share[pairs.query].astype(np.int64)
+        parts = [np.flatnonzero(part_of == number) for number in np.unique(part_of)]
+    for mine in parts:
+        blocks = codes.blocks(which[mine], mine, pairs.query[mine])
+        yield partial(scan, blocks, prepared_pairs, best, kind, dim)
 
 
 # -- refine ---------------------------------------------------------------------------------------
@@ -232,14 +243,12 @@ class Found:
 
     Attributes:
         query: (n,) which query.
-        bucket: (n,) which bucket, by position among the live ones.
-        row: (n,) position in the bucket.
+        ref: (n,) uint64, names bucket and row; see `atoll.vectors.scan.ref_of`.
         distance: (n,) float32.
     """
 
     query: IntArray
-    bucket: IntArray
-    row: IntArray
+    ref: NDArray[np.uint64]
     distance: FloatArray
 
     def __len__(self) -> int:
@@ -248,58 +257,63 @@ class Found:
 
     def take(self, index: IntArray) -> Found:
         """Pick some."""
-        return Found(self.query[index], self.bucket[index], self.row[index], self.distance[index])
+        return Found(self.query[index], self.ref[index], self.distance[index])
 
 
 def join(parts: Sequence[Found]) -> Found:
     """Put found rows together."""
-    none = np.empty(0, np.int64)
-    parts = [Found(none, none, none, np.empty(0, np.float32)), *parts]
+    if len(parts) == 1:
+        return parts[0]
+    none = Found(np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.float32))
+    parts = [none, *parts]
     return Found(
         np.concatenate([part.query for part in parts]),
-        np.concatenate([part.bucket for part in parts]),
-        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.ref for part in parts]),
         np.concatenate([part.distance for part in parts]),
     )
 
 
-def candidates_of(best: Best) -> tuple[IntArray, IntArray, IntArray]:
-    """Name the best by estimate: (n,) query, bucket, row."""
-    query, _, ref = best.taken()
-    bucket = (ref >> np.uint64(ROW_BITS)).astype(np.int64)
-    row = (ref & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
-    return query, bucket, row
-
-
 def refined(
-    query: IntArray, row: IntArray, vectors: FloatArray, bucket: OpenBucket, spec: CollectionSpec
+    refs: NDArray[np.uint64],
+    query: IntArray,
+    vectors: FloatArray,
+    stored_of: Callable[[NDArray[np.uint64]], NDArray[np.generic]],
+    spec: CollectionSpec,
 ) -> FloatArray:
     """Compute distances from stored vectors; each row is read once.
 
     Args:
-        query, row: (n,) pairs: which query, which row of the bucket.
+        refs, query: (n,) pairs: which row, and for which query.
         vectors: (q, dim) float32 queries as given.
-        bucket: where the rows are.
+        stored_of: reads the vectors of rows, given by ascending refs.
         spec: distance and length.
 
     Returns:
         (n,) float32.
     """
-    rows, inverse = np.unique(row, return_inverse=True)
+    rows, inverse = np.unique(refs, return_inverse=True)
     at_once = max(256, REFINE_BYTES // (4 * spec.dim))
     if len(rows) <= at_once:
-        return distances_of(vectors, query, bucket.vectors(rows), inverse, spec.distance_type)
-    out = np.empty(len(row), np.float32)
+        return distances_of(vectors, query, stored_of(rows), inverse, spec.distance_type)
+    out = np.empty(len(refs), np.float32)
     order = np.argsort(inverse, kind="stable")
     edges = np.arange(0, len(rows), at_once)
     for start, here in zip(
         edges, np.split(order, np.searchsorted(inverse[order], edges[1:])), strict=True
     ):
-        stored = bucket.vectors(rows[start : start + at_once])
+        stored = stored_of(rows[start : start + at_once])
         out[here] = distances_of(
             vectors, query[here], stored, inverse[here] - start, spec.distance_type
         )
     return out
+
+
+def by_bucket(refs: NDArray[np.uint64]) -> dict[int, IntArray]:
+    """Sort ascending refs out: the rows of each bucket, by its position."""
+    bucket = (refs >> np.uint64(ROW_BITS)).astype(np.int64)
+    row = (refs & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
+    edges = [*np.flatnonzero(np.diff(bucket, prepend=-1)).tolist(), len(refs)]
+    return {int(bucket[start]): row[start:stop] for start, stop in pairwise(edges)}
 
 
 # -- order ----------------------------------------------------------------------------------------
@@ -419,4 +433,5 @@ def scan_bucket(
             query, which = close_pairs(near, slack, nearest.limit[some], k)
             query += first
             distance = distances_of(vectors, query, stored, which, spec.distance_type)
-            nearest.add(Found(query, np.full(len(query), position), rows[which], distance))
+            ref = np.uint64(ref_of(position, 0)) + rows[which].astype(np.uint64)
+            nearest.add(Found(query, ref, distance))
