@@ -25,6 +25,7 @@ RAW_COLUMN = {
 }
 # No single request fetches more; several go on at once.
 MAX_RANGE_BYTES = 32 << 20
+DEAR_PIECES = 32
 _FAR = 1 << 40
 
 
@@ -150,8 +151,9 @@ class Requests:
 def join_ranges(file: IntArray, start: IntArray, length: IntArray, gap_bytes: int) -> Requests:
     """Join pieces that lie close to each other.
 
-    The smallest gaps are closed first, as long as all that is read in vain stays below `gap_bytes`
-    a piece.
+    The smallest gaps are closed first, as long as what is read in vain stays below `gap_bytes` for
+    each of the first pieces, and a small part of it for each further one: where many pieces are
+    wanted, requests go on side by side and bytes decide.
 
     Args:
         file, start, length: (n,) pieces, ascending, apart from each other.
@@ -164,7 +166,9 @@ def join_ranges(file: IntArray, start: IntArray, length: IntArray, gap_bytes: in
     is_joined = file[1:] == file[:-1]
     cheapest = np.argsort(np.where(is_joined, gap, _FAR), kind="stable")
     spent = np.cumsum(np.where(is_joined, gap, _FAR)[cheapest])
-    is_joined[cheapest[spent > gap_bytes * len(start)]] = False
+    dear = min(len(start), DEAR_PIECES)
+    allowance = gap_bytes * dear + gap_bytes * (len(start) - dear) // DEAR_PIECES
+    is_joined[cheapest[spent > allowance]] = False
     is_first = np.ones(len(start), np.bool_)
     is_first[1:] = ~is_joined
     first = np.flatnonzero(is_first)
