@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,19 @@ def cut(buffers: Sequence[bytes], requests: Requests, length: IntArray) -> list[
             requests.of_piece.tolist(), requests.within.tolist(), length.tolist(), strict=True
         )
     ]
+
+
+def gathered(buffers: Sequence[bytes], requests: Requests, width: int) -> NDArray[np.uint8]:
+    """Copy rows out of what was read: (pieces, width) uint8."""
+    out = np.empty((len(requests.of_piece), width), np.uint8)
+    edges = np.searchsorted(requests.of_piece, np.arange(len(buffers) + 1))
+    for buffer, (start, stop) in zip(buffers, pairwise(edges.tolist()), strict=True):
+        row, rest = np.divmod(requests.within[start:stop], width)
+        if rest.any():
+            # Two pages of other columns' length apart.
+            for index in range(start, stop):
+                out[index] = np.frombuffer(buffer, np.uint8, width, requests.within[index])
+        else:
+            rows = np.frombuffer(buffer, np.uint8, len(buffer) // width * width)
+            out[start:stop] = rows.reshape(-1, width)[row]
+    return out

@@ -856,13 +856,10 @@ def raw_rows(
     if storage.root is not None and len(rows) <= SINGLE_READS:
         each = np.arange(len(rows))
         requests = layouts.Requests(file, at, length, each, np.zeros_like(each))
-        return _rows_of(_fetch(storage, layout, requests), pages.width)
+        data = b"".join(_fetch(storage, layout, requests))
+        return np.frombuffer(data, np.uint8).reshape(-1, pages.width)
     requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
-    return _rows_of(layouts.cut(_fetch(storage, layout, requests), requests, length), pages.width)
-
-
-def _rows_of(pieces: Sequence[bytes | memoryview], width: int) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, width)
+    return layouts.gathered(_fetch(storage, layout, requests), requests, pages.width)
 
 
 def raw_spans(
