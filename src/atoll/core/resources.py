@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 # Read by the libraries when they first start threads, which is after this; the BLAS libraries
 # already loaded by then are told through threadpoolctl. Lance's LANCE_IO_THREADS stays as it is:
@@ -42,6 +44,20 @@ def limit_threads(threads: int) -> None:
     """Let the libraries of this process use no more than `threads` processors from now on."""
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     threadpool_limits(threads)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keep matrix products within the block to one thread each.
+
+    Small ones gain nothing from more, and those that wait for work burn a processor meanwhile.
+    """
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
 
 
 def available_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -196,15 +195,11 @@ def cut(buffers: Sequence[bytes], requests: Requests, length: IntArray) -> list[
 
 def gathered(buffers: Sequence[bytes], requests: Requests, width: int) -> NDArray[np.uint8]:
     """Copy rows out of what was read: (pieces, width) uint8."""
-    out = np.empty((len(requests.of_piece), width), np.uint8)
-    edges = np.searchsorted(requests.of_piece, np.arange(len(buffers) + 1))
-    for buffer, (start, stop) in zip(buffers, pairwise(edges.tolist()), strict=True):
-        row, rest = np.divmod(requests.within[start:stop], width)
-        if rest.any():
-            # Two pages of other columns' length apart.
-            for index in range(start, stop):
-                out[index] = np.frombuffer(buffer, np.uint8, width, requests.within[index])
-        else:
-            rows = np.frombuffer(buffer, np.uint8, len(buffer) // width * width)
-            out[start:stop] = rows.reshape(-1, width)[row]
-    return out
+    data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+    at = (np.cumsum(requests.length) - requests.length)[requests.of_piece] + requests.within
+    row, rest = np.divmod(at, width)
+    if rest.any():
+        # A request went on from one page into another, which begins wherever it may.
+        return np.stack([np.frombuffer(data, np.uint8, width, start) for start in at.tolist()])
+    rows = np.frombuffer(data, np.uint8, len(data) // width * width)
+    return rows.reshape(-1, width)[row]

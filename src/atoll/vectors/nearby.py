@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.resources import one_blas_thread
 from atoll.vectors.model import DistanceType
 
 IntArray = NDArray[np.int64]
@@ -37,11 +38,12 @@ def nearby_order(vectors: NDArray[np.generic], distance_type: DistanceType) -> I
         return np.arange(len(vectors))
     levels = _levels(vectors, distance_type == "cosine")
     centres = levels[np.arange(count) * len(levels) // count]
-    for _ in range(ROUNDS):
-        centres = _means(levels, _nearest(levels, centres), centres)
-    rank = np.empty(count, np.int64)
-    rank[_walk(centres)] = np.arange(count)
-    return np.argsort(rank[_nearest(levels, centres)], kind="stable")
+    with one_blas_thread():
+        for _ in range(ROUNDS):
+            centres = _means(levels, _nearest(levels, centres), centres)
+        rank = np.empty(count, np.int64)
+        rank[_walk(centres)] = np.arange(count)
+        return np.argsort(rank[_nearest(levels, centres)], kind="stable")
 
 
 def _levels(vectors: NDArray[np.generic], is_cosine: bool) -> NDArray[np.float32]:
