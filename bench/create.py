@@ -24,7 +24,9 @@ def create(
     import atoll.vectors.build  # loaded before the clock, as lancedb is for the snippet
 
     with Meter() as meter:
-        collection = atoll.create(uri, paths, bucket_rows=bucket_rows, index=index, dtype=dtype)
+        collection = atoll.create(
+            uri, paths, bucket_rows=bucket_rows, index=index, dtype=dtype, calibrate=False
+        )
     return {
         "rows": len(collection),
         "buckets": len(collection.buckets),

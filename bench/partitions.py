@@ -24,7 +24,9 @@ def train(uri: str, path: str, num_partitions: int) -> Figures:
     import atoll.vectors.build
 
     with Meter() as meter:
-        collection = atoll.create(uri, path, dtype="float16", num_partitions=num_partitions)
+        collection = atoll.create(
+            uri, path, dtype="float16", num_partitions=num_partitions, calibrate=False
+        )
     return {"rows": len(collection), **meter.figures}
 
 
@@ -36,7 +38,7 @@ def add(uri: str, path: str) -> Figures:
     collection = atoll.open(uri)
     before = len(collection)
     with Meter() as meter:
-        collection.add(path)
+        collection.add(path, calibrate=False)
     return {"rows": len(collection) - before, **meter.figures}
 
 
