@@ -23,7 +23,7 @@ REAL_ROWS = 100_000
 
 
 def kept(folder: str, made: dict[str, Any], count: int) -> dict[str, Any]:
-    """Ask a collection for each recall and measure what it gives; in a fresh process.
+    """Calibrate a collection, ask it for each recall and measure what it gives; in a fresh process.
 
     Returns:
         by recall asked for: the recall measured, or why it was refused.
@@ -31,6 +31,7 @@ def kept(folder: str, made: dict[str, Any], count: int) -> dict[str, Any]:
     import atoll
 
     collection = atoll.open(f"{folder}/collection")
+    collection.calibrate(k=[standing.K])
     queries, true = np.load(made["queries"])[:count], standing.Truth(made["truth"])
     found: dict[str, Any] = {}
     for asked in ASKED:
