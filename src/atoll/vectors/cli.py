@@ -72,7 +72,7 @@ def build_options(command: Any) -> Any:
                          help="Ids, one a line, for one .npy or .fvecs source."),
             click.option("--batch-rows", type=click.IntRange(1), default=BuildOptions.batch_rows,
                          show_default=True, help="Rows handled at once."),
-            click.option("--workers", type=click.IntRange(1), help="Buckets built at once."),
+            click.option("--workers", type=click.IntRange(1), help="Worker processes."),
             click.option("--on-invalid", type=click.Choice(ON_BAD_ROW), default="error",
                          show_default=True, help="Refuse or leave out rows with NaN or infinity, "
                          "or only zeros under cosine."),
@@ -407,7 +407,7 @@ def compact(settings: Settings, /, uri: str, dry_run: bool, as_json: bool, **giv
 @click.option(
     "--num-partitions",
     type=click.IntRange(1),
-    help="Partitions per bucket.  [default: rows of the largest bucket / 1500]",
+    help="Partitions per bucket.  [default: rows of the largest bucket / 500]",
 )
 @click.option("--bits", type=click.IntRange(1, 8), help="Bits per dimension of a code: 1, 2, 4, 8.")
 @click.option("--seed", type=int, default=RetrainOptions.seed, show_default=True,

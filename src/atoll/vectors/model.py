@@ -375,7 +375,8 @@ class BuildOptions:
         num_sub_vectors: None chooses dim / 16 (the post's rule).
         bits: bits per dimension of a "rabitq" code: 1, 2, 4 or 8; None is 1.
         device: where the index is trained and rows are assigned: "cpu", or through torch "cuda".
-        workers: buckets built at once; None is as many as there are threads and buckets.
+        workers: worker processes, each with a bucket of its own, or all with one; None is as many
+            as there are threads.
         on_invalid: what to do with NaN, infinity, and zero vectors under cosine.
         on_duplicate: what to do with an id met before.
         seed: picks the training sample and the rotation.
@@ -466,7 +467,7 @@ class RetrainOptions:
     """What a retrain may be told.
 
     Attributes:
-        num_partitions: IVF cells; None chooses rows of the largest bucket / 1500.
+        num_partitions: IVF cells; None chooses rows of the largest bucket / 500.
         bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
         seed: picks the training sample and the rotation.
     """

@@ -677,7 +677,7 @@ class Collection:
         end. Killed, the same call goes on where it stopped.
 
         Args:
-            num_partitions: IVF cells; None chooses rows of the largest bucket / 1500.
+            num_partitions: IVF cells; None chooses rows of the largest bucket / 500.
             bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
             seed: picks the training sample and the rotation.
             on_progress: told as buckets are built.
