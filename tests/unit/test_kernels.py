@@ -105,3 +105,20 @@ def test_kernels_compile_anew_where_no_cache_can_be_written():
     run = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[9. 9.]\n", "")
+
+
+def test_cached_code_is_not_used_after_any_of_its_files_changed():
+    """numba itself looks only at the file of the function."""
+    from atoll.vectors import kernels, lanes
+
+    assert kernels.scan_blocks._cache._cache_file._source_stamp == lanes._sources()
+    imported = {
+        module.split(".")[-1] + ".py"
+        for module in sys.modules
+        if module.startswith("atoll.vectors.") and _is_compiled(sys.modules[module])
+    }
+    assert imported <= set(lanes.KERNEL_FILES)
+
+
+def _is_compiled(module):
+    return any(hasattr(each, "py_func") for each in vars(module).values())

@@ -10,8 +10,11 @@ Import it late: it imports numba.
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -19,6 +22,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
+# Of all that is compiled, and of the constants in it.
+KERNEL_FILES = ("kernels.py", "lanes.py", "pairs.py", "probes.py", "rabitq.py")
 LANES = 8
 # Words of a code taken at once.
 WORDS = 4
@@ -31,9 +36,21 @@ _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first call, or load from numba's cache where there is a writable one."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+        made = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # numba: "no locator available", neither package nor home is writable
         return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
+    # numba looks only at the file a function is in, and would keep code whose parts have changed.
+    made._cache._cache_file._source_stamp = _sources()
+    return made  # type: ignore[no-any-return]
+
+
+@cache
+def _sources() -> str:
+    """Hash the files that compiled code is made of."""
+    digest = hashlib.sha256()
+    for name in KERNEL_FILES:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
 
 
 def inner(function: Callable[..., Any]) -> Callable[..., Any]:
