@@ -68,7 +68,7 @@ def adopt(
         while True:
             found = store.latest_manifest(storage)
             _refuse_created(storage, found)
-            tables = _changed(_open_tables(storage, options), found)
+            tables = _changed(storage, _open_tables(storage, options), found)
             if not tables and found is not None:
                 return found
             storage.probe_conditional_put()
@@ -114,11 +114,18 @@ def _open_tables(storage: Storage, options: AdoptOptions) -> dict[str, lance.Lan
 
 
 def _changed(
-    tables: Mapping[str, lance.LanceDataset], found: Manifest | None
+    storage: Storage, tables: Mapping[str, lance.LanceDataset], found: Manifest | None
 ) -> dict[str, lance.LanceDataset]:
-    """Leave out tables that are live in their newest version."""
-    live = {(b.name, b.version) for b in found.buckets} if found else set()
-    return {name: table for name, table in tables.items() if (name, table.version) not in live}
+    """Leave out tables that are live in their newest version, but for deletes of ours."""
+    live = {bucket.name: bucket.version for bucket in found.buckets} if found else {}
+    return {
+        name: table
+        for name, table in tables.items()
+        if name not in live
+        or not store.differs_by_our_delete(
+            store.open_table(storage, name, live[name]), int(table.version)
+        )
+    }
 
 
 def _adopted(

@@ -183,10 +183,11 @@ def surfaces_for(calibration: Calibration, k: int) -> list[Surface]:
         InvalidInput: k is above the largest measured.
     """
     measured = sorted({point.k for point in calibration.points})
-    if k > measured[-1]:
+    if not measured[0] <= k <= measured[-1]:
+        # Fewer are found worse than many with the same refine factor.
         raise InvalidInput(
-            f"recall is calibrated for up to {measured[-1]} neighbours, not {k}; run `atoll "
-            f"calibrate` with -k {k}, or search with --exact",
+            f"recall is calibrated for {measured[0]} to {measured[-1]} neighbours, not {k}; run "
+            f"`atoll calibrate` with -k {k}, or search with --exact",
             k=k,
             calibrated_k=measured,
         )

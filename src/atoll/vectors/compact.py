@@ -146,7 +146,7 @@ def compact(
     done: list[Merge] = []
     with leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while merges := plan_compaction(manifest.buckets, options):
+        while merges := plan_compaction(_of_one_model(storage, manifest), options):
             total, rows = sum(merge.rows for merge in merges), 0
             for merge in merges:
                 on_progress(Progress("compact", rows, total, "rows"))
@@ -165,6 +165,16 @@ def compact(
             if options.buckets:
                 break
     return manifest, CompactReport(manifest.version, tuple(done))
+
+
+def _of_one_model(storage: Storage, manifest: Manifest) -> tuple[Bucket, ...]:
+    """Give the buckets; their codes may be of two widths while a retrain is not finished."""
+    if len({bucket.model for bucket in manifest.buckets if not bucket.is_adopted}) > 1:
+        raise Conflict(
+            f"some buckets of {storage} still have the index model of before a retrain; let "
+            "`atoll retrain` finish, then compact"
+        )
+    return manifest.buckets
 
 
 def _merged(storage: Storage, manifest: Manifest, merge: Merge, settings: Settings) -> Bucket:

@@ -257,7 +257,7 @@ def carried(
         now = live.get(bucket.name)
         before = _deleted(storage, bucket)
         after = _deleted(storage, now) if now is not None else before
-        if now is None or len(np.setdiff1d(before, after)):
+        if now is None or now.all_rows_at != bucket.all_rows_at or len(np.setdiff1d(before, after)):
             return None
         if len(rows := np.setdiff1d(after, before)):
             # Its ids, before they were deleted.

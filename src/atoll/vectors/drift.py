@@ -28,7 +28,8 @@ class Advice:
 
 def at_defaults(calibration: Calibration) -> CalibrationPoint:
     """Tell what the default settings find, for 10 neighbours or as many as were calibrated."""
-    k = min(DEFAULT_K, max(point.k for point in calibration.points))
+    measured = [point.k for point in calibration.points]
+    k = max(min(DEFAULT_K, max(measured)), min(measured))
     return point_at(calibration, k, DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR)
 
 

@@ -183,7 +183,8 @@ class MapReduce:
         allowed = self._allowed_rows(mine)
         pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
         width = rabitq.code_dtype(self.reader.spec.dim, model.bits).itemsize
-        for part in search.rounds(pairs, allowed, width):
+        stored = np.sum([self._bucket(position).partition_rows for position in mine], axis=0)
+        for part in search.rounds(pairs, stored, width):
             partitions = np.unique(part.partition)
 
             def read(position: int, partitions: IntArray = partitions) -> search.Codes:

@@ -205,7 +205,12 @@ class Bucket:
     @property
     def versions(self) -> set[int]:
         """Lance versions that must stay."""
-        return {self.version, self.first_version or self.version}
+        return {self.version, self.all_rows_at}
+
+    @property
+    def all_rows_at(self) -> int:
+        """The Lance version that has all stored rows."""
+        return self.first_version or self.version
 
     @property
     def blobs(self) -> tuple[Blob, ...]:

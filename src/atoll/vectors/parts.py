@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,9 @@ def write_part(
         Conflict: the table was committed meanwhile.
         AtollError: what reading `rows` raises.
     """
-    names_path, hashes_path = (f"{kind}-{first_row}" for kind in ("names", "hashes"))
+    # Names of its own: another try may cut the rows elsewhere, or sort them in other runs.
+    writer = uuid.uuid4().hex
+    names_path, hashes_path = (f"{kind}-{first_row}-{writer}" for kind in ("names", "hashes"))
     with (
         written(place, names_path, scratch) as names_file,
         written(place, hashes_path, scratch) as hashes_file,

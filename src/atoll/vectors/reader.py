@@ -33,7 +33,7 @@ class Reader:
     def __init__(self, storage: Storage, spec: CollectionSpec, cache: ByteCache) -> None:
         """Open nothing yet."""
         self.storage, self.spec, self._cache = storage, spec, cache
-        self._buckets: dict[tuple[str, str], OpenBucket] = {}
+        self._buckets: dict[tuple[str, int, str], OpenBucket] = {}
         self._tables: dict[tuple[str, int], Table] = {}
         self._models: dict[str, IndexModel] = {}
         self._remembered: dict[str, tuple[tuple[Bucket, ...], Any]] = {}
@@ -55,7 +55,7 @@ class Reader:
 
     def bucket(self, bucket: Bucket) -> OpenBucket:
         """Open a bucket for searching."""
-        key = (bucket.name, bucket.deleted.sha256 if bucket.deleted else "")
+        key = _key(bucket)
         if key not in self._buckets:
             self._buckets[key] = self._opened(bucket)
         return self._buckets[key]
@@ -78,7 +78,7 @@ class Reader:
         """Close buckets, to be opened anew: one may have been collected and built again."""
         for bucket in buckets:
             self._tables.pop((bucket.name, bucket.version), None)
-            self._buckets.pop((bucket.name, bucket.deleted.sha256 if bucket.deleted else ""), None)
+            self._buckets.pop(_key(bucket), None)
 
     def remember(self, what: str, buckets: tuple[Bucket, ...], make: Callable[[], T]) -> T:
         """Return what was made of these buckets, or make it; only the last is kept."""
@@ -113,3 +113,7 @@ class Reader:
     def id_index(self, bucket: Bucket) -> IdIndex:
         """Open the id index of a bucket."""
         return IdIndex(bucket.ids, bucket.stored_rows, partial(store.get_blob_range, self.storage))
+
+
+def _key(bucket: Bucket) -> tuple[str, int, str]:
+    return bucket.name, bucket.all_rows_at, bucket.deleted.sha256 if bucket.deleted else ""

@@ -209,7 +209,9 @@ def _commit(
             left = carried(storage, work.spec, [bucket], live, new) if new else ()
             if bucket.name in live and left is not None:
                 buckets = put_in_place(buckets, [bucket.name], left)
-        if buckets == list(manifest.buckets):
+        # Of one kind all must be: buckets that came meanwhile are built before anything is live.
+        is_early = work.is_other_kind and any(b.model != work.model for b in buckets)
+        if is_early or buckets == list(manifest.buckets):
             return manifest
         following = _next(manifest, work, buckets)
         lease.require()

@@ -691,7 +691,8 @@ class Collection:
         """
         self._require_current()
         self.refresh()
-        was_calibrated = self._manifest.calibration is not None
+        # A retrain that was killed has taken the calibration away, and left two models.
+        was_calibrated = self._manifest.calibration is not None or len(self._manifest.models) > 1
         retrain.retrain(
             self._storage,
             self._manifest,

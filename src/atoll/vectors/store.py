@@ -656,6 +656,10 @@ def delete_rows(storage: Storage, table: Table, rows: NDArray[np.int64]) -> int:
                 if found.version == base.version + 1:
                     pin_table(found)
                     return int(found.version)
+                if table.bucket.is_adopted:
+                    # What came between is its owner's and stays; only our delete is taken back.
+                    undo = lance.LanceOperation.Restore(found.version - 1)
+                    lance.LanceDataset.commit(uri, undo, storage_options=options)
         time.sleep(random.uniform(0, DELETE_SECONDS * attempt))
     raise Unavailable(f"table {name} changes all the time; wait for the others, then try again")
 
@@ -723,11 +727,18 @@ def _is_of_lost_builder(newest: lance.LanceDataset, ours: lance.LanceDataset) ->
 
 def is_made_by_us(table: lance.LanceDataset, version: int) -> bool:
     """Tell whether another version is one of ours, or made of the same files as the open one."""
-    if not unpinned(table, [version]):
-        return True
+    return not unpinned(table, [version]) or differs_by_our_delete(table, version)
+
+
+def differs_by_our_delete(table: lance.LanceDataset, version: int) -> bool:
+    """Tell whether another version has the files of the open one, but for a delete of ours."""
     with lance_errors(f"reading version {version}"):
         other = table.checkout_version(version)
-        return _files_of(table) == _files_of(other) or _is_left_delete(other)
+        ours, theirs = _files_of(table), _files_of(other)
+        # A delete of ours may have come after a change of others' that we did not see.
+        known = {path for paths, _ in ours for path in paths}
+        is_known = all(path in known for paths, _ in theirs for path in paths)
+        return ours == theirs or (is_known and _is_left_delete(other))
 
 
 def _files_of(table: lance.LanceDataset) -> list[tuple[list[str], str | None]]:
