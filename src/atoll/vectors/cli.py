@@ -407,7 +407,7 @@ def compact(settings: Settings, /, uri: str, dry_run: bool, as_json: bool, **giv
 @click.option(
     "--num-partitions",
     type=click.IntRange(1),
-    help="Partitions per bucket.  [default: rows of the largest bucket / 1500]",
+    help="Partitions per bucket.  [default: rows of the largest bucket / 500]",
 )
 @click.option("--bits", type=click.IntRange(1, 8), help="Bits per dimension of a code: 1, 2, 4, 8.")
 @click.option("--seed", type=int, default=RetrainOptions.seed, show_default=True,

@@ -466,7 +466,7 @@ class RetrainOptions:
     """What a retrain may be told.
 
     Attributes:
-        num_partitions: IVF cells; None chooses rows of the largest bucket / 1500.
+        num_partitions: IVF cells; None chooses rows of the largest bucket / 500.
         bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
         seed: picks the training sample and the rotation.
     """

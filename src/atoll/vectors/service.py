@@ -124,7 +124,8 @@ class Collection:
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
             self._reader = Reader(self._storage, found.spec, self._cache)
-        self._reader.forget(b for b in self._manifest.buckets if b not in found.buckets)
+        live = {bucket.name: bucket for bucket in found.buckets}
+        self._reader.forget(b for b in self._manifest.buckets if live.get(b.name) != b)
         self._manifest = found
 
     @property
@@ -677,7 +678,7 @@ class Collection:
         end. Killed, the same call goes on where it stopped.
 
         Args:
-            num_partitions: IVF cells; None chooses rows of the largest bucket / 1500.
+            num_partitions: IVF cells; None chooses rows of the largest bucket / 500.
             bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
             seed: picks the training sample and the rotation.
             on_progress: told as buckets are built.
