@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 FAST := tests/unit tests/property tests/contract src
 
-.PHONY: help demo test check lint bench bench-nightly lock clean system-packages
+.PHONY: help demo test faults check lint bench bench-nightly lock clean system-packages
 .DELETE_ON_ERROR:
 
 help:  ## List the targets.
@@ -22,6 +22,9 @@ demo: $(VENV)/.stamp-demo  ## Run the main job on real proteins; results land in
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points, 50 unless told; hours.
+	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration
 
 check: $(VENV)/.stamp-dev lint  ## Lint, then run the fast tests: under two minutes.
 	$(BIN)/python -m pytest -m "not ceph and not slow" $(FAST)

@@ -8,6 +8,17 @@ pytest.register_assert_rewrite("atoll.testing")
 _not_run = []
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--kills", type=int, default=5, help="at how many random points each command is killed"
+    )
+
+
+def pytest_generate_tests(metafunc):
+    if "kill_seed" in metafunc.fixturenames:
+        metafunc.parametrize("kill_seed", range(metafunc.config.getoption("--kills")))
+
+
 def pytest_collection_modifyitems(items):
     missing = missing_ceph_programs()
     if not missing:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 from vectordata import clustered, gaussian, names, objects_of, settings, tables_of, write_h5
 
 import atoll
 from atoll.storage import open_storage
-from atoll.vectors import build, garbage, ingest, leases, planning, store
+from atoll.vectors import build, garbage, leases, planning, store
 
 
 def created(folder, source, **options):
@@ -38,17 +39,15 @@ def at_once(*actions):
 
 def let_writers_meet(monkeypatch):
     """Hold writes of tables until two writers are about to commit the same one."""
-    gate, original = threading.Barrier(2), ingest._Stream._leave_record
+    gate, original = threading.Barrier(2), store.commit_table
 
-    def wait_for_the_other(stream, *arguments):
-        original(stream, *arguments)
+    def wait_for_the_other(*arguments):
         if not gate.broken:
-            try:
+            with suppress(threading.BrokenBarrierError):
                 gate.wait(5)
-            except threading.BrokenBarrierError:
-                return
+        return original(*arguments)
 
-    monkeypatch.setattr(ingest._Stream, "_leave_record", wait_for_the_other)
+    monkeypatch.setattr(store, "commit_table", wait_for_the_other)
 
 
 @pytest.mark.parametrize("index", ["rabitq", "ivf_pq", "flat"])

@@ -177,16 +177,12 @@ def and_slow(values, usual):
 # -- killed ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("seed", "workers"),
-    and_slow(
-        [(seed, workers) for seed in range(5) for workers in (1, 2)], [(2, 1), (3, 1), (4, 2)]
-    ),
-)
-def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, seed, workers):
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, kill_seed, workers):
     command = sample.create(place, "--workers", workers)
     process = start(*command)
-    time.sleep(random.Random(seed).uniform(0.3, 1.0) * sample.seconds)
+    time.sleep(random.Random(kill_seed).uniform(0.3, 1.0) * sample.seconds)
     kill(process)
     assert rows_of(place) in (None, FILES * FILE_ROWS)
     finished = whole_tables(place)
@@ -195,11 +191,11 @@ def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, seed
     assert_whole(sample, place, sample.created)
 
 
-@pytest.mark.parametrize("seed", and_slow(range(5), [2, 3]))
-def test_add_killed_at_any_time_leaves_the_old_version_and_finishes(sample, whole, seed):
+@pytest.mark.slow
+def test_add_killed_at_any_time_leaves_the_old_version_and_finishes(sample, whole, kill_seed):
     old = objects_of(whole)
     process = start(*sample.add(whole))
-    time.sleep(random.Random(seed).uniform(0.3, 1.0) * sample.seconds)
+    time.sleep(random.Random(kill_seed).uniform(0.3, 1.0) * sample.seconds)
     kill(process)
     rows = rows_of(whole)
     assert sample.content(whole) == (sample.added if rows > FILES * FILE_ROWS else sample.created)

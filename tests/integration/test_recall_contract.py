@@ -198,12 +198,11 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_while_it_calibrates_a_collection_is_as_before(folder, tmp_path, seed):
+def test_killed_while_it_calibrates_a_collection_is_as_before(folder, tmp_path, kill_seed):
     must("create", tmp_path / "c", folder / "a.h5", "--num-partitions", 12, "--workers", 1, "-q")
     before = must("search", tmp_path / "c", folder / "q.npy", "--json", "-q")
     process = start("calibrate", tmp_path / "c", "-k", K, "--num-queries", 100, "-q")
-    time.sleep(random.Random(seed).uniform(1, 6))
+    time.sleep(random.Random(kill_seed).uniform(1, 6))
     os.killpg(process.pid, signal.SIGKILL)
     ended(process)
     assert must("search", tmp_path / "c", folder / "q.npy", "--json", "-q") == before

@@ -219,7 +219,7 @@ def test_a_forked_child_is_told_instead_of_hanging(tmp_path):
         "from atoll.storage import open_storage\n"
         "storage = open_storage(sys.argv[1])\n"
         "storage.put('x', b'1')\n"
-        "if os.fork() == 0: storage.get('x')\n"
+        "if os.fork() == 0: storage.put('x', b'2')\n"
         "else: os.wait()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -85,7 +85,7 @@ def test_prepared_rows_have_unit_length_under_cosine_however_long_they_were():
 @pytest.mark.parametrize(
     ("kind", "dim", "rows", "given", "expected"),
     [
-        ("rabitq", 960, 200_000, {}, (133, None)),
+        ("rabitq", 960, 200_000, {}, (400, None)),
         ("rabitq", 3, 10, {}, (1, None)),
         ("rabitq", 960, 10**9, {}, (16384, None)),
         ("ivf_pq", 960, 200_000, {}, (447, 60)),

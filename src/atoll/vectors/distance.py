@@ -17,7 +17,8 @@ def unsearchable(
     vectors: NDArray[np.float32], distance_type: DistanceType
 ) -> dict[str, NDArray[np.bool_]]:
     """Find vectors that have no distances: reason to (n,) bool, no vector under two of them."""
-    squared = np.vecdot(vectors, vectors)
+    with np.errstate(over="ignore", invalid="ignore"):  # such are what is looked for
+        squared = np.vecdot(vectors, vectors)
     finite = np.isfinite(squared)
     # A finite vector may overflow its own square, so look again at the few.
     suspect = ~finite

@@ -1,4 +1,4 @@
-"""The map step through Lance's own index, the post's way: refine inside each bucket."""
+"""The map step through Lance's own index, the post's way: candidates of each bucket by itself."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def map_bucket(
     options: SearchOptions,
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ask Lance for the k nearest rows of each query in one bucket.
+    """Ask Lance for the k x refine_factor rows of each query that its index deems nearest.
 
-    The rows come refined, k of them per query: their exact distances are computed again by the one
-    kernel that all paths share. Where `nprobes` is not given Lance reads at least 20 partitions and
-    goes on until k rows (that pass the filter) are found.
+    They are those that Lance would refine. It is not asked to: the one kernel that all paths share
+    does, and of rows at equal distances Lance would return any. Where `nprobes` is not given Lance
+    reads at least 20 partitions and goes on until enough rows (that pass the filter) are found.
 
     Returns:
         (n,) which query, and the row of the bucket.
@@ -35,9 +35,8 @@ def map_bucket(
         nearest = {
             "column": spec.vector_column,
             "q": query,
-            "k": k,
+            "k": k * options.refine_factor,
             "metric": metric(spec.distance_type),
-            "refine_factor": options.refine_factor,
             "minimum_nprobes": nprobes or DEFAULT_NPROBES,
             "maximum_nprobes": nprobes,
         }

@@ -7,11 +7,11 @@ other come together.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
@@ -85,49 +85,49 @@ def unplaced(offsets: IntArray, names: IntArray) -> Layout:
 
 
 def pack(layout: Layout) -> bytes:
-    """Write a layout: a zstd frame around an .npz of differences."""
-    arrays: dict[str, NDArray[Any]] = {
-        "files": np.array("\n".join(layout.files)),
+    """Write a layout: a zstd frame around MessagePack, numbers as differences.
+
+    A collection may have thousands of buckets, and an .npz takes 2 ms longer to read.
+    """
+    fields: dict[str, Any] = {
+        "files": layout.files,
         "offsets": _steps(layout.offsets),
         "names": _steps(layout.names),
+        "vectors": _packed(layout.vectors),
+        "codes": None if layout.codes is None else _packed(layout.codes),
     }
-    for name, pages in (("vectors", layout.vectors), ("codes", layout.codes)):
-        if pages is not None:
-            arrays |= {
-                f"{name}_width": np.array(pages.width),
-                f"{name}_first": _steps(pages.first),
-                f"{name}_file": _steps(pages.file),
-                f"{name}_at": _steps(pages.at),
-            }
-    out = io.BytesIO()
-    np.savez(out, **arrays)  # type: ignore[arg-type]
-    return zstandard.compress(out.getvalue())
+    return zstandard.compress(msgspec.msgpack.encode(fields))
 
 
 def unpack(data: bytes) -> Layout:
     """Read a layout that `pack` wrote."""
-    with np.load(io.BytesIO(zstandard.decompress(data)), allow_pickle=False) as arrays:
-        return Layout(
-            tuple(str(arrays["files"]).split("\n")),
-            _pages(arrays, "vectors"),
-            _pages(arrays, "codes") if "codes_width" in arrays else None,
-            np.cumsum(arrays["offsets"]),
-            np.cumsum(arrays["names"]),
-        )
-
-
-def _steps(values: IntArray) -> IntArray:
-    # Regular steps compress to nearly nothing.
-    return np.diff(values, prepend=np.int64(0))
-
-
-def _pages(arrays: Mapping[str, NDArray[Any]], name: str) -> Pages:
-    return Pages(
-        int(arrays[f"{name}_width"]),
-        np.cumsum(arrays[f"{name}_first"]),
-        np.cumsum(arrays[f"{name}_file"]),
-        np.cumsum(arrays[f"{name}_at"]),
+    fields = msgspec.msgpack.decode(zstandard.decompress(data))
+    return Layout(
+        tuple(fields["files"]),
+        _pages(fields["vectors"]),
+        None if fields["codes"] is None else _pages(fields["codes"]),
+        _sums(fields["offsets"]),
+        _sums(fields["names"]),
     )
+
+
+def _packed(pages: Pages) -> tuple[int, bytes, bytes, bytes]:
+    return pages.width, _steps(pages.first), _steps(pages.file), _steps(pages.at)
+
+
+def _pages(packed: Sequence[Any]) -> Pages:
+    width, first, file, at = packed
+    return Pages(width, _sums(first), _sums(file), _sums(at))
+
+
+def _steps(values: IntArray) -> bytes:
+    # Regular steps compress to nearly nothing.
+    return np.diff(values, prepend=np.int64(0)).astype("<i8").tobytes()
+
+
+def _sums(steps: bytes) -> IntArray:
+    found: IntArray = np.cumsum(np.frombuffer(steps, "<i8"), dtype=np.int64)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,8 @@ class Collection:
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
             self._reader = Reader(self._storage, found.spec, self._cache)
-        self._reader.forget(b for b in self._manifest.buckets if b not in found.buckets)
+        live = {bucket.name: bucket for bucket in found.buckets}
+        self._reader.forget(b for b in self._manifest.buckets if live.get(b.name) != b)
         self._manifest = found
 
     @property

@@ -704,7 +704,10 @@ def show_pinned(storage: Storage, bucket: Bucket) -> None:
 
 
 def _is_left_delete(table: lance.LanceDataset) -> bool:
-    made = table.read_transaction(int(table.version))
+    try:
+        made = table.read_transaction(int(table.version))
+    except TypeError:  # pylance cannot show a compaction of an indexed table; it is no delete
+        return False
     operation = made.operation if made else None
     return (
         isinstance(operation, lance.LanceOperation.Delete) and operation.predicate == DELETED_BY_US
