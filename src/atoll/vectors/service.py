@@ -32,6 +32,7 @@ from atoll.vectors import (
     leases,
     planning,
     retrain,
+    scalarindexes,
     search,
     store,
     upserts,
@@ -84,7 +85,7 @@ class Collection:
         self._storage, self._settings, self._is_fixed = storage, settings, is_fixed
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
-        self._reader = Reader(storage, manifest.spec, self._cache)
+        self._reader = self._new_reader(manifest.spec)
         self._calibration: tuple[str, Calibration] | None = None
 
     # -- what it is -------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Collection:
             return
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
-            self._reader = Reader(self._storage, found.spec, self._cache)
+            self._reader = self._new_reader(found.spec)
         live = {bucket.name: bucket for bucket in found.buckets}
         self._reader.forget(b for b in self._manifest.buckets if live.get(b.name) != b)
         self._manifest = found
@@ -135,17 +136,17 @@ class Collection:
         if blob is None:
             return None
         if self._calibration is None or self._calibration[0] != blob.sha256:
-            self._calibration = blob.sha256, store.get_calibration(self._storage, blob)
+            self._calibration = blob.sha256, store.get_calibration(self._reader.storage, blob)
         return self._calibration[1]
 
     def info(self) -> dict[str, Any]:
         """Describe the collection: JSON-ready, sizes in rows and bytes.
 
         Returns:
-            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket
-            its name, rows, deleted and skipped rows, sources, the root-mean-square float16 error,
-            its index and whether it is an adopted table; recall: what is calibrated, the drift
-            since, what to do about it.
+            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, the columns
+            indexed for predicates, and per bucket its name, rows, deleted, skipped rows, sources,
+            the root-mean-square float16 error, its index and whether it is an adopted table;
+            recall: what is calibrated, the drift since, what to do about it.
         """
         self.refresh()
         spec = self.spec
@@ -162,6 +163,7 @@ class Collection:
             "columns": spec.columns,
             "embedder": None if spec.embedder is None else vars(spec.embedder),
             "index": vars(spec.index),
+            "indexed": list(self._manifest.indexed),
             "recall": self._recall_info(),
             "buckets": [
                 {
@@ -712,6 +714,34 @@ class Collection:
             )
         return self
 
+    def index(
+        self, columns: Sequence[str], *, drop: bool = False, on_progress: OnProgress = silent
+    ) -> Collection:
+        """Index columns for predicates, in every bucket of our own and those that come later.
+
+        A column with few values gets a bitmap, any other a tree. Hits stay the same; adopted tables
+        are left as they are.
+
+        Args:
+            columns: further columns or the id column.
+            drop: drop their indexes instead.
+            on_progress: told as buckets are done.
+
+        Returns:
+            This collection, at its new version; as it was, where there is nothing to do.
+
+        Raises:
+            InvalidInput: a column that is not there, has no order, or has no index to drop.
+            Conflict: `gc` is running.
+        """
+        self._require_current()
+        self.refresh()
+        scalarindexes.set_indexes(
+            self._storage, self._manifest, columns, drop=drop, on_progress=on_progress
+        )
+        self.refresh()
+        return self
+
     def history(self) -> list[PastVersion]:
         """List all versions, the newest first: when, by what, and whether they can be opened."""
         self.refresh()
@@ -745,6 +775,10 @@ class Collection:
         return garbage.collect(self._storage, keep_versions=keep_versions, dry_run=dry_run)
 
     # -- within -----------------------------------------------------------------------------------
+
+    def _new_reader(self, spec: CollectionSpec) -> Reader:
+        kept = self._settings.disk_cache, self._settings.disk_cache_bytes
+        return Reader(self._storage.cached(*kept), spec, self._cache)
 
     def _check_columns(self, names: Sequence[str]) -> None:
         known = self._reader.columns
@@ -873,7 +907,8 @@ def _measured(
     """Open what is searched to measure recall: a version, or as many buckets as may be read."""
     some = calibrate.sample_buckets(manifest.buckets, wanted.max_rows, wanted.seed, set(known))
     part = replace(manifest, buckets=some)
-    view = _Pinned(storage, part, settings)
+    # So much is read that it would displace what searches want.
+    view = _Pinned(storage, part, replace(settings, disk_cache=None))
     return calibrate.Measured(part, view._reader, view.search)
 
 
