@@ -66,7 +66,7 @@ def describe_search(hits: pa.Table) -> str:
             f" for recall {recall['asked']:g}: calibrated {recall['measured']:.3f}, "
             f"{recall['low']:.3f} to {recall['high']:.3f}"
         )
-        how += "" if recall["holds"] else ", without filter or groups, so no promise here"
+        how += "" if recall["holds"] else f", no promise here: {recall['why']}"
     failed = facts["failed_buckets"]
     text = (
         f"{counted(len(hits), 'hit')}; {how}; {facts['distance_type']} distance; "

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 import pyarrow as pa
 
 from atoll.core.config import Settings
-from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import index, leases, planning, store, training
@@ -152,6 +153,7 @@ def _begin(
     # Only what was asked for: what it comes to may change while buckets are added and deleted.
     asked = ("retrain", FORMAT_VERSION, options, before.dim, before.distance_type)
     plan = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:32]
+    _forget_unused_model(storage, plan, manifest)
     sources = [StoredRows(storage, before, bucket) for bucket in manifest.buckets]
     model, blob = training.trained(
         storage,
@@ -168,6 +170,15 @@ def _begin(
         arrow_schema=store.encode_schema(_with_codes(before, wanted.bits)),
     )
     return _Work(storage, before, spec, plan, model, blob, settings)
+
+
+def _forget_unused_model(storage: Storage, plan: str, manifest: Manifest) -> None:
+    """Drop what a killed try trained before it committed a bucket: rows may have changed since."""
+    path = training.model_path(plan)
+    with suppress(NotFound):
+        blob = msgspec.json.decode(storage.get(path), type=Blob)
+        if all(known.sha256 != blob.sha256 for known in manifest.models.values()):
+            storage.delete(path)
 
 
 def _with_codes(spec: CollectionSpec, bits: int) -> pa.Schema:

@@ -862,13 +862,36 @@ class Collection:
             "paths": sorted(paths),
             "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
             "refine_factor": options.refine_factor,
-            "recall": _recall_facts(options, promised),
+            "recall": self._recall_facts(options, promised),
             "distance_type": self.spec.distance_type,
             "failed_buckets": {
                 manifest.buckets[position].name: error.message for position, error in failed.items()
             },
         }
         return table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
+
+    def _recall_facts(
+        self, options: SearchOptions, promised: CalibrationPoint | None
+    ) -> dict[str, Any] | None:
+        """Say what recall was asked for and what holds it; None where none was."""
+        if options.recall is None:
+            return None
+        if promised is None:
+            exact = {"measured": 1.0, "low": 1.0, "high": 1.0, "holds": True, "why": ""}
+            return {"asked": options.recall, **exact}
+        names = [bucket.name for bucket in self.buckets]
+        advice = drift.advise(self.calibration, len(self), names)
+        why = "" if advice.action == "nothing" else advice.why
+        if options.where is not None or options.group_by is not None:
+            why = "it was measured without filter or groups"
+        return {
+            "asked": options.recall,
+            "measured": promised.recall,
+            "low": promised.low,
+            "high": promised.high,
+            "holds": not why,
+            "why": why,
+        }
 
     def _kinds(self, manifest: Manifest) -> str:
         kinds = [self.spec.index_of(bucket).kind for bucket in manifest.buckets]
@@ -936,23 +959,6 @@ def _finisher(
         return replace(manifest, calibration=store.put_calibration(storage, found))
 
     return finish
-
-
-def _recall_facts(
-    options: SearchOptions, promised: CalibrationPoint | None
-) -> dict[str, Any] | None:
-    """Say what recall was asked for and what holds it; None where none was."""
-    if options.recall is None:
-        return None
-    if promised is None:
-        return {"asked": options.recall, "measured": 1.0, "low": 1.0, "high": 1.0, "holds": True}
-    return {
-        "asked": options.recall,
-        "measured": promised.recall,
-        "low": promised.low,
-        "high": promised.high,
-        "holds": options.where is None and options.group_by is None,
-    }
 
 
 def listed(sources: Sequence[str | Path] | str | Path) -> list[str | Path]:
