@@ -19,6 +19,9 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "memory": ("ATOLL_MEMORY",),
     "scratch": ("ATOLL_SCRATCH",),
     "rates": ("ATOLL_RATES",),
+    "cache": ("ATOLL_CACHE",),
+    "disk_cache": ("ATOLL_DISK_CACHE",),
+    "disk_cache_bytes": ("ATOLL_DISK_CACHE_BYTES",),
 }
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -35,6 +38,7 @@ STORAGE: dict[str, tuple[str, ...]] = {
     "retries": ("ATOLL_RETRIES",),
 }
 CONFIG_VARIABLE = "ATOLL_CONFIG"
+OFF = "off"
 
 
 def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
@@ -43,8 +47,8 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     Args:
         environment: as `os.environ`.
         home: the user's folder; `.config/atoll/config.toml` below it is read unless ATOLL_CONFIG
-            names another file, `.aws` tells whether AWS profiles exist, and measured rates are kept
-            in `.cache/atoll`.
+            names another file, `.aws` tells whether AWS profiles exist, and measured rates and what
+            was read from object stores are kept in `.cache/atoll`.
 
     Raises:
         InvalidInput: the file or a value in it cannot be read.
@@ -65,15 +69,17 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     options = replace(StorageOptions(), **{k: _parse(k, v) for k, v in storage.items()})
     if _wants_default_profile(options, home):
         options = replace(options, profile="default")
-    rates = home / ".cache" / "atoll" / "rates.json"
-    return with_general(Settings(storage=options, rates=rates), found)
+    kept = home / ".cache" / "atoll"
+    settings = Settings(storage=options, rates=kept / "rates.json", disk_cache=kept / "ranges")
+    return with_general(settings, found)
 
 
 def with_general(settings: Settings, found: Mapping[str, Any]) -> Settings:
-    """Lay threads, memory and scratch over settings."""
+    """Lay threads, memory, folders and caches over settings."""
     changes = {name: _parse(name, value) for name, value in found.items()}
-    if "memory" in changes:
-        changes["memory_bytes"] = changes.pop("memory")
+    for name in ("memory", "cache"):
+        if name in changes:
+            changes[f"{name}_bytes"] = changes.pop(name)
     return replace(settings, **changes)
 
 
@@ -99,7 +105,7 @@ def _wants_default_profile(options: StorageOptions, home: Path) -> bool:
 def _parse(setting: str, value: Any) -> Any:
     """Read one value, as text or as TOML gave it."""
     try:
-        if setting == "memory":
+        if setting in ("memory", "cache", "disk_cache_bytes"):
             return value if isinstance(value, int) else parse_bytes(value)
         if setting in ("threads", "retries"):
             number = int(value)
@@ -110,6 +116,8 @@ def _parse(setting: str, value: Any) -> Any:
             return float(value)
         if setting in ("allow_http", "virtual_hosted"):
             return value if isinstance(value, bool) else _FLAG[value.lower()]
+        if setting == "disk_cache":
+            return None if value == OFF else Path(value)
         return Path(value) if setting in ("scratch", "rates") else str(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

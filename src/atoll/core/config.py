@@ -38,6 +38,9 @@ class Settings:
         threads: processors to use.
         memory_bytes: memory the run may hold at once, all processes together.
         cache_bytes: of that, what an open collection may keep of what it read.
+        disk_cache: folder that keeps what searches read from object stores, for all processes of
+            this machine; None keeps nothing.
+        disk_cache_bytes: how much it may hold.
         scratch: folder for spill files; None is the system's temporary folder.
         rates: file of what was measured on this machine (`atoll bench-here`); None keeps nothing.
         quiet: whether a command says no more than its result.
@@ -47,6 +50,8 @@ class Settings:
     threads: int = field(default_factory=available_threads)
     memory_bytes: int = field(default_factory=lambda: available_memory() // 2)
     cache_bytes: int = field(default_factory=lambda: available_memory() // 8)
+    disk_cache: Path | None = None
+    disk_cache_bytes: int = 4 << 30
     scratch: Path | None = None
     rates: Path | None = None
     quiet: bool = False

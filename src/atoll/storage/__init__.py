@@ -31,6 +31,7 @@ from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, Corrupt, InvalidInput, NotFound, Unavailable
 from atoll.core.files import whole_file
 from atoll.storage.counting import READS, count_reads
+from atoll.storage.diskcache import Data, DiskCache, open_cache
 from atoll.storage.failures import translated
 from atoll.storage.s3 import connect_s3, endpoint_of, lance_s3_options
 
@@ -77,10 +78,13 @@ class Storage:
     Attributes:
         url: normalised, no trailing slash: "file:///abs/path", "s3://bucket/prefix", "memory://name".
         options: how to reach it.
+        cache: folder and size in bytes of what keeps immutable objects that were read; None keeps
+            nothing.
     """
 
     url: str
     options: StorageOptions = StorageOptions()
+    cache: tuple[Path, int] | None = None
 
     def __str__(self) -> str:
         """Name the place as people write it: a plain path for local folders, else the URL."""
@@ -100,6 +104,37 @@ class Storage:
         _check(path, self)
         tail = quote(path) if self.url.startswith("file://") else path
         return Storage(f"{self.url.rstrip('/')}/{tail}", self.options)
+
+    def cached(self, folder: Path | None, limit_bytes: int) -> Storage:
+        """Return the same place with what `keep` is given kept in a local folder.
+
+        Args:
+            folder: where; None keeps nothing, nor does a place that is no distant store.
+            limit_bytes: how much it may hold, from whatever store.
+        """
+        is_kept = folder is not None and self.url.startswith("s3://")
+        return Storage(
+            self.url, self.options, (folder, limit_bytes) if folder and is_kept else None
+        )
+
+    def kept(self, path: str, start: int, length: int) -> bytes | None:
+        """Return bytes of an immutable object that `keep` was given; None if they are not here."""
+        if self._cache is None:
+            return None
+        data = self._cache.get(self._cache_key(path, start, length))
+        return data if data is not None and len(data) == length else None
+
+    def keep(self, path: str, start: int, data: Data) -> None:
+        """Keep bytes that were read from an immutable object, if this place has a cache."""
+        if self._cache is not None:
+            self._cache.put(self._cache_key(path, start, len(data)), data)
+
+    @cached_property
+    def _cache(self) -> DiskCache | None:
+        return None if self.cache is None else open_cache(*self.cache)
+
+    def _cache_key(self, path: str, start: int, length: int) -> str:
+        return "\n".join((endpoint_of(self.options), self.url, path, str(start), str(length)))
 
     @property
     def gap_bytes(self) -> int:

@@ -81,7 +81,9 @@ class OpenBucket:
     def vectors_between(self, start: int, stop: int) -> NDArray[np.generic]:
         """Read the vectors of rows [start, stop): (n, dim) in the stored dtype."""
         pages = self.layout.vectors
-        (data,) = store.raw_spans(self._storage, self.layout, pages, [(start, stop)])
+        # Of a scan nothing is kept on disk: it would displace what searches want.
+        storage = self._storage.cached(None, 0)
+        (data,) = store.raw_spans(storage, self.layout, pages, [(start, stop)])
         return np.frombuffer(data, self._spec.dtype).reshape(stop - start, -1)
 
     def ids(self, rows: IntArray) -> pa.Array:

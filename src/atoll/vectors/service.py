@@ -84,7 +84,7 @@ class Collection:
         self._storage, self._settings, self._is_fixed = storage, settings, is_fixed
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
-        self._reader = Reader(storage, manifest.spec, self._cache)
+        self._reader = self._new_reader(manifest.spec)
         self._calibration: tuple[str, Calibration] | None = None
 
     # -- what it is -------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Collection:
             return
         found = store.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
-            self._reader = Reader(self._storage, found.spec, self._cache)
+            self._reader = self._new_reader(found.spec)
         self._reader.forget(b for b in self._manifest.buckets if b not in found.buckets)
         self._manifest = found
 
@@ -134,7 +134,7 @@ class Collection:
         if blob is None:
             return None
         if self._calibration is None or self._calibration[0] != blob.sha256:
-            self._calibration = blob.sha256, store.get_calibration(self._storage, blob)
+            self._calibration = blob.sha256, store.get_calibration(self._reader.storage, blob)
         return self._calibration[1]
 
     def info(self) -> dict[str, Any]:
@@ -744,6 +744,10 @@ class Collection:
 
     # -- within -----------------------------------------------------------------------------------
 
+    def _new_reader(self, spec: CollectionSpec) -> Reader:
+        kept = self._settings.disk_cache, self._settings.disk_cache_bytes
+        return Reader(self._storage.cached(*kept), spec, self._cache)
+
     def _check_columns(self, names: Sequence[str]) -> None:
         known = self._reader.columns
         for name in names:
@@ -871,7 +875,8 @@ def _measured(
     """Open what is searched to measure recall: a version, or as many buckets as may be read."""
     some = calibrate.sample_buckets(manifest.buckets, wanted.max_rows, wanted.seed, set(known))
     part = replace(manifest, buckets=some)
-    view = _Pinned(storage, part, settings)
+    # So much is read that it would displace what searches want.
+    view = _Pinned(storage, part, replace(settings, disk_cache=None))
     return calibrate.Measured(part, view._reader, view.search)
 
 

@@ -71,6 +71,7 @@ WRITER = "atoll.writer"
 PROVED_PAGES = 16
 # Of a local file: so few rows are read one by one sooner than their gaps are weighed.
 SINGLE_READS = 256
+MAX_KEPT_PIECES = 4096
 PINNED_TAG = "atoll"
 # What Lance notes of a delete; tells ours from those of other clients.
 DELETED_BY_US = "deleted by atoll"
@@ -245,10 +246,14 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
     Raises:
         Corrupt: the object is gone, or its bytes are not those that were stored.
     """
+    kept = storage.kept(blob.path, 0, blob.size_bytes)
+    if kept is not None and hashlib.sha256(kept).hexdigest() == blob.sha256:
+        return kept
     with _missing_is_corrupt(storage, blob.path):
         data = storage.get(blob.path)
     if hashlib.sha256(data).hexdigest() != blob.sha256:
         raise _changed(storage, blob.path)
+    storage.keep(blob.path, 0, data)
     return data
 
 
@@ -274,7 +279,11 @@ def check_blob(storage: Storage, blob: Blob) -> None:
 
 def get_blob_range(storage: Storage, path: str, start: int, length: int) -> bytes:
     """Read one range of such an object; see `get_blob_ranges`."""
-    return get_blob_ranges(storage, path, [start], [length])[0]
+    data = storage.kept(path, start, length)
+    if data is None:
+        data = get_blob_ranges(storage, path, [start], [length])[0]
+        storage.keep(path, start, data)
+    return data
 
 
 def get_blob_ranges(
@@ -301,12 +310,45 @@ def _missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
 
 def get_joined_ranges(
     storage: Storage, path: str, starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> list[memoryview]:
+) -> list[bytes | memoryview]:
     """Read ranges of such an object, those close to each other by one request."""
-    file = np.zeros(len(starts), np.int64)
-    requests = layouts.join_ranges(file, starts, lengths, storage.gap_bytes)
-    buffers = get_blob_ranges(storage, path, requests.start.tolist(), requests.length.tolist())
-    return layouts.cut(buffers, requests, lengths)
+    return _pieces(storage, [path], np.zeros(len(starts), np.int64), starts, lengths)
+
+
+def _pieces(
+    storage: Storage,
+    paths: Sequence[str],
+    file: NDArray[np.int64],
+    start: NDArray[np.int64],
+    length: NDArray[np.int64],
+) -> list[bytes | memoryview]:
+    """Read pieces of such objects: from the disk cache, the others by as few requests as pay.
+
+    Args:
+        storage, paths: the objects.
+        file, start, length: (n,) pieces, ascending, apart from each other.
+    """
+    if not _is_kept(storage, start):
+        requests = layouts.join_ranges(file, start, length, storage.gap_bytes)
+        return [*layouts.cut(_fetch(storage, paths, requests), requests, length)]
+    asked = [(paths[of], at) for of, at in zip(file.tolist(), start.tolist(), strict=True)]
+    found: list[bytes | memoryview | None] = [
+        storage.kept(path, at, size)
+        for (path, at), size in zip(asked, length.tolist(), strict=True)
+    ]
+    missing = np.array([n for n, piece in enumerate(found) if piece is None], np.int64)
+    distant = replace(storage, cache=None)
+    read = _pieces(distant, paths, file[missing], start[missing], length[missing])
+    for number, piece in zip(missing.tolist(), read, strict=True):
+        found[number] = piece
+        path, at = asked[number]
+        storage.keep(path, at, piece)
+    return [piece for piece in found if piece is not None]
+
+
+def _is_kept(storage: Storage, pieces: NDArray[np.int64]) -> bool:
+    # Very many at once are a scan: of that nothing is kept.
+    return storage.cache is not None and len(pieces) <= MAX_KEPT_PIECES
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -856,10 +898,13 @@ def raw_rows(
     if storage.root is not None and len(rows) <= SINGLE_READS:
         each = np.arange(len(rows))
         requests = layouts.Requests(file, at, length, each, np.zeros_like(each))
-        data = b"".join(_fetch(storage, layout, requests))
+        data = b"".join(_fetch(storage, layout.files, requests))
         return np.frombuffer(data, np.uint8).reshape(-1, pages.width)
+    if _is_kept(storage, rows):
+        pieces = _pieces(storage, layout.files, file, at, length)
+        return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, pages.width)
     requests = layouts.join_ranges(file, at, length, storage.gap_bytes)
-    return layouts.gathered(_fetch(storage, layout, requests), requests, pages.width)
+    return layouts.gathered(_fetch(storage, layout.files, requests), requests, pages.width)
 
 
 def raw_spans(
@@ -878,8 +923,7 @@ def raw_spans(
     pieces = np.array([piece for part in cut for piece in part], np.int64).reshape(-1, 2)
     file, start = pages.locate(pieces[:, 0])
     length = (pieces[:, 1] - pieces[:, 0]) * pages.width
-    requests = layouts.join_ranges(file, start, length, storage.gap_bytes)
-    found = layouts.cut(_fetch(storage, layout, requests), requests, length)
+    found = _pieces(storage, layout.files, file, start, length)
     joined: list[bytes | memoryview] = []
     at = 0
     for part in cut:
@@ -889,14 +933,14 @@ def raw_spans(
     return joined
 
 
-def _fetch(storage: Storage, layout: Layout, requests: layouts.Requests) -> list[bytes]:
-    numbers = np.unique(requests.file).tolist() if len(layout.files) > 1 else [0]
+def _fetch(storage: Storage, paths: Sequence[str], requests: layouts.Requests) -> list[bytes]:
+    numbers = np.unique(requests.file).tolist() if len(paths) > 1 else [0]
     buffers: list[bytes] = []
     for number in numbers:
         mine = requests.file == number if len(numbers) > 1 else slice(None)
         buffers += get_blob_ranges(
             storage,
-            layout.files[number],
+            paths[number],
             requests.start[mine].tolist(),
             requests.length[mine].tolist(),
         )
