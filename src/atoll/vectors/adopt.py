@@ -156,6 +156,7 @@ def _adopted(
         buckets=_in_place(found.buckets if found else (), buckets),
         created_by=store.created_by(),
         action="adopt",
+        indexed=found.indexed if found else (),
     )
 
 

@@ -27,6 +27,7 @@ from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
 from atoll.vectors.planning import Planned
 from atoll.vectors.rows import JobSlice
+from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.sharing import build_shared, raise_failures
 from atoll.vectors.training import index_model
 
@@ -123,9 +124,8 @@ def add(
             buckets, _, _ = _build(left, manifest, settings, executor, on_progress)
             if not buckets:
                 break
-            following = store.next_manifest(
-                manifest, "add", buckets=manifest.buckets + buckets, plan=planned.hash
-            )
+            live = with_indexes(storage, manifest, manifest.buckets + buckets)
+            following = store.next_manifest(manifest, "add", buckets=live, plan=planned.hash)
             following = finish(following)
             lease.require()
             if store.commit_manifest(storage, following):
@@ -175,9 +175,8 @@ def upsert(
         buckets, _, _ = _build(planned, manifest, settings, executor, on_progress, excluded)
         while True:
             _require_same(storage, planned, manifest, model)
-            following = store.next_manifest(
-                manifest, "upsert", buckets=replacing(manifest, buckets), plan=""
-            )
+            live = with_indexes(storage, manifest, replacing(manifest, buckets))
+            following = store.next_manifest(manifest, "upsert", buckets=live, plan="")
             following = finish(following)
             lease.require()
             if store.commit_manifest(storage, following):

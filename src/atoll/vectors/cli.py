@@ -429,6 +429,27 @@ def retrain(settings: Settings, /, uri: str, as_json: bool, **given: Any) -> Non
 
 @click.command()
 @uri_argument
+@click.argument("columns", nargs=-1, required=True)
+@click.option("--drop", is_flag=True, help="Drop the indexes of COLUMNS instead.")
+@json_option
+@click.pass_obj
+def index(
+    settings: Settings, /, uri: str, columns: tuple[str, ...], drop: bool, as_json: bool
+) -> None:
+    """Index COLUMNS of the collection at URI, so that --where need not read all of them.
+
+    Buckets that come later get the indexes, too. Hits stay the same.
+    """
+    from atoll.vectors.service import open_collection
+
+    collection = open_collection(uri, settings)
+    with progress_bars(settings.quiet) as on_progress:
+        collection.index(columns, drop=drop, on_progress=on_progress)
+    _print_info(collection.info(), as_json)
+
+
+@click.command()
+@uri_argument
 @json_option
 @click.pass_obj
 def history(settings: Settings, /, uri: str, as_json: bool) -> None:
@@ -768,6 +789,8 @@ def _print_info(info: dict[str, Any], as_json: bool) -> None:
     click.echo(f"embedder  {printable(str(embedder))}")
     columns = [info["id_column"], info["vector_column"], *info["columns"]]
     click.echo(f"columns   {printable(', '.join(columns))}")
+    if info["indexed"]:
+        click.echo(f"indexed   {printable(', '.join(info['indexed']))}")
     shown = ["name", "rows", "skipped"]
     if any(bucket["deleted"] for bucket in info["buckets"]):
         shown.insert(2, "deleted")
@@ -804,6 +827,6 @@ def _recall_lines(recall: dict[str, Any] | None) -> Iterator[str]:
 
 
 COMMANDS = (
-    plan, bench_here, create, add, upsert, delete, compact, retrain, adopt, info, verify, history,
-    restore, export, drop_bucket, gc, calibrate, search,
+    plan, bench_here, create, add, upsert, delete, compact, retrain, adopt, index, info, verify,
+    history, restore, export, drop_bucket, gc, calibrate, search,
 )  # fmt: skip

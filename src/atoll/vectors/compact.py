@@ -32,6 +32,7 @@ from atoll.vectors.model import (
     Manifest,
     SourceSlice,
 )
+from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import LiveRows
 
 logger = logging.getLogger(__name__)
@@ -229,6 +230,7 @@ def _commit(
         new = carried(storage, manifest.spec, merge.buckets, live, built)
         if new is None:
             return None
+        new = with_indexes(storage, manifest, new)
         buckets = put_in_place(manifest.buckets, merge.names, new)
         following = store.next_manifest(manifest, "compact", buckets=buckets, plan=manifest.plan)
         following = replace(following, calibration=_calibration(storage, manifest, merge, built))

@@ -172,6 +172,7 @@ class Bucket:
         index: how the rows of an adopted table are found, through Lance; None where the bucket is
             our own, indexed as the collection says.
         first_version: the Lance version that has all stored rows, once `version` has not.
+        indexed: columns that `version` has an index of.
     """
 
     name: str
@@ -191,6 +192,7 @@ class Bucket:
     deleted_rows: int = 0
     first_version: int | None = None
     index: IndexSpec | None = None
+    indexed: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -316,6 +318,7 @@ class Manifest:
         plan: hash of the plan whose result this version is; empty where it is nobody's.
         calibration: measured recall; None where nobody has calibrated.
         action: what made it: "create", "add", "delete", ...
+        indexed: columns that every bucket of our own has an index of, for predicates.
     """
 
     version: int
@@ -329,6 +332,7 @@ class Manifest:
     plan: str = ""
     calibration: Blob | None = None
     action: str = ""
+    indexed: tuple[str, ...] = ()
 
     @property
     def blobs(self) -> tuple[Blob, ...]:

@@ -34,6 +34,7 @@ from atoll.vectors.model import (
     RetrainOptions,
 )
 from atoll.vectors.rows import JobSlice
+from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import StoredRows
 
 logger = logging.getLogger(__name__)
@@ -208,6 +209,7 @@ def _commit(
             new = built[bucket.name]
             left = carried(storage, work.spec, [bucket], live, new) if new else ()
             if bucket.name in live and left is not None:
+                left = with_indexes(storage, manifest, left)
                 buckets = put_in_place(buckets, [bucket.name], left)
         if buckets == list(manifest.buckets):
             return manifest

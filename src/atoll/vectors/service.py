@@ -32,6 +32,7 @@ from atoll.vectors import (
     leases,
     planning,
     retrain,
+    scalarindexes,
     search,
     store,
     upserts,
@@ -141,10 +142,10 @@ class Collection:
         """Describe the collection: JSON-ready, sizes in rows and bytes.
 
         Returns:
-            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, and per bucket
-            its name, rows, deleted and skipped rows, sources, the root-mean-square float16 error,
-            its index and whether it is an adopted table; recall: what is calibrated, the drift
-            since, what to do about it.
+            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, the columns
+            indexed for predicates, and per bucket its name, rows, deleted, skipped rows, sources,
+            the root-mean-square float16 error, its index and whether it is an adopted table;
+            recall: what is calibrated, the drift since, what to do about it.
         """
         self.refresh()
         spec = self.spec
@@ -161,6 +162,7 @@ class Collection:
             "columns": spec.columns,
             "embedder": None if spec.embedder is None else vars(spec.embedder),
             "index": vars(spec.index),
+            "indexed": list(self._manifest.indexed),
             "recall": self._recall_info(),
             "buckets": [
                 {
@@ -708,6 +710,34 @@ class Collection:
                 max_rows=wanted.max_rows,
                 on_progress=on_progress,
             )
+        return self
+
+    def index(
+        self, columns: Sequence[str], *, drop: bool = False, on_progress: OnProgress = silent
+    ) -> Collection:
+        """Index columns for predicates, in every bucket of our own and those that come later.
+
+        A column with few values gets a bitmap, any other a tree. Hits stay the same; adopted tables
+        are left as they are.
+
+        Args:
+            columns: further columns or the id column.
+            drop: drop their indexes instead.
+            on_progress: told as buckets are done.
+
+        Returns:
+            This collection, at its new version; as it was, where there is nothing to do.
+
+        Raises:
+            InvalidInput: a column that is not there, has no order, or has no index to drop.
+            Conflict: `gc` is running.
+        """
+        self._require_current()
+        self.refresh()
+        scalarindexes.set_indexes(
+            self._storage, self._manifest, columns, drop=drop, on_progress=on_progress
+        )
+        self.refresh()
         return self
 
     def history(self) -> list[PastVersion]:

@@ -687,8 +687,7 @@ def delete_rows(storage: Storage, table: Table, rows: NDArray[np.int64]) -> int:
             base = open_table(storage, name)
             if base.version != pinned:
                 _require_own(table, int(base.version))
-                restore = lance.LanceOperation.Restore(pinned)
-                base = lance.LanceDataset.commit(uri, restore, storage_options=options)
+                base = restored(storage, table.bucket)
             delete = _delete_operation(base, addresses)
             with suppress(CommitConflictError):
                 found = lance.LanceDataset.commit(
@@ -700,6 +699,16 @@ def delete_rows(storage: Storage, table: Table, rows: NDArray[np.int64]) -> int:
                     return int(found.version)
         time.sleep(random.uniform(0, DELETE_SECONDS * attempt))
     raise Unavailable(f"table {name} changes all the time; wait for the others, then try again")
+
+
+def restored(storage: Storage, bucket: Bucket) -> lance.LanceDataset:
+    """Make a version of a bucket's table that is equal to the pinned one."""
+    with lance_errors(f"restoring table {bucket.name}"):
+        return lance.LanceDataset.commit(
+            storage.lance_uri(f"{bucket.name}.lance"),
+            lance.LanceOperation.Restore(bucket.version),
+            storage_options=storage.lance_options(),
+        )
 
 
 def _require_own(table: Table, newest: int) -> None:
@@ -731,13 +740,14 @@ def _delete_operation(
 def show_pinned(storage: Storage, bucket: Bucket) -> None:
     """Make the pinned version the newest, for clients other than ours, where ours left another.
 
-    That is a delete that was killed or taken back, or a second builder's copy of the table.
+    That is a version that was killed or taken back, or a second builder's copy of the table.
     """
     newest, pinned = (open_table(storage, bucket.name, v) for v in (None, bucket.version))
     if newest.version == pinned.version:
         return
     with lance_errors(f"reading table {bucket.name}"):
-        if _is_left_delete(newest) or _is_of_lost_builder(newest, pinned):
+        is_ours = not unpinned(newest, [int(newest.version)])
+        if is_ours or _is_left_delete(newest) or _is_of_lost_builder(newest, pinned):
             pinned.restore()  # type: ignore[no-untyped-call]
 
 
