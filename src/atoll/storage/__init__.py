@@ -113,9 +113,8 @@ class Storage:
             limit_bytes: how much it may hold, from whatever store.
         """
         is_kept = folder is not None and self.url.startswith("s3://")
-        return Storage(
-            self.url, self.options, (folder, limit_bytes) if folder and is_kept else None
-        )
+        wanted = (folder, limit_bytes) if folder and is_kept else None
+        return self if wanted == self.cache else Storage(self.url, self.options, wanted)
 
     def kept(self, path: str, start: int, length: int) -> bytes | None:
         """Return bytes of an immutable object that `keep` was given; None if they are not here."""
