@@ -335,7 +335,7 @@ def delete(
     from atoll.vectors.sources.textids import read_ids
 
     if bool(named or listed) == (where is not None):
-        raise click.UsageError("give --id or --ids, or --where")
+        raise click.UsageError("give ids (--id, --ids) or --where, one of the two")
     ids = [*named, *(read_ids(listed, settings.storage) if listed else ())]
     collection = open_collection(uri, settings)
     report = collection.delete(
@@ -394,12 +394,13 @@ def compact(settings: Settings, /, uri: str, dry_run: bool, as_json: bool, **giv
         return
     for merge in report.merges:
         click.echo(f"{', '.join(merge.names)}: {counted(merge.rows, 'row')}")
+    now = f"version {report.version} has {counted(len(collection.buckets), 'bucket')}"
+    if not report.merges:
+        click.echo(f"nothing to merge; {now}")
+        return
     before = sum(len(merge.buckets) for merge in report.merges)
     done = "would merge" if dry_run else "merged"
-    click.echo(
-        f"{done} {counted(before, 'bucket')} into {len(merges)}; version {report.version} has "
-        f"{counted(len(collection.buckets), 'bucket')}"
-    )
+    click.echo(f"{done} {counted(before, 'bucket')} into {len(merges)}; {now}")
 
 
 @click.command()

@@ -55,11 +55,6 @@ class IndexModel:
     fit: float = 0.0
 
     @cached_property
-    def group_centers(self) -> NDArray[np.float32]:
-        """(groups, dim) float32, the mean of each group's centroids."""
-        return self._groups.centers
-
-    @cached_property
     def _groups(self) -> Groups:
         return groups_of(self.centroids, self.groups)
 

@@ -47,6 +47,10 @@ def kmeans(
     Returns:
         (num_partitions, dim) float32.
     """
+    if num_partitions >= len(sample):
+        return sample[
+            np.resize(np.random.default_rng(seed).permutation(len(sample)), num_partitions)
+        ]
     centroids = _cell_by_cell(sample, num_partitions, seed, on_device or nearest)
     if num_partitions <= MAX_FLAT:
         return centroids

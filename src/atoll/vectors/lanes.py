@@ -89,7 +89,6 @@ def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Any:
 
 
 bits_of_float = _bitcast(types.float32, types.uint32, ir.IntType(32))
-float_of_bits = _bitcast(types.uint32, types.float32, ir.FloatType())
 
 
 @intrinsic

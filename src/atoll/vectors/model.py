@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -533,7 +534,7 @@ class SearchOptions:
         """Refuse what cannot be searched.
 
         Raises:
-            InvalidInput: a number below 1, or a recall that is no share.
+            InvalidInput: a number below 1, a recall that is no share, a max_distance of NaN.
         """
         for name in ("k", "nprobes", "refine_factor"):
             _check_count(name, getattr(self, name))
@@ -541,6 +542,8 @@ class SearchOptions:
             raise InvalidInput(
                 f"recall is {self.recall}; give the share wanted, above 0 and up to 1, e.g. 0.95"
             )
+        if self.max_distance is not None and math.isnan(self.max_distance):
+            raise InvalidInput("max_distance is NaN; give a number, or leave it out")
 
 
 @dataclass(frozen=True)

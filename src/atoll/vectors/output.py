@@ -62,10 +62,12 @@ def describe_search(hits: pa.Table) -> str:
         how += f" {' and '.join(facts['paths'])}, nprobes {facts['nprobes']}"
         how += f", refine factor {facts['refine_factor']}"
     if recall := facts["recall"]:
-        how += (
-            f" for recall {recall['asked']:g}: calibrated {recall['measured']:.3f}, "
-            f"{recall['low']:.3f} to {recall['high']:.3f}"
-        )
+        how += f" for recall {recall['asked']:g}"
+        if facts["index"] != "exact":
+            how += (
+                f": calibrated {recall['measured']:.3f}, "
+                f"{recall['low']:.3f} to {recall['high']:.3f}"
+            )
         how += "" if recall["holds"] else f", no promise here: {recall['why']}"
     failed = facts["failed_buckets"]
     text = (
