@@ -216,8 +216,6 @@ class SearchPathContract:
 
 
 class TestOneBucket(SearchPathContract):
-    kinds = DISTANCE_TYPES
-
     def make(self, folder, kind):
         return built(folder, kind, bucket_rows=ROWS)
 
@@ -230,17 +228,19 @@ class TestSevenBuckets(SearchPathContract):
 
 
 class TestFloat16(SearchPathContract):
-    kinds = ("cosine", "l2")
+    kinds = ("l2",)
 
     def make(self, folder, kind):
         return built(folder, kind, dtype="float16")
 
 
+@pytest.mark.slow
 class TestTwoBits(SearchPathContract):
     def make(self, folder, kind):
         return built(folder, kind, bits=2)
 
 
+@pytest.mark.slow
 class TestFourBits(SearchPathContract):
     kinds = ("l2",)
 
@@ -248,6 +248,7 @@ class TestFourBits(SearchPathContract):
         return built(folder, kind, bits=4)
 
 
+@pytest.mark.slow
 class TestEightBits(SearchPathContract):
     kinds = ("dot",)
 
@@ -255,6 +256,7 @@ class TestEightBits(SearchPathContract):
         return built(folder, kind, bits=8, dtype="float16")
 
 
+@pytest.mark.slow
 class TestNoIndex(SearchPathContract):
     alone = together = BRUTE_FORCE
 
@@ -290,8 +292,6 @@ def upserted(world, folder):
 
 
 class TestAfterDeletes(SearchPathContract):
-    kinds = ("cosine", "l2")
-
     def make(self, folder, kind):
         return deleted(built(folder, kind))
 
@@ -304,6 +304,7 @@ class TestLancesIndexAfterDeletes(SearchPathContract):
         return deleted(built(folder, kind, index="ivf_pq", num_sub_vectors=4))
 
 
+@pytest.mark.slow
 class TestAfterAnUpsert(SearchPathContract):
     kinds = ("dot",)
 
@@ -311,6 +312,7 @@ class TestAfterAnUpsert(SearchPathContract):
         return upserted(deleted(built(folder, kind, dtype="float16")), folder)
 
 
+@pytest.mark.slow
 class TestAfterACompaction(SearchPathContract):
     def make(self, folder, kind):
         world = upserted(deleted(built(folder, kind)), folder)
@@ -318,6 +320,7 @@ class TestAfterACompaction(SearchPathContract):
         return world
 
 
+@pytest.mark.slow
 class TestAfterARetrain(SearchPathContract):
     kinds = ("l2",)
 
@@ -327,6 +330,7 @@ class TestAfterARetrain(SearchPathContract):
         return deleted(world)
 
 
+@pytest.mark.slow
 class TestInTheMiddleOfARetrain(SearchPathContract):
     """Two models are live: partitions of both are read."""
 
@@ -340,6 +344,7 @@ class TestInTheMiddleOfARetrain(SearchPathContract):
         return world
 
 
+@pytest.mark.slow
 class TestAnOlderVersion(SearchPathContract):
     def make(self, folder, kind):
         world = deleted(built(folder, kind))
