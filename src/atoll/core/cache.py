@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Hashable
+from typing import Any
 
 
 class ByteCache:
@@ -39,14 +37,6 @@ class ByteCache:
             self.size_bytes += size_bytes
             while self.size_bytes > self._limit:
                 self._drop(next(iter(self._held)))
-
-    def get_or(self, key: Hashable, make: Callable[[], T], size_bytes: Callable[[T], int]) -> T:
-        """Return what is held, or make it and hold it."""
-        found: T | None = self.get(key)
-        if found is None:
-            found = make()
-            self.put(key, found, size_bytes(found))
-        return found
 
     def _drop(self, key: Hashable) -> None:
         if key in self._held:
