@@ -21,7 +21,7 @@ demo: $(VENV)/.stamp-demo  ## Run the main job on real proteins; results land in
 	$(BIN)/atoll demo --out demo
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points, 50 unless told; hours.
 	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration
