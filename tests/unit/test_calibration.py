@@ -17,7 +17,7 @@ from atoll.vectors.calibration import (
     point_at,
 )
 from atoll.vectors.drift import advise, at_defaults
-from atoll.vectors.model import Calibration, CalibrationPoint, Drift
+from atoll.vectors.model import Calibration, CalibrationPoint, Drift, SearchOptions
 
 PARTITIONS, ROWS = 100, 100_000
 DOUBT = 0.005
@@ -134,8 +134,19 @@ def test_more_queries_are_advised_where_they_may_reach_the_wish():
 
 
 def test_more_neighbours_than_were_calibrated_are_refused():
-    with pytest.raises(InvalidInput, match=r"up to 100 neighbours, not 101.*-k 101"):
+    with pytest.raises(InvalidInput, match=r"1 to 100 neighbours, not 101.*-k 101"):
         choose(calibration(), 101, 0.5)
+
+
+def test_fewer_neighbours_than_were_calibrated_are_refused():
+    """With a refine factor the first few have fewer candidates than many have."""
+    with pytest.raises(InvalidInput, match=r"10 to 100 neighbours, not 2.*-k 2"):
+        choose(calibration(ks=(10, 100)), 2, 0.5)
+
+
+def test_a_distance_that_is_no_number_is_refused():
+    with pytest.raises(InvalidInput, match="max_distance is NaN"):
+        SearchOptions(max_distance=float("nan"))
 
 
 # -- drift ----------------------------------------------------------------------------------------
