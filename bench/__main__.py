@@ -26,6 +26,7 @@ from bench import (
     huge,
     index,
     ingest,
+    kernels,
     partitions,
     projection,
     query,
@@ -47,6 +48,7 @@ DAILY = (
     wide,
     fanout,
     cold,
+    kernels,
     embedding,
 )
 AT_NIGHT = (huge, query, batch, wide, fanout, cold)
