@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure import Figures, alternate, fresh, median
+from bench.measure import Figures, Meter, alternate, fresh, median
 from bench.report import Row, compared, measured
 from bench.sizes import Sizes
 
@@ -85,12 +85,10 @@ def _bits(rows: int, kind: Any) -> tuple[Any, Any]:
 
 def _timed(work: Callable[[], None], rows: int) -> Figures:
     work()
-    costs = []
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        work()
-        costs.append(time.process_time() - began)
-    return {"rows": rows, "cpu_s": float(np.median(costs))}
+    with Meter() as meter:
+        for _ in range(ROUNDS):
+            work()
+    return {"rows": rows * ROUNDS, **meter.figures}
 
 
 def run(
@@ -103,7 +101,7 @@ def run(
         ways["NumKong"] = by_numkong
     variants = {name: lambda way=way: fresh(way, rows=rows) for name, way in ways.items()}
     runs = alternate(sizes.repeats, variants, say)
-    rate = {name: rows / median(found, "cpu_s") for name, found in runs.items()}
+    rate = {name: each[0]["rows"] / median(each, "cpu_s") for name, each in runs.items()}
     first = median(runs["ours"], "first_s")
     note = f"loading numba and the first call: {first:.2f} CPU-s, compiled before"
     made = [measured(NAME, "codes scanned, 960 bits", rate["ours"], "codes/CPU-s", note=note)]
