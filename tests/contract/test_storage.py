@@ -30,6 +30,15 @@ class TestMoto(StorageContract):
     def make(self):
         return open_storage(f"{self.server.new_bucket()}/a folder/ü", self.server.options())
 
+    # The emulator looks first and writes afterwards, so that under load two creators may both win.
+    @pytest.mark.skip(reason="an emulator is no judge of races; Ceph is asked the same")
+    def test_of_many_threads_one_creates(self):
+        raise AssertionError
+
+    @pytest.mark.skip(reason="an emulator is no judge of races; Ceph is asked the same")
+    def test_of_many_processes_one_creates(self):
+        raise AssertionError
+
 
 @pytest.mark.ceph
 class TestCeph(StorageContract):
