@@ -2,8 +2,9 @@
 
 One compiled call goes over many blocks: the codes of a partition in a bucket, for one query each.
 Blocks of one partition follow each other, so that its codes stay in a core's cache while all the
-queries that probe it meet them. Counting bits takes as long as the matrix product of that many
-queries would on a CPU without AVX-512, and half as long on one with it (docs/benchmarks.md).
+queries that probe it meet them. Counting bits takes no longer than the matrix
+product of that many queries did where both were measured, on a CPU without AVX-512
+(docs/benchmarks.md).
 """
 
 from __future__ import annotations
