@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from unittest import mock
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectordata import DISTANCE_TYPES, gaussian
 
-from atoll.vectors import rabitq, scan
+from atoll.vectors import lanes, rabitq, scan
 
 PARTITIONS = 3
 cases = st.fixed_dictionaries(
     {
-        "dim": st.one_of(st.integers(1, 300), st.sampled_from([448, 960, 1030])),
+        "dim": st.one_of(st.integers(1, 300), st.sampled_from([448, 960, 1030, 1280])),
         "rows": st.integers(1, 400),
         "queries": st.integers(1, 6),
         "keep": st.integers(1, 60),
@@ -50,10 +53,10 @@ class Case:
             self.partition, gaussian(1, len(self.query), seed)[0], bits,
         )  # fmt: skip
 
-    def blocks(self):
+    def blocks(self, held):
         out = np.zeros(len(self.query), scan.BLOCK)
         first = self.edges[self.partition]
-        out["address"] = self.codes.ctypes.data + first * self.codes.dtype.itemsize
+        out["address"] = np.array([codes.ctypes.data for codes in held])[self.partition]
         out["rows"] = np.diff(self.edges)[self.partition]
         out["pair"], out["query"] = np.arange(len(out)), self.query
         out["ref"] = first
@@ -62,7 +65,11 @@ class Case:
 
     def scanned(self):
         best = scan.Best.of(self.queries, self.keep)
-        scan.scan(self.blocks(), self.prepared, best, self.distance_type, self.dim)
+        rows = self.codes.view(np.uint8).reshape(len(self.codes), -1)
+        held = [
+            scan.arranged(rows[start:stop], self.bits) for start, stop in pairwise(self.edges)
+        ]
+        scan.scan(self.blocks(held), self.prepared, best, self.distance_type, self.dim)
         return best
 
     def true(self, number):
@@ -107,5 +114,15 @@ def found(best, number):
 def test_a_scan_finds_the_best_by_estimates_in_exact_arithmetic(case):
     case = Case(**case)
     counted = case.scanned()
+    for number in range(case.queries):
+        assert found(counted, number) == case.true(number)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cases)
+def test_cpus_that_cannot_look_sums_up_count_bits_and_find_the_same(case):
+    with mock.patch.object(lanes, "HAS_TABLES", False):
+        case = Case(**case | {"bits": 1})
+        counted = case.scanned()
     for number in range(case.queries):
         assert found(counted, number) == case.true(number)

@@ -46,7 +46,8 @@ def found_estimates(codes, prepared, distance_type):
     """Scan all codes for each prepared pair; (pairs, codes) float32."""
     pairs = len(prepared.step)
     blocks = np.zeros(pairs, scan.BLOCK)
-    blocks["address"], blocks["rows"] = codes.ctypes.data, len(codes)
+    held = scan.arranged(codes.view(np.uint8).reshape(len(codes), -1), prepared.bits)
+    blocks["address"], blocks["rows"] = held.ctypes.data, len(codes)
     blocks["pair"] = blocks["query"] = np.arange(pairs)
     best = scan.Best.of(pairs, len(codes))
     dim = 64 * codes["bits"].shape[1]

@@ -13,12 +13,16 @@ import numpy as np
 
 from atoll.vectors.lanes import (
     LANES,
+    ROWS,
     WORDS,
+    add_looked_up,
     bit_dot,
     bits_of_float,
     compiled,
     count_bits,
+    fill_tables,
     float_lanes,
+    float_of_bits,
     half_lanes,
     inner,
     lanes_sum,
@@ -43,6 +47,10 @@ _GATHER = np.uint64(0x0102040810204080)
 _LOWEST = np.uint64(0x0101010101010101)
 _SIGN = np.uint32(1 << 31)
 _TILE = 64
+# The least that four levels of a query add up to, so that the entries of tables start at 0.
+_LEAST = 4 * ((1 << (BIT_QUERY_BITS - 1)) - 1)
+# Bytes of bits whose sums of entries stay within 16 bits.
+_COLUMNS = ((1 << 16) - 1) // (2 * 2 * _LEAST)
 
 
 # -- rotation -------------------------------------------------------------------------------------
@@ -250,6 +258,35 @@ def pack_planes(levels, planes):
                 planes[i, word // WORDS, plane, word % WORDS] = found
 
 
+@compiled
+def pack_tables(levels, tables):
+    """Write what half a byte of a code adds to a product: levels (n, dim) int8, tables (n, bytes).
+
+    Each eight levels, those of a byte, give two tables of 16 entries.
+    """
+    for i in range(len(levels)):
+        for byte in range(levels.shape[1] // 8):
+            at = tables.ctypes.data + i * tables.shape[1] + ROWS * byte
+            fill_tables(levels.ctypes.data + i * levels.shape[1] + 8 * byte, at, _LEAST)
+
+
+@compiled
+def turn_codes(codes, rows, size, out):
+    """Put the codes at an address in blocks of 32: first bytes of all rows, second bytes of all.
+
+    A block of `out` (blocks, 32, size + 12) ends with the scales, offsets and hashes of its rows.
+    """
+    out[:] = 0
+    for row in range(rows):
+        code = codes + row * (size + 12)
+        block, lane = out[row // ROWS].reshape(-1), row % ROWS
+        for byte in range(size):
+            block[ROWS * byte + lane] = load_byte(code + byte)
+        for byte in range(12):
+            at = ROWS * (size + 4 * (byte // 4)) + 4 * lane + byte % 4
+            block[at] = load_byte(code + size + byte)
+
+
 # -- estimates ------------------------------------------------------------------------------------
 
 
@@ -341,7 +378,52 @@ def settle(keep, keys, refs, sizes, limits):
             _cut(keys, refs, sizes, limits, query, keep)
 
 
+@inner
+def _estimate_of(key):
+    """Give the highest estimate that a key may stand for, infinity where there is none."""
+    ordered = np.uint32(key >> np.uint64(32))
+    if ordered == np.uint32(0xFFFFFFFF):
+        return np.float32(np.inf)
+    return float_of_bits(ordered & ~_SIGN if ordered & _SIGN else ~ordered)
+
+
 # -- scans ----------------------------------------------------------------------------------------
+
+
+@compiled
+def scan_turned(
+    blocks, start, stop, size, kind, tables, step, total, base,
+    keep, keys, refs, sizes, limits,
+):  # fmt: skip
+    """Do what `scan_blocks` does, to the last bit, with codes that `turn_codes` has turned."""
+    sums, found = np.empty(ROWS, np.int32), np.empty(ROWS, np.float32)
+    excess = np.int32(2 * size * _LEAST)
+    for number in range(start, stop):
+        at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
+        pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
+        width, home, whole = step[pair], base[pair], total[pair]
+        table = tables.ctypes.data + pair * tables.shape[1]
+        limit = limits[query]
+        most = _estimate_of(limit)
+        for first in range(0, rows, ROWS):
+            code = at + first * (size + 12)
+            sums[:] = -excess
+            for byte in range(0, size, _COLUMNS):
+                count = min(_COLUMNS, size - byte)
+                add_looked_up(code + ROWS * byte, table + ROWS * byte, count, sums.ctypes.data)
+            factors = numba.carray(pointer(code + ROWS * size), (2, ROWS), np.float32)
+            hashes = code + ROWS * (size + 8)
+            for i in range(ROWS):
+                signed = np.int64(2 * sums[i]) - whole
+                found[i] = _estimate(signed, factors[0, i], factors[1, i], width, home, kind)
+            for i in range(min(ROWS, rows - first)):
+                row = first + i
+                if found[i] <= most and (not allowed or load_byte(allowed + row)):
+                    key = _key_of(found[i], load_int(hashes + 4 * i))
+                    if key <= limit:
+                        _offer(keys, refs, sizes, limits, query, keep, key, ref + np.uint64(row))
+                        limit = limits[query]
+                        most = _estimate_of(limit)
 
 
 @compiled

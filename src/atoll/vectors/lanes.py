@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
@@ -27,10 +27,19 @@ KERNEL_FILES = ("kernels.py", "lanes.py", "pairs.py", "probes.py", "rabitq.py")
 LANES = 8
 # Words of a code taken at once.
 WORDS = 4
+# Rows whose bits are looked up at once.
+ROWS = 32
+# Whether this CPU looks up 32 bytes at once in tables of 16.
+HAS_TABLES = bool(binding.get_host_cpu_features().get("avx2"))
 
 _INT = ir.IntType(64)
 _WORDS = ir.VectorType(_INT, WORDS)
 _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+
+
+def turns(bits: int) -> bool:
+    """Tell whether codes are searched turned: those of one bit, where the CPU looks them up."""
+    return bits == 1 and HAS_TABLES
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +98,7 @@ def _bitcast(source: types.Type, target: types.Type, llvm: ir.Type) -> Any:
 
 
 bits_of_float = _bitcast(types.float32, types.uint32, ir.IntType(32))
+float_of_bits = _bitcast(types.uint32, types.float32, ir.FloatType())
 
 
 @intrinsic
@@ -144,6 +154,85 @@ def bit_dot(planes: int) -> Any:
         return types.int64(types.int64, types.int64, types.int64), build
 
     return dot
+
+
+_BYTES = ir.VectorType(ir.IntType(8), ROWS)
+_SHORTS = ir.VectorType(ir.IntType(16), ROWS // 2)
+
+
+@intrinsic
+def fill_tables(context, levels, tables, bias):
+    """Write the two tables of a byte of bits: for each half of it, `bias` + the levels it picks.
+
+    `levels` is the address of eight int8, `tables` that of 32 bytes.
+    """
+
+    def build(_context, builder, _signature, arguments):
+        levels, tables, bias = arguments
+        eight = ir.VectorType(ir.IntType(8), 8)
+        given = builder.load(builder.inttoptr(levels, eight.as_pointer()), align=1)
+        one = builder.insert_element(
+            ir.Constant(_BYTES, None), builder.trunc(bias, ir.IntType(8)), ir.IntType(32)(0)
+        )
+        lanes = ir.VectorType(ir.IntType(32), ROWS)
+        found = builder.shuffle_vector(one, one, ir.Constant(lanes, [0] * ROWS))
+        for bit in range(4):
+            where = ir.Constant(lanes, [bit] * 16 + [4 + bit] * 16)
+            picked = ir.Constant(_BYTES, [-(lane >> bit & 1) & 0xFF for lane in range(16)] * 2)
+            level = builder.shuffle_vector(given, given, where)
+            found = builder.add(found, builder.and_(level, picked))
+        _stored(builder, found, tables)
+
+    return types.void(types.int64, types.int64, types.int64), build
+
+
+@intrinsic
+def add_looked_up(context, codes, tables, columns, sums):
+    """Add to 32 int32, one for each row, what the tables hold for the bits of `columns` bytes.
+
+    `codes` is the address of 32 bytes for each column, a byte for each row; `tables` that of the
+    two tables for each. The sums must stay within 16 bits.
+    """
+
+    def build(_context, builder, _signature, arguments):
+        codes, tables, columns, sums = arguments
+        look_up = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_BYTES, [_BYTES, _BYTES]), "llvm.x86.avx2.pshuf.b"
+        )
+        table = ir.VectorType(ir.IntType(8), 16)
+        twice = ir.Constant(ir.VectorType(ir.IntType(32), ROWS), [*range(16), *range(16)])
+        low, four = (ir.Constant(_BYTES, [value] * ROWS) for value in (15, 4))
+        eight = ir.Constant(_SHORTS, [8] * (ROWS // 2))
+        # Each 16 bits hold two rows: their sum modulo 2**16, and beside it that of the upper one.
+        both, upper = (
+            cgutils.alloca_once_value(builder, ir.Constant(_SHORTS, [0] * (ROWS // 2)))
+            for _ in range(2)
+        )
+        with cgutils.for_range(builder, columns) as loop:
+            at = builder.mul(loop.index, _INT(ROWS))
+            where = builder.inttoptr(builder.add(codes, at), _BYTES.as_pointer())
+            bits = builder.load(where, align=1)
+            all_of, of_upper = builder.load(both), builder.load(upper)
+            for half in range(2):
+                at_table = builder.add(builder.add(tables, at), _INT(16 * half))
+                entries = builder.load(builder.inttoptr(at_table, table.as_pointer()), align=1)
+                entries = builder.shuffle_vector(entries, entries, twice)
+                index = builder.lshr(bits, four) if half else builder.and_(bits, low)
+                found = builder.bitcast(builder.call(look_up, [entries, index]), _SHORTS)
+                all_of = builder.add(all_of, found)
+                of_upper = builder.add(of_upper, builder.lshr(found, eight))
+            builder.store(all_of, both)
+            builder.store(of_upper, upper)
+        of_upper = builder.load(upper)
+        of_lower = builder.sub(builder.load(both), builder.shl(of_upper, eight))
+        turns = [lane // 2 + (ROWS // 2) * (lane % 2) for lane in range(ROWS)]
+        turns = ir.Constant(ir.VectorType(ir.IntType(32), ROWS), turns)
+        wide = ir.VectorType(ir.IntType(32), ROWS)
+        found = builder.zext(builder.shuffle_vector(of_lower, of_upper, turns), wide)
+        before = builder.load(builder.inttoptr(sums, wide.as_pointer()), align=1)
+        _stored(builder, builder.add(before, found), sums)
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), build
 
 
 def level_dot(bits: int) -> Any:

@@ -14,6 +14,7 @@ from atoll.storage import Storage
 from atoll.vectors import names, store
 from atoll.vectors.layout import Layout
 from atoll.vectors.model import Bucket, CollectionSpec
+from atoll.vectors.scan import arranged
 
 IntArray = NDArray[np.int64]
 # So few ids are picked one by one sooner than by Arrow's calls.
@@ -55,7 +56,7 @@ class OpenBucket:
         """Read the packed codes of whole partitions.
 
         Returns:
-            For each partition (rows, width) uint8, and (m,) the addresses of their first bytes.
+            For each partition its codes, `arranged` for a scan, and (m,) the addresses of their first bytes.
         """
         wanted = partitions.tolist()
         found = [self._cache.get((self, "codes", number)) for number in wanted]
@@ -65,9 +66,10 @@ class OpenBucket:
             assert pages is not None
             spans = [(offsets[wanted[i]], offsets[wanted[i] + 1]) for i in missing]
             read = store.raw_spans(self._storage, self.layout, pages, spans)
+            bits = self._spec.index_of(self.bucket).bits
             for index, data in zip(missing, read, strict=True):
                 # A copy: a view would keep all alive that the same request brought.
-                codes = np.frombuffer(data, np.uint8).copy().reshape(-1, pages.width)
+                codes = arranged(np.frombuffer(data, np.uint8).reshape(-1, pages.width), bits)
                 found[index] = entry = (codes, codes.ctypes.data)
                 self._cache.put((self, "codes", wanted[index]), entry, codes.nbytes)
         held = [entry for entry in found if entry is not None]

@@ -118,8 +118,10 @@ class PartitionQuery:
     Attributes:
         bits: of the codes they are for.
         levels: (n, dim, filled up with 0) int8: the rotated residual of each query in whole steps.
-        operands: the same as a scan reads it: for codes of one bit (n, words / 4, BIT_QUERY_BITS,
-            4) uint64, bit by bit; else int16.
+        operands: the same as a scan reads it. For codes of one bit, the sums that each half of a
+            byte of a code stands for: (n, 32 x bytes) uint8, see `kernels.pack_tables`; or where
+            the CPU cannot look those up (n, words / 4, BIT_QUERY_BITS, 4) uint64, bit by bit. For
+            codes of several bits int16.
         step: (n,) float32, the width of a level.
         total: (n,) int64, the sum of the levels.
         base: (n,) float32, squared distance to the centroid, or under "dot" the product with it.
@@ -150,18 +152,24 @@ def prepare(
         base: (n,) float32, as `PartitionQuery` has it.
         bits: of the codes they are for.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors import kernels, lanes
 
     count, dim = len(query), rotated.shape[1]
     step, total = np.empty(count, np.float32), np.empty(count, np.int64)
     top = (1 << ((BIT_QUERY_BITS if bits == 1 else LEVEL_QUERY_BITS) - 1)) - 1
-    filled = (
-        -(-dim // (4 * WORD_BITS)) * 4 * WORD_BITS if bits == 1 else -(-dim * bits // 8) * 8 // bits
-    )
-    levels = np.zeros((count, filled), np.int8)
+    together = 8 // bits
+    if bits == 1:
+        together = WORD_BITS if lanes.turns(bits) else 4 * WORD_BITS
+    levels = np.zeros((count, -(-dim // together) * together), np.int8)
     kernels.quantise(rotated, query, rotated_centroids, partition, top, levels, step, total)
+    operands: NDArray[np.generic]
     if bits > 1:
-        return PartitionQuery(bits, levels, levels.astype(np.int16), step, total, base)
-    planes = np.empty((count, filled // (4 * WORD_BITS), BIT_QUERY_BITS, 4), np.uint64)
-    kernels.pack_planes(levels, planes)
-    return PartitionQuery(bits, levels, planes, step, total, base)
+        operands = levels.astype(np.int16)
+    elif lanes.turns(bits):
+        operands = np.empty((count, 4 * levels.shape[1]), np.uint8)
+        kernels.pack_tables(levels, operands)
+    else:
+        fours = levels.shape[1] // (4 * WORD_BITS)
+        operands = np.empty((count, fours, BIT_QUERY_BITS, 4), np.uint64)
+        kernels.pack_planes(levels, operands)
+    return PartitionQuery(bits, levels, operands, step, total, base)
