@@ -66,9 +66,7 @@ class Case:
     def scanned(self):
         best = scan.Best.of(self.queries, self.keep)
         rows = self.codes.view(np.uint8).reshape(len(self.codes), -1)
-        held = [
-            scan.arranged(rows[start:stop], self.bits) for start, stop in pairwise(self.edges)
-        ]
+        held = [scan.arranged(rows[start:stop], self.bits) for start, stop in pairwise(self.edges)]
         scan.scan(self.blocks(held), self.prepared, best, self.distance_type, self.dim)
         return best
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from atoll.vectors.distance import floats_to_halves, halves_to_floats
-from atoll.vectors.scan import Best, ref_of
+from atoll.vectors.scan import Best
 
 
 def entries(count, seed=0):
@@ -54,10 +54,6 @@ def test_each_query_keeps_its_own():
     who, found, _ = best.taken()
     for number in range(3):
         assert sorted(found[who == number]) == sorted(key[query == number])[:10]
-
-
-def test_a_ref_names_bucket_and_row():
-    assert ref_of(3, 5) == 3 * 2**32 + 5
 
 
 def test_every_float16_widens_to_itself():

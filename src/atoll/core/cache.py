@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 
@@ -18,14 +18,19 @@ class ByteCache:
         self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self.size_bytes = 0
 
-    def get(self, key: Hashable) -> Any | None:
-        """Return what was put under a key, None where it is not held."""
+    def get_all(self, keys: Sequence[Hashable]) -> list[Any]:
+        """Return what was put under each key, None where it is not held."""
+        held = self._held
+        found: list[Any] = []
         with self._lock:
-            found = self._held.get(key)
-            if found is None:
-                return None
-            self._held.move_to_end(key)
-            return found[0]
+            for key in keys:
+                entry = held.get(key)
+                if entry is None:
+                    found.append(None)
+                else:
+                    held.move_to_end(key)
+                    found.append(entry[0])
+        return found
 
     def put(self, key: Hashable, value: Any, size_bytes: int) -> None:
         """Hold a value, at the cost of those that were not used for the longest time."""

@@ -14,11 +14,13 @@ import builtins
 import os
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -152,6 +154,16 @@ class Storage:
         READS.add(0, len(data))
         return data
 
+    def find(self, path: str) -> bytes | None:
+        """Read a whole object; None where there is none, told for little where it is a file."""
+        if self.root is not None and not (self.root / path).exists():
+            READS.add(1)
+            return None
+        try:
+            return self.get(path)
+        except NotFound:
+            return None
+
     def get_range(self, path: str, start: int, length: int) -> bytes:
         """Read `length` bytes from offset `start`.
 
@@ -173,33 +185,48 @@ class Storage:
         Raises:
             Corrupt: the object ends before the end of a range.
         """
+        return self.get_pieces([path] * len(starts), starts, lengths)
+
+    def get_pieces(
+        self, paths: Sequence[str], starts: Sequence[int], lengths: Sequence[int]
+    ) -> builtins.list[bytes]:
+        """Read ranges of several objects as `get_ranges` does of one, all at once.
+
+        Args:
+            paths: the object of each range; those of one object are best given together.
+            starts, lengths: first byte of each range, and bytes wanted of it.
+        """
         READS.add(sum(map(bool, lengths)), sum(lengths))
-        with self._errors(path):
-            _check(path, self)
-            if self.root is not None:
-                found = _read_file(f"{self._name}/{path}", starts, lengths)
-            else:
-                found = self._request_ranges(path, starts, lengths)
-        for start, length, data in zip(starts, lengths, found, strict=True):
+        if self.root is not None:
+            found = self._read_files(paths, starts, lengths)
+        elif len(lengths) == 1:
+            found = [self._request_range(paths[0], starts[0], lengths[0])]
+        else:
+            # Not obstore's own get_ranges: it joins ranges up to a megabyte apart.
+            found = builtins.list(_requests().map(self._request_range, paths, starts, lengths))
+        for path, start, length, data in zip(paths, starts, lengths, found, strict=True):
             if len(data) != length:
                 raise self._cut_off(path, start, len(data), length)
         return found
 
-    def _request_ranges(
-        self, path: str, starts: Sequence[int], lengths: Sequence[int]
+    def _read_files(
+        self, paths: Sequence[str], starts: Sequence[int], lengths: Sequence[int]
     ) -> builtins.list[bytes]:
-        """Send one request for each range that is not empty."""
-        objects, key = self._objects(), self._key(path)
+        found: builtins.list[bytes] = []
+        pieces = zip(paths, starts, lengths, strict=True)
+        for path, of_file in groupby(pieces, itemgetter(0)):
+            with self._errors(path):
+                _check(path, self)
+                found += _read_file(f"{self._name}/{path}", of_file)
+        return found
 
-        def fetch(start: int, length: int) -> bytes:
-            if not length:
-                return b""
+    def _request_range(self, path: str, start: int, length: int) -> bytes:
+        if not length:
+            return b""
+        with self._errors(path):
+            _check(path, self)
+            objects, key = self._objects(), self._key(path)
             return obstore.get_range(objects, key, start=start, length=length).to_bytes()
-
-        # Not obstore's own get_ranges: it joins ranges up to a megabyte apart.
-        if len(lengths) == 1:
-            return [fetch(starts[0], lengths[0])]
-        return builtins.list(_requests().map(fetch, starts, lengths))
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Read an object from front to back in pieces of about 8 MiB."""
@@ -441,14 +468,11 @@ def _requests() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="atoll-requests")
 
 
-def _read_file(path: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+def _read_file(path: str, pieces: Iterable[tuple[str, int, int]]) -> list[bytes]:
     """Read ranges of a local file: plain system calls are far quicker than a store's client."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return [
-            os.pread(descriptor, length, start)
-            for start, length in zip(starts, lengths, strict=True)
-        ]
+        return [os.pread(descriptor, length, start) for _, start, length in pieces]
     finally:
         os.close(descriptor)
 

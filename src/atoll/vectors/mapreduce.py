@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,12 +15,11 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
 from atoll.vectors import lancesearch, rabitq, search
-from atoll.vectors.index import IndexModel
 from atoll.vectors.model import Blob, Bucket, SearchOptions
-from atoll.vectors.openbucket import OpenBucket
+from atoll.vectors.openbucket import Group, Mask, OpenBucket, Shelf
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
-from atoll.vectors.scan import Best, ref_of
+from atoll.vectors.scan import Best, Codes
 from atoll.vectors.search import Found
 from atoll.vectors.store import Table
 
@@ -31,8 +31,8 @@ ATTEMPTS = 3
 RETRY_SECONDS = 0.2
 # Whose requests a distant store answers at once; they wait, not work.
 REMOTE_THREADS = 16
-# Starting a thread costs as much as refining some hundred rows.
-LONG_REFINE_ROWS = 4096
+# What may pass when a bucket is opened anew. Forbidden, too: credentials may have been renewed.
+PASSING = (Unavailable, Corrupt, NotFound, Forbidden)
 _NO_IDS = pa.array([], pa.string())
 
 
@@ -82,7 +82,7 @@ class MapReduce:
     def run(self) -> pa.Table:
         """Return the hits as a table."""
         options = self.options
-        rows = max(1, sum(bucket.rows for bucket in self.live.values()))
+        rows = max(1, self._shelf.live_rows)
         wanted = min(rows, options.k + (1 if options.exclude_self else 0))
         while True:
             found = self._nearest(wanted)
@@ -109,11 +109,11 @@ class MapReduce:
         if self.options.exact or self.reader.spec.index.kind == "flat":
             return True
         if self.options.where is not None:
-            return sum(int(mask.sum()) for mask in self._allowed().values()) <= search.NARROW_ROWS
+            allowed = sum(int(mask.sum()) for mask in self._masks() if mask is not None)
+            return allowed <= search.NARROW_ROWS
         partitions = self.reader.spec.index.num_partitions
-        rows = sum(bucket.rows for bucket in self.live.values())
         return (
-            k * self.options.refine_factor >= rows
+            k * self.options.refine_factor >= self._shelf.live_rows
             and (self.options.nprobes or search.DEFAULT_NPROBES) >= partitions
         )
 
@@ -121,16 +121,17 @@ class MapReduce:
 
     def _brute_force(self, k: int) -> Found:
         self.paths.add("brute force")
-        self._allowed()
+        masks, starts = self._masks(), self._shelf.starts
 
         def compare(position: int) -> Found:
             mine = search.Nearest(len(self.batch), k, self._ids)
+            place = self._places[position]
             search.scan_bucket(
                 self._bucket(position),
-                position,
+                int(starts[place]),
                 self.batch.vectors,
                 self.reader.spec,
-                mask=self._mask(position),
+                mask=masks[place],
                 nearest=mine,
                 k=k,
             )
@@ -142,12 +143,12 @@ class MapReduce:
 
     def _by_index(self, k: int) -> Found:
         """Find rows in each bucket by its own index. Only their exact distances meet."""
-        spec, parts = self.reader.spec, []
-        ours = [i for i, bucket in self.live.items() if spec.index_of(bucket).kind == "rabitq"]
-        theirs = [i for i in self.live if i not in ours]
+        shelf, parts = self._shelf, []
+        ours = {place for group in shelf.groups for place in group.members}
         if ours:
-            parts.append(self._by_codes(ours, k))
-        if theirs:
+            parts.append(self._by_codes(k))
+        if len(ours) < len(shelf):
+            theirs = [position for position, place in self._places.items() if place not in ours]
             parts.append(self._by_lance(theirs, k))
         return search.join(parts)
 
@@ -160,38 +161,29 @@ class MapReduce:
             mine,
             is_long=True,
         )
+        starts = self._shelf.starts
         query = np.concatenate([part[0] for part in found.values()])
-        ref = np.concatenate(
-            [ref_of(i, 0) + rows.astype(np.uint64) for i, (_, rows) in found.items()]
-        )
-        return self._refined(query, ref)
+        row = np.concatenate([starts[self._places[i]] + rows for i, (_, rows) in found.items()])
+        order = np.argsort(query, kind="stable")
+        return self._refined(query[order], row[order])
 
-    def _by_codes(self, ours: list[int], k: int) -> Found:
-        rows = max(1, sum(bucket.rows for bucket in self.live.values()))
+    def _by_codes(self, k: int) -> Found:
+        rows = max(1, self._shelf.live_rows)
         best = Best.of(len(self.batch), min(rows, k * self.options.refine_factor))
-        for name in dict.fromkeys(self.live[position].model for position in ours):
-            mine = [position for position in ours if self.live[position].model == name]
-            assert name is not None
-            self._scan(self.reader.model(self.models[name]), mine, k, best)
-        query, _, ref = best.taken()
-        return self._refined(query, ref)
+        for group in self._shelf.groups:
+            self._scan(group, k, best)
+        query, _, row = best.taken()
+        return self._refined(query, row.view(np.int64))
 
-    def _scan(self, model: IndexModel, mine: list[int], k: int, best: Best) -> None:
+    def _scan(self, group: Group, k: int, best: Best) -> None:
         """Fold the rows of all buckets of one model into the best of each query."""
+        model, masks = self.reader.model(self.models[group.model]), self._masks()
         queries = search.prepare_queries(self.batch.vectors, model)
-        self._allowed()
-        allowed = self._allowed_rows(mine)
+        allowed = self._allowed_rows(group, masks)
         pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
-        width = rabitq.code_dtype(self.reader.spec.dim, model.bits).itemsize
-        stored = np.sum([self._bucket(position).partition_rows for position in mine], axis=0)
-        for part in search.rounds(pairs, stored, width):
+        for part in search.rounds(pairs, group.stored, group.codes.width):
             partitions = np.unique(part.partition)
-
-            def read(position: int, partitions: IntArray = partitions) -> search.Codes:
-                bucket, mask = self._bucket(position), self._mask(position)
-                return search.read_codes(bucket, position, partitions, mask)
-
-            codes = search.Codes.join(list(self._each(read, mine).values()))
+            codes = self._codes(group, partitions, model.bits, masks)
             prepared = rabitq.prepare(
                 queries.rotated,
                 part.query,
@@ -207,80 +199,107 @@ class MapReduce:
             is_shared = len(partitions) < len(part)
             self.paths.add("grouped by partition" if is_shared else "per query")
 
-    def _refined(self, query: IntArray, ref: NDArray[np.uint64]) -> Found:
+    def _refined(self, query: IntArray, row: IntArray) -> Found:
         """Compute exact distances of candidates."""
         vectors, spec = self.batch.vectors, self.reader.spec
-        distance = search.refined(ref, query, vectors, self._vectors, spec)
-        return Found(query, ref, distance)
+        return Found(query, row, search.refined(row, query, vectors, self._vectors, spec))
 
-    def _vectors(self, refs: NDArray[np.uint64]) -> NDArray[np.generic]:
-        rows = search.by_bucket(refs)
-        is_long = len(refs) > LONG_REFINE_ROWS
-        parts = self._each(lambda i: self._bucket(i).vectors(rows[i]), rows, is_long=is_long)
-        found = list(parts.values())
-        if not found:
-            return np.empty((0, self.reader.spec.dim), np.float32)
-        return found[0] if len(found) == 1 else np.concatenate(found)
+    # -- reading: all buckets together; where that fails, one by one, to learn which do not answer
 
-    # -- buckets ----------------------------------------------------------------------------------
+    @cached_property
+    def _shelf(self) -> Shelf:
+        """The buckets to search, opened; an earlier search has often done it."""
 
-    def _allowed(self) -> dict[int, NDArray[np.bool_]]:
-        """Mark the rows that pass the predicate, in every live bucket; Lance leaves deleted ones
-        out."""
+        def opened() -> Shelf:
+            self._each(lambda position: self._bucket(position).open())
+            return self.reader.shelf(self.live.values())
+
+        return self.reader.remember("shelf", tuple(self.live.values()), opened)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """Where each bucket is on the shelf, by its position."""
+        return {position: place for place, position in enumerate(self.live)}
+
+    def _codes(self, group: Group, partitions: IntArray, bits: int, masks: Sequence[Mask]) -> Codes:
+        try:
+            return self._shelf.codes(group, partitions, bits, masks)
+        except PASSING as error:
+            self._start_anew(error)
+
+        def read(position: int) -> Codes:
+            alone, place = self._bucket(position).alone, self._places[position]
+            codes = alone.codes(alone.groups[0], partitions, bits, [masks[place]])
+            return replace(codes, ref=codes.ref + np.uint64(self._shelf.starts[place]))
+
+        members = [p for p, place in self._places.items() if place in group.members]
+        return Codes.join(list(self._each(read, members).values()))
+
+    def _vectors(self, rows: IntArray) -> NDArray[np.generic]:
+        """Read the vectors of rows, ascending."""
+        try:
+            return self._shelf.vectors(rows)
+        except PASSING as error:
+            self._start_anew(error)
+            return np.concatenate(
+                self._by_bucket(rows, lambda i, mine: self._bucket(i).vectors(mine))
+            )
+
+    def _ids(self, found: Found) -> pa.Array:
+        try:
+            return self._shelf.ids(found.row)
+        except PASSING as error:
+            self._start_anew(error)
+            rows, inverse = np.unique(found.row, return_inverse=True)
+            parts = self._by_bucket(rows, lambda i, mine: self._bucket(i).ids(mine))
+            return pa.concat_arrays([_NO_IDS, *parts]).take(pa.array(inverse))
+
+    def _fetch(self, found: Found, columns: list[str]) -> pa.Table:
+        """Read columns of rows."""
+        empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
+        rows, inverse = np.unique(found.row, return_inverse=True)
+        parts = self._by_bucket(rows, lambda i, mine: self._table(i).take(mine, columns))
+        whole = pa.concat_tables(
+            [part.select(columns).cast(empty.schema) for part in parts] or [empty]
+        )
+        return whole.take(pa.array(inverse))
+
+    def _start_anew(self, error: AtollError) -> None:
+        """Close the buckets, after some of them did not answer."""
+        logger.info("buckets read one by one error=%s", error)
+        self.reader.forget(self.live.values())
+
+    def _by_bucket(self, rows: IntArray, read: Callable[[int, IntArray], R]) -> list[R]:
+        """Read rows, ascending, from each bucket by itself, given its position."""
+        positions = list(self.live)
+        parts = {positions[place]: mine for place, mine in self._shelf.split(rows).items()}
+        return list(self._each(lambda position: read(position, parts[position]), parts).values())
+
+    def _masks(self) -> Sequence[Mask]:
+        """Mark the rows that may be hits, by place; None where all of a bucket may.
+
+        Lance leaves deleted rows out of those that pass a predicate.
+        """
         where = self.options.where
         if where is None:
-            return {}
+            return self._shelf.live
         unknown = [position for position in self.live if position not in self.masks]
         self.masks |= self._each(
             lambda position: self._table(position).allowed(where), unknown, is_long=True
         )
-        return {position: self.masks[position] for position in self.live}
+        return [self.masks[position] for position in self.live]
 
-    def _mask(self, position: int) -> NDArray[np.bool_] | None:
-        return self.masks.get(position, self._bucket(position).live)
-
-    def _allowed_rows(self, mine: list[int]) -> IntArray:
+    def _allowed_rows(self, group: Group, masks: Sequence[Mask]) -> IntArray:
         """Count the rows of each partition that may be hits, over buckets."""
-
-        def count(position: int) -> IntArray:
-            mask, bucket = self._mask(position), self._bucket(position)
-            if mask is None:
-                return bucket.partition_rows
-            running = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-            found: IntArray = np.diff(running[bucket.layout.offsets])
-            return found
-
-        def total() -> IntArray:
-            found: IntArray = np.sum(list(self._each(count, mine).values()), axis=0)
-            return found
-
-        if self.masks:
-            return total()
-        return self.reader.remember("rows", tuple(self.live[i] for i in mine), total)
+        if self.options.where is None:
+            return self._shelf.live_in(group)
+        return self._shelf.count(group, masks)
 
     def _bucket(self, position: int) -> OpenBucket:
         return self.reader.bucket(self.live[position])
 
     def _table(self, position: int) -> Table:
         return self.reader.table(self.live[position])
-
-    def _ids(self, found: Found) -> pa.Array:
-        refs, inverse = np.unique(found.ref, return_inverse=True)
-        rows = search.by_bucket(refs)
-        parts = list(self._each(lambda i: self._bucket(i).ids(rows[i]), rows).values())
-        whole = parts[0] if len(parts) == 1 else pa.concat_arrays([_NO_IDS, *parts])
-        return whole.take(pa.array(inverse))
-
-    def _fetch(self, found: Found, columns: list[str]) -> pa.Table:
-        """Read columns of rows."""
-        empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
-        refs, inverse = np.unique(found.ref, return_inverse=True)
-        rows = search.by_bucket(refs)
-        parts = self._each(lambda i: self._table(i).take(rows[i], columns), rows)
-        whole = pa.concat_tables(
-            [part.select(columns).cast(empty.schema) for part in parts.values()] or [empty]
-        )
-        return whole.take(pa.array(inverse))
 
     def _each(
         self,
@@ -306,8 +325,7 @@ class MapReduce:
             for number in range(1, ATTEMPTS + 1):
                 try:
                     return action(position)
-                # Forbidden too: credentials that were renewed serve a table opened anew.
-                except (Unavailable, Corrupt, NotFound, Forbidden) as error:
+                except PASSING as error:
                     if number == ATTEMPTS:
                         raise
                     logger.info("bucket tried again bucket=%s error=%s", bucket.name, error)

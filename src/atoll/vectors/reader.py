@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import store
+from atoll.vectors import ranges, store
 from atoll.vectors.adopted import AdoptedBucket, AdoptedTable, bucket_table
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
-from atoll.vectors.openbucket import OpenBucket
+from atoll.vectors.openbucket import OpenBucket, Shelf
 from atoll.vectors.store import Table
 
 T = TypeVar("T")
@@ -67,6 +67,11 @@ class Reader:
             return AdoptedBucket(table, self._cache)
         return OpenBucket(self.storage, self.spec, bucket, self._cache)
 
+    def shelf(self, buckets: Iterable[Bucket]) -> Shelf:
+        """Put buckets beside each other, to be searched together."""
+        opened = [self.bucket(bucket) for bucket in buckets]
+        return Shelf(self.storage, self.spec, opened, self._cache)
+
     def table(self, bucket: Bucket) -> Table:
         """Open a bucket's table at its pinned version."""
         key = (bucket.name, bucket.version)
@@ -77,6 +82,7 @@ class Reader:
     def forget(self, buckets: Iterable[Bucket]) -> None:
         """Close buckets, to be opened anew: one may have been collected and built again."""
         for bucket in buckets:
+            self._remembered.clear()
             self._tables.pop((bucket.name, bucket.version), None)
             self._buckets.pop(_key(bucket), None)
 
@@ -112,7 +118,7 @@ class Reader:
 
     def id_index(self, bucket: Bucket) -> IdIndex:
         """Open the id index of a bucket."""
-        return IdIndex(bucket.ids, bucket.stored_rows, partial(store.get_blob_range, self.storage))
+        return IdIndex(bucket.ids, bucket.stored_rows, partial(ranges.get_range, self.storage))
 
 
 def _key(bucket: Bucket) -> tuple[str, int, str]:

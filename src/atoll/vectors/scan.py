@@ -11,6 +11,7 @@ levels, which are whole numbers, so that the estimates are those of any other wa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from atoll.vectors.model import DistanceType
 from atoll.vectors.rabitq import KINDS, FloatArray, IntArray, PartitionQuery, code_dtype
 
-ROW_BITS = 32
 # Beside the levels of a code: scale, offset and hash.
 FACTOR_BYTES = 12
 
@@ -30,15 +30,45 @@ BLOCK = np.dtype(
         ("rows", np.int64),
         ("pair", np.int64),  # which prepared pair of query and partition
         ("query", np.int64),
-        ("ref", np.uint64),  # of the first row; see `ref_of`
+        ("ref", np.uint64),  # the number of the first row
         ("allowed", np.int64),  # address of a byte per row, 0 to leave it out; or 0 for all rows
     ]
 )
 
 
-def ref_of(bucket: int, row: int) -> int:
-    """Name a row of a bucket by one number."""
-    return (bucket << ROW_BITS) | row
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Codes of some partitions in memory, of one bucket or several.
+
+    Attributes:
+        held: what keeps them alive.
+        address, rows: (buckets, m) where the codes of each partition are, and how many.
+        ref: (buckets, m) uint64, the number of the first row of each.
+        allowed: (buckets, m) address of a byte per row, 0 where it may not be a hit; or 0.
+    """
+
+    held: Sequence[object]
+    address: IntArray
+    rows: IntArray
+    ref: NDArray[np.uint64]
+    allowed: IntArray
+
+    @classmethod
+    def join(cls, parts: Sequence[Codes]) -> Codes:
+        """Put buckets beside each other."""
+        if len(parts) == 1:
+            return parts[0]
+        names = ("address", "rows", "ref", "allowed")
+        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        return cls([part.held for part in parts], *arrays)
+
+    def blocks(self, which: IntArray, pair: IntArray, query: IntArray) -> NDArray[np.void]:
+        """Describe partitions `which`, in each bucket, for the pairs that ask for them."""
+        found = np.empty((len(self.address), len(which)), BLOCK)
+        found["address"], found["rows"] = self.address[:, which], self.rows[:, which]
+        found["pair"], found["query"] = pair, query
+        found["ref"], found["allowed"] = self.ref[:, which], self.allowed[:, which]
+        return found.reshape(-1)
 
 
 def estimates_of(key: NDArray[np.uint64]) -> FloatArray:

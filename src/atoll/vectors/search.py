@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +24,7 @@ from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.rabitq import PartitionQuery
-from atoll.vectors.scan import BLOCK, ROW_BITS, Best, ref_of, scan
+from atoll.vectors.scan import Best, Codes, scan
 
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.
@@ -155,51 +154,6 @@ def rounds(pairs: Pairs, rows: IntArray, code_bytes: int) -> Iterator[Pairs]:
 # -- map ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """Codes of some partitions in memory, of one bucket or several.
-
-    Attributes:
-        held: what keeps them alive.
-        address, rows: (buckets, m) where the codes of each partition are, and how many.
-        ref: (buckets, m) uint64, names the first row of each; see `atoll.vectors.scan.ref_of`.
-        allowed: (buckets, m) address of a byte per row, 0 where it may not be a hit; or 0.
-    """
-
-    held: Sequence[object]
-    address: IntArray
-    rows: IntArray
-    ref: NDArray[np.uint64]
-    allowed: IntArray
-
-    @classmethod
-    def join(cls, parts: Sequence[Codes]) -> Codes:
-        """Put buckets beside each other."""
-        if len(parts) == 1:
-            return parts[0]
-        names = ("address", "rows", "ref", "allowed")
-        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
-        return cls([part.held for part in parts], *arrays)
-
-    def blocks(self, which: IntArray, pair: IntArray, query: IntArray) -> NDArray[np.void]:
-        """Describe partitions `which`, in each bucket, for the pairs that ask for them."""
-        found = np.empty((len(self.address), len(which)), BLOCK)
-        found["address"], found["rows"] = self.address[:, which], self.rows[:, which]
-        found["pair"], found["query"] = pair, query
-        found["ref"], found["allowed"] = self.ref[:, which], self.allowed[:, which]
-        return found.reshape(-1)
-
-
-def read_codes(bucket: OpenBucket, position: int, partitions: IntArray, mask: Mask) -> Codes:
-    """Read the codes of whole partitions of a bucket."""
-    held, address = bucket.codes(partitions)
-    first = bucket.layout.offsets[partitions]
-    rows = bucket.partition_rows[partitions]
-    allowed = np.zeros_like(first) if mask is None else mask.ctypes.data + first
-    ref = np.uint64(ref_of(position, 0)) + first.astype(np.uint64)
-    return Codes((held, mask), address[None], rows[None], ref[None], allowed[None])
-
-
 def scan_codes(
     pairs: Pairs,
     prepared_pairs: PartitionQuery,
@@ -243,12 +197,12 @@ class Found:
 
     Attributes:
         query: (n,) which query.
-        ref: (n,) uint64, names bucket and row; see `atoll.vectors.scan.ref_of`.
+        row: (n,) its number over all buckets; see `atoll.vectors.openbucket.Shelf`.
         distance: (n,) float32.
     """
 
     query: IntArray
-    ref: NDArray[np.uint64]
+    row: IntArray
     distance: FloatArray
 
     def __len__(self) -> int:
@@ -257,63 +211,58 @@ class Found:
 
     def take(self, index: IntArray) -> Found:
         """Pick some."""
-        return Found(self.query[index], self.ref[index], self.distance[index])
+        return Found(self.query[index], self.row[index], self.distance[index])
 
 
 def join(parts: Sequence[Found]) -> Found:
-    """Put found rows together."""
+    """Put found rows together, ordered by query."""
     if len(parts) == 1:
         return parts[0]
-    none = Found(np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.float32))
+    none = Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     parts = [none, *parts]
-    return Found(
+    whole = Found(
         np.concatenate([part.query for part in parts]),
-        np.concatenate([part.ref for part in parts]),
+        np.concatenate([part.row for part in parts]),
         np.concatenate([part.distance for part in parts]),
     )
+    return whole.take(np.argsort(whole.query, kind="stable"))
 
 
 def refined(
-    refs: NDArray[np.uint64],
+    row: IntArray,
     query: IntArray,
     vectors: FloatArray,
-    stored_of: Callable[[NDArray[np.uint64]], NDArray[np.generic]],
+    stored_of: Callable[[IntArray], NDArray[np.generic]],
     spec: CollectionSpec,
 ) -> FloatArray:
     """Compute distances from stored vectors; each row is read once.
 
     Args:
-        refs, query: (n,) pairs: which row, and for which query.
+        row, query: (n,) pairs: which row, and for which query.
         vectors: (q, dim) float32 queries as given.
-        stored_of: reads the vectors of rows, given by ascending refs.
+        stored_of: reads the vectors of rows, ascending, each once.
         spec: distance and length.
 
     Returns:
         (n,) float32.
     """
-    rows, inverse = np.unique(refs, return_inverse=True)
+    order = np.argsort(row, kind="stable")
+    ascending = row[order]
+    is_first = np.ones(len(row), np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
+    rows = ascending[is_first]
+    number = np.cumsum(is_first) - 1
     at_once = max(256, REFINE_BYTES // (4 * spec.dim))
-    if len(rows) <= at_once:
-        return distances_of(vectors, query, stored_of(rows), inverse, spec.distance_type)
-    out = np.empty(len(refs), np.float32)
-    order = np.argsort(inverse, kind="stable")
-    edges = np.arange(0, len(rows), at_once)
-    for start, here in zip(
-        edges, np.split(order, np.searchsorted(inverse[order], edges[1:])), strict=True
-    ):
-        stored = stored_of(rows[start : start + at_once])
+    out = np.empty(len(row), np.float32)
+    for start in range(0, len(rows), at_once):
+        stop = min(len(rows), start + at_once)
+        stored = stored_of(rows[start:stop])
+        mine = slice(*np.searchsorted(number, (start, stop)))
+        here = order[mine]
         out[here] = distances_of(
-            vectors, query[here], stored, inverse[here] - start, spec.distance_type
+            vectors, query[here], stored, number[mine] - start, spec.distance_type
         )
     return out
-
-
-def by_bucket(refs: NDArray[np.uint64]) -> dict[int, IntArray]:
-    """Sort ascending refs out: the rows of each bucket, by its position."""
-    bucket = (refs >> np.uint64(ROW_BITS)).astype(np.int64)
-    row = (refs & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
-    edges = [*np.flatnonzero(np.diff(bucket, prepend=-1)).tolist(), len(refs)]
-    return {int(bucket[start]): row[start:stop] for start, stop in pairwise(edges)}
 
 
 # -- order ----------------------------------------------------------------------------------------
@@ -328,7 +277,7 @@ def in_order(
     """Order rows by query, distance, id; keep the k nearest of each query.
 
     Args:
-        found: with no row twice for a query.
+        found: ordered by query, with no row twice for one.
         k: rows wanted.
         ids_of: tells ids; asked only for rows whose distances are equal.
         max_distance: no row beyond it.
@@ -400,7 +349,7 @@ class Nearest:
 
 def scan_bucket(
     bucket: OpenBucket,
-    position: int,
+    first_row: int,
     vectors: FloatArray,
     spec: CollectionSpec,
     *,
@@ -410,8 +359,8 @@ def scan_bucket(
 ) -> None:
     """Compare the rows of a bucket that may be hits with every query.
 
-    Products in float32 choose who may be among the k nearest, within their rounding error; only
-    those get the exact kernel.
+    `first_row` is the number of its first row. Products in float32 choose who may be among the k
+    nearest, within their rounding error; only those get the exact kernel.
     """
     for start in range(0, bucket.bucket.stored_rows, ROWS_AT_ONCE):
         stop = min(start + ROWS_AT_ONCE, bucket.bucket.stored_rows)
@@ -433,5 +382,4 @@ def scan_bucket(
             query, which = close_pairs(near, slack, nearest.limit[some], k)
             query += first
             distance = distances_of(vectors, query, stored, which, spec.distance_type)
-            ref = np.uint64(ref_of(position, 0)) + rows[which].astype(np.uint64)
-            nearest.add(Found(query, ref, distance))
+            nearest.add(Found(query, first_row + rows[which], distance))

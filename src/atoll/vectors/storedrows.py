@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import store
+from atoll.vectors import ranges, store
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.reader import Reader
@@ -124,7 +124,9 @@ class LiveRun:
         partition = np.searchsorted(self.offsets, np.arange(start, stop), "right") - 1
         codes = None
         if self._layout.codes is not None:
-            codes = store.raw_rows(self._storage, self._layout, self._layout.codes, positions)
+            codes = ranges.get_rows(
+                self._storage, self._layout.files, self._layout.codes, positions
+            )
         return Ordered(
             self._rows.vectors(positions),
             rest,

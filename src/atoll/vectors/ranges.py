@@ -1,0 +1,138 @@
+"""Reads parts of immutable objects, such as rows of raw columns: few requests, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.core.errors import Corrupt, NotFound
+from atoll.storage import Storage
+from atoll.vectors.layout import Pages, Requests, cut, gathered, join_ranges
+
+IntArray = NDArray[np.int64]
+# Of local files: so few rows are read one by one sooner than their gaps are weighed.
+SINGLE_READS = 256
+MAX_KEPT_PIECES = 4096
+
+
+def get_range(storage: Storage, path: str, start: int, length: int) -> bytes:
+    """Read some bytes of an object; their hash cannot be checked.
+
+    Raises:
+        Corrupt: the object is gone or too short.
+    """
+    data = storage.kept(path, start, length)
+    if data is None:
+        (data,) = _get(storage, [path], [start], [length])
+        storage.keep(path, start, data)
+    return data
+
+
+def get_pieces(
+    storage: Storage, paths: Sequence[str], file: IntArray, start: IntArray, length: IntArray
+) -> list[bytes | memoryview]:
+    """Read pieces of objects: from the disk cache, the others by as few requests as pay.
+
+    Args:
+        storage, paths: the objects.
+        file, start, length: (n,) pieces, ascending, apart from each other.
+
+    Raises:
+        Corrupt: an object is gone or too short.
+    """
+    if not _is_kept(storage, start):
+        requests = join_ranges(file, start, length, storage.gap_bytes)
+        return [*cut(_fetch(storage, paths, requests), requests, length)]
+    asked = [(paths[of], at) for of, at in zip(file.tolist(), start.tolist(), strict=True)]
+    found: list[bytes | memoryview | None] = [
+        storage.kept(path, at, size)
+        for (path, at), size in zip(asked, length.tolist(), strict=True)
+    ]
+    missing = np.array([n for n, piece in enumerate(found) if piece is None], np.int64)
+    distant = replace(storage, cache=None)
+    read = get_pieces(distant, paths, file[missing], start[missing], length[missing])
+    for number, piece in zip(missing.tolist(), read, strict=True):
+        found[number] = piece
+        path, at = asked[number]
+        storage.keep(path, at, piece)
+    return [piece for piece in found if piece is not None]
+
+
+def get_rows(
+    storage: Storage, paths: Sequence[str], pages: Pages, rows: IntArray
+) -> NDArray[np.uint8]:
+    """Read rows of a raw column by byte ranges, those close to each other together.
+
+    Args:
+        storage, paths: Lance's data files.
+        pages: of the column in them.
+        rows: (n,) positions, ascending, each once.
+
+    Returns:
+        (n, width) uint8.
+
+    Raises:
+        Corrupt: a file is gone or cut off.
+    """
+    file, at = pages.locate(rows)
+    if storage.root is not None and len(rows) <= SINGLE_READS:
+        of = [paths[number] for number in file.tolist()]
+        data = b"".join(_get(storage, of, at.tolist(), [pages.width] * len(of)))
+        return np.frombuffer(data, np.uint8).reshape(-1, pages.width)
+    length = np.full(len(rows), pages.width, np.int64)
+    if _is_kept(storage, rows):
+        pieces = get_pieces(storage, paths, file, at, length)
+        return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, pages.width)
+    requests = join_ranges(file, at, length, storage.gap_bytes)
+    return gathered(_fetch(storage, paths, requests), requests, pages.width)
+
+
+def get_spans(
+    storage: Storage, paths: Sequence[str], pages: Pages, spans: Sequence[tuple[int, int]]
+) -> list[bytes | memoryview]:
+    """Read whole ranges of rows of a raw column.
+
+    Args:
+        storage, paths, pages: as for `get_rows`.
+        spans: (start, stop) positions, ascending.
+
+    Raises:
+        Corrupt: a file is gone or cut off.
+    """
+    cuts = [list(pages.pieces(start, stop)) for start, stop in spans]
+    pieces = np.array([piece for part in cuts for piece in part], np.int64).reshape(-1, 2)
+    file, start = pages.locate(pieces[:, 0])
+    length = (pieces[:, 1] - pieces[:, 0]) * pages.width
+    found = get_pieces(storage, paths, file, start, length)
+    joined: list[bytes | memoryview] = []
+    at = 0
+    for part in cuts:
+        mine = found[at : at + len(part)]
+        at += len(part)
+        joined.append(mine[0] if len(mine) == 1 else b"".join(mine))
+    return joined
+
+
+def _is_kept(storage: Storage, pieces: IntArray) -> bool:
+    # Very many at once are a scan: of that nothing is kept.
+    return storage.cache is not None and len(pieces) <= MAX_KEPT_PIECES
+
+
+def _fetch(storage: Storage, paths: Sequence[str], requests: Requests) -> list[bytes]:
+    of = [paths[number] for number in requests.file.tolist()]
+    return _get(storage, of, requests.start.tolist(), requests.length.tolist())
+
+
+def _get(
+    storage: Storage, paths: Sequence[str], starts: Sequence[int], lengths: Sequence[int]
+) -> list[bytes]:
+    try:
+        return storage.get_pieces(paths, starts, lengths)
+    except NotFound as error:
+        path = next((path for path in paths if path in error.message), paths[0])
+        raise Corrupt(
+            f"{storage}/{path} is missing; restore the object, or drop what needs it", path=path
+        ) from error
