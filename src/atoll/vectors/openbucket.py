@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import names, store
+from atoll.vectors import blobs, byteranges, names
 from atoll.vectors.layout import Layout
 from atoll.vectors.model import Bucket, CollectionSpec
 
@@ -35,7 +35,7 @@ class OpenBucket:
     @cached_property
     def layout(self) -> Layout:
         """Where its rows lie."""
-        return store.get_layout(self._storage, self.bucket.layout)
+        return blobs.get_layout(self._storage, self.bucket.layout)
 
     @cached_property
     def partition_rows(self) -> IntArray:
@@ -48,7 +48,7 @@ class OpenBucket:
         if self.bucket.deleted is None:
             return None
         mask = np.ones(self.bucket.stored_rows, np.bool_)
-        mask[store.get_rows(self._storage, self.bucket.deleted)] = False
+        mask[blobs.get_rows(self._storage, self.bucket.deleted)] = False
         return mask
 
     def codes(self, partitions: IntArray) -> tuple[list[NDArray[np.uint8]], IntArray]:
@@ -64,7 +64,7 @@ class OpenBucket:
             pages, offsets = self.layout.codes, self.layout.offsets
             assert pages is not None
             spans = [(offsets[wanted[i]], offsets[wanted[i] + 1]) for i in missing]
-            read = store.raw_spans(self._storage, self.layout, pages, spans)
+            read = byteranges.raw_spans(self._storage, self.layout, pages, spans)
             for index, data in zip(missing, read, strict=True):
                 # A copy: a view would keep all alive that the same request brought.
                 codes = np.frombuffer(data, np.uint8).copy().reshape(-1, pages.width)
@@ -75,7 +75,7 @@ class OpenBucket:
 
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
         """Read vectors of rows, ascending, each once: (n, dim) in the stored dtype."""
-        raw = store.raw_rows(self._storage, self.layout, self.layout.vectors, rows)
+        raw = byteranges.raw_rows(self._storage, self.layout, self.layout.vectors, rows)
         return raw.view(self._spec.dtype)
 
     def vectors_between(self, start: int, stop: int) -> NDArray[np.generic]:
@@ -83,7 +83,7 @@ class OpenBucket:
         pages = self.layout.vectors
         # Of a scan nothing is kept on disk: it would displace what searches want.
         storage = self._storage.cached(None, 0)
-        (data,) = store.raw_spans(storage, self.layout, pages, [(start, stop)])
+        (data,) = byteranges.raw_spans(storage, self.layout, pages, [(start, stop)])
         return np.frombuffer(data, self._spec.dtype).reshape(stop - start, -1)
 
     def ids(self, rows: IntArray) -> pa.Array:
@@ -107,7 +107,7 @@ class OpenBucket:
             assert self.bucket.names is not None
             at, path = self.layout.names, self.bucket.names.path
             first = np.array(missing)
-            frames = store.get_joined_ranges(
+            frames = byteranges.get_joined_ranges(
                 self._storage, path, at[first], at[first + 1] - at[first]
             )
             for number, frame in zip(missing, frames, strict=True):
