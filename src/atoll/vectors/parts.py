@@ -126,6 +126,7 @@ class _Stream:
         self.error: Exception | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield what Lance writes; what goes wrong meanwhile is kept in `error`: Lance hides it."""
         try:
             for item in self.source:
                 batch = self._record_batch(item)
