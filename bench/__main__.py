@@ -56,6 +56,7 @@ BENCHES = {module.NAME: module.run for module in (*DAILY, huge)}
 
 
 def main() -> None:
+    """Run what was asked for, print the table, leave the JSON."""
     options = _options()
     chosen = options.only or [module.NAME for module in (AT_NIGHT if options.nightly else DAILY)]
     with tempfile.TemporaryDirectory(prefix="atoll-bench-", dir=options.scratch) as scratch:

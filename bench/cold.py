@@ -24,11 +24,11 @@ def ask_ours(folder: str, queries: str, number: int, k: int, setting: list[int])
     import atoll
     import atoll.storage
     from atoll.storage import count_reads
-    from atoll.vectors import store
+    from atoll.vectors import byteranges
 
     # The collection lies on this disk, where a request costs nothing and none would be saved.
     atoll.storage.LOCAL_GAP_BYTES = atoll.storage.REMOTE_GAP_BYTES
-    store.SINGLE_READS = 0
+    byteranges.SINGLE_READS = 0
     asked = np.load(queries, mmap_mode="r")[number : number + 1]
     with count_reads() as reads:
         collection = atoll.open(f"{folder}/collection")

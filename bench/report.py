@@ -70,6 +70,7 @@ class Row:
         return ", ".join(filter(None, (*words, self.note)))
 
     def cells(self) -> tuple[str, ...]:
+        """Write the columns of the table, in order."""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         return (
             self.bench,

@@ -98,10 +98,12 @@ def stock(uri: str, names: list[str], queries: str, timed: int) -> dict[str, Any
     asked = np.load(queries)
 
     async def run() -> dict[str, Any]:
+        """Ask every query at every setting; time those after the warm-up."""
         database = await lancedb.connect_async(uri)
         tables = [await database.open_table(name) for name in names]
 
         async def search(query: Any, nprobes: int, refine: int) -> list[tuple[str, float]]:
+            """Ask all buckets at once and keep the K nearest."""
             chains = [
                 table.query()
                 .nearest_to(query)

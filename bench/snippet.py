@@ -106,6 +106,7 @@ def index(
         return table, meter.figures
 
     async def run() -> Figures:
+        """Ingest, then train and build the post's index; measure each."""
         found = {}
         if by_snippet:
             _, found["ingest_snippet"] = await build("snippet", False)

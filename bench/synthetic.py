@@ -43,6 +43,7 @@ class Shape:
 
 @lru_cache(maxsize=1)
 def draw_shape(seed: int = 20_261_122) -> Shape:
+    """Draw clusters of falling sizes, gathered in superfamilies, stretched along a few axes."""
     random = np.random.default_rng(seed)
     falling = np.arange(1, DIM + 1, dtype=np.float32) ** -0.5
     axes = np.linalg.qr(random.standard_normal((DIM, DIM), np.float32))[0]

@@ -41,6 +41,7 @@ class Atoll:
 
     @staticmethod
     def build(paths: list[str], folder: str) -> Figures:
+        """Create a collection, uncalibrated; reading, training and encoding are measured."""
         import atoll
         import atoll.vectors.build  # loaded before the clock, as the others' libraries are
 
@@ -87,6 +88,7 @@ class LancePq:
 
     @staticmethod
     def build(paths: list[str], folder: str) -> Figures:
+        """Make the post's table and index it; only the index is measured."""
         from bench import snippet
 
         return snippet.index(folder, paths, by_snippet=False)
@@ -133,6 +135,7 @@ class LanceRq(LancePq):
 
     @staticmethod
     def build(paths: list[str], folder: str) -> Figures:
+        """Write a table and index it; only the index is measured."""
         import lance
 
         from bench import snippet
@@ -190,6 +193,7 @@ class Faiss(InMemory):
 
     @staticmethod
     def build(paths: list[str], folder: str) -> Figures:
+        """Train on 60,000 rows at most and add all; only that is measured, in one thread."""
         import faiss
 
         faiss.omp_set_num_threads(1)
@@ -228,6 +232,7 @@ class Usearch(InMemory):
 
     @staticmethod
     def build(paths: list[str], folder: str) -> Figures:
+        """Add all vectors to a graph; only that is measured."""
         vectors = load(paths, folder)
         index = Usearch.empty(vectors.shape[1])
         with Meter() as meter:
@@ -261,6 +266,7 @@ class Hnswlib(InMemory):
 
     @staticmethod
     def build(paths: list[str], folder: str) -> Figures:
+        """Add all vectors to a graph; only that is measured."""
         import hnswlib
 
         vectors = load(paths, folder)

@@ -10,7 +10,7 @@ from vectordata import clustered, gaussian, names, objects_of, settings, tables_
 
 import atoll
 from atoll.storage import open_storage
-from atoll.vectors import build, garbage, leases, planning, store
+from atoll.vectors import build, garbage, leases, manifests, planning, store
 
 
 def created(folder, source, **options):
@@ -86,14 +86,14 @@ def test_the_loser_of_a_race_is_told_that_nothing_of_it_is_live(tmp_path, monkey
     """The other's manifest is committed after this create has looked for one."""
     vectors = clustered(300, 16)
     two = write_h5(tmp_path / "2.h5", vectors, names(300, 500))
-    original = store.commit_manifest
+    original = manifests.commit_manifest
 
     def after_the_other(storage, manifest):
-        monkeypatch.setattr(store, "commit_manifest", original)
+        monkeypatch.setattr(manifests, "commit_manifest", original)
         created(tmp_path, write_h5(tmp_path / "1.h5", vectors), force=True)
         return original(storage, manifest)
 
-    monkeypatch.setattr(store, "commit_manifest", after_the_other)
+    monkeypatch.setattr(manifests, "commit_manifest", after_the_other)
     with pytest.raises(atoll.Conflict, match=r"ended first.*what this one made is not"):
         created(tmp_path, two)
     assert atoll.open(tmp_path / "c").get(["p00299"])["id"].to_pylist() == ["p00299"]
@@ -130,14 +130,14 @@ def test_an_adder_looks_again_at_ids_that_another_added_meanwhile(
     collection = created(tmp_path, write_h5(tmp_path / "0.h5", clustered(100, 16)))
     one = write_h5(tmp_path / "1.h5", gaussian(30, 16), names(30, 100))
     two = write_h5(tmp_path / "2.h5", gaussian(30, 16), names(30, 120))
-    original = store.commit_manifest
+    original = manifests.commit_manifest
 
     def after_the_other(storage, manifest):
-        monkeypatch.setattr(store, "commit_manifest", original)
+        monkeypatch.setattr(manifests, "commit_manifest", original)
         atoll.open(tmp_path / "c").add(one, workers=1)
         return original(storage, manifest)
 
-    monkeypatch.setattr(store, "commit_manifest", after_the_other)
+    monkeypatch.setattr(manifests, "commit_manifest", after_the_other)
     if on_duplicate == "error":
         with pytest.raises(atoll.InvalidInput, match="10 duplicate ids"):
             collection.add(two, workers=1)
@@ -228,7 +228,7 @@ def test_a_commit_is_refused_once_the_builds_lease_has_lapsed(tmp_path, monkeypa
     with pytest.raises(atoll.Unavailable, match="run the same command again"):
         created(tmp_path, write_h5(tmp_path / "x.h5", clustered(50, 16)))
     monkeypatch.undo()
-    assert store.latest_manifest(open_storage(tmp_path / "c")) is None
+    assert manifests.latest_manifest(open_storage(tmp_path / "c")) is None
     assert created(tmp_path, tmp_path / "x.h5").version == 1
 
 

@@ -13,6 +13,7 @@ import pytest
 from vectordata import clustered, names, settings, write_h5
 
 import atoll
+from atoll.vectors import byteranges
 
 ROWS, DIM = 300, 16
 ATOLL = str(Path(sys.executable).with_name("atoll"))
@@ -174,14 +175,14 @@ def test_where_no_bucket_answers_the_reason_is_the_error(place, sound):
 
 
 def test_a_failure_that_passes_is_not_noticed(place, monkeypatch):
-    failures, original = iter([1, 2]), ranges.get_rows
+    failures, original = iter([1, 2]), byteranges.get_rows
 
     def fail_twice(*given):
         if next(failures, None):
             raise atoll.Unavailable("the store hiccuped")
         return original(*given)
 
-    monkeypatch.setattr(ranges, "get_rows", fail_twice)
+    monkeypatch.setattr(byteranges, "get_rows", fail_twice)
     assert atoll.open(place).search(clustered(1, DIM), k=5).num_rows == 5
 
 

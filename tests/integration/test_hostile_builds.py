@@ -24,7 +24,7 @@ from vectordata import (
 )
 
 import atoll
-from atoll.vectors import store
+from atoll.vectors import manifests
 
 DIM = 16
 
@@ -141,8 +141,8 @@ def with_many_buckets(folder, number):
     buckets = [replace(one, name=f"b{n:05d}") for n in range(number)]
     for bucket in buckets:
         (place / f"{bucket.name}.lance").symlink_to(place / f"{one.name}.lance")
-    following = store.next_manifest(c._manifest, "test", plan=c._manifest.plan)
-    assert store.commit_manifest(c._storage, replace(following, buckets=tuple(buckets)))
+    following = manifests.next_manifest(c._manifest, "test", plan=c._manifest.plan)
+    assert manifests.commit_manifest(c._storage, replace(following, buckets=tuple(buckets)))
     return c
 
 

@@ -26,7 +26,7 @@ from vectordata import (
 
 import atoll
 from atoll.core.errors import Conflict, InvalidInput, NotFound
-from atoll.vectors import store
+from atoll.vectors import blobs, store
 from atoll.vectors.model import IndexSpec
 
 DIM = 16
@@ -297,7 +297,7 @@ def test_compaction_keeps_partition_order_and_old_objects_until_gc(tmp_path, mod
     c = model.collection
     old = atoll.open(c.uri, version=1, settings=c._settings)
     c.compact()
-    offsets = store.get_layout(c._storage, c.buckets[0].layout).offsets
+    offsets = blobs.get_layout(c._storage, c.buckets[0].layout).offsets
     assert (np.diff(offsets) > 0).all()
     model.check(old)
     assert len(tables_of(tmp_path / "c")) == 4

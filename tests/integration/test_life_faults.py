@@ -17,7 +17,7 @@ from vectordata import clustered, gaussian, names, settings, write_parquet
 import atoll
 from atoll.core.errors import NotFound
 from atoll.storage import Storage
-from atoll.vectors import store
+from atoll.vectors import blobs, store
 
 DIM, ROWS = 16, 300
 # What a process of its own takes before it does anything, about.
@@ -321,8 +321,8 @@ def test_data_file_cut_off_below_deleted_rows_is_found(sample, tmp_path):
     bucket = next(b for b in sample.open(place).buckets if b.deleted)
     path = next((place / f"{bucket.name}.lance" / "data").iterdir())
     data = bytearray(path.read_bytes())
-    layout = store.get_layout(sample.open(place)._storage, bucket.layout)
-    deleted = store.get_rows(sample.open(place)._storage, bucket.deleted)
+    layout = blobs.get_layout(sample.open(place)._storage, bucket.layout)
+    deleted = blobs.get_rows(sample.open(place)._storage, bucket.deleted)
     _, at = layout.vectors.locate(deleted[:1])
     data[int(at[0])] ^= 0xFF
     path.write_bytes(data)

@@ -10,7 +10,7 @@ from vectordata import clustered, gaussian, names, settings, write_parquet
 
 import atoll
 from atoll.compute.inline import InlineExecutor
-from atoll.vectors import build, ids, retrain, search, sharing, store
+from atoll.vectors import build, ids, manifests, retrain, search, sharing, store
 
 DIM = 16
 
@@ -76,7 +76,7 @@ def test_a_delete_leaves_what_the_owner_of_a_table_appends(owned, tmp_path, monk
 
 def test_adopting_again_does_not_carry_out_a_killed_delete(owned, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(store, "commit_manifest", lambda *_: stop())
+        patch.setattr(manifests, "commit_manifest", lambda *_: stop())
         with pytest.raises(KeyboardInterrupt):
             owned.delete(names(3))
     try:
@@ -99,14 +99,14 @@ def test_searches_answer_while_retrain_changes_the_index_and_others_add(tmp_path
         lambda: atoll.open(place, settings=ours).add(more, workers=1),
     )
     answers = []
-    real = store.commit_manifest
+    real = manifests.commit_manifest
 
     def commit(storage, manifest):
         is_done = real(storage, manifest)
         answers.append(atoll.open(place, settings=ours).search(vectors[:2], k=3).num_rows)
         return is_done
 
-    monkeypatch.setattr(store, "commit_manifest", commit)
+    monkeypatch.setattr(manifests, "commit_manifest", commit)
     made.retrain(num_partitions=2)
     assert answers
     assert set(answers) == {6}

@@ -8,7 +8,7 @@ from commandline import must
 from vectordata import clustered, names, settings, write_parquet
 
 import atoll
-from atoll.vectors import scalarindexes, store
+from atoll.vectors import manifests, scalarindexes, store
 
 ROWS = 600
 VECTORS = clustered(ROWS, 16)
@@ -146,10 +146,16 @@ class Died(BaseException):
     """What a kill is in a test: nothing is changed after it."""
 
 
-@pytest.mark.parametrize("step", ["create_scalar_index", "pin_table", "commit_manifest"])
-def test_killed_it_left_the_state_before_and_may_be_repeated(made, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        (lance.LanceDataset, "create_scalar_index"),
+        (store, "pin_table"),
+        (manifests, "commit_manifest"),
+    ],
+)
+def test_killed_it_left_the_state_before_and_may_be_repeated(made, monkeypatch, owner, step):
     before = answers(made)
-    owner = lance.LanceDataset if step == "create_scalar_index" else store
     real, calls = getattr(owner, step), []
 
     def dying(*words, **given):

@@ -20,7 +20,7 @@ import atoll
 from atoll.compute.inline import InlineExecutor
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.storage import open_storage
-from atoll.vectors import build, garbage, ids, ivfpq, sharing, store
+from atoll.vectors import blobs, build, garbage, ids, ivfpq, manifests, sharing
 
 ROWS, DIM, PARTITIONS = 5000, 8, 12
 
@@ -70,7 +70,7 @@ def all_but_place(collection):
 
 def offsets(collection):
     (bucket,) = collection.buckets
-    return store.get_layout(open_storage(collection.uri), bucket.layout).offsets.tolist()
+    return blobs.get_layout(open_storage(collection.uri), bucket.layout).offsets.tolist()
 
 
 @pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])
@@ -114,15 +114,15 @@ def test_what_is_added_lies_in_partition_order_too(tmp_path, sources):
     collection = built(tmp_path / "c", sources, Workers(3), distance_type="l2")
     more = write_parquet(tmp_path / "more.parquet", clustered(900, DIM, seed=9), names(900, 9000))
     collection.add([more], executor=Workers(2))
-    manifest = store.latest_manifest(open_storage(tmp_path / "c"))
+    manifest = manifests.latest_manifest(open_storage(tmp_path / "c"))
     (model,) = manifest.models.values()
-    centroids = store.get_model(open_storage(tmp_path / "c"), model).centroids.astype(np.float64)
+    centroids = blobs.get_model(open_storage(tmp_path / "c"), model).centroids.astype(np.float64)
     assert len(manifest.buckets) == 2
     for bucket in manifest.buckets:
         table = lance.dataset(str(tmp_path / "c" / f"{bucket.name}.lance")).to_table()
         rows = np.stack(table["embedding"].to_numpy(zero_copy_only=False)).astype(np.float64)
         nearest = ((rows[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
-        starts = store.get_layout(open_storage(tmp_path / "c"), bucket.layout).offsets
+        starts = blobs.get_layout(open_storage(tmp_path / "c"), bucket.layout).offsets
         assert nearest.tolist() == np.repeat(np.arange(PARTITIONS), np.diff(starts)).tolist()
         distance = ((rows - centroids[nearest]) ** 2).sum(axis=1)
         assert bucket.fit == pytest.approx(distance.mean(), rel=1e-4)

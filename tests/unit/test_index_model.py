@@ -6,7 +6,7 @@ from vectordata import DISTANCE_TYPES, clustered, gaussian
 
 from atoll.core.errors import InvalidInput
 from atoll.storage import open_storage
-from atoll.vectors import store
+from atoll.vectors import blobs
 from atoll.vectors.index import as_halves, from_halves, prepared, train
 from atoll.vectors.model import BuildOptions, IndexSpec
 
@@ -70,7 +70,7 @@ def test_a_stored_model_is_the_trained_one_to_the_last_bit(tmp_path, scale):
     rows = clustered(900, DIM) * np.float32(scale)
     model = train(rows, IndexSpec("rabitq", 600, bits=4), "l2", 0)
     storage = open_storage(str(tmp_path))
-    found = store.get_model(storage, store.put_model(storage, model))
+    found = blobs.get_model(storage, blobs.put_model(storage, model))
     for name in ("centroids", "signs", "groups", "bits", "fit"):
         np.testing.assert_array_equal(getattr(found, name), getattr(model, name))
     assert model.bits == 4

@@ -8,7 +8,7 @@ import pytest
 
 from atoll.core.errors import Corrupt, NotFound
 from atoll.storage import open_storage
-from atoll.vectors import store
+from atoll.vectors import blobs, manifests
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest, SourceSlice
 
 SPEC = CollectionSpec(
@@ -33,40 +33,40 @@ def storage():
 
 
 def test_a_manifest_reads_as_it_was_written(storage):
-    assert store.commit_manifest(storage, manifest())
-    assert store.load_manifest(storage, 1) == manifest()
-    assert store.latest_manifest(storage).rows == 7
+    assert manifests.commit_manifest(storage, manifest())
+    assert manifests.load_manifest(storage, 1) == manifest()
+    assert manifests.latest_manifest(storage).rows == 7
 
 
 def test_of_two_writers_of_one_number_the_second_changes_nothing(storage):
-    assert store.commit_manifest(storage, manifest(created_by="first"))
-    assert not store.commit_manifest(storage, manifest(created_by="second"))
-    assert store.latest_manifest(storage).created_by == "first"
+    assert manifests.commit_manifest(storage, manifest(created_by="first"))
+    assert not manifests.commit_manifest(storage, manifest(created_by="second"))
+    assert manifests.latest_manifest(storage).created_by == "first"
 
 
 def test_a_commit_whose_answer_was_lost_is_recognised(storage):
-    assert store.commit_manifest(storage, manifest())
-    assert store.commit_manifest(storage, manifest())
+    assert manifests.commit_manifest(storage, manifest())
+    assert manifests.commit_manifest(storage, manifest())
 
 
 @pytest.mark.parametrize("hint", [None, b"1", b"2", b"3", b"99", b"rubbish", b""])
 def test_the_newest_manifest_is_found_whatever_the_hint_says(storage, hint):
     for version in (1, 2, 3):
-        store.commit_manifest(storage, manifest(version))
+        manifests.commit_manifest(storage, manifest(version))
     storage.delete("_atoll/hint")
     if hint is not None:
         storage.put("_atoll/hint", hint)
-    assert store.latest_manifest(storage).version == 3
+    assert manifests.latest_manifest(storage).version == 3
 
 
 def test_a_known_manifest_costs_one_read_to_confirm(storage, monkeypatch):
     for version in (1, 2):
-        store.commit_manifest(storage, manifest(version))
+        manifests.commit_manifest(storage, manifest(version))
     reads = []
     monkeypatch.setattr(
-        store, "load_manifest", lambda _, version: reads.append(version) or fail_not_found()
+        manifests, "load_manifest", lambda _, version: reads.append(version) or fail_not_found()
     )
-    assert store.latest_manifest(storage, manifest(2)) == manifest(2)
+    assert manifests.latest_manifest(storage, manifest(2)) == manifest(2)
     assert reads == [3]
 
 
@@ -75,44 +75,44 @@ def fail_not_found():
 
 
 def test_where_nothing_is_there_is_no_manifest(storage):
-    assert store.latest_manifest(storage) is None
+    assert manifests.latest_manifest(storage) is None
     storage.put("_atoll/manifests/notes.txt", b"x")
-    assert store.latest_manifest(storage) is None
+    assert manifests.latest_manifest(storage) is None
 
 
 def test_a_manifest_of_a_later_format_asks_for_a_newer_atoll(storage):
-    store.commit_manifest(storage, manifest(format_version=99))
+    manifests.commit_manifest(storage, manifest(format_version=99))
     with pytest.raises(Corrupt, match=r"format 99, this Atoll reads up to \d+; install a newer"):
-        store.latest_manifest(storage)
+        manifests.latest_manifest(storage)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"format_version": 1}', b"\xff"])
 def test_what_is_no_manifest_is_named(storage, data):
-    storage.put(store.manifest_path(1), data)
+    storage.put(manifests.manifest_path(1), data)
     with pytest.raises(Corrupt, match=r"0000001\.json is not a manifest"):
-        store.latest_manifest(storage)
+        manifests.latest_manifest(storage)
 
 
 def test_fields_of_a_later_minor_version_are_passed_over(storage):
-    store.commit_manifest(storage, manifest())
-    data = json.loads(storage.get(store.manifest_path(1)))
-    storage.put(store.manifest_path(1), json.dumps(data | {"new": 1}).encode())
-    assert store.latest_manifest(storage) == manifest()
+    manifests.commit_manifest(storage, manifest())
+    data = json.loads(storage.get(manifests.manifest_path(1)))
+    storage.put(manifests.manifest_path(1), json.dumps(data | {"new": 1}).encode())
+    assert manifests.latest_manifest(storage) == manifest()
 
 
 def test_a_blob_is_held_against_its_hash(storage):
-    blob = store.put_blob(storage, "blobs", b"content")
-    assert store.get_blob(storage, blob) == b"content"
+    blob = blobs.put_blob(storage, "blobs", b"content")
+    assert blobs.get_blob(storage, blob) == b"content"
     storage.put(blob.path, b"c0ntent")
     with pytest.raises(Corrupt, match="has changed"):
-        store.get_blob(storage, blob)
+        blobs.get_blob(storage, blob)
     storage.delete(blob.path)
     with pytest.raises(Corrupt, match="is missing"):
-        store.get_blob(storage, blob)
+        blobs.get_blob(storage, blob)
 
 
 def test_a_copied_manifest_is_refused_as_such(storage):
-    store.commit_manifest(storage, manifest())
-    storage.put(store.manifest_path(2), storage.get(store.manifest_path(1)))
+    manifests.commit_manifest(storage, manifest())
+    storage.put(manifests.manifest_path(2), storage.get(manifests.manifest_path(1)))
     with pytest.raises(Corrupt, match="holds version 1; copying a manifest"):
-        store.latest_manifest(storage)
+        manifests.latest_manifest(storage)

@@ -31,6 +31,7 @@ class _Bars:
         self._bar: Any = None
 
     def show(self, progress: Progress) -> None:
+        """Move the bar of a stage; a new stage gets a bar of its own."""
         is_done = progress.total is not None and progress.done >= progress.total
         if progress.stage != self._stage or (self._bar is None and not is_done):
             self.close()

@@ -23,7 +23,7 @@ from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage
-from atoll.vectors import garbage, index, leases, store, training
+from atoll.vectors import blobs, garbage, index, leases, manifests, store, training
 from atoll.vectors import ids as id_index
 from atoll.vectors.adopted import AdoptedTable
 from atoll.vectors.digest import ColumnDigest
@@ -66,7 +66,7 @@ def adopt(
     """
     with leases.hold(storage, "build") as lease:
         while True:
-            found = store.latest_manifest(storage)
+            found = manifests.latest_manifest(storage)
             _refuse_created(storage, found)
             tables = _changed(storage, _open_tables(storage, options), found)
             if not tables and found is not None:
@@ -76,7 +76,7 @@ def adopt(
             if following is found:
                 return found
             lease.require()
-            if store.commit_manifest(storage, following):
+            if manifests.commit_manifest(storage, following):
                 logger.info(
                     "tables adopted collection=%s version=%d tables=%d rows=%d",
                     *(storage, following.version, len(tables), following.rows),
@@ -156,12 +156,12 @@ def _adopted(
         store.pin_table(tables[name])
     return Manifest(
         version=found.version + 1 if found else 1,
-        created_at=store.now(),
+        created_at=manifests.now(),
         spec=fitted.spec,
         models=models,
         model=model,
         buckets=_in_place(found.buckets if found else (), buckets),
-        created_by=store.created_by(),
+        created_by=manifests.created_by(),
         action="adopt",
         indexed=found.indexed if found else (),
     )
@@ -257,7 +257,7 @@ class _Reading:
             self.checker.add_hashes(mine, table.bucket.name, row)
             row += len(ids)
             self.on_progress(Progress("read ids", done + row, total, "rows"))
-        blob = store.put_blob(self.storage, "blobs", id_index.pack(hashes))
+        blob = blobs.put_blob(self.storage, "blobs", id_index.pack(hashes))
         return replace(table.bucket, digest=digest.hexdigest(), ids=blob)
 
     def _refuse_missing(self, name: str, row: int, ids: pa.Array) -> None:
@@ -317,7 +317,7 @@ def _trained(
     first = next(iter(tables.values()))
     spec = first.spec
     sample = _sample(list(tables.values()), spec)
-    blob = store.put_model(first.storage, index.train(sample, spec.index, spec.distance_type, SEED))
+    blob = blobs.put_model(first.storage, index.train(sample, spec.index, spec.distance_type, SEED))
     on_progress(Progress("train", len(sample), len(sample), "rows"))
     model = blob.sha256[:32]
     return model, {model: blob}

@@ -199,6 +199,7 @@ class _Bench:
         self.folder, self.settings, self.dim, self.startup = folder, settings, dim, startup
 
     def timings(self, tell: _Counter) -> list[Timing]:
+        """Measure each stage of a build; what no part explains is called the rest."""
         rows = VALUES // self.dim
         source = _write_source(self.folder, rows, self.dim)
         wholes, narrow, parts = [], [], []

@@ -20,11 +20,12 @@ from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
 from atoll.storage import Storage, open_storage
-from atoll.vectors import garbage, leases, store
+from atoll.vectors import garbage, leases, manifests
 from atoll.vectors.buckets import bytes_per_row
 from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
+from atoll.vectors.paths import FOLDER, build_path
 from atoll.vectors.planning import Planned
 from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes
@@ -65,7 +66,7 @@ def create(
         InvalidInput: rows that cannot be searched, duplicate ids.
     """
     storage = planned.storage
-    found = store.latest_manifest(storage)
+    found = manifests.latest_manifest(storage)
     if found is not None and found.plan == planned.hash:
         return found
     if not force:
@@ -75,21 +76,21 @@ def create(
         buckets, model, blob = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
             version=found.version + 1 if found else 1,
-            created_at=store.now(),
+            created_at=manifests.now(),
             spec=planned.spec,
             models={model: blob} if model and blob else {},
             model=model,
             buckets=buckets,
-            created_by=store.created_by(),
+            created_by=manifests.created_by(),
             plan=planned.hash,
             action="create",
         )
         manifest = finish(manifest)
         lease.require()
-        if store.commit_manifest(storage, manifest):
+        if manifests.commit_manifest(storage, manifest):
             _log_commit(storage, manifest)
             return manifest
-    winner = store.latest_manifest(storage)
+    winner = manifests.latest_manifest(storage)
     if winner is not None and winner.plan == planned.hash:
         return winner
     raise Conflict(
@@ -125,14 +126,14 @@ def add(
             if not buckets:
                 break
             live = with_indexes(storage, manifest, manifest.buckets + buckets)
-            following = store.next_manifest(manifest, "add", buckets=live, plan=planned.hash)
+            following = manifests.next_manifest(manifest, "add", buckets=live, plan=planned.hash)
             following = finish(following)
             lease.require()
-            if store.commit_manifest(storage, following):
+            if manifests.commit_manifest(storage, following):
                 _log_commit(storage, following)
                 return following
             # Somebody else added meanwhile: look again at their ids, then take the next number.
-            manifest = store.latest_manifest(storage, manifest) or manifest
+            manifest = manifests.latest_manifest(storage, manifest) or manifest
     return manifest
 
 
@@ -176,13 +177,13 @@ def upsert(
         while True:
             _require_same(storage, planned, manifest, model)
             live = with_indexes(storage, manifest, replacing(manifest, buckets))
-            following = store.next_manifest(manifest, "upsert", buckets=live, plan="")
+            following = manifests.next_manifest(manifest, "upsert", buckets=live, plan="")
             following = finish(following)
             lease.require()
-            if store.commit_manifest(storage, following):
+            if manifests.commit_manifest(storage, following):
                 _log_commit(storage, following)
                 return following
-            manifest = store.latest_manifest(storage, manifest) or manifest
+            manifest = manifests.latest_manifest(storage, manifest) or manifest
 
 
 def _log_commit(storage: Storage, manifest: Manifest) -> None:
@@ -235,7 +236,7 @@ def _refuse_occupied(storage: Storage, found: Manifest | None) -> None:
             uri=str(storage),
         )
     for entry in storage.list():
-        if entry.path.startswith(f"{store.FOLDER}/"):
+        if entry.path.startswith(f"{FOLDER}/"):
             return  # an unfinished build of ours
         if not entry.path.startswith(("bucket_", ".")):
             raise Conflict(
@@ -408,4 +409,4 @@ def _place(job: BucketJob, executor: Executor) -> Storage:
     """Choose where workers leave what others read."""
     if executor.is_local and job.scratch is not None:
         return open_storage(job.scratch / job.name)
-    return job.collection.child(store.build_path(job.plan, f"shuffle/{job.name}"))
+    return job.collection.child(build_path(job.plan, f"shuffle/{job.name}"))

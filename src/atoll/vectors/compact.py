@@ -18,7 +18,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import leases, store
+from atoll.vectors import blobs, leases, manifests
 from atoll.vectors.build import SHUFFLE_SHARE
 from atoll.vectors.deletes import carried
 from atoll.vectors.ids import MAX_ROWS
@@ -159,7 +159,7 @@ def compact(
                     done.append(merge)
                     continue
                 # Somebody else replaced a bucket: what is there now decides what is left to do.
-                manifest = store.latest_manifest(storage, manifest) or manifest
+                manifest = manifests.latest_manifest(storage, manifest) or manifest
                 if options.buckets:
                     raise Conflict(f"one of {', '.join(merge.names)} was replaced meanwhile")
             on_progress(Progress("compact", total, total, "rows"))
@@ -242,26 +242,28 @@ def _commit(
             return None
         new = with_indexes(storage, manifest, new)
         buckets = put_in_place(manifest.buckets, merge.names, new)
-        following = store.next_manifest(manifest, "compact", buckets=buckets, plan=manifest.plan)
+        following = manifests.next_manifest(
+            manifest, "compact", buckets=buckets, plan=manifest.plan
+        )
         following = replace(following, calibration=_calibration(storage, manifest, merge, built))
         lease.require()
-        if store.commit_manifest(storage, following):
+        if manifests.commit_manifest(storage, following):
             logger.info(
                 "buckets merged collection=%s version=%d bucket=%s rows=%d",
                 *(storage, following.version, built.name, built.rows),
             )
             return following
-        manifest = store.latest_manifest(storage, manifest) or manifest
+        manifest = manifests.latest_manifest(storage, manifest) or manifest
 
 
 def _calibration(storage: Storage, manifest: Manifest, merge: Merge, built: Bucket) -> Blob | None:
     """Tell a calibration that what it knows is in another bucket now."""
     if manifest.calibration is None:
         return None
-    known = store.get_calibration(storage, manifest.calibration)
+    known = blobs.get_calibration(storage, manifest.calibration)
     if not set(merge.names) <= set(known.buckets):
         return manifest.calibration
-    return store.put_calibration(storage, replace(known, buckets=(*known.buckets, built.name)))
+    return blobs.put_calibration(storage, replace(known, buckets=(*known.buckets, built.name)))
 
 
 def put_in_place(

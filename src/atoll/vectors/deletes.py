@@ -20,7 +20,7 @@ from atoll.core.cache import ByteCache
 from atoll.core.errors import NotFound
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage, count_reads
-from atoll.vectors import leases, store
+from atoll.vectors import blobs, leases, manifests, store
 from atoll.vectors.adopted import bucket_table
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import LiveIds
@@ -176,9 +176,9 @@ def _delete(
             if not rows:
                 return manifest, _report(manifest, rows, reads.requests, reads.bytes)
             left = without(storage, manifest.spec, manifest.buckets, rows)
-            following = store.next_manifest(manifest, "delete", buckets=left)
+            following = manifests.next_manifest(manifest, "delete", buckets=left)
             lease.require()
-            if store.commit_manifest(storage, following):
+            if manifests.commit_manifest(storage, following):
                 report = _report(following, rows, reads.requests, reads.bytes)
                 logger.info(
                     "rows deleted collection=%s version=%d rows=%d",
@@ -186,7 +186,7 @@ def _delete(
                 )
                 return following, report
             # Somebody else committed meanwhile: delete from what is there now.
-            manifest = store.latest_manifest(storage, manifest) or manifest
+            manifest = manifests.latest_manifest(storage, manifest) or manifest
 
 
 def _report(manifest: Manifest, rows: Rows, requests: int, size_bytes: int) -> DeleteReport:
@@ -227,7 +227,7 @@ def _less(
     return replace(
         bucket,
         version=number,
-        deleted=store.put_rows(storage, deleted),
+        deleted=blobs.put_rows(storage, deleted),
         deleted_rows=len(deleted),
         first_version=bucket.first_version or bucket.version,
     )
@@ -271,4 +271,4 @@ def carried(
 def _deleted(storage: Storage, bucket: Bucket) -> NDArray[np.int64]:
     if bucket.deleted is None:
         return np.empty(0, np.int64)
-    return store.get_rows(storage, bucket.deleted)
+    return blobs.get_rows(storage, bucket.deleted)

@@ -11,9 +11,10 @@ from datetime import timedelta
 import msgspec
 
 from atoll.storage import Storage
-from atoll.vectors import leases, store
+from atoll.vectors import leases, manifests, store
 from atoll.vectors.history import kept_manifests
 from atoll.vectors.model import Blob, Bucket, Manifest
+from atoll.vectors.paths import FOLDER, report_path
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def collect(storage: Storage, *, keep_versions: int = 1, dry_run: bool) -> GcRep
         Conflict: a build is running.
     """
     with leases.hold(storage, "gc") as lease:
-        newest = store.latest_manifest(storage)
+        newest = manifests.latest_manifest(storage)
         kept = kept_manifests(storage, newest, keep_versions) if newest else []
         tables, objects = _garbage(storage, _needed(storage, kept))
         objects |= {entry.path: entry.size_bytes for entry in leases.expired(storage)}
@@ -70,8 +71,8 @@ def collect(storage: Storage, *, keep_versions: int = 1, dry_run: bool) -> GcRep
 
 def _note_oldest(storage: Storage, version: int) -> None:
     # Before anything goes: a version whose data may be gone is never shown as whole.
-    if store.oldest_kept(storage) < version:
-        store.put_oldest(storage, version)
+    if manifests.oldest_kept(storage) < version:
+        manifests.put_oldest(storage, version)
 
 
 def _by_table(kept: Sequence[Manifest]) -> list[list[Bucket]]:
@@ -93,9 +94,9 @@ def discard(storage: Storage, plan: str) -> None:
         Conflict: a build is running.
     """
     with leases.hold(storage, "gc") as lease:
-        newest = store.latest_manifest(storage)
+        newest = manifests.latest_manifest(storage)
         needed = _needed(storage, kept_manifests(storage, newest) if newest else [])
-        for entry in storage.list(f"{store.FOLDER}/builds"):
+        for entry in storage.list(f"{FOLDER}/builds"):
             if entry.path.split("/")[2] != plan:
                 needed |= {entry.path, *_named_in(storage, entry.path)}
         _remove(storage, *_garbage(storage, needed), lease)
@@ -109,15 +110,15 @@ def _needed(storage: Storage, kept: Sequence[Manifest]) -> set[str]:
     needed = {blob.path for manifest in kept for blob in manifest.blobs}
     for bucket in buckets:
         needed |= _of_bucket(bucket)
-    for entry in storage.list(f"{store.FOLDER}/builds") if kept else ():
-        if _is_record_of(entry.path.removeprefix(f"{store.FOLDER}/builds/"), plans, live):
+    for entry in storage.list(f"{FOLDER}/builds") if kept else ():
+        if _is_record_of(entry.path.removeprefix(f"{FOLDER}/builds/"), plans, live):
             needed.add(entry.path)
     return needed
 
 
 def _of_bucket(bucket: Bucket) -> set[str]:
     blobs = {blob.path for blob in bucket.blobs}
-    return {f"{bucket.name}{TABLE_SUFFIX}", store.report_path(bucket.name), *blobs}
+    return {f"{bucket.name}{TABLE_SUFFIX}", report_path(bucket.name), *blobs}
 
 
 def _named_in(storage: Storage, path: str) -> set[str]:
@@ -139,7 +140,7 @@ def _garbage(
     unfinished = {entry.path: entry for entry in storage.list_unfinished()}
     for entry in (*storage.list(), *unfinished.values()):
         top, _, rest = entry.path.partition("/")
-        if top == store.FOLDER:
+        if top == FOLDER:
             kind = rest.partition("/")[0]
             is_ours = kind in ("models", "blobs", "builds", "reports") or kind.startswith("probe-")
             if is_ours and entry.path not in needed:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from atoll.core.errors import Corrupt, NotFound
 from atoll.storage import Storage
-from atoll.vectors import leases, store
+from atoll.vectors import leases, manifests, store
 from atoll.vectors.model import Bucket, Manifest
 
 
@@ -50,13 +50,13 @@ def kept_manifests(storage: Storage, newest: Manifest, keep: int | None = None) 
         newest: the current version.
         keep: how many at most; None is all.
     """
-    first = store.oldest_kept(storage)
+    first = manifests.oldest_kept(storage)
     if keep is not None:
         first = max(first, newest.version - keep + 1)
     found = [newest]
     for number in range(newest.version - 1, first - 1, -1):
         try:
-            found.append(store.load_manifest(storage, number))
+            found.append(manifests.load_manifest(storage, number))
         except NotFound:
             continue  # somebody removed it: then nothing of it is kept
     return found
@@ -69,7 +69,7 @@ def history(storage: Storage, newest: Manifest) -> list[PastVersion]:
         storage: the collection.
         newest: the current version.
     """
-    first, there = store.oldest_kept(storage), set[str]()
+    first, there = manifests.oldest_kept(storage), set[str]()
     found = []
     for manifest in _manifests(storage, newest):
         # Of an older version all may be there still, because a kept one needs it too.
@@ -91,9 +91,9 @@ def history(storage: Storage, newest: Manifest) -> list[PastVersion]:
 
 def _manifests(storage: Storage, newest: Manifest) -> Iterator[Manifest]:
     yield newest
-    for number in reversed(store.listed_versions(storage)):
+    for number in reversed(manifests.listed_versions(storage)):
         if number < newest.version:
-            yield store.load_manifest(storage, number)
+            yield manifests.load_manifest(storage, number)
 
 
 def open_version(storage: Storage, newest: Manifest, version: int) -> Manifest:
@@ -103,12 +103,12 @@ def open_version(storage: Storage, newest: Manifest, version: int) -> Manifest:
         NotFound: there is none of that number, or `gc` has removed what it needs.
     """
     try:
-        manifest = store.load_manifest(storage, version)
+        manifest = manifests.load_manifest(storage, version)
     except NotFound as error:
         raise NotFound(
             f"{storage} has no version {version}; `atoll history` lists them", version=version
         ) from error
-    if version < store.oldest_kept(storage):
+    if version < manifests.oldest_kept(storage):
         there = {name for kept in kept_manifests(storage, newest) for name in needs(kept)}
         if not needs(manifest) <= there:
             raise NotFound(
@@ -133,7 +133,7 @@ def restore(storage: Storage, version: int, threads: int) -> Manifest:
     with leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
         while True:
-            newest = store.latest_manifest(storage)
+            newest = manifests.latest_manifest(storage)
             if newest is None:
                 raise NotFound(f"{storage} is no collection", uri=str(storage))
             old = open_version(storage, newest, version)
@@ -142,11 +142,11 @@ def restore(storage: Storage, version: int, threads: int) -> Manifest:
             ):
                 return newest
             _require_there(storage, old, threads)
-            following = store.next_manifest(
+            following = manifests.next_manifest(
                 replace(old, version=newest.version), f"restore {version}"
             )
             lease.require()
-            if store.commit_manifest(storage, following):
+            if manifests.commit_manifest(storage, following):
                 _show(storage, following.buckets, threads)
                 return following
 

@@ -24,7 +24,7 @@ import numpy as np
 from atoll.core.errors import Conflict, NotFound, Unavailable
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 from atoll.storage import Storage, open_storage
-from atoll.vectors import store
+from atoll.vectors import blobs, store
 from atoll.vectors.digest import joined, of_columns
 from atoll.vectors.index import IndexModel
 from atoll.vectors.ivfpq import IndexTask, build_ivf_pq, has_ivf_pq
@@ -32,6 +32,7 @@ from atoll.vectors.layout import Layout, unplaced
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
 from atoll.vectors.nearby import max_rows, nearby_order
 from atoll.vectors.parts import Part, append, join_hashes, join_names, write_part
+from atoll.vectors.paths import build_path, report_path
 from atoll.vectors.places import fetched, written
 from atoll.vectors.rows import REPORT_HEAD, JobSlice, Tally, read_rows
 from atoll.vectors.runs import RunFile, write_run
@@ -98,7 +99,7 @@ class BucketJob:
 
     def index_model(self) -> IndexModel | None:
         """Read the index model."""
-        return store.get_model(self.collection, self.model) if self.model else None
+        return blobs.get_model(self.collection, self.model) if self.model else None
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,15 @@ def settled(job: BucketJob, write: Callable[[], None]) -> Bucket | None:
 
 
 def _record_path(job: BucketJob, writer: str) -> str:
-    return store.build_path(job.plan, f"{job.name}.{writer}.json")
+    return build_path(job.plan, f"{job.name}.{writer}.json")
 
 
 def _begun_path(job: BucketJob, writer: str) -> str:
-    return store.build_path(job.plan, f"{job.name}.{writer}.layout")
+    return build_path(job.plan, f"{job.name}.{writer}.layout")
 
 
 def _claim_path(job: BucketJob) -> str:
-    return store.build_path(job.plan, f"{job.name}.json")
+    return build_path(job.plan, f"{job.name}.json")
 
 
 def _claimed(job: BucketJob) -> Bucket | None:
@@ -225,7 +226,7 @@ def _adopt(job: BucketJob) -> Bucket | None:
     bucket = msgspec.json.decode(record, type=Bucket)
     if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
         table = _indexed(job, bucket)
-    layout = store.put_layout(job.collection, _layout(job, table, bucket))
+    layout = blobs.put_layout(job.collection, _layout(job, table, bucket))
     bucket = replace(bucket, version=int(table.version), layout=layout)
     job.collection.put_new(_claim_path(job), msgspec.json.encode(bucket))
     return _claimed(job)
@@ -244,7 +245,7 @@ def _require_ours(job: BucketJob, table: lance.LanceDataset) -> dict[str, str]:
 
 def _layout(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> Layout:
     """Complete the layout that was begun: now the files are there."""
-    begun = store.get_layout(job.collection, bucket.layout)
+    begun = blobs.get_layout(job.collection, bucket.layout)
     code = CODE_COLUMN if job.spec.index.kind == "rabitq" else None
     return store.read_layout(
         job.collection,
@@ -258,8 +259,8 @@ def _layout(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> Layout
 
 def _indexed(job: BucketJob, bucket: Bucket) -> lance.LanceDataset:
     assert job.model is not None
-    model = store.get_model(job.collection, job.model)
-    offsets = store.get_layout(job.collection, bucket.layout).offsets
+    model = blobs.get_model(job.collection, job.model)
+    offsets = blobs.get_layout(job.collection, bucket.layout).offsets
     task = IndexTask(job.collection, job.name, job.spec.vector_column, model, offsets, job.scratch)
     try:
         build_ivf_pq(task)
@@ -363,7 +364,7 @@ def put_report(
         with writing(whole, mend=OTHER_SCRATCH), whole.open("wb") as out:
             out.write(REPORT_HEAD)
             append(out, [fetched(place, path, folder) for path in paths])
-        target = store.report_path(job.name)
+        target = report_path(job.name)
         # The same command, given again, comes here again and must change nothing.
         if tally.rows or not job.collection.exists(target):
             job.collection.put_file(target, whole)
@@ -394,7 +395,7 @@ def commit(
     """
     writer = uuid.uuid4().hex
     names, at = join_names(job.collection, parts, place, folder)
-    begun = store.put_begun_layout(job.collection, _begun_path(job, writer), unplaced(offsets, at))
+    begun = blobs.put_begun_layout(job.collection, _begun_path(job, writer), unplaced(offsets, at))
     bucket = Bucket(
         name=job.name,
         version=0,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import names, ranges, store
+from atoll.vectors import blobs, byteranges, names
 from atoll.vectors.layout import Layout, Pages
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.scan import Codes, arranged
@@ -37,7 +37,7 @@ class OpenBucket:
     @cached_property
     def layout(self) -> Layout:
         """Where its rows lie."""
-        return store.get_layout(self._storage, self.bucket.layout)
+        return blobs.get_layout(self._storage, self.bucket.layout)
 
     @cached_property
     def partition_rows(self) -> IntArray:
@@ -50,7 +50,7 @@ class OpenBucket:
         if self.bucket.deleted is None:
             return None
         mask = np.ones(self.bucket.stored_rows, np.bool_)
-        mask[store.get_rows(self._storage, self.bucket.deleted)] = False
+        mask[blobs.get_rows(self._storage, self.bucket.deleted)] = False
         return mask
 
     def open(self) -> None:
@@ -65,7 +65,7 @@ class OpenBucket:
 
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
         """Read vectors of rows, ascending, each once: (n, dim) in the stored dtype."""
-        raw = ranges.get_rows(self._storage, self.layout.files, self.layout.vectors, rows)
+        raw = byteranges.get_rows(self._storage, self.layout.files, self.layout.vectors, rows)
         return raw.view(self._spec.dtype)
 
     def vectors_between(self, start: int, stop: int) -> NDArray[np.generic]:
@@ -73,7 +73,7 @@ class OpenBucket:
         pages = self.layout.vectors
         # Of a scan nothing is kept on disk: it would displace what searches want.
         storage = self._storage.cached(None, 0)
-        (data,) = ranges.get_spans(storage, self.layout.files, pages, [(start, stop)])
+        (data,) = byteranges.get_spans(storage, self.layout.files, pages, [(start, stop)])
         return np.frombuffer(data, self._spec.dtype).reshape(stop - start, -1)
 
     def ids(self, rows: IntArray) -> pa.Array:
@@ -231,7 +231,7 @@ class Shelf:
         spans = list(zip(start.tolist(), stop.tolist(), strict=True))
         width = group.codes.width
         found = []
-        for data in ranges.get_spans(self._storage, self._files, group.codes, spans):
+        for data in byteranges.get_spans(self._storage, self._files, group.codes, spans):
             # A copy: a view would keep all alive that the same request brought.
             codes = arranged(np.frombuffer(data, np.uint8).reshape(-1, width), bits)
             found.append(((codes, codes.ctypes.data), codes.nbytes))
@@ -243,7 +243,7 @@ class Shelf:
         NaN where one of an adopted table has no distances.
         """
         if self._is_raw:
-            raw = ranges.get_rows(self._storage, self._files, self._vectors, rows)
+            raw = byteranges.get_rows(self._storage, self._files, self._vectors, rows)
             return raw.view(self._spec.dtype)
         parts = [self.opened[place].vectors(mine) for place, mine in self.split(rows).items()]
         none = np.empty((0, self._spec.dim), self._spec.dtype)
@@ -292,7 +292,7 @@ class Shelf:
             [self.opened[i].layout.names[n : n + 2] for i, n in zip(places, blocks, strict=True)]
         )
         paths = [blob.path if (blob := each.bucket.names) else "" for each in self.opened]
-        frames = ranges.get_pieces(
+        frames = byteranges.get_pieces(
             self._storage, paths, np.array(places), ends[:, 0], ends[:, 1] - ends[:, 0]
         )
         found = []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from atoll.core.errors import AtollError, Unavailable
 from atoll.core.files import OTHER_SCRATCH, writing
 from atoll.storage import Storage
-from atoll.vectors import store
+from atoll.vectors import blobs, store
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.ids import HashWriter, open_runs, write_index
 from atoll.vectors.model import CODE_COLUMN, Blob, CollectionSpec
@@ -126,6 +126,7 @@ class _Stream:
         self.error: Exception | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield what Lance writes; what goes wrong meanwhile is kept in `error`: Lance hides it."""
         try:
             for item in self.source:
                 batch = self._record_batch(item)
@@ -171,7 +172,7 @@ def join_names(
         with writing(whole, mend=OTHER_SCRATCH), whole.open("wb") as out:
             append(out, files)
     sizes = [size for part in parts for size in part.name_bytes]
-    return store.put_blob_file(collection, "blobs", whole), np.cumsum([0, *sizes])
+    return blobs.put_blob_file(collection, "blobs", whole), np.cumsum([0, *sizes])
 
 
 def append(out: BinaryIO, files: Sequence[Path]) -> None:
@@ -191,4 +192,4 @@ def join_hashes(collection: Storage, parts: Sequence[Part], place: Storage, fold
     whole = folder / "ids"
     with writing(whole, mend=OTHER_SCRATCH), whole.open("wb") as out:
         write_index(runs, out)
-    return store.put_blob_file(collection, "blobs", whole)
+    return blobs.put_blob_file(collection, "blobs", whole)

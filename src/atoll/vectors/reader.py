@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import ranges, store
+from atoll.vectors import blobs, byteranges, store
 from atoll.vectors.adopted import AdoptedBucket, AdoptedTable, bucket_table
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
@@ -113,12 +113,12 @@ class Reader:
     def model(self, blob: Blob) -> IndexModel:
         """Read an index model."""
         if blob.sha256 not in self._models:
-            self._models[blob.sha256] = store.get_model(self.storage, blob)
+            self._models[blob.sha256] = blobs.get_model(self.storage, blob)
         return self._models[blob.sha256]
 
     def id_index(self, bucket: Bucket) -> IdIndex:
         """Open the id index of a bucket."""
-        return IdIndex(bucket.ids, bucket.stored_rows, partial(ranges.get_range, self.storage))
+        return IdIndex(bucket.ids, bucket.stored_rows, partial(byteranges.get_range, self.storage))
 
 
 def _key(bucket: Bucket) -> tuple[str, int, str]:

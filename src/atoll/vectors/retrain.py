@@ -19,7 +19,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import index, leases, planning, store, training
+from atoll.vectors import blobs, index, leases, manifests, planning, store, training
 from atoll.vectors.build import SHUFFLE_SHARE
 from atoll.vectors.compact import put_in_place, sources_of
 from atoll.vectors.deletes import carried
@@ -163,7 +163,7 @@ def _begin(
         options.seed,
         on_progress,
     )
-    partitions = len(store.get_model(storage, blob).centroids)
+    partitions = len(blobs.get_model(storage, blob).centroids)
     spec = replace(
         spec,
         index=replace(wanted, num_partitions=partitions),
@@ -228,19 +228,19 @@ def _commit(
             return manifest
         following = _next(manifest, work, buckets)
         lease.require()
-        if store.commit_manifest(storage, following):
+        if manifests.commit_manifest(storage, following):
             logger.info(
                 "buckets rebuilt collection=%s version=%d buckets=%d",
                 *(storage, following.version, len(old)),
             )
             return following
-        manifest = store.latest_manifest(storage, manifest) or manifest
+        manifest = manifests.latest_manifest(storage, manifest) or manifest
 
 
 def _next(manifest: Manifest, work: _Work, buckets: Sequence[Bucket]) -> Manifest:
     models = {**manifest.models, work.model: work.blob}
     used = {work.model, *(bucket.model for bucket in buckets)}
-    following = store.next_manifest(manifest, "retrain", buckets=buckets, plan=manifest.plan)
+    following = manifests.next_manifest(manifest, "retrain", buckets=buckets, plan=manifest.plan)
     return replace(
         following,
         spec=work.spec,

@@ -147,6 +147,8 @@ def read_rows(
 
 
 class _Reader:
+    """Reads slices of sources, leaves out what cannot be searched, encodes the rest."""
+
     def __init__(
         self,
         spec: CollectionSpec,
@@ -161,6 +163,7 @@ class _Reader:
         self.extra = pa.schema([schema.field(name) for name in spec.columns])
 
     def rows(self, part: JobSlice, batch_rows: int) -> Iterator[Ordered]:
+        """Yield the rows of one slice that can be searched, with partition and code."""
         excluded = np.frombuffer(part.excluded, "<i8")
         checksum = RowChecksum()
         at = part.start

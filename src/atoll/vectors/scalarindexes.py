@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from atoll.core.errors import Conflict, InvalidInput, Unavailable
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import leases, store
+from atoll.vectors import leases, manifests, store
 from atoll.vectors.model import Bucket, CollectionSpec, Manifest
 
 logger = logging.getLogger(__name__)
@@ -60,15 +60,17 @@ def set_indexes(
             if (wanted, buckets) == (manifest.indexed, manifest.buckets):
                 return manifest
             action = "drop index" if drop else "index"
-            following = store.next_manifest(changed, action, buckets=buckets, plan=manifest.plan)
+            following = manifests.next_manifest(
+                changed, action, buckets=buckets, plan=manifest.plan
+            )
             lease.require()
-            if store.commit_manifest(storage, following):
+            if manifests.commit_manifest(storage, following):
                 logger.info(
                     "columns indexed collection=%s version=%d columns=%s",
                     *(storage, following.version, ",".join(wanted)),
                 )
                 return following
-            manifest = store.latest_manifest(storage, manifest) or manifest
+            manifest = manifests.latest_manifest(storage, manifest) or manifest
 
 
 def with_indexes(

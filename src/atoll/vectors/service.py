@@ -21,6 +21,7 @@ from atoll.core.text import some_of
 from atoll.storage import Storage
 from atoll.vectors import (
     adopt,
+    blobs,
     build,
     calibrate,
     calibration,
@@ -30,6 +31,7 @@ from atoll.vectors import (
     garbage,
     history,
     leases,
+    manifests,
     planning,
     retrain,
     scalarindexes,
@@ -59,6 +61,7 @@ from atoll.vectors.model import (
     VerifyReport,
     given_options,
 )
+from atoll.vectors.paths import FOLDER
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
 from atoll.vectors.upserts import UpsertReport
@@ -122,7 +125,7 @@ class Collection:
         """Read the newest manifest; of a handle at a version nothing changes."""
         if self._is_fixed:
             return
-        found = store.latest_manifest(self._storage, self._manifest) or self._manifest
+        found = manifests.latest_manifest(self._storage, self._manifest) or self._manifest
         if found.spec != self._manifest.spec:
             self._reader = self._new_reader(found.spec)
         live = {bucket.name: bucket for bucket in found.buckets}
@@ -136,7 +139,7 @@ class Collection:
         if blob is None:
             return None
         if self._calibration is None or self._calibration[0] != blob.sha256:
-            self._calibration = blob.sha256, store.get_calibration(self._reader.storage, blob)
+            self._calibration = blob.sha256, blobs.get_calibration(self._reader.storage, blob)
         return self._calibration[1]
 
     def info(self) -> dict[str, Any]:
@@ -459,16 +462,16 @@ class Collection:
             calibrate.check_can_be_calibrated(whole)
             of = _measured(self._storage, self._settings, whole, wanted)
             found = calibrate.measure(of, whole, given, source, wanted, on_progress)
-            blob = store.put_calibration(self._storage, found)
+            blob = blobs.put_calibration(self._storage, found)
             while True:
                 if self._manifest.model != found.model:
                     raise Conflict(f"{self.uri} got another index model meanwhile; calibrate again")
-                following = store.next_manifest(
+                following = manifests.next_manifest(
                     self._manifest, "calibrate", plan=self._manifest.plan
                 )
                 following = replace(following, calibration=blob)
                 lease.require()
-                if store.commit_manifest(self._storage, following):
+                if manifests.commit_manifest(self._storage, following):
                     self._manifest = following
                     return found
                 self.refresh()
@@ -624,8 +627,8 @@ class Collection:
             left = tuple(bucket for bucket in self.buckets if bucket.name != name)
             if len(left) == len(self.buckets):
                 raise NotFound(f"{self.uri} has no live bucket {name!r}; `atoll info` lists them")
-            following = store.next_manifest(self._manifest, "drop-bucket", buckets=left)
-            if store.commit_manifest(self._storage, following):
+            following = manifests.next_manifest(self._manifest, "drop-bucket", buckets=left)
+            if manifests.commit_manifest(self._storage, following):
                 self.refresh()
                 return self
 
@@ -948,7 +951,7 @@ def _finisher(
             return manifest
         wanted = calibrate.AT_CREATE
         if manifest.calibration is not None:
-            known = store.get_calibration(storage, manifest.calibration)
+            known = blobs.get_calibration(storage, manifest.calibration)
             of = _measured(storage, settings, manifest, wanted, known.buckets)
             found = calibrate.with_drift(of, manifest, known, on_progress)
         elif manifest.rows > search.NARROW_ROWS:
@@ -956,7 +959,7 @@ def _finisher(
             found = calibrate.measure(of, manifest, None, "", wanted, on_progress)
         else:
             return manifest
-        return replace(manifest, calibration=store.put_calibration(storage, found))
+        return replace(manifest, calibration=blobs.put_calibration(storage, found))
 
     return finish
 
@@ -974,7 +977,7 @@ def open_collection(uri: str | Path, settings: Settings, version: int | None = N
         Forbidden, Unavailable: the store does not let us in, or does not answer.
     """
     storage = planning.open_collection_storage(uri, settings)
-    manifest = store.latest_manifest(storage)
+    manifest = manifests.latest_manifest(storage)
     if manifest is None:
         raise _no_collection(storage, uri)
     if version is not None:
@@ -999,7 +1002,7 @@ def collect_garbage(
         Conflict: a build is running.
     """
     storage = planning.open_collection_storage(uri, settings)
-    if next(storage.list(store.FOLDER), None) is None:
+    if next(storage.list(FOLDER), None) is None:
         raise _no_collection(storage, uri)
     return garbage.collect(storage, keep_versions=keep_versions, dry_run=dry_run)
 

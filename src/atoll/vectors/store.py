@@ -1,38 +1,20 @@
-"""The only module that touches LanceDB tables and the objects beside them.
-
-<uri>/<bucket>.lance                     a table; any LanceDB client opens it
-<uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
-<uri>/_atoll/hint                        a recent number, so that nobody lists thousands
-<uri>/_atoll/oldest                      the number below which `gc` has removed what it could
-<uri>/_atoll/models/<hash>.npz           index models
-<uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall
-<uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
-<uri>/_atoll/leases/<id>.json            who builds or collects garbage now
-"""
+"""LanceDB tables, one for each bucket: write, pin, open, delete from, find their rows in files."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
 import json
 import random
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version as installed
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import lance
-import msgspec
 import numpy as np
 import pyarrow as pa
-import zstandard
 from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from numpy.typing import NDArray
@@ -47,21 +29,10 @@ from atoll.core.errors import (
     Unavailable,
 )
 from atoll.storage import Storage
-from atoll.vectors import layout as layouts
-from atoll.vectors import ranges
-from atoll.vectors.index import IndexModel, as_halves, from_halves
+from atoll.vectors.byteranges import get_rows
 from atoll.vectors.layout import Layout, Pages
-from atoll.vectors.model import (
-    FORMAT_VERSION,
-    Blob,
-    Bucket,
-    Calibration,
-    DistanceType,
-    IndexKind,
-    Manifest,
-)
+from atoll.vectors.model import Bucket
 
-FOLDER = "_atoll"
 # Pinned: a table must read the same whatever a later Lance writes by default.
 DATA_STORAGE_VERSION: Literal["2.1"] = "2.1"
 # One file per writer, so that nearly every partition is one range of one file.
@@ -77,326 +48,12 @@ DELETE_ATTEMPTS = 20
 DELETE_SECONDS = 0.05
 
 
-# -- manifests ------------------------------------------------------------------------------------
-
-
-def manifest_path(version: int) -> str:
-    """Name the object that holds a version."""
-    return f"{FOLDER}/manifests/{version:020d}.json"
-
-
-def load_manifest(storage: Storage, version: int) -> Manifest:
-    """Read one version.
-
-    Raises:
-        NotFound: there is no such version.
-        Corrupt: it does not read as a manifest, or a later Atoll wrote it.
-    """
-    path = manifest_path(version)
-    data = storage.get(path)
-    try:
-        if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
-            raise Corrupt(
-                f"{storage}/{path} has format {found}, this Atoll reads up to "
-                f"{FORMAT_VERSION}; "
-                "install a newer one",
-                path=path,
-            )
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise Corrupt(
-            f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
-            path=path,
-        ) from error
-    if manifest.version != version:
-        raise Corrupt(
-            f"{storage}/{path} holds version {manifest.version}; copying a manifest does not bring "
-            "its version back. Remove the copy",
-            path=path,
-        )
-    return manifest
-
-
-def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest | None:
-    """Read the current version; None where there is no collection.
-
-    Args:
-        storage: the collection.
-        known: a version read before; one read then tells whether a newer one exists.
-    """
-    current = known or _hinted_manifest(storage)
-    while current is not None:
-        try:
-            current = load_manifest(storage, current.version + 1)
-        except NotFound:
-            return current
-    return None
-
-
-def listed_versions(storage: Storage) -> list[int]:
-    """List the versions whose manifests are there, ascending."""
-    found = (
-        re.search(r"/(\d{20})\.json$", entry.path) for entry in storage.list(f"{FOLDER}/manifests")
-    )
-    return sorted(int(match[1]) for match in found if match)
-
-
-def oldest_kept(storage: Storage) -> int:
-    """Read from which version on nothing was removed by `gc`."""
-    try:
-        return int(storage.get(f"{FOLDER}/oldest"))
-    except (NotFound, ValueError):
-        return 1
-
-
-def put_oldest(storage: Storage, version: int) -> None:
-    """Note from which version on nothing is removed."""
-    storage.put(f"{FOLDER}/oldest", str(version).encode())
-
-
-def hinted_version(storage: Storage) -> int | None:
-    """Read which version was committed last, or shortly before; None where that is not known."""
-    try:
-        return int(storage.get(f"{FOLDER}/hint"))
-    except (NotFound, ValueError):
-        return None
-
-
-def _hinted_manifest(storage: Storage) -> Manifest | None:
-    hinted = hinted_version(storage)
-    try:
-        return load_manifest(storage, hinted) if hinted is not None else _listed_manifest(storage)
-    except NotFound:
-        return _listed_manifest(storage)
-
-
-def _listed_manifest(storage: Storage) -> Manifest | None:
-    versions = listed_versions(storage)
-    return load_manifest(storage, versions[-1]) if versions else None
-
-
-def next_manifest(
-    manifest: Manifest, action: str, *, buckets: Sequence[Bucket] | None = None, plan: str = ""
-) -> Manifest:
-    """Make the manifest that follows another.
-
-    Args:
-        manifest: the one before.
-        action: what makes it.
-        buckets: those that are live then; None keeps them.
-        plan: hash of the plan whose result it is.
-    """
-    return replace(
-        manifest,
-        version=manifest.version + 1,
-        created_at=now(),
-        created_by=created_by(),
-        buckets=manifest.buckets if buckets is None else tuple(buckets),
-        plan=plan,
-        action=action,
-    )
-
-
-def now() -> str:
-    """Tell the time for a manifest: UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def created_by() -> str:
-    """Name this Atoll for a manifest."""
-    return f"atoll {installed('atoll')}"
-
-
-def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
-    """Make a version current, unless somebody else took its number; then nothing is written."""
-    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    path = manifest_path(manifest.version)
-    # What is there may be our own first attempt, whose answer was lost.
-    if not storage.put_new(path, data) and storage.get(path) != data:
-        return False
-    storage.put(f"{FOLDER}/hint", str(manifest.version).encode())
-    return True
-
-
-# -- immutable objects ----------------------------------------------------------------------------
-
-
-def put_blob(storage: Storage, folder: str, data: bytes, suffix: str = "") -> Blob:
-    """Store bytes under their own hash."""
-    digest = hashlib.sha256(data).hexdigest()
-    path = f"{FOLDER}/{folder}/{digest[:32]}{suffix}"
-    storage.put_new(path, data)
-    return Blob(path, len(data), digest)
-
-
-def put_blob_file(storage: Storage, folder: str, source: Path) -> Blob:
-    """Store a local file under its own hash, without reading it into memory."""
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    path = f"{FOLDER}/{folder}/{digest[:32]}"
-    storage.put_file(path, source)
-    return Blob(path, source.stat().st_size, digest)
-
-
-def get_blob(storage: Storage, blob: Blob) -> bytes:
-    """Read bytes back.
-
-    Raises:
-        Corrupt: the object is gone, or its bytes are not those that were stored.
-    """
-    kept = storage.kept(blob.path, 0, blob.size_bytes)
-    if kept is not None and hashlib.sha256(kept).hexdigest() == blob.sha256:
-        return kept
-    with _missing_is_corrupt(storage, blob.path):
-        data = storage.get(blob.path)
-    if hashlib.sha256(data).hexdigest() != blob.sha256:
-        raise _changed(storage, blob.path)
-    storage.keep(blob.path, 0, data)
-    return data
-
-
-def _changed(storage: Storage, path: str) -> Corrupt:
-    return Corrupt(
-        f"{storage}/{path} has changed since it was written; restore the object", path=path
-    )
-
-
-def check_blob(storage: Storage, blob: Blob) -> None:
-    """Read an object from front to back and compare its hash.
-
-    Raises:
-        Corrupt: the object is gone, or its bytes are not those that were stored.
-    """
-    digest = hashlib.sha256()
-    with _missing_is_corrupt(storage, blob.path):
-        for piece in storage.stream(blob.path):
-            digest.update(piece)
-    if digest.hexdigest() != blob.sha256:
-        raise _changed(storage, blob.path)
-
-
-@contextmanager
-def _missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as error:
-        raise Corrupt(
-            f"{storage}/{path} is missing; restore the object, or drop what needs it", path=path
-        ) from error
-
-
-def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Write named arrays as an uncompressed .npz, the same bytes each time."""
-    out = io.BytesIO()
-    # np.savez stamps no times into the archive: equal arrays give equal bytes.
-    np.savez(out, **arrays)  # type: ignore[arg-type]
-    return out.getvalue()
-
-
-def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """Read arrays that `pack_arrays` wrote."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Name the type a column is stored as: Arrow cannot pick rows of views, nor write dictionaries
     that change from batch to batch."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
-
-
-def put_model(storage: Storage, model: IndexModel) -> Blob:
-    """Store an index model under its hash."""
-    halves, shift = as_halves(model.centroids)
-    arrays = {
-        "kind": np.array(model.kind),
-        "distance_type": np.array(model.distance_type),
-        "centroids": halves,
-        "shift": np.array(shift),
-        "signs": model.signs,
-        "codebook": model.codebook,
-        "groups": model.groups,
-        "bits": np.array(model.bits),
-        "fit": np.array(model.fit),
-    }
-    return put_blob(storage, "models", pack_arrays(arrays), ".npz")
-
-
-def get_model(storage: Storage, blob: Blob) -> IndexModel:
-    """Read an index model.
-
-    Raises:
-        Corrupt: it is gone or has changed.
-    """
-    arrays = unpack_arrays(get_blob(storage, blob))
-    return IndexModel(
-        cast("IndexKind", str(arrays["kind"])),
-        cast("DistanceType", str(arrays["distance_type"])),
-        from_halves(arrays["centroids"], int(arrays["shift"])),
-        arrays["signs"],
-        arrays["codebook"],
-        arrays["groups"],
-        int(arrays["bits"]),
-        float(arrays["fit"]),
-    )
-
-
-def put_layout(storage: Storage, layout: Layout) -> Blob:
-    """Store where the rows of a bucket lie."""
-    return put_blob(storage, "blobs", layouts.pack(layout))
-
-
-def put_begun_layout(storage: Storage, path: str, layout: Layout) -> Blob:
-    """Store what is known of a layout while a bucket is built, where the build has its records."""
-    data = layouts.pack(layout)
-    storage.put(path, data)
-    return Blob(path, len(data), hashlib.sha256(data).hexdigest())
-
-
-def get_layout(storage: Storage, blob: Blob | None) -> Layout:
-    """Read where the rows of a bucket lie.
-
-    Raises:
-        Corrupt: the object is gone or has changed.
-    """
-    assert blob is not None, "an adopted table has no layout"
-    return layouts.unpack(get_blob(storage, blob))
-
-
-def put_rows(storage: Storage, rows: NDArray[np.int64]) -> Blob:
-    """Store sorted positions of rows."""
-    return put_blob(storage, "blobs", zstandard.compress(np.sort(rows).astype("<u4").tobytes()))
-
-
-def get_rows(storage: Storage, blob: Blob) -> NDArray[np.int64]:
-    """Read positions that `put_rows` stored."""
-    return np.frombuffer(zstandard.decompress(get_blob(storage, blob)), "<u4").astype(np.int64)
-
-
-def put_calibration(storage: Storage, calibration: Calibration) -> Blob:
-    """Store measured recall under its hash."""
-    return put_blob(storage, "blobs", msgspec.json.encode(calibration))
-
-
-def get_calibration(storage: Storage, blob: Blob) -> Calibration:
-    """Read measured recall.
-
-    Raises:
-        Corrupt: it is gone or has changed.
-    """
-    return msgspec.json.decode(get_blob(storage, blob), type=Calibration)
-
-
-def build_path(plan: str, name: str) -> str:
-    """Name an object of a running build."""
-    return f"{FOLDER}/builds/{plan}/{name}"
-
-
-def report_path(table: str) -> str:
-    """Name the object that lists the rows a bucket left out."""
-    return f"{FOLDER}/reports/{table}.csv"
 
 
 def encode_schema(schema: pa.Schema) -> str:
@@ -407,9 +64,6 @@ def encode_schema(schema: pa.Schema) -> str:
 def decode_schema(text: str) -> pa.Schema:
     """Read a schema that `encode_schema` wrote."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
-
-
-# -- tables ---------------------------------------------------------------------------------------
 
 
 @cache
@@ -820,7 +474,7 @@ def _prove(
             # Positions count from 0 over all fragments: nothing is deleted from a new table.
             stored = table.take(rows.tolist(), columns=[column])[column].combine_chunks()
         if pages.first[-1] != table.count_rows() or not np.array_equal(
-            ranges.get_rows(storage, layout.files, pages, rows), _bytes_of(stored, pages.width)
+            get_rows(storage, layout.files, pages, rows), _bytes_of(stored, pages.width)
         ):
             raise Corrupt(
                 f"Lance keeps column {column!r} in another way than this Atoll reads; install the "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import ranges, store
+from atoll.vectors import blobs, byteranges
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.reader import Reader
@@ -124,7 +124,7 @@ class LiveRun:
         partition = np.searchsorted(self.offsets, np.arange(start, stop), "right") - 1
         codes = None
         if self._layout.codes is not None:
-            codes = ranges.get_rows(
+            codes = byteranges.get_rows(
                 self._storage, self._layout.files, self._layout.codes, positions
             )
         return Ordered(
@@ -144,7 +144,7 @@ class _Rows:
         self.bucket = self._reader.bucket(bucket)
         deleted = np.empty(0, np.int64)
         if bucket.deleted is not None:
-            deleted = store.get_rows(storage, bucket.deleted)
+            deleted = blobs.get_rows(storage, bucket.deleted)
         self._deleted = deleted
         # How many live rows come before each deleted one.
         self._before = deleted - np.arange(len(deleted))

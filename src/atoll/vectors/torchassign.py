@@ -28,6 +28,7 @@ def nearest_on(device: str) -> Nearest:
     def nearest(
         rows: NDArray[np.float32], centroids: NDArray[np.float32]
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Find each row's nearest centroid by l2, and its squared distance."""
         transposed = torch.from_numpy(np.ascontiguousarray(centroids.T)).to(place)
         half = (transposed * transposed).sum(0) / 2
         partition = np.empty(len(rows), np.uint32)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import index, store
+from atoll.vectors import blobs, index
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import Blob, CollectionSpec
+from atoll.vectors.paths import build_path
 from atoll.vectors.planning import Planned
 from atoll.vectors.sources.source import Range
 
@@ -44,7 +45,7 @@ def index_model(planned: Planned, on_progress: OnProgress) -> tuple[str | None, 
 
 def model_path(plan: str) -> str:
     """Name the object that says which model a build trained."""
-    return store.build_path(plan, "model.json")
+    return build_path(plan, "model.json")
 
 
 def trained(
@@ -74,7 +75,7 @@ def trained(
     if not storage.exists(path):
         on_progress(Progress("train", 0, None, "rows"))
         rows = sample()
-        blob = store.put_model(
+        blob = blobs.put_model(
             storage, index.train(rows, spec.index, spec.distance_type, seed, device)
         )
         # Two creators of one plan train alike but for the last bits: the first model serves both.

@@ -72,6 +72,7 @@ def upsert(
     done = UpsertReport(0)
 
     def replacing(found: Manifest, built: Sequence[Bucket]) -> tuple[Bucket, ...]:
+        """Take what the new buckets replace out of those of a version that may be newer."""
         nonlocal done
         with count_reads() as reads:
             rows = _rows_replaced(planned.storage, found, built, settings.threads, on_progress)

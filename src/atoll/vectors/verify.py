@@ -10,11 +10,12 @@ import numpy as np
 from atoll.core.errors import AtollError
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import store
+from atoll.vectors import blobs, manifests, store
 from atoll.vectors.adopted import AdoptedTable, bucket_table
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.ivfpq import indexes_on, read_ivf_pq
 from atoll.vectors.model import CODE_COLUMN, Bucket, Issue, Manifest, VerifyReport
+from atoll.vectors.paths import FOLDER
 
 
 def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> VerifyReport:
@@ -41,7 +42,7 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
         on_progress(Progress("verify", done, manifest.rows, "rows"))
     for blob in filter(None, (*manifest.models.values(), manifest.calibration)):
         try:
-            store.get_blob(storage, blob)
+            blobs.get_blob(storage, blob)
         except AtollError as error:
             issues.append(Issue("", error.message))
     issues += _lost_versions(storage, manifest)
@@ -63,9 +64,9 @@ def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterato
             if found.get(column) != expected:
                 yield Issue(bucket.name, f"column {column!r} is not what was written")
     for blob in bucket.blobs:
-        store.check_blob(storage, blob)
+        blobs.check_blob(storage, blob)
     if bucket.deleted is not None:
-        left = np.setdiff1d(np.arange(bucket.stored_rows), store.get_rows(storage, bucket.deleted))
+        left = np.setdiff1d(np.arange(bucket.stored_rows), blobs.get_rows(storage, bucket.deleted))
         if not np.array_equal(table.live_rows(), left):
             yield Issue(bucket.name, "its table has other rows deleted than the manifest says")
     if manifest.spec.index_of(bucket).kind == "ivf_pq":
@@ -100,12 +101,12 @@ def _stored(storage: Storage, manifest: Manifest, table: store.Table) -> store.T
 
 
 def _lost_versions(storage: Storage, manifest: Manifest) -> Iterator[Issue]:
-    hinted = store.hinted_version(storage)
+    hinted = manifests.hinted_version(storage)
     if hinted is None or hinted <= manifest.version:
         return
-    if not storage.exists(store.manifest_path(hinted)):
-        what = f"version {hinted} was committed, but {store.manifest_path(hinted)} is gone; "
-        yield Issue("", f"{what}restore it, or delete {store.FOLDER}/hint to stay with this one")
+    if not storage.exists(manifests.manifest_path(hinted)):
+        what = f"version {hinted} was committed, but {manifests.manifest_path(hinted)} is gone; "
+        yield Issue("", f"{what}restore it, or delete {FOLDER}/hint to stay with this one")
 
 
 def _foreign_changes(table: store.Table) -> Iterator[Issue]:

@@ -324,6 +324,7 @@ class _Work:
         self._kept_at = time.monotonic()
 
     def carry_out(self) -> EmbedReport:
+        """Embed from where the run stands to its end, and finish its files."""
         began = time.monotonic()
         resumed = self._run.state.rows
         self._tell()

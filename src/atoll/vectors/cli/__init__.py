@@ -1,0 +1,22 @@
+"""The commands of collections: thin edges that call the service."""
+
+from atoll.vectors.cli.building import add, adopt, create, plan, upsert
+from atoll.vectors.cli.life import (
+    compact,
+    delete,
+    drop_bucket,
+    gc,
+    history,
+    index,
+    info,
+    restore,
+    retrain,
+    verify,
+)
+from atoll.vectors.cli.measuring import bench_here, calibrate
+from atoll.vectors.cli.searching import export, search
+
+COMMANDS = (
+    plan, bench_here, create, add, upsert, delete, compact, retrain, adopt, index, info, verify,
+    history, restore, export, drop_bucket, gc, calibrate, search,
+)  # fmt: skip

@@ -1,0 +1,90 @@
+"""What several commands of collections take and print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from atoll.core.text import counted, printable
+from atoll.vectors.model import Embedder
+from atoll.vectors.output import write_table
+
+uri_argument = click.argument("uri")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+version_option = click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="An older version, as it was."
+)
+
+
+def print_info(info: dict[str, Any], as_json: bool) -> None:
+    """Print what is known of a collection."""
+    if as_json:
+        click.echo(json.dumps(info, indent=2))
+        return
+    embedder = Embedder(**info["embedder"]) if info["embedder"] else "not recorded"
+    click.echo(f"{info['uri']}, version {info['version']} of {info['created_at']}")
+    click.echo(
+        f"{counted(info['rows'], 'row')} of {info['dim']} x {info['dtype']}, "
+        f"{info['distance_type']} distance"
+    )
+    click.echo(f"index     {index_text(info['index'])}")
+    click.echo(f"embedder  {printable(str(embedder))}")
+    columns = [info["id_column"], info["vector_column"], *info["columns"]]
+    click.echo(f"columns   {printable(', '.join(columns))}")
+    if info["indexed"]:
+        click.echo(f"indexed   {printable(', '.join(info['indexed']))}")
+    shown = ["name", "rows", "skipped"]
+    if any(bucket["deleted"] for bucket in info["buckets"]):
+        shown.insert(2, "deleted")
+    if info["dtype"] != "float32":
+        shown.append("float16_error")
+    rows = [{key: bucket[key] for key in shown} for bucket in info["buckets"]]
+    if any(bucket["adopted"] for bucket in info["buckets"]):
+        for row, bucket in zip(rows, info["buckets"], strict=True):
+            row["index"] = index_text(bucket["index"])
+    for line in _recall_lines(info["recall"]):
+        click.echo(line)
+    if any(bucket["skipped"] for bucket in info["buckets"]):
+        click.echo(f"skipped   invalid rows are listed in {info['uri']}/_atoll/reports/")
+    if rows:
+        write_table(pa.Table.from_pylist(rows), sys.stdout)
+
+
+def index_text(index: dict[str, Any]) -> str:
+    """Describe an index in a few words."""
+    text = str(index["kind"])
+    if index["num_partitions"]:
+        text += f", {counted(index['num_partitions'], 'partition')} per bucket"
+    if index["num_sub_vectors"]:
+        text += f", {counted(index['num_sub_vectors'], 'sub-vector')}"
+    return text
+
+
+def _recall_lines(recall: dict[str, Any] | None) -> Iterator[str]:
+    if recall is None:
+        return
+    if "defaults" in recall:
+        at = recall["defaults"]
+        yield (
+            f"recall    {at['recall']:.3f} ({at['low']:.3f} to {at['high']:.3f}) of the "
+            f"{at['k']} nearest at the default settings"
+        )
+        for each in recall["drift"]:
+            yield (
+                f"          {each['recall']:.3f} ({each['low']:.3f} to {each['high']:.3f}) for "
+                f"rows of {each['bucket']}, added later"
+            )
+    todo = {"nothing": "retrain   no"}.get(recall["advice"], f"{recall['advice']:<9} advised")
+    yield f"{todo}: {recall['why']}"
+
+
+def tell_cost(requests: int, size_bytes: int) -> None:
+    """Say what looking up ids took."""
+    if requests:
+        cost = f"{counted(requests, 'read')} of {counted(size_bytes, 'byte')} in all"
+        click.echo(f"looking up the ids took {cost}", err=True)

@@ -1,0 +1,154 @@
+"""The versions of a collection: one manifest each, made current by a conditional put."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+
+import msgspec
+
+from atoll.core.errors import Corrupt, NotFound
+from atoll.storage import Storage
+from atoll.vectors.model import FORMAT_VERSION, Bucket, Manifest
+from atoll.vectors.paths import FOLDER
+
+
+def manifest_path(version: int) -> str:
+    """Name the object that holds a version."""
+    return f"{FOLDER}/manifests/{version:020d}.json"
+
+
+def load_manifest(storage: Storage, version: int) -> Manifest:
+    """Read one version.
+
+    Raises:
+        NotFound: there is no such version.
+        Corrupt: it does not read as a manifest, or a later Atoll wrote it.
+    """
+    path = manifest_path(version)
+    data = storage.get(path)
+    try:
+        if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
+            raise Corrupt(
+                f"{storage}/{path} has format {found}, this Atoll reads up to "
+                f"{FORMAT_VERSION}; "
+                "install a newer one",
+                path=path,
+            )
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise Corrupt(
+            f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
+            path=path,
+        ) from error
+    if manifest.version != version:
+        raise Corrupt(
+            f"{storage}/{path} holds version {manifest.version}; copying a manifest does not bring "
+            "its version back. Remove the copy",
+            path=path,
+        )
+    return manifest
+
+
+def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest | None:
+    """Read the current version; None where there is no collection.
+
+    Args:
+        storage: the collection.
+        known: a version read before; one read then tells whether a newer one exists.
+    """
+    current = known or _hinted_manifest(storage)
+    while current is not None:
+        try:
+            current = load_manifest(storage, current.version + 1)
+        except NotFound:
+            return current
+    return None
+
+
+def listed_versions(storage: Storage) -> list[int]:
+    """List the versions whose manifests are there, ascending."""
+    found = (
+        re.search(r"/(\d{20})\.json$", entry.path) for entry in storage.list(f"{FOLDER}/manifests")
+    )
+    return sorted(int(match[1]) for match in found if match)
+
+
+def oldest_kept(storage: Storage) -> int:
+    """Read from which version on nothing was removed by `gc`."""
+    try:
+        return int(storage.get(f"{FOLDER}/oldest"))
+    except (NotFound, ValueError):
+        return 1
+
+
+def put_oldest(storage: Storage, version: int) -> None:
+    """Note from which version on nothing is removed."""
+    storage.put(f"{FOLDER}/oldest", str(version).encode())
+
+
+def hinted_version(storage: Storage) -> int | None:
+    """Read which version was committed last, or shortly before; None where that is not known."""
+    try:
+        return int(storage.get(f"{FOLDER}/hint"))
+    except (NotFound, ValueError):
+        return None
+
+
+def _hinted_manifest(storage: Storage) -> Manifest | None:
+    hinted = hinted_version(storage)
+    try:
+        return load_manifest(storage, hinted) if hinted is not None else _listed_manifest(storage)
+    except NotFound:
+        return _listed_manifest(storage)
+
+
+def _listed_manifest(storage: Storage) -> Manifest | None:
+    versions = listed_versions(storage)
+    return load_manifest(storage, versions[-1]) if versions else None
+
+
+def next_manifest(
+    manifest: Manifest, action: str, *, buckets: Sequence[Bucket] | None = None, plan: str = ""
+) -> Manifest:
+    """Make the manifest that follows another.
+
+    Args:
+        manifest: the one before.
+        action: what makes it.
+        buckets: those that are live then; None keeps them.
+        plan: hash of the plan whose result it is.
+    """
+    return replace(
+        manifest,
+        version=manifest.version + 1,
+        created_at=now(),
+        created_by=created_by(),
+        buckets=manifest.buckets if buckets is None else tuple(buckets),
+        plan=plan,
+        action=action,
+    )
+
+
+def now() -> str:
+    """Tell the time for a manifest: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def created_by() -> str:
+    """Name this Atoll for a manifest."""
+    return f"atoll {installed('atoll')}"
+
+
+def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
+    """Make a version current, unless somebody else took its number; then nothing is written."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    path = manifest_path(manifest.version)
+    # What is there may be our own first attempt, whose answer was lost.
+    if not storage.put_new(path, data) and storage.get(path) != data:
+        return False
+    storage.put(f"{FOLDER}/hint", str(manifest.version).encode())
+    return True
