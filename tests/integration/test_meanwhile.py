@@ -10,7 +10,7 @@ from vectordata import clustered, gaussian, names, settings, write_parquet
 
 import atoll
 from atoll.compute.inline import InlineExecutor
-from atoll.vectors import build, ids, manifests, retrain, search, sharing, store
+from atoll.vectors import build, ids, manifests, openbucket, retrain, search, sharing, store
 
 DIM = 16
 
@@ -185,14 +185,14 @@ def test_a_filter_does_not_make_a_search_hold_more_codes(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "CODE_BYTES", 100_000)
     monkeypatch.setattr(search, "NARROW_ROWS", 10)
     held = []
-    real = search.Codes.join.__func__
+    real = openbucket.Shelf.codes
 
-    def join(cls, parts):
-        codes = real(cls, parts)
+    def read(*given):
+        codes = real(*given)
         held.append(int(codes.rows.sum()) * made._reader.schema.field("_code").type.byte_width)
         return codes
 
-    monkeypatch.setattr(search.Codes, "join", classmethod(join))
+    monkeypatch.setattr(openbucket.Shelf, "codes", read)
     made.search(gaussian(20, DIM, seed=3), k=10, nprobes=40, where="flag = 0")
     assert len(held) > 1
     assert max(held) < 150_000

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atoll.core.errors import Corrupt, NotFound
 from atoll.storage import Storage
+from atoll.storage.counting import READS
 from atoll.vectors.layout import Pages, Requests, cut, gathered, join_ranges
 
 IntArray = NDArray[np.int64]
-# Of local files: so few rows are read one by one sooner than their gaps are weighed.
-SINGLE_READS = 256
 MAX_KEPT_PIECES = 4096
 
 
@@ -78,16 +79,36 @@ def get_rows(
         Corrupt: a file is gone or cut off.
     """
     file, at = pages.locate(rows)
-    if storage.root is not None and len(rows) <= SINGLE_READS:
-        of = [paths[number] for number in file.tolist()]
-        data = b"".join(_get(storage, of, at.tolist(), [pages.width] * len(of)))
-        return np.frombuffer(data, np.uint8).reshape(-1, pages.width)
+    if storage.root is not None:
+        return _read_rows(storage, paths, file, at, pages.width)
     length = np.full(len(rows), pages.width, np.int64)
     if _is_kept(storage, rows):
         pieces = get_pieces(storage, paths, file, at, length)
         return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, pages.width)
     requests = join_ranges(file, at, length, storage.gap_bytes)
     return gathered(_fetch(storage, paths, requests), requests, pages.width)
+
+
+def _read_rows(
+    storage: Storage, paths: Sequence[str], file: IntArray, at: IntArray, width: int
+) -> NDArray[np.uint8]:
+    """Read rows of local files: a system call for each, with nothing of Python between."""
+    from atoll.vectors import kernels
+
+    out = np.empty((len(at), width), np.uint8)
+    edges = [0, *((file[1:] != file[:-1]).nonzero()[0] + 1).tolist(), len(file)]
+    for start, stop in pairwise(edges if len(file) else []):
+        path = paths[file[start]]
+        with _missing_is_corrupt(storage, [path]), storage.file(path) as descriptor:
+            while start < stop:
+                start += kernels.read_rows(descriptor, at[start:stop], out[start:stop])
+                if start < stop:
+                    # If it is cut off, or the disk fails, this says so.
+                    (row,) = _get(storage, [path], [int(at[start])], [width])
+                    out[start] = np.frombuffer(row, np.uint8)
+                    start += 1
+    READS.add(len(at), out.nbytes)
+    return out
 
 
 def get_spans(
@@ -129,8 +150,14 @@ def _fetch(storage: Storage, paths: Sequence[str], requests: Requests) -> list[b
 def _get(
     storage: Storage, paths: Sequence[str], starts: Sequence[int], lengths: Sequence[int]
 ) -> list[bytes]:
-    try:
+    with _missing_is_corrupt(storage, paths):
         return storage.get_pieces(paths, starts, lengths)
+
+
+@contextmanager
+def _missing_is_corrupt(storage: Storage, paths: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
     except NotFound as error:
         path = next((path for path in paths if path in error.message), paths[0])
         raise Corrupt(

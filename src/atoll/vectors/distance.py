@@ -16,9 +16,14 @@ MIN_LENGTH = 2.0**-60
 def unsearchable(
     vectors: NDArray[np.float32], distance_type: DistanceType
 ) -> dict[str, NDArray[np.bool_]]:
-    """Find vectors that have no distances: reason to (n,) bool, no vector under two of them."""
+    """Find vectors that have no distances: reason to (n,) bool, no vector under two of them.
+
+    There are no reasons where all vectors have distances.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # such are what is looked for
         squared = np.vecdot(vectors, vectors)
+        if squared.min(initial=1) >= MIN_LENGTH**2 and squared.max(initial=1) <= MAX_LENGTH**2:
+            return {}
     finite = np.isfinite(squared)
     # A finite vector may overflow its own square, so look again at the few.
     suspect = ~finite

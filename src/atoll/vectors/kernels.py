@@ -35,6 +35,7 @@ from atoll.vectors.lanes import (
     narrow,
     no_lanes,
     pointer,
+    read_at,
     widen,
 )
 from atoll.vectors.rabitq import BIT_QUERY_BITS, COSINE, DOT, L2
@@ -51,6 +52,29 @@ _TILE = 64
 _LEAST = 4 * ((1 << (BIT_QUERY_BITS - 1)) - 1)
 # Bytes of bits whose sums of entries stay within 16 bits.
 _COLUMNS = ((1 << 16) - 1) // (2 * 2 * _LEAST)
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+@compiled
+def read_rows(descriptor, at, out):
+    """Read rows of a file, from bytes `at` (n,), into `out` (n, width) uint8.
+
+    Returns:
+        How many were read before some could not be, or not whole.
+    """
+    width = out.shape[1]
+    start = 0
+    while start < len(at):
+        stop = start + 1
+        while stop < len(at) and at[stop] == at[stop - 1] + width:
+            stop += 1
+        size = (stop - start) * width
+        if read_at(descriptor, out.ctypes.data + start * width, size, at[start]) != size:
+            break
+        start = stop
+    return start
 
 
 # -- rotation -------------------------------------------------------------------------------------
@@ -259,18 +283,6 @@ def pack_planes(levels, planes):
 
 
 @compiled
-def pack_tables(levels, tables):
-    """Write what half a byte of a code adds to a product: levels (n, dim) int8, tables (n, bytes).
-
-    Each eight levels, those of a byte, give two tables of 16 entries.
-    """
-    for i in range(len(levels)):
-        for byte in range(levels.shape[1] // 8):
-            at = tables.ctypes.data + i * tables.shape[1] + ROWS * byte
-            fill_tables(levels.ctypes.data + i * levels.shape[1] + 8 * byte, at, _LEAST)
-
-
-@compiled
 def turn_codes(codes, rows, size, out):
     """Put the codes at an address in blocks of 32: first bytes of all rows, second bytes of all.
 
@@ -311,9 +323,14 @@ def _estimate(signed, scale, offset, step, base, kind):
 @inner
 def _key_of(estimate, id_hash):
     """Fold an estimate and an id hash into one integer that sorts like the pair."""
-    bits = bits_of_float(estimate + np.float32(0))  # + 0 turns -0 into 0
-    ordered = ~bits if bits & _SIGN else bits | _SIGN
-    return (np.uint64(ordered) << np.uint64(32)) | np.uint64(id_hash)
+    return (np.uint64(_ordered(estimate)) << np.uint64(32)) | np.uint64(id_hash)
+
+
+@inner
+def _ordered(value):
+    """Turn a float32 into an integer that sorts like it."""
+    bits = bits_of_float(value + np.float32(0))  # + 0 turns -0 into 0
+    return ~bits if bits & _SIGN else bits | _SIGN
 
 
 # -- the best of each query -----------------------------------------------------------------------
@@ -392,17 +409,25 @@ def _estimate_of(key):
 
 @compiled
 def scan_turned(
-    blocks, start, stop, size, kind, tables, step, total, base,
+    blocks, start, stop, size, kind, levels, step, total, base,
     keep, keys, refs, sizes, limits,
 ):  # fmt: skip
-    """Do what `scan_blocks` does, to the last bit, with codes that `turn_codes` has turned."""
+    """Do what `scan_blocks` does, to the last bit, with codes that `turn_codes` has turned.
+
+    `levels` (pairs, 8 x size) are int8; those that meet a byte make its two tables of 16 sums.
+    """
     sums, found = np.empty(ROWS, np.int32), np.empty(ROWS, np.float32)
+    tables = np.empty(ROWS * size, np.uint8)
+    table = tables.ctypes.data
     excess = np.int32(2 * size * _LEAST)
     for number in range(start, stop):
         at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
         pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
         width, home, whole = step[pair], base[pair], total[pair]
-        table = tables.ctypes.data + pair * tables.shape[1]
+        for byte in range(size):
+            fill_tables(
+                levels.ctypes.data + pair * levels.shape[1] + 8 * byte, table + ROWS * byte, _LEAST
+            )
         limit = limits[query]
         most = _estimate_of(limit)
         for first in range(0, rows, ROWS):
@@ -519,7 +544,8 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
     # A rest that fills no eight is taken among zeros, which change no sum.
     rest = np.zeros((2, LANES), np.float32)
     query_rest, row_rest = rest[0].ctypes.data, rest[1].ctypes.data
-    own_square = 0.0
+    # Squared lengths of the queries, once they are known.
+    own_square = np.full(query_of.max() + 1 if kind == COSINE and len(out) else 0, -1.0)
     for i in range(len(out)):
         query = queries + 4 * dim * query_of[i]
         row = rows + width * dim * row_of[i]
@@ -538,11 +564,11 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
         if kind == DOT:
             out[i] = 1 - product
             continue
-        if i == 0 or query_of[i] != query_of[i - 1]:
+        if own_square[query_of[i]] < 0:
             own, _ = _products(query, query, whole, False)
             own_rest, _ = _products(query_rest, query_rest, LANES, False)
-            own_square = lanes_sum(own + own_rest)
-        norms = np.sqrt(own_square * lanes_sum(other))
+            own_square[query_of[i]] = lanes_sum(own + own_rest)
+        norms = np.sqrt(own_square[query_of[i]] * lanes_sum(other))
         out[i] = max(0.0, 1 - product / norms) if norms > 0 else 1.0
 
 
@@ -577,6 +603,42 @@ def _products(query, row, stop, is_half):
 @inner
 def _lanes_at(address, d, is_half):
     return half_lanes(address + 2 * d) if is_half else float_lanes(address + 4 * d)
+
+
+@compiled
+def order_nearest(query, distance, k, order, key, tied):
+    """Order entries of each query by distance; keep the k nearest, and what ties with the last.
+
+    Args:
+        query: (n,) int64, ascending.
+        distance: (n,) float32.
+        k: entries wanted of each query.
+        order, key, tied: (n,) int64, uint64 and bool, to fill in order: which entry, what sorts
+            like (query, distance), and whether a neighbour's is the same.
+
+    Returns:
+        How many are kept.
+    """
+    size = start = 0
+    while start < len(query):
+        stop = start
+        while stop < len(query) and query[stop] == query[start]:
+            key[stop] = (np.uint64(query[stop]) << np.uint64(32)) | np.uint64(
+                _ordered(distance[stop])
+            )
+            stop += 1
+        mine = np.argsort(key[start:stop], kind="mergesort")
+        found = key[start:stop][mine]
+        count = min(k, stop - start)
+        while count < stop - start and found[count] == found[count - 1]:
+            count += 1
+        for i in range(count):
+            order[size + i], key[size + i] = start + mine[i], found[i]
+            tied[size + i] = (i > 0 and found[i] == found[i - 1]) or (
+                i + 1 < count and found[i] == found[i + 1]
+            )
+        size, start = size + count, stop
+    return size
 
 
 @compiled

@@ -111,6 +111,12 @@ def pointer(context, address):
     return types.voidptr(types.int64), build
 
 
+# Reads (descriptor, address, bytes, position), the system call itself.
+read_at = types.ExternalFunction(
+    "pread", types.int64(types.int32, types.int64, types.int64, types.int64)
+)
+
+
 @intrinsic
 def count_bits(context, word):
     """Count the ones of a uint64."""

@@ -29,7 +29,10 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
         Corrupt: it does not read as a manifest, or a later Atoll wrote it.
     """
     path = manifest_path(version)
-    data = storage.get(path)
+    return _read(storage, path, version, storage.get(path))
+
+
+def _read(storage: Storage, path: str, version: int, data: bytes) -> Manifest:
     try:
         if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
             raise Corrupt(
@@ -62,10 +65,11 @@ def latest_manifest(storage: Storage, known: Manifest | None = None) -> Manifest
     """
     current = known or _hinted_manifest(storage)
     while current is not None:
-        try:
-            current = load_manifest(storage, current.version + 1)
-        except NotFound:
+        path = manifest_path(current.version + 1)
+        # Every search comes here: what is not there costs no exception.
+        if (data := storage.find(path)) is None:
             return current
+        current = _read(storage, path, current.version + 1, data)
     return None
 
 

@@ -43,6 +43,10 @@ class Hits:
     found: Found
     ids: pa.Array
 
+    def take(self, index: IntArray) -> Hits:
+        """Pick some."""
+        return Hits(self.found.take(index), self.ids.take(pa.array(index)))
+
 
 class BucketsFailed(Exception):
     """Some buckets did not answer: errors by position among the live buckets."""
@@ -87,12 +91,14 @@ class MapReduce:
         while True:
             found = self._nearest(wanted)
             hits = Hits(found, self._ids(found))
+            if not (options.exclude_self or options.group_by):
+                return self._result(hits)
             kept = self._kept(hits)
             # With hits left out there may be too few: look further, unless everything was seen.
             if wanted == rows or self._is_enough(found, kept, wanted, options.k):
-                return self._result(hits, kept)
+                return self._result(hits.take(kept))
             if options.group_by and self._is_enough(found, kept, wanted, self._groups(options.k)):
-                return self._result(hits, kept)
+                return self._result(hits.take(kept))
             wanted = min(rows, wanted * 4)
 
     def _nearest(self, k: int) -> Found:
@@ -389,21 +395,17 @@ class MapReduce:
         return self._group_count
 
     def _is_enough(self, found: Found, kept: IntArray, wanted: int, needed: int) -> bool:
-        if not (self.options.exclude_self or self.options.group_by):
-            return True
         seen = np.bincount(found.query, minlength=len(self.batch))
         left = np.bincount(found.query[kept], minlength=len(self.batch))
         return bool(((left >= needed) | (seen < wanted)).all())
 
-    def _result(self, hits: Hits, kept: IntArray) -> pa.Table:
-        options, spec = self.options, self.reader.spec
-        found = hits.found.take(kept)
-        query = found.query
-        rank = search.place_in_query(query) + 1
+    def _result(self, hits: Hits) -> pa.Table:
+        options, spec, found = self.options, self.reader.spec, hits.found
+        rank = search.place_in_query(found.query) + 1
         columns: dict[str, pa.Array] = {
-            "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(query)),
+            "query_id": pa.array(self.batch.ids, pa.string()).take(pa.array(found.query)),
             "rank": pa.array(rank.astype(np.int32)),
-            "id": hits.ids.take(pa.array(kept)),
+            "id": hits.ids,
             "_distance": pa.array(found.distance),
         }
         asked = [*options.columns, *([spec.vector_column] if options.with_vectors else [])]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.resources import one_blas_thread
 from atoll.vectors.assign import Groups
 from atoll.vectors.lanes import compiled
 from atoll.vectors.pairs import fold, measure
@@ -81,7 +82,8 @@ class Probes:
             slack = self._widest * levels.norm + levels.step * self._longest
             products = np.empty((0, 0), np.float32)
             if compared >= len(self.centroids) and len(block) >= PRODUCT_QUERIES:
-                products = levels.level.astype(np.float32) @ self._transposed()
+                with one_blas_thread():
+                    products = levels.level.astype(np.float32) @ self._transposed()
             _order(
                 block, levels, self.centroids, self._near, self._centers, self.starts,
                 slack, products, compared, self.is_product, number[at], base[at],

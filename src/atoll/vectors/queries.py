@@ -68,6 +68,7 @@ def as_queries(
         batch = _read(given, spec, settings, model_path, ids)
     elif isinstance(given, QueryBatch):
         batch = given
+        _check_ids(batch.ids, [f"query {number}" for number in range(1, len(batch) + 1)])
     else:
         batch = _from_array(given)
     _check(batch, spec)
@@ -111,7 +112,9 @@ def _read(
     ids: str | Path | None,
 ) -> QueryBatch:
     if str(path).lower().endswith(tuple(SUFFIXES)):
-        return read_whole(open_sources([path], ids=ids, storage_options=settings.storage))
+        batch = read_whole(open_sources([path], ids=ids, storage_options=settings.storage))
+        _check_ids(batch.ids, [f"query {number}" for number in range(1, len(batch) + 1)])
+        return batch
     if ids is not None:
         raise InvalidInput(f"--ids goes with .npy and .fvecs; {path} is FASTA, with ids of its own")
     from atoll.vectors.embed.fasta import read_fasta
@@ -161,13 +164,12 @@ def _from_array(given: Any) -> QueryBatch:
     vectors = np.ascontiguousarray(np.atleast_2d(vectors))
     if vectors.ndim != 2:
         raise InvalidInput(f"queries have {vectors.ndim} dimensions; give (n, dim) or (dim,)")
-    return QueryBatch([str(number) for number in range(len(vectors))], vectors)
+    return QueryBatch(list(map(str, range(len(vectors)))), vectors)
 
 
 def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
     if not len(batch):
         raise InvalidInput("there is no query; give at least one")
-    _check_ids(batch.ids, [f"query {number}" for number in range(1, len(batch) + 1)])
     spec.check_vectors("the queries", batch.vectors.shape[1], batch.embedder)
     for why, bad in unsearchable(batch.vectors, spec.distance_type).items():
         if bad.any():

@@ -118,10 +118,9 @@ class PartitionQuery:
     Attributes:
         bits: of the codes they are for.
         levels: (n, dim, filled up with 0) int8: the rotated residual of each query in whole steps.
-        operands: the same as a scan reads it. For codes of one bit, the sums that each half of a
-            byte of a code stands for: (n, 32 x bytes) uint8, see `kernels.pack_tables`; or where
-            the CPU cannot look those up (n, words / 4, BIT_QUERY_BITS, 4) uint64, bit by bit. For
-            codes of several bits int16.
+        operands: the same as a scan reads it: int16 for codes of several bits; for those of one
+            bit as they are, or where the CPU has to count bits (n, words / 4, BIT_QUERY_BITS, 4)
+            uint64, bit by bit.
         step: (n,) float32, the width of a level.
         total: (n,) int64, the sum of the levels.
         base: (n,) float32, squared distance to the centroid, or under "dot" the product with it.
@@ -162,13 +161,10 @@ def prepare(
         together = WORD_BITS if lanes.turns(bits) else 4 * WORD_BITS
     levels = np.zeros((count, -(-dim // together) * together), np.int8)
     kernels.quantise(rotated, query, rotated_centroids, partition, top, levels, step, total)
-    operands: NDArray[np.generic]
+    operands: NDArray[np.generic] = levels
     if bits > 1:
         operands = levels.astype(np.int16)
-    elif lanes.turns(bits):
-        operands = np.empty((count, 4 * levels.shape[1]), np.uint8)
-        kernels.pack_tables(levels, operands)
-    else:
+    elif not lanes.turns(bits):
         fours = levels.shape[1] // (4 * WORD_BITS)
         operands = np.empty((count, fours, BIT_QUERY_BITS, 4), np.uint64)
         kernels.pack_planes(levels, operands)

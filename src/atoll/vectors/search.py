@@ -34,7 +34,7 @@ SCAN_ROWS = 1 << 21
 # Bytes of vectors, of codes and of prepared queries held at once.
 REFINE_BYTES = 64 << 20
 CODE_BYTES = 128 << 20
-PAIRS_AT_ONCE = 1 << 15
+PAIRS_AT_ONCE = 1 << 13
 ROWS_AT_ONCE = 8192
 QUERIES_AT_ONCE = 1024
 
@@ -108,27 +108,17 @@ def plan(
     total = len(model.centroids)
     count = min(total, nprobes or DEFAULT_NPROBES)
     left = np.arange(len(queries.prepared))
-    chosen: list[Pairs] = []
-    while len(left):
+    partition, base = model.probe_order(queries.prepared, count)
+    chosen: list[tuple[IntArray, IntArray, FloatArray]] = []
+    while nprobes is None and count < total and len(left):
+        is_enough = allowed_rows[partition].sum(axis=1) >= wanted
+        chosen.append((left[is_enough], partition[is_enough], base[is_enough]))
+        left, count = left[~is_enough], min(total, count * 2)
         partition, base = model.probe_order(queries.prepared[left], count)
-        if nprobes is not None or count == total:
-            is_enough = np.ones(len(left), np.bool_)
-        else:
-            is_enough = allowed_rows[partition].sum(axis=1) >= wanted
-        chosen.append(
-            Pairs(
-                np.repeat(left[is_enough], count),
-                partition[is_enough].ravel(),
-                base[is_enough].ravel(),
-            )
-        )
-        left = left[~is_enough]
-        count = min(total, count * 2)
-    query, partition, base = (
-        np.concatenate([getattr(part, name) for part in chosen])
-        for name in ("query", "partition", "base")
-    )
-    order = np.argsort(partition, kind="stable")
+    chosen.append((left, partition, base))
+    parts = [(who.repeat(near.shape[1]), near.ravel(), far.ravel()) for who, near, far in chosen]
+    query, partition, base = map(np.concatenate, zip(*parts, strict=True))
+    order = partition.argsort(kind="stable")
     return Pairs(query[order], partition[order], base[order])
 
 
@@ -246,21 +236,24 @@ def refined(
     Returns:
         (n,) float32.
     """
-    order = np.argsort(row, kind="stable")
+    order = row.argsort(kind="stable")
     ascending = row[order]
     is_first = np.ones(len(row), np.bool_)
     np.not_equal(ascending[1:], ascending[:-1], out=is_first[1:])
     rows = ascending[is_first]
-    number = np.cumsum(is_first) - 1
+    number = is_first.cumsum() - 1
+    which = np.empty(len(row), np.int64)
+    which[order] = number
     at_once = max(256, REFINE_BYTES // (4 * spec.dim))
+    if len(rows) <= at_once:
+        return distances_of(vectors, query, stored_of(rows), which, spec.distance_type)
     out = np.empty(len(row), np.float32)
     for start in range(0, len(rows), at_once):
         stop = min(len(rows), start + at_once)
+        here = order[slice(*number.searchsorted((start, stop)))]
         stored = stored_of(rows[start:stop])
-        mine = slice(*np.searchsorted(number, (start, stop)))
-        here = order[mine]
         out[here] = distances_of(
-            vectors, query[here], stored, number[mine] - start, spec.distance_type
+            vectors, query[here], stored, which[here] - start, spec.distance_type
         )
     return out
 
@@ -284,30 +277,20 @@ def in_order(
     """
     if max_distance is not None:
         found = found.take(np.flatnonzero(found.distance <= max_distance))
-    key = (found.query.astype(np.uint64) << np.uint64(32)) | _sortable(found.distance)
-    order = np.argsort(key, kind="stable")
-    key, query = key[order], found.query[order]
-    first = np.searchsorted(query, query)
-    last = np.searchsorted(query, query, "right") - 1
+    from atoll.vectors import kernels
+
+    size = len(found)
+    order, key, is_tied = np.empty(size, np.int64), np.empty(size, np.uint64), np.empty(size, "?")
+    kept = kernels.order_nearest(found.query, found.distance, k, order, key, is_tied)
+    order, tied = order[:kept], np.flatnonzero(is_tied[:kept])
+    if not len(tied):
+        return found.take(order)
     # Rows tied with the k-th stay until their ids decide.
-    stay = key <= key[np.minimum(first + k - 1, last)]
-    order, key = order[stay], key[stay]
-    is_tied = np.zeros(len(key), np.bool_)
-    same = key[1:] == key[:-1]
-    is_tied[1:] |= same
-    is_tied[:-1] |= same
-    if is_tied.any():
-        tied = np.flatnonzero(is_tied)
-        ids = ids_of(found.take(order[tied]))
-        by_id = np.empty(len(tied), np.int64)
-        by_id[np.asarray(pa.compute.array_sort_indices(ids))] = np.arange(len(tied))
-        order[tied] = order[tied][np.lexsort((by_id, key[tied]))]
+    ids = ids_of(found.take(order[tied]))
+    by_id = np.empty(len(tied), np.int64)
+    by_id[np.asarray(pa.compute.array_sort_indices(ids))] = np.arange(len(tied))
+    order[tied] = order[tied][np.lexsort((by_id, key[tied]))]
     return found.take(order[place_in_query(found.query[order]) < k])
-
-
-def _sortable(distance: FloatArray) -> NDArray[np.uint64]:
-    bits = (distance + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
-    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
 
 
 def place_in_query(query: IntArray) -> IntArray:
