@@ -407,6 +407,41 @@ def test_searches_go_on_between_the_buckets_of_a_retrain(model, monkeypatch):
     assert min(found for _, found in seen) > 0.9
 
 
+@pytest.mark.parametrize("when", ["rebuilt", "_commit"])
+def test_of_two_retrains_at_once_the_one_whose_model_came_last_counts(model, monkeypatch, when):
+    from atoll.vectors import retrain
+
+    c, wins = model.collection, []
+    other = atoll.open(c.uri, settings=c._settings)
+    where = retrain._Work if when == "rebuilt" else retrain
+    real = getattr(where, when)
+
+    def once(*words):
+        done = real(*words)
+        if not wins:
+            wins.append(True)
+            wins.append(other.retrain(num_partitions=4, seed=2)._manifest.model)
+        return done
+
+    monkeypatch.setattr(where, when, once)
+    with pytest.raises(Conflict, match="trained by somebody else meanwhile"):
+        c.retrain(num_partitions=4, seed=1)
+    c.refresh()
+    assert {bucket.model for bucket in c.buckets} == set(c._manifest.models) == {wins[-1]}
+    model.check()
+
+
+def test_two_retrains_with_the_same_options_join(model, monkeypatch):
+    from atoll.vectors import retrain
+
+    c = model.collection
+    other = atoll.open(c.uri, settings=c._settings)
+    deleting(monkeypatch, retrain, lambda: other.retrain(num_partitions=4, seed=1))
+    c.retrain(num_partitions=4, seed=1)
+    assert {bucket.model for bucket in c.buckets} == set(c._manifest.models) == {c._manifest.model}
+    model.check()
+
+
 def test_what_is_known_of_recall_outlives_a_compaction_and_is_measured_anew_after_a_retrain(
     tmp_path,
 ):

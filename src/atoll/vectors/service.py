@@ -693,7 +693,8 @@ class Collection:
 
         Raises:
             InvalidInput: there are no rows.
-            Conflict: the collection was replaced meanwhile, or `gc` is running.
+            Conflict: the collection was replaced, or another retrain began, meanwhile; or `gc` is
+                running.
         """
         self._require_current()
         self.refresh()
