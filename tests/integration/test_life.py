@@ -585,6 +585,27 @@ def test_restore_brings_a_version_back_for_stock_clients_too(tmp_path, model):
     model.check()
 
 
+def test_stock_clients_follow_every_restore(tmp_path, model):
+    c = model.collection
+    c.delete(where="kind < 4")
+    lost = [name for name, kind in model.kinds.items() if kind < 4]
+
+    def check():
+        tables = [lance.dataset(tmp_path / "c" / f"{bucket.name}.lance") for bucket in c.buckets]
+        assert sum(table.count_rows() for table in tables) == len(c)
+        assert c.verify().notes == ()
+
+    for version, rows in [(1, 600), (2, 600 - len(lost)), (1, 600), (2, 600 - len(lost))]:
+        c.restore(version)
+        assert len(c) == rows
+        check()
+    c.gc(keep_versions=4)
+    check()
+    c.restore(1)
+    check()
+    model.check()
+
+
 def test_gc_keeps_as_many_versions_as_asked_and_history_tells_the_rest(model):
     c = model.collection
     c.delete(["p00001"])
