@@ -424,7 +424,7 @@ class Collection:
             What was read and each fault found; nothing is changed.
         """
         self.refresh()
-        return verify(self._storage, self._manifest, on_progress)
+        return verify(self._storage, self._manifest, self._settings.scratch, on_progress)
 
     def calibrate(
         self,
