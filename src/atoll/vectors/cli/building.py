@@ -61,8 +61,9 @@ def build_options(command: Any) -> Any:
                          "or only zeros under cosine."),
             click.option("--on-duplicate", type=click.Choice(ON_BAD_ROW), default="error",
                          show_default=True, help="Refuse or leave out rows with an id met before."),
-            click.option("--calibrate/--no-calibrate", default=True,
-                         help="Measure recall at the end, or leave that for later."),
+            click.option("--calibrate/--no-calibrate", default=None,
+                         help="Measure recall at the end, or leave that for later.  [default: "
+                         "measure above 10,000 rows]"),
         )
     ):  # fmt: skip
         command = option(command)
