@@ -390,7 +390,7 @@ def test_numbers_out_of_range_are_a_usage_error(refused, folder, words):
     [
         ("--index ivf_pq --num-sub-vectors 5", "16 do not divide into 5 sub-vectors"),
         ("--bucket-bytes 1", "a bucket of 1 bytes holds no row"),
-        ("--bucket-rows 99999999999", "--bucket-rows 99999999999 is above"),
+        ("--bucket-rows 99999999999", "--bucket-rows 99,999,999,999 is above"),
         ("--memory lots", "'lots' is not a value for memory"),
         ("--vector-column id", "column 'id' is string; vectors are lists of numbers"),
         ("--id-column embedding", "column 'embedding' is .*; ids are strings or integers"),

@@ -249,7 +249,7 @@ def test_of_two_upserts_of_the_same_ids_the_last_counts(model):
 def test_id_twice_in_the_sources_of_an_upsert_is_refused_or_the_first_kept(tmp_path, model):
     vectors = gaussian(3, DIM, seed=5)
     file = write_parquet(tmp_path / "y.parquet", vectors, ["p00001", "n", "p00001"], kind=[1] * 3)
-    with pytest.raises(InvalidInput, match="1 duplicate ids"):
+    with pytest.raises(InvalidInput, match="1 duplicate id:"):
         model.collection.upsert(file)
     report = model.collection.upsert(file, on_duplicate="skip")
     assert (report.replaced, report.added) == (1, 1)

@@ -69,8 +69,8 @@ class Wanted:
         """
         if not self.ks or min(*self.ks, self.queries, self.max_rows) < 1:
             raise InvalidInput(
-                f"k {list(self.ks)}, {self.queries} queries, {self.max_rows} rows: calibrate for "
-                "at least one k; all numbers start at 1"
+                f"k {list(self.ks)}, {self.queries:,} queries, {self.max_rows:,} rows: calibrate "
+                "for at least one k; all numbers start at 1"
             )
 
 

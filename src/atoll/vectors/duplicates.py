@@ -21,6 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
+from atoll.core.text import counted, sized
 
 _RADIX_BITS = 8
 _HASH_BITS = 64
@@ -203,7 +204,7 @@ class IdChecker:
         ordered = records[np.argsort(digit, kind="stable")]
         ends = np.cumsum(np.bincount(digit, minlength=1 << _RADIX_BITS))
         start = 0
-        needed = f"{len(self)} ids take {len(self) * _RECORD.itemsize} bytes there"
+        needed = f"{counted(len(self), 'id')} take {sized(len(self) * _RECORD.itemsize)} there"
         with writing(folder, mend=f"{needed}: {OTHER_SCRATCH}"):
             for number, end in enumerate(ends.tolist()):
                 if end > start:

@@ -17,7 +17,7 @@ from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
-from atoll.core.text import some_of
+from atoll.core.text import counted, some_of
 from atoll.storage import Storage
 from atoll.vectors import (
     adopt,
@@ -907,7 +907,8 @@ class Collection:
         names = [manifest.buckets[position].name for position in failed]
         rows = sum(manifest.buckets[position].rows for position in failed)
         error = Incomplete(
-            f"{len(failed)} of {len(manifest.buckets)} buckets did not answer ({', '.join(names)}; "
+            f"{len(failed):,} of {counted(len(manifest.buckets), 'bucket')} did not answer "
+            f"({', '.join(names)}; "
             f"{rows:,} of {manifest.rows:,} rows): {next(iter(failed.values())).message}. "
             "Accept the rest with --allow-partial",
             buckets=names,

@@ -268,6 +268,6 @@ def raise_failures(errors: Sequence[Exception], total: int, what: str) -> None:
         raise refused_rows([tuple(row) for part in known for row in part], rows)
     note = ""
     if len(errors) > 1:
-        note = f" ({len(errors)} of {total} {what} failed"
-        note += f", {rows} such rows in all)" if rows else ")"
+        note = f" ({len(errors):,} of {total:,} {what} failed"
+        note += f", {rows:,} such rows in all)" if rows else ")"
     raise type(first)(f"{first.message}{note}", **{**first.details, "rows": rows})

@@ -513,7 +513,7 @@ class Table:
             found = self.dataset._take_rows(address, columns=list(columns))
         if len(found) != len(rows):
             raise Corrupt(
-                f"table {self.bucket.name} returned {len(found)} of {len(rows)} rows; "
+                f"table {self.bucket.name} returned {len(found):,} of {len(rows):,} rows; "
                 "run `atoll verify`",
                 bucket=self.bucket.name,
             )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import counted
 from atoll.storage import Storage
 from atoll.vectors import blobs, index
 from atoll.vectors.distance import unsearchable
@@ -122,8 +123,9 @@ def training_sample(
         keep &= ~bad
     if not keep.any():
         raise InvalidInput(
-            f"none of the {len(sample)} rows drawn for training can be searched: all hold NaN, "
-            "infinity, only zeros or values out of float32's range; look at the source files"
+            f"none of the {counted(len(sample), 'row')} drawn for training can be searched: all "
+            "hold NaN, infinity, only zeros or values out of float32's range; look at the source "
+            "files"
         )
     return sample[keep]
 

@@ -11,6 +11,7 @@ import numpy as np
 from atoll.core.errors import AtollError
 from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import counted
 from atoll.storage import Storage
 from atoll.vectors import blobs, manifests, store
 from atoll.vectors.adopted import AdoptedTable, bucket_table
@@ -64,7 +65,9 @@ def _faults(
     yield from faulty
     stored = _stored(storage, manifest, table)
     if (rows := stored.dataset.count_rows()) != bucket.stored_rows:
-        yield Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.stored_rows}")
+        yield Issue(
+            bucket.name, f"holds {counted(rows, 'row')}, the manifest says {bucket.stored_rows:,}"
+        )
     else:
         with (
             scratch_folder(scratch, "verify") as folder,
@@ -117,7 +120,8 @@ def _unsearchable(table: store.Table) -> Iterator[Issue]:
         column = [table.spec.vector_column]
         lost = sum(table.count_lost(batch) for _, batch in table.batches(column))
         if lost:
-            what = f"{lost} rows have no vector that can be searched; no search returns them"
+            what = f"{counted(lost, 'row')} without a vector that can be searched; no search "
+            what += "returns them"
             yield Issue(table.bucket.name, what)
 
 

@@ -136,7 +136,7 @@ def plan(
         for number, b in enumerate(buckets.buckets)
         for s in b.slices
     ]
-    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None)
+    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None, counts=["rows"])
     click.echo(
         f"{counted(buckets.rows, 'row')} of {spec.dim} x {spec.dtype} in "
         f"{counted(len(buckets.buckets), 'bucket')}, "

@@ -174,7 +174,8 @@ def history(settings: Settings, /, uri: str, as_json: bool) -> None:
         | {"can be opened": "yes" if past["is_kept"] else "no"}
         for past in versions
     ]
-    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None)
+    counts = ["rows", "buckets"]
+    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None, counts=counts)
 
 
 @click.command()
