@@ -327,7 +327,7 @@ def test_missing_and_foreign_queries_are_named(refused, collection, folder):
     refused(r"gone\.fasta does not exist", "search", "c", "gone.fasta")
     refused(r"empty\.fasta is empty", "search", "c", "empty.fasta")
     refused(r"what\.xyz:1: text before the first '>'", "search", "c", "what.xyz")
-    refused("c has no 'nobody'", "search", "c", "--id", "p00003", "--id", "nobody")
+    refused("c has no row with the id 'nobody'", "search", "c", "--id", "p00003", "--id", "nobody")
     refused("give QUERIES or --id", "search", "c", code=2)
 
 

@@ -127,7 +127,9 @@ def test_deleted_id_may_be_added_again(model):
 
 def test_ids_that_are_not_there_stop_a_delete_unless_allowed(model):
     c = model.collection
-    with pytest.raises(NotFound, match=r"no 'x', 'y', so nothing was deleted") as error:
+    with pytest.raises(
+        NotFound, match=r"no row with the id 'x', 'y', so nothing was deleted"
+    ) as error:
         c.delete(["p00001", "x", "y"])
     assert error.value.details["missing"] == 2
     assert c.version == 1
@@ -692,13 +694,24 @@ def test_commands_of_a_life(tmp_path, model):
     found = json.loads(must("search", place, "--id", "p00001", "--version", 1, "--json", "-q"))
     assert found[0]["id"] == "p00001"
     assert "version 6 is what version 1 was: 600 rows" in must("restore", place, 1)
+    assert "version 6 is current already: 600 rows" in must("restore", place, 6)
+    assert "version 6 is what version 1 was already: 600 rows" in must("restore", place, 1)
+    assert len(must("history", place).splitlines()) == 7
+    out = tmp_path / "out.parquet"
+    assert "596 rows of version 2 in 1 file" in must("export", place, out, "--version", 2, "-q")
     must("gc", place, "--keep-versions", 2)
 
 
-def test_delete_says_on_the_command_line_what_it_misses(model):
+def test_delete_says_on_the_command_line_what_it_misses(tmp_path, model):
     place = model.collection.uri
     done = command("delete", place, "--id", "x\x1by")
     assert (done.code, done.out) == (1, "")
+    assert "nothing was deleted; leave them out, or accept that with --allow-missing" in done.err
+    with pytest.raises(NotFound, match=r"no row with the id 'x'.* with allow_missing=True"):
+        model.collection.delete(["x"])
+    for words in (("create", tmp_path / "d", "x.h5"), ("retrain", place)):
+        done = command(*words, "--bits", 3)
+        assert (done.code, "is not one of '1', '2', '4', '8'" in done.err) == (2, True)
     done = command("delete", place, "--id", "x\x1by", "--id", "p00001", "--allow-missing")
     assert done.code == 0
     assert "not there: x y" in done.err

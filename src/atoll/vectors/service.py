@@ -334,7 +334,8 @@ class Collection:
         if len(missing):
             first = [repr(asked[int(i)].as_py()) for i in missing[:5]]
             raise NotFound(
-                f"{self.uri} has no {some_of(first, total=len(missing))}", missing=len(missing)
+                f"{self.uri} has no row with the id {some_of(first, total=len(missing))}",
+                missing=len(missing),
             )
         if not found:
             schema = self._reader.schema
@@ -910,7 +911,7 @@ class Collection:
             f"{len(failed):,} of {counted(len(manifest.buckets), 'bucket')} did not answer "
             f"({', '.join(names)}; "
             f"{rows:,} of {manifest.rows:,} rows): {next(iter(failed.values())).message}. "
-            "Accept the rest with --allow-partial",
+            "Accept the rest with allow_partial=True",
             buckets=names,
             rows=rows,
         )

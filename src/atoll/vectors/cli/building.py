@@ -15,6 +15,7 @@ from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable
 from atoll.vectors.cli.common import index_text, json_option, print_info, tell_cost, uri_argument
 from atoll.vectors.model import (
+    CODE_BITS,
     DEVICES,
     DISTANCE_TYPES,
     DTYPES,
@@ -84,8 +85,8 @@ def index_options(command: Any) -> Any:
                          help="Partitions per bucket.  [default: rows / 500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
-            click.option("--bits", type=click.IntRange(1, 8),
-                         help="Bits per dimension of a rabitq code: 1, 2, 4, 8.  [default: 1]"),
+            click.option("--bits", type=click.Choice(CODE_BITS),
+                         help="Bits per dimension of a rabitq code.  [default: 1]"),
             click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
                          help="Where the index is trained and rows are assigned."),
             click.option("--seed", type=int, default=0, show_default=True,
