@@ -43,9 +43,11 @@ SIZE = Size()
 
 
 def build_options(command: Any) -> Any:
-    """Add what create, add and plan have in common."""
+    """Add what plan, create, add and upsert have in common."""
     for option in reversed(
         (
+            uri_argument,
+            click.argument("sources", nargs=-1, required=True),
             click.option("--bucket-rows", type=click.IntRange(1), default=BuildOptions.bucket_rows,
                          show_default=True, help="Rows a bucket holds at most."),
             click.option("--bucket-bytes", type=SIZE, metavar="SIZE",
@@ -98,8 +100,6 @@ def index_options(command: Any) -> Any:
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @index_options
 @json_option
@@ -151,8 +151,6 @@ def plan(
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @index_options
 @click.option("--force", is_flag=True, help="Replace a collection that is there.")
@@ -186,8 +184,6 @@ def create(
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @json_option
 @click.pass_obj
@@ -204,8 +200,6 @@ def add(
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @json_option
 @click.pass_obj
