@@ -3,7 +3,7 @@ import uuid
 import pytest
 
 from atoll.storage import open_storage
-from atoll.testing.storage_contract import StorageContract
+from atoll.testing.storage_contract import EmulatorContract, StorageContract
 
 
 class TestMemory(StorageContract):
@@ -22,22 +22,14 @@ class TestLocalFolder(StorageContract):
         return open_storage(self.folder)
 
 
-class TestMoto(StorageContract):
+# No judge of races: it looks first and writes afterwards, so that two creators may both win.
+class TestMoto(EmulatorContract):
     @pytest.fixture(autouse=True)
     def _server(self, moto_s3):
         self.server = moto_s3
 
     def make(self):
         return open_storage(f"{self.server.new_bucket()}/a folder/ü", self.server.options())
-
-    # The emulator looks first and writes afterwards, so that under load two creators may both win.
-    @pytest.mark.skip(reason="an emulator is no judge of races; Ceph is asked the same")
-    def test_of_many_threads_one_creates(self):
-        raise AssertionError
-
-    @pytest.mark.skip(reason="an emulator is no judge of races; Ceph is asked the same")
-    def test_of_many_processes_one_creates(self):
-        raise AssertionError
 
 
 @pytest.mark.ceph

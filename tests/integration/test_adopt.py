@@ -387,7 +387,7 @@ def test_rows_without_a_searchable_vector_are_no_hits(tmp_path, is_indexed):
         assert hit_ids(collection.search(QUERIES, k=400, **how)) == true
     report = collection.verify()
     assert report.is_clean
-    assert "3 rows have no vector that can be searched" in report.notes[0].what
+    assert "3 rows without a vector that can be searched" in report.notes[0].what
 
 
 def test_a_lost_index_is_a_fault(place):

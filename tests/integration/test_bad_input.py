@@ -327,7 +327,7 @@ def test_missing_and_foreign_queries_are_named(refused, collection, folder):
     refused(r"gone\.fasta does not exist", "search", "c", "gone.fasta")
     refused(r"empty\.fasta is empty", "search", "c", "empty.fasta")
     refused(r"what\.xyz:1: text before the first '>'", "search", "c", "what.xyz")
-    refused("c has no 'nobody'", "search", "c", "--id", "p00003", "--id", "nobody")
+    refused("c has no row with the id 'nobody'", "search", "c", "--id", "p00003", "--id", "nobody")
     refused("give QUERIES or --id", "search", "c", code=2)
 
 
@@ -390,7 +390,7 @@ def test_numbers_out_of_range_are_a_usage_error(refused, folder, words):
     [
         ("--index ivf_pq --num-sub-vectors 5", "16 do not divide into 5 sub-vectors"),
         ("--bucket-bytes 1", "a bucket of 1 bytes holds no row"),
-        ("--bucket-rows 99999999999", "--bucket-rows 99999999999 is above"),
+        ("--bucket-rows 99999999999", "--bucket-rows 99,999,999,999 is above"),
         ("--memory lots", "'lots' is not a value for memory"),
         ("--vector-column id", "column 'id' is string; vectors are lists of numbers"),
         ("--id-column embedding", "column 'embedding' is .*; ids are strings or integers"),

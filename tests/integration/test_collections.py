@@ -239,7 +239,7 @@ def test_ids_may_be_long_and_of_any_language(tmp_path):
     assert collection.get(ids)["id"].to_pylist() == ids
     hits = collection.search(vectors, k=1)
     assert hits["id"].to_pylist() == ids
-    with pytest.raises(atoll.NotFound, match="has no 'y'"):
+    with pytest.raises(atoll.NotFound, match="has no row with the id 'y'"):
         collection.get(["x", "y"][1:])
 
 

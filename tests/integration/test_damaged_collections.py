@@ -6,14 +6,18 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from vectordata import clustered, names, settings, write_h5
 
 import atoll
-from atoll.vectors import byteranges
+from atoll.storage import open_storage
+from atoll.vectors import blobs, byteranges
+from atoll.vectors.model import Issue, Manifest
 
 ROWS, DIM = 300, 16
 ATOLL = str(Path(sys.executable).with_name("atoll"))
@@ -164,6 +168,34 @@ def test_a_lost_id_index_is_named_by_get_and_verify(place, sound):
     with pytest.raises((atoll.NotFound, atoll.Corrupt), match=sound.buckets[1].ids.path):
         collection.get(["p00000"])
     assert len(collection.verify().issues) == 1
+
+
+def altered(place, **changes):
+    """Name other objects in the first bucket's entry: sound ones, of another bucket."""
+    path = sorted((place / "_atoll" / "manifests").iterdir())[-1]
+    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    first, *others = manifest.buckets
+    manifest = replace(manifest, buckets=(replace(first, **changes), *others))
+    path.write_bytes(msgspec.json.encode(manifest))
+
+
+def test_verify_finds_an_id_index_that_is_sound_but_of_other_rows(place, sound):
+    first, second, _ = sound.buckets
+    altered(place, ids=second.ids)
+    assert atoll.open(place).verify().issues == (
+        Issue(first.name, "its id index does not lead to its rows"),
+    )
+
+
+def test_verify_finds_kept_ids_that_are_sound_but_of_other_rows(place, sound):
+    first, second, _ = sound.buckets
+    storage = open_storage(place)
+    mine, other = (blobs.get_layout(storage, bucket.layout) for bucket in (first, second))
+    layout = blobs.put_layout(storage, replace(mine, names=other.names))
+    altered(place, names=second.names, layout=layout)
+    assert atoll.open(place).verify().issues == (
+        Issue(first.name, "the ids kept for searches are not its rows', first of row 0"),
+    )
 
 
 def test_where_no_bucket_answers_the_reason_is_the_error(place, sound):

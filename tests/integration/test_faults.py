@@ -451,7 +451,7 @@ def test_adder_of_ids_that_another_added_meanwhile_is_refused(sample, whole, tmp
     must(*sample.add(whole))
     done = resumed(slow)
     assert done.code == 1
-    assert f"{FILE_ROWS} duplicate ids" in done.err
+    assert f"{FILE_ROWS:,} duplicate ids" in done.err
     assert_whole(sample, whole, sample.added)
 
 

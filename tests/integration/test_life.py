@@ -127,7 +127,9 @@ def test_deleted_id_may_be_added_again(model):
 
 def test_ids_that_are_not_there_stop_a_delete_unless_allowed(model):
     c = model.collection
-    with pytest.raises(NotFound, match=r"no 'x', 'y', so nothing was deleted") as error:
+    with pytest.raises(
+        NotFound, match=r"no row with the id 'x', 'y', so nothing was deleted"
+    ) as error:
         c.delete(["p00001", "x", "y"])
     assert error.value.details["missing"] == 2
     assert c.version == 1
@@ -249,7 +251,7 @@ def test_of_two_upserts_of_the_same_ids_the_last_counts(model):
 def test_id_twice_in_the_sources_of_an_upsert_is_refused_or_the_first_kept(tmp_path, model):
     vectors = gaussian(3, DIM, seed=5)
     file = write_parquet(tmp_path / "y.parquet", vectors, ["p00001", "n", "p00001"], kind=[1] * 3)
-    with pytest.raises(InvalidInput, match="1 duplicate ids"):
+    with pytest.raises(InvalidInput, match="1 duplicate id:"):
         model.collection.upsert(file)
     report = model.collection.upsert(file, on_duplicate="skip")
     assert (report.replaced, report.added) == (1, 1)
@@ -407,6 +409,41 @@ def test_searches_go_on_between_the_buckets_of_a_retrain(model, monkeypatch):
     assert min(found for _, found in seen) > 0.9
 
 
+@pytest.mark.parametrize("when", ["rebuilt", "_commit"])
+def test_of_two_retrains_at_once_the_one_whose_model_came_last_counts(model, monkeypatch, when):
+    from atoll.vectors import retrain
+
+    c, wins = model.collection, []
+    other = atoll.open(c.uri, settings=c._settings)
+    where = retrain._Work if when == "rebuilt" else retrain
+    real = getattr(where, when)
+
+    def once(*words):
+        done = real(*words)
+        if not wins:
+            wins.append(True)
+            wins.append(other.retrain(num_partitions=4, seed=2)._manifest.model)
+        return done
+
+    monkeypatch.setattr(where, when, once)
+    with pytest.raises(Conflict, match="trained by somebody else meanwhile"):
+        c.retrain(num_partitions=4, seed=1)
+    c.refresh()
+    assert {bucket.model for bucket in c.buckets} == set(c._manifest.models) == {wins[-1]}
+    model.check()
+
+
+def test_two_retrains_with_the_same_options_join(model, monkeypatch):
+    from atoll.vectors import retrain
+
+    c = model.collection
+    other = atoll.open(c.uri, settings=c._settings)
+    deleting(monkeypatch, retrain, lambda: other.retrain(num_partitions=4, seed=1))
+    c.retrain(num_partitions=4, seed=1)
+    assert {bucket.model for bucket in c.buckets} == set(c._manifest.models) == {c._manifest.model}
+    model.check()
+
+
 def test_what_is_known_of_recall_outlives_a_compaction_and_is_measured_anew_after_a_retrain(
     tmp_path,
 ):
@@ -550,6 +587,27 @@ def test_restore_brings_a_version_back_for_stock_clients_too(tmp_path, model):
     model.check()
 
 
+def test_stock_clients_follow_every_restore(tmp_path, model):
+    c = model.collection
+    c.delete(where="kind < 4")
+    lost = [name for name, kind in model.kinds.items() if kind < 4]
+
+    def check():
+        tables = [lance.dataset(tmp_path / "c" / f"{bucket.name}.lance") for bucket in c.buckets]
+        assert sum(table.count_rows() for table in tables) == len(c)
+        assert c.verify().notes == ()
+
+    for version, rows in [(1, 600), (2, 600 - len(lost)), (1, 600), (2, 600 - len(lost))]:
+        c.restore(version)
+        assert len(c) == rows
+        check()
+    c.gc(keep_versions=4)
+    check()
+    c.restore(1)
+    check()
+    model.check()
+
+
 def test_gc_keeps_as_many_versions_as_asked_and_history_tells_the_rest(model):
     c = model.collection
     c.delete(["p00001"])
@@ -636,13 +694,24 @@ def test_commands_of_a_life(tmp_path, model):
     found = json.loads(must("search", place, "--id", "p00001", "--version", 1, "--json", "-q"))
     assert found[0]["id"] == "p00001"
     assert "version 6 is what version 1 was: 600 rows" in must("restore", place, 1)
+    assert "version 6 is current already: 600 rows" in must("restore", place, 6)
+    assert "version 6 is what version 1 was already: 600 rows" in must("restore", place, 1)
+    assert len(must("history", place).splitlines()) == 7
+    out = tmp_path / "out.parquet"
+    assert "596 rows of version 2 in 1 file" in must("export", place, out, "--version", 2, "-q")
     must("gc", place, "--keep-versions", 2)
 
 
-def test_delete_says_on_the_command_line_what_it_misses(model):
+def test_delete_says_on_the_command_line_what_it_misses(tmp_path, model):
     place = model.collection.uri
     done = command("delete", place, "--id", "x\x1by")
     assert (done.code, done.out) == (1, "")
+    assert "nothing was deleted; leave them out, or accept that with --allow-missing" in done.err
+    with pytest.raises(NotFound, match=r"no row with the id 'x'.* with allow_missing=True"):
+        model.collection.delete(["x"])
+    for words in (("create", tmp_path / "d", "x.h5"), ("retrain", place)):
+        done = command(*words, "--bits", 3)
+        assert (done.code, "is not one of '1', '2', '4', '8'" in done.err) == (2, True)
     done = command("delete", place, "--id", "x\x1by", "--id", "p00001", "--allow-missing")
     assert done.code == 0
     assert "not there: x y" in done.err

@@ -170,6 +170,30 @@ def test_create_calibrates_and_add_measures_drift(folder, tmp_path, monkeypatch)
     assert collection.verify().is_clean
 
 
+@pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])
+def test_few_rows_are_calibrated_where_that_is_asked_for(tmp_path, index):
+    file = write_h5(tmp_path / "a.h5", gaussian(300, 16))
+    must("create", tmp_path / "c", file, "--index", index, "--workers", 1, "--calibrate", "-q")
+    collection = atoll.open(tmp_path / "c", settings=settings(tmp_path))
+    assert (collection.version, collection.calibration.queries) == (1, 100)
+
+
+def test_without_an_index_calibration_is_refused_before_anything_is_built(tmp_path):
+    file = write_h5(tmp_path / "a.h5", gaussian(300, 16))
+    done = command("create", tmp_path / "c", file, "--index", "flat", "--calibrate", "-q")
+    assert (done.code, "nothing to calibrate" in done.err) == (1, True)
+    assert not (tmp_path / "c").exists()
+
+
+def test_more_neighbours_than_there_are_cannot_be_calibrated_for(folder, tmp_path):
+    done = command("calibrate", folder / "c", "-k", 10, "-k", ROWS, "-q")
+    assert done.code == 1
+    assert "k is 3000, but among the 3,000 rows searched a query has only 2,999" in done.err
+    file = write_h5(tmp_path / "a.h5", gaussian(50, 16))
+    small = atoll.create(tmp_path / "c", file, workers=1, settings=settings(tmp_path))
+    assert {point.k for point in small.calibrate().points} == {1, 10, 49}
+
+
 def test_garbage_collection_keeps_the_calibration(folder, calibrated):
     calibrated.gc()
     assert calibrated.verify().is_clean

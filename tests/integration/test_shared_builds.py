@@ -158,6 +158,33 @@ def test_finished_tasks_are_not_done_again_where_the_store_keeps_them(
     assert all_but_place(shared) == all_but_place(built(tmp_path / "one", sources, workers=1))
 
 
+@pytest.mark.parametrize(
+    ("after", "until", "memory"),
+    [("shuffled", 3, 1 << 17), *((at, 1 << 30, 1 << 28) for at in ("shuffled", "facts_of",
+     "put_rows", "commit"))],
+)  # fmt: skip
+def test_two_commands_build_one_bucket_at_once(
+    tmp_path, sources, monkeypatch, after, until, memory
+):
+    alone = built(tmp_path / "one", sources, workers=1)
+    real, called = getattr(sharing, after), []
+
+    def with_another(*given, **more):
+        found = real(*given, **more)
+        called.append(True)
+        if len(called) == 1:
+            with suppress(KeyboardInterrupt):
+                other = Workers(2, is_local=False, until=until)
+                built(tmp_path / "c", sources, other, memory=memory)
+        return found
+
+    monkeypatch.setattr(sharing, after, with_another)
+    shared = built(tmp_path / "c", sources, Workers(2, is_local=False))
+    assert all_but_place(shared) == all_but_place(alone)
+    assert shared.verify().is_clean
+    assert not list((tmp_path / "c" / "_atoll").glob("builds/*/shuffle/*/*"))
+
+
 @pytest.mark.parametrize("until", [3, 8])
 def test_gc_takes_what_workers_of_a_killed_build_left(tmp_path, sources, until):
     with pytest.raises(KeyboardInterrupt):

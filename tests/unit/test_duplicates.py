@@ -107,7 +107,7 @@ def test_a_full_disk_names_the_folder_and_the_need(tmp_path, monkeypatch):
 
     monkeypatch.setattr(duplicates.Path, "open", full)
     with (
-        pytest.raises(Unavailable, match=r"full; 1638 ids take 26208 bytes there: .*--scratch"),
+        pytest.raises(Unavailable, match=r"full; 1,638 ids take 25\.6 KiB there: .*--scratch"),
         IdChecker(tmp_path, 0) as checker,
     ):
         checker.add([str(i) for i in range(5_000)], "a", 0)

@@ -161,3 +161,9 @@ def test_a_search_describes_itself_and_names_failed_buckets():
     said = describe_search(table)
     for word in ("6 hits", "nprobes 20", "refine factor 5", "version 3", "WITHOUT", "bucket_1"):
         assert word in said
+
+
+def test_counts_stand_in_tables_as_in_sentences():
+    out = io.StringIO()
+    write_table(pa.table({"rows": [20, 3000], "at": [20, 3000]}), out, counts=["rows"])
+    assert out.getvalue().splitlines() == [" rows    at", "   20    20", "3,000  3000"]

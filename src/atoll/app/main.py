@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 from dataclasses import replace
 from functools import cache
@@ -166,5 +167,10 @@ def _stop_at_once() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    click.echo(f"atoll: {printable(message)}", err=True)
+    click.echo(f"atoll: {printable(_with_flags(message))}", err=True)
     sys.exit(code)
+
+
+def _with_flags(message: str) -> str:
+    """Spell what may be allowed as the command line does: --allow-missing."""
+    return re.sub(r"\b(allow_\w+)=True\b", lambda found: f"--{found[1].replace('_', '-')}", message)

@@ -22,10 +22,8 @@ from atoll.storage import Storage, StoredObject, count_reads
 ODD_NAMES = ["a b.bin", "ü.bin", "100%25.bin", "h#sh?.bin", "+&=.bin", "~.bin", "深い.bin"]
 
 
-class StorageContract:
-    """The suite; `is_shared` says whether other processes see the same objects."""
-
-    is_shared = True
+class EmulatorContract:
+    """What one client at a time finds: all that an emulator of a store is asked for."""
 
     def make(self) -> Storage:
         """Return an empty storage that no other test uses."""
@@ -162,6 +160,12 @@ class StorageContract:
         copy = pickle.loads(pickle.dumps(storage.child("sub")))
         copy.put("y", b"2")
         assert [one.path for one in storage.list()] == ["sub/y", "x"]
+
+
+class StorageContract(EmulatorContract):
+    """The suite; `is_shared` says whether other processes see the same objects."""
+
+    is_shared = True
 
     def test_of_many_threads_one_creates(self, storage: Storage) -> None:
         with ThreadPoolExecutor(8) as pool:

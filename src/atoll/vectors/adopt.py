@@ -122,9 +122,7 @@ def _changed(
         name: table
         for name, table in tables.items()
         if name not in live
-        or not store.differs_by_our_delete(
-            store.open_table(storage, name, live[name]), int(table.version)
-        )
+        or not store.has_our_rows(store.open_table(storage, name, live[name]), int(table.version))
     }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import counted
 from atoll.vectors import calibration as decide
 from atoll.vectors import drift
 from atoll.vectors.distance import product_distances
@@ -22,6 +23,7 @@ from atoll.vectors.model import (
     Bucket,
     Calibration,
     CalibrationPoint,
+    CollectionSpec,
     Drift,
     Manifest,
 )
@@ -47,12 +49,14 @@ class Wanted:
 
     Attributes:
         ks: numbers of hits.
+        is_capped: whether a k above the number of neighbours counts as that; else it is refused.
         queries: stored rows to draw.
         max_rows: rows to search at most, in whole buckets.
         seed: draws rows and buckets.
     """
 
     ks: tuple[int, ...] = DEFAULT_KS
+    is_capped: bool = True
     queries: int = DEFAULT_QUERIES
     max_rows: int = MAX_SEARCHED_ROWS
     seed: int = 0
@@ -65,8 +69,8 @@ class Wanted:
         """
         if not self.ks or min(*self.ks, self.queries, self.max_rows) < 1:
             raise InvalidInput(
-                f"k {list(self.ks)}, {self.queries} queries, {self.max_rows} rows: calibrate for "
-                "at least one k; all numbers start at 1"
+                f"k {list(self.ks)}, {self.queries:,} queries, {self.max_rows:,} rows: calibrate "
+                "for at least one k; all numbers start at 1"
             )
 
 
@@ -89,6 +93,19 @@ class Measured:
     search: Search
 
 
+def check_has_index(spec: CollectionSpec) -> None:
+    """Refuse a collection whose recall is no question.
+
+    Raises:
+        InvalidInput: it has no index.
+    """
+    if spec.index.kind == "flat":
+        raise InvalidInput(
+            "this collection has no index: every search compares every row and finds all "
+            "neighbours; there is nothing to calibrate"
+        )
+
+
 def check_can_be_calibrated(manifest: Manifest) -> None:
     """Refuse a collection whose recall is no question, or has no one answer.
 
@@ -96,11 +113,7 @@ def check_can_be_calibrated(manifest: Manifest) -> None:
         InvalidInput: it has no index, or too few rows.
         Conflict: its buckets have several index models.
     """
-    if manifest.spec.index.kind == "flat":
-        raise InvalidInput(
-            "this collection has no index: every search compares every row and finds all "
-            "neighbours; there is nothing to calibrate"
-        )
+    check_has_index(manifest.spec)
     if manifest.rows < 2:
         raise InvalidInput("a collection of fewer than 2 rows has no neighbours to find")
     if manifest.model is None or any(bucket.model is None for bucket in manifest.buckets):
@@ -169,10 +182,19 @@ def measure(
         source: what given queries are, for the record.
         wanted: how thoroughly.
         on_progress: told after each setting.
+
+    Raises:
+        InvalidInput: a k above the number of neighbours, and that is not to be capped.
     """
     began = time.process_time()
     batch = given if given is not None else stored_rows(of, wanted.queries, wanted.seed)
     others = of.manifest.rows - (given is None)
+    if max(wanted.ks) > others and not wanted.is_capped:
+        raise InvalidInput(
+            f"k is {max(wanted.ks)}, but among the {counted(of.manifest.rows, 'row')} searched a "
+            f"query has only {counted(others, 'neighbour')}; calibrate for fewer",
+            neighbours=others,
+        )
     chosen = sorted({min(k, others) for k in wanted.ks})
     grid = _Grid(of, batch, chosen, is_stored=given is None)
     points = tuple(grid.points(on_progress))

@@ -86,7 +86,7 @@ def plan_compaction(buckets: Sequence[Bucket], options: CompactOptions) -> list[
         InvalidInput: no bucket holds so many rows, or a bucket that is named is an adopted table.
     """
     if options.bucket_rows >= MAX_ROWS:
-        raise InvalidInput(f"--bucket-rows {options.bucket_rows} is above {MAX_ROWS - 1}")
+        raise InvalidInput(f"--bucket-rows {options.bucket_rows:,} is above {MAX_ROWS - 1:,}")
     chosen = _chosen(buckets, options)
     groups: list[list[Bucket]] = []
     for bucket in chosen:

@@ -155,8 +155,9 @@ class IdFinder:
         assert self.missing
         shown = [repr(name) for name in self.missing[:SHOWN_IDS]]
         return NotFound(
-            f"{self._storage} has no {some_of(shown, total=len(self.missing))}, so nothing was "
-            "deleted; leave them out, or accept that with --allow-missing",
+            f"{self._storage} has no row with the id "
+            f"{some_of(shown, total=len(self.missing))}, so nothing was deleted; leave them out, "
+            "or accept that with allow_missing=True",
             missing=len(self.missing),
         )
 

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
+from atoll.core.text import counted, sized
 
 _RADIX_BITS = 8
 _HASH_BITS = 64
@@ -113,12 +113,7 @@ class IdChecker:
         """Return the checker itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the spill files."""
         self._opened.close()
 
@@ -203,7 +198,7 @@ class IdChecker:
         ordered = records[np.argsort(digit, kind="stable")]
         ends = np.cumsum(np.bincount(digit, minlength=1 << _RADIX_BITS))
         start = 0
-        needed = f"{len(self)} ids take {len(self) * _RECORD.itemsize} bytes there"
+        needed = f"{counted(len(self), 'id')} take {sized(len(self) * _RECORD.itemsize)} there"
         with writing(folder, mend=f"{needed}: {OTHER_SCRATCH}"):
             for number, end in enumerate(ends.tolist()):
                 if end > start:

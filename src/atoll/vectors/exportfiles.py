@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, BinaryIO, Literal, Protocol, Self, cast, get_args
 
 import h5py
@@ -33,12 +32,7 @@ class RowFile(Protocol):
     def __enter__(self) -> Self:
         """Begin the file."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         """End it."""
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -94,12 +88,7 @@ class _Parquet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._writer.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -133,12 +122,7 @@ class _Hdf5:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._h5.close()
         if error is None:
             self._sink.check()

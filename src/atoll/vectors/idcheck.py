@@ -16,7 +16,7 @@ from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
-from atoll.core.text import some_of
+from atoll.core.text import counted, some_of
 from atoll.storage import Storage
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import IdIndex
@@ -80,7 +80,7 @@ class _Found:
     def refusal(self) -> InvalidInput:
         shown = some_of([text for *_, text in self._shown], total=self.count, separator="; ")
         return InvalidInput(
-            f"{self.count} duplicate ids: {shown}; mend the files, "
+            f"{counted(self.count, 'duplicate id')}: {shown}; mend the files, "
             "or keep the first of each with --on-duplicate skip",
             duplicates=self.count,
         )

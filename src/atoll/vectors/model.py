@@ -390,7 +390,8 @@ class BuildOptions:
         on_invalid: what to do with NaN, infinity, and zero vectors under cosine.
         on_duplicate: what to do with an id met before.
         seed: picks the training sample and the rotation.
-        calibrate: measure recall at the end of a create, drift at the end of an add.
+        calibrate: measure recall at the end of a create, drift at the end of an add; None does so
+            with a "rabitq" index and more than 10,000 rows.
     """
 
     bucket_rows: int = 200_000_000
@@ -410,7 +411,7 @@ class BuildOptions:
     on_invalid: OnBadRow = "error"
     on_duplicate: OnBadRow = "error"
     seed: int = 0
-    calibrate: bool = True
+    calibrate: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -77,10 +78,23 @@ def describe_search(hits: pa.Table) -> str:
     return text + (f"; WITHOUT failed buckets {', '.join(failed)}" if failed else "")
 
 
-def write_table(table: pa.Table, out: TextIO, *, max_width: int | None = MAX_WIDTH) -> None:
-    """Print aligned columns; values longer than `max_width` are cut."""
+def write_table(
+    table: pa.Table,
+    out: TextIO,
+    *,
+    max_width: int | None = MAX_WIDTH,
+    counts: Sequence[str] = (),
+) -> None:
+    """Print aligned columns.
+
+    Args:
+        table: what to print.
+        out: where.
+        max_width: longer values are cut.
+        counts: columns of whole numbers that are written as in sentences, 2,000 for 2000.
+    """
     columns = [
-        [name, *(_cell(value, max_width) for value in table[name].to_pylist())]
+        [name, *(_cell(value, max_width, name in counts) for value in table[name].to_pylist())]
         for name in table.column_names
     ]
     widths = [max(map(len, column)) for column in columns]
@@ -97,7 +111,9 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _cell(value: object, max_width: int | None) -> str:
+def _cell(value: object, max_width: int | None, is_count: bool) -> str:
+    if is_count:
+        return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.6g}"
     text = "" if value is None else printable(str(value))

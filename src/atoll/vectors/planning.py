@@ -92,7 +92,7 @@ def plan(
         fitting = bucket_rows_for_bytes(options.bucket_bytes, first.dim, dtype, index=kind)
         capacity = min(fitting, MAX_ROWS - 1)
     if capacity >= MAX_ROWS:
-        raise InvalidInput(f"--bucket-rows {capacity} is above {MAX_ROWS - 1}")
+        raise InvalidInput(f"--bucket-rows {capacity:,} is above {MAX_ROWS - 1:,}")
     buckets = pack([FileSize(s.uri, s.rows) for s in opened], bucket_rows=capacity)
     if not buckets.buckets:
         raise InvalidInput("the sources hold no rows; nothing to build")

@@ -175,7 +175,7 @@ def _check(batch: QueryBatch, spec: CollectionSpec) -> None:
         if bad.any():
             names = [repr(batch.ids[row]) for row in np.flatnonzero(bad)]
             raise InvalidInput(
-                f"{len(names)} of {counted(len(batch), 'query', 'queries')} cannot be searched "
+                f"{len(names):,} of {counted(len(batch), 'query', 'queries')} cannot be searched "
                 f"with, {some_of(names)}: {why}",
                 queries=len(names),
             )

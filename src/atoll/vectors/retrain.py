@@ -59,7 +59,8 @@ def retrain(
 
     Raises:
         InvalidInput: there are no rows.
-        Conflict: the collection was replaced meanwhile, or `gc` is running.
+        Conflict: the collection was replaced, or another retrain began, meanwhile; or `gc` is
+            running.
     """
     if not manifest.rows:
         raise InvalidInput(f"{storage} has no rows to train on; add some first")
@@ -87,6 +88,7 @@ class _Work:
         storage: the collection.
         before, spec: what holds for every bucket, before and after.
         plan: hash of the options; names the folder of the build.
+        old_model: the one that new buckets got before.
         model, blob: the new model.
         settings: memory and scratch folder.
     """
@@ -95,6 +97,7 @@ class _Work:
     before: CollectionSpec
     spec: CollectionSpec
     plan: str
+    old_model: str | None
     model: str
     blob: Blob
     settings: Settings
@@ -169,7 +172,7 @@ def _begin(
         index=replace(wanted, num_partitions=partitions),
         arrow_schema=store.encode_schema(_with_codes(before, wanted.bits)),
     )
-    return _Work(storage, before, spec, plan, model, blob, settings)
+    return _Work(storage, before, spec, plan, manifest.model, model, blob, settings)
 
 
 def _forget_unused_model(storage: Storage, plan: str, manifest: Manifest) -> None:
@@ -205,10 +208,13 @@ def _commit(
 ) -> Manifest:
     """Put rebuilt buckets in the places of the old ones, less what was deleted meanwhile.
 
-    Of those that somebody else replaced nothing is taken; they are built again.
+    Of those that somebody else replaced nothing is taken; they are built again. Of two retrains to
+    different models the one that commits a bucket of its own last goes on: else each would build
+    anew, without end, what the other has built.
     """
     while True:
-        if manifest.spec not in (work.before, work.spec):
+        is_ours = manifest.model in (work.old_model, work.model)
+        if not is_ours or manifest.spec not in (work.before, work.spec):
             raise Conflict(
                 f"{storage} was replaced or trained by somebody else meanwhile; look at "
                 "`atoll history`, then run the same command again",

@@ -17,7 +17,7 @@ from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
-from atoll.core.text import some_of
+from atoll.core.text import counted, some_of
 from atoll.storage import Storage
 from atoll.vectors import (
     adopt,
@@ -39,6 +39,7 @@ from atoll.vectors import (
     store,
     upserts,
 )
+from atoll.vectors.calibrate import Wanted
 from atoll.vectors.compact import CompactReport
 from atoll.vectors.deletes import DeleteReport
 from atoll.vectors.duplicates import hash_ids
@@ -333,7 +334,8 @@ class Collection:
         if len(missing):
             first = [repr(asked[int(i)].as_py()) for i in missing[:5]]
             raise NotFound(
-                f"{self.uri} has no {some_of(first, total=len(missing))}", missing=len(missing)
+                f"{self.uri} has no row with the id {some_of(first, total=len(missing))}",
+                missing=len(missing),
             )
         if not found:
             schema = self._reader.schema
@@ -424,13 +426,13 @@ class Collection:
             What was read and each fault found; nothing is changed.
         """
         self.refresh()
-        return verify(self._storage, self._manifest, on_progress)
+        return verify(self._storage, self._manifest, self._settings.scratch, on_progress)
 
     def calibrate(
         self,
         queries: Any = None,
         *,
-        k: Sequence[int] = calibrate.DEFAULT_KS,
+        k: Sequence[int] | None = None,
         num_queries: int = calibrate.DEFAULT_QUERIES,
         max_rows: int = calibrate.MAX_SEARCHED_ROWS,
         seed: int = 0,
@@ -441,18 +443,23 @@ class Collection:
         Args:
             queries: what will be searched for, as for `search`; None draws stored rows, each of
                 which is left out of its own answer.
-            k: numbers of hits to calibrate.
+            k: numbers of hits to calibrate; None is 1, 10 and 100, or as many as there can be.
             num_queries: how many stored rows to draw.
             max_rows: search only some buckets, of at most so many rows together (at least one).
             seed: draws rows and buckets.
             on_progress: told as settings are done.
 
         Raises:
-            InvalidInput: queries that do not fit, a number below 1, no index.
+            InvalidInput: queries that do not fit, a number below 1, a k above the number of
+                neighbours, no index.
             Conflict: garbage is collected now, or the index model changes meanwhile.
         """
-        wanted = calibrate.Wanted(tuple(k), num_queries, max_rows, seed)
+        ks = calibrate.DEFAULT_KS if k is None else tuple(k)
+        wanted = Wanted(ks, k is None, num_queries, max_rows, seed)
         self._require_current()
+        return self._calibrate(queries, wanted, on_progress)
+
+    def _calibrate(self, queries: Any, wanted: Wanted, on_progress: OnProgress) -> Calibration:
         given = None if queries is None else as_queries(queries, self.spec, self._settings)
         source = str(queries) if isinstance(queries, str | Path) else "given queries"
         # What is stored but not committed yet looks like garbage.
@@ -693,7 +700,8 @@ class Collection:
 
         Raises:
             InvalidInput: there are no rows.
-            Conflict: the collection was replaced meanwhile, or `gc` is running.
+            Conflict: the collection was replaced, or another retrain began, meanwhile; or `gc` is
+                running.
         """
         self._require_current()
         self.refresh()
@@ -708,13 +716,7 @@ class Collection:
         )
         self.refresh()
         if was_calibrated:
-            wanted = calibrate.AT_CREATE
-            self.calibrate(
-                k=wanted.ks,
-                num_queries=wanted.queries,
-                max_rows=wanted.max_rows,
-                on_progress=on_progress,
-            )
+            self._calibrate(None, calibrate.AT_CREATE, on_progress)
         return self
 
     def index(
@@ -906,9 +908,10 @@ class Collection:
         names = [manifest.buckets[position].name for position in failed]
         rows = sum(manifest.buckets[position].rows for position in failed)
         error = Incomplete(
-            f"{len(failed)} of {len(manifest.buckets)} buckets did not answer ({', '.join(names)}; "
+            f"{len(failed):,} of {counted(len(manifest.buckets), 'bucket')} did not answer "
+            f"({', '.join(names)}; "
             f"{rows:,} of {manifest.rows:,} rows): {next(iter(failed.values())).message}. "
-            "Accept the rest with --allow-partial",
+            "Accept the rest with allow_partial=True",
             buckets=names,
             rows=rows,
         )
@@ -927,7 +930,7 @@ def _measured(
     storage: Storage,
     settings: Settings,
     manifest: Manifest,
-    wanted: calibrate.Wanted,
+    wanted: Wanted,
     known: Sequence[str] = (),
 ) -> calibrate.Measured:
     """Open what is searched to measure recall: a version, or as many buckets as may be read."""
@@ -941,20 +944,30 @@ def _measured(
 def _finisher(
     planned: planning.Planned, settings: Settings, on_progress: OnProgress
 ) -> build.Finish:
-    """Measure recall of a version before it is committed: all at first, later the drift."""
+    """Measure recall of a version before it is committed: all at first, later the drift.
+
+    Raises:
+        InvalidInput: that is asked for, and there is no index.
+    """
+    storage, asked = planned.storage, planned.options.calibrate
+    if asked:
+        calibrate.check_has_index(planned.spec)
 
     def finish(manifest: Manifest) -> Manifest:
-        kind, storage = manifest.spec.index.kind, planned.storage
-        if not planned.options.calibrate or kind != "rabitq" or not manifest.buckets:
+        if asked is False or not manifest.buckets:
             return manifest
-        if any(bucket.model != manifest.model for bucket in manifest.buckets):
+        if asked:
+            calibrate.check_can_be_calibrated(manifest)
+        elif manifest.spec.index.kind != "rabitq" or any(
+            bucket.model != manifest.model for bucket in manifest.buckets
+        ):
             return manifest
         wanted = calibrate.AT_CREATE
         if manifest.calibration is not None:
             known = blobs.get_calibration(storage, manifest.calibration)
             of = _measured(storage, settings, manifest, wanted, known.buckets)
             found = calibrate.with_drift(of, manifest, known, on_progress)
-        elif manifest.rows > search.NARROW_ROWS:
+        elif asked or manifest.rows > search.NARROW_ROWS:
             of = _measured(storage, settings, manifest, wanted)
             found = calibrate.measure(of, manifest, None, "", wanted, on_progress)
         else:

@@ -5,12 +5,14 @@
     commit  here
 
 What workers hand on lies in a place all of them reach: a scratch folder, or the store, below the
-build's folder. Where that outlives a killed command, finished tasks are taken up again.
+build's folder. Where that outlives a killed command, finished tasks are taken up again. Two
+commands may share such a place: files have names of their own, and whoever ends first empties it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
@@ -19,9 +21,10 @@ import msgspec
 import numpy as np
 
 from atoll.compute.port import Executor, Outcome
-from atoll.core.errors import AtollError, NotFound
+from atoll.core.errors import AtollError, Conflict, NotFound
 from atoll.core.files import scratch_folder
 from atoll.storage import Storage
+from atoll.vectors import store
 from atoll.vectors.ingest import (
     BucketJob,
     Facts,
@@ -63,19 +66,21 @@ def build_shared(
         place: where workers leave what others read; all of them reach it. It is emptied at the end.
         on_rows: told rows as they are done, read or written.
     """
-    return settled(job, lambda: _build(job, executor, place, on_rows))
 
+    def write() -> None:
+        try:
+            _build(job, executor, place, on_rows)
+        except (AtollError, OSError) as error:
+            # Another command may have built the bucket, and emptied the place under our hands.
+            if store.find_table(job.collection, job.name) is None:
+                raise
+            raise Conflict(f"table {job.name} was committed by another writer") from error
 
-def write_shared(
-    job: BucketJob,
-    runs: Sequence[RunRef],
-    facts: Facts,
-    executor: Executor,
-    place: Storage,
-    on_rows: Callable[[int], None],
-) -> Bucket | None:
-    """Write rows of runs by all workers; as `write_bucket` and `build_shared` otherwise."""
-    return settled(job, lambda: _merge(job, runs, facts, executor, place, on_rows))
+    bucket = settled(job, write)
+    if bucket is not None:
+        for entry in place.list():
+            place.delete(entry.path)
+    return bucket
 
 
 def _build(
@@ -92,7 +97,7 @@ def _build(
     for number, blocks in zip(numbers, tally.checksums, strict=True):
         checksums[number] += blocks
     with scratch_folder(job.scratch, "report") as folder:
-        put_report(job, tally, [task.path("report") for task in tasks], place, folder)
+        put_report(job, tally, [one.report for one in mapped], place, folder)
     runs = [RunFile(place, *run) for one in mapped for run in one.runs]
     _merge(job, runs, facts_of(job, tally, checksums), executor, place, on_rows)
 
@@ -117,8 +122,6 @@ def _merge(
     parts = _values(_reduce_rows, tasks, executor, "parts", lambda _, part: on_rows(part.rows))
     with scratch_folder(job.scratch, "commit") as folder:
         commit(job, parts, offsets, facts, place, folder)
-    for entry in place.list():
-        place.delete(entry.path)
 
 
 def task_rows(rows: int, workers: int) -> int:
@@ -156,6 +159,7 @@ class _Mapped:
     """What became of some slices: runs as (path, place of the index, its bytes)."""
 
     tally: Tally
+    report: str
     runs: tuple[tuple[str, int, int], ...]
 
 
@@ -169,10 +173,11 @@ class _MapTask:
     def rows(self) -> int:
         return sum(part.stop - part.start for part in self.pieces)
 
-    def path(self, what: str) -> str:
-        """Name a file of the task by what the task reads."""
+    @property
+    def record(self) -> str:
+        """Name what the task leaves when it is done, by what it reads."""
         pieces = [(part.source.uri, part.start, part.stop) for part in self.pieces]
-        return f"{what}-{hashlib.sha256(repr(pieces).encode()).hexdigest()[:16]}"
+        return f"mapped-{hashlib.sha256(repr(pieces).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -185,25 +190,27 @@ class _ReduceTask:
 
 
 def _map_rows(task: _MapTask) -> _Mapped:
-    job, place, done = task.job, task.place, task.path("mapped")
-    if (found := _finished(place, done, _Mapped)) is not None:
+    job, place = task.job, task.place
+    if (found := _finished(place, task.record, _Mapped)) is not None:
         return found
-    tally, model = Tally(), job.index_model()
+    # Names of its own: with less memory another try cuts the same rows into more runs.
+    writer = uuid.uuid4().hex
+    tally, report_path, model = Tally(), f"report-{writer}", job.index_model()
     assert model is not None
     with (
         scratch_folder(job.scratch, "map") as folder,
-        written(place, task.path("report"), folder) as report,
+        written(place, report_path, folder) as report,
     ):
         rejects = report if job.on_invalid == "skip" else None
         rows = read_rows(task.pieces, job.spec, model, job.batch_rows, rejects, tally, job.device)
         some = replace(job, slices=task.pieces)
         runs = cast(
             "list[RunFile]",
-            shuffled(some, model, rows, place, folder, name=task.path("run"), in_files=True),
+            shuffled(some, model, rows, place, folder, name=f"run-{writer}", in_files=True),
         )
     files = tuple((run.path, run.index_at, run.index_bytes) for run in runs)
-    mapped = _Mapped(tally, files)
-    place.put(done, msgspec.json.encode(mapped))
+    mapped = _Mapped(tally, report_path, files)
+    place.put(task.record, msgspec.json.encode(mapped))
     return mapped
 
 
@@ -261,6 +268,6 @@ def raise_failures(errors: Sequence[Exception], total: int, what: str) -> None:
         raise refused_rows([tuple(row) for part in known for row in part], rows)
     note = ""
     if len(errors) > 1:
-        note = f" ({len(errors)} of {total} {what} failed"
-        note += f", {rows} such rows in all)" if rows else ")"
+        note = f" ({len(errors):,} of {total:,} {what} failed"
+        note += f", {rows:,} such rows in all)" if rows else ")"
     raise type(first)(f"{first.message}{note}", **{**first.details, "rows": rows})

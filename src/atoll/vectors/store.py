@@ -42,8 +42,8 @@ FINGERPRINT = "atoll.fingerprint"
 WRITER = "atoll.writer"
 PROVED_PAGES = 16
 PINNED_TAG = "atoll"
-# What Lance notes of a delete; tells ours from those of other clients.
-DELETED_BY_US = "deleted by atoll"
+# What Lance notes of a version; tells those of ours that nobody pins from those of other clients.
+MADE_BY_US = "made by atoll"
 DELETE_ATTEMPTS = 20
 DELETE_SECONDS = 0.05
 
@@ -279,8 +279,9 @@ def delete_rows(storage: Storage, table: Table, rows: NDArray[np.int64]) -> int:
             delete = _delete_operation(base, addresses)
             with suppress(CommitConflictError):
                 found = lance.LanceDataset.commit(
-                    uri, delete, read_version=base.version, max_retries=0, storage_options=options
-                )
+                    uri, delete, read_version=base.version, max_retries=0,
+                    storage_options=options, commit_message=MADE_BY_US,
+                )  # fmt: skip
                 # Lance lets a change of other rows pass in between: this is then not our version.
                 if found.version == base.version + 1:
                     pin_table(found)
@@ -300,6 +301,7 @@ def restored(storage: Storage, bucket: Bucket) -> lance.LanceDataset:
             storage.lance_uri(f"{bucket.name}.lance"),
             lance.LanceOperation.Restore(bucket.version),
             storage_options=storage.lance_options(),
+            commit_message=MADE_BY_US,
         )
 
 
@@ -326,32 +328,33 @@ def _delete_operation(
             emptied.append(number)
         else:
             changed.append(left)
-    return lance.LanceOperation.Delete(changed, emptied, DELETED_BY_US)
+    return lance.LanceOperation.Delete(changed, emptied, "")
 
 
 def show_pinned(storage: Storage, bucket: Bucket) -> None:
     """Make the pinned version the newest, for clients other than ours, where ours left another.
 
-    That is a version that was killed or taken back, or a second builder's copy of the table.
+    That is one that was pinned before, a delete that was killed, a version that was shown before,
+    or a second builder's copy of the table.
     """
     newest, pinned = (open_table(storage, bucket.name, v) for v in (None, bucket.version))
     if newest.version == pinned.version:
         return
     with lance_errors(f"reading table {bucket.name}"):
-        is_ours = not unpinned(newest, [int(newest.version)])
-        if is_ours or _is_left_delete(newest) or _is_of_lost_builder(newest, pinned):
-            pinned.restore()  # type: ignore[no-untyped-call]
+        was_pinned = not unpinned(newest, [int(newest.version)])
+        is_left = _is_marked(newest) and _files_of(newest) != _files_of(pinned)
+        is_ours = was_pinned or is_left or _is_of_lost_builder(newest, pinned)
+    if is_ours:
+        restored(storage, bucket)
 
 
-def _is_left_delete(table: lance.LanceDataset) -> bool:
+def _is_marked(table: lance.LanceDataset) -> bool:
     try:
         made = table.read_transaction(int(table.version))
-    except TypeError:  # pylance cannot show a compaction of an indexed table; it is no delete
+    except TypeError:  # pylance cannot show a compaction of an indexed table; it is none of ours
         return False
-    operation = made.operation if made else None
-    return (
-        isinstance(operation, lance.LanceOperation.Delete) and operation.predicate == DELETED_BY_US
-    )
+    noted = made.transaction_properties if made else None
+    return noted is not None and MADE_BY_US in noted.values()
 
 
 def _is_of_lost_builder(newest: lance.LanceDataset, ours: lance.LanceDataset) -> bool:
@@ -370,18 +373,18 @@ def _is_of_lost_builder(newest: lance.LanceDataset, ours: lance.LanceDataset) ->
 
 def is_made_by_us(table: lance.LanceDataset, version: int) -> bool:
     """Tell whether another version is one of ours, or made of the same files as the open one."""
-    return not unpinned(table, [version]) or differs_by_our_delete(table, version)
+    return not unpinned(table, [version]) or has_our_rows(table, version)
 
 
-def differs_by_our_delete(table: lance.LanceDataset, version: int) -> bool:
-    """Tell whether another version has the files of the open one, but for a delete of ours."""
+def has_our_rows(table: lance.LanceDataset, version: int) -> bool:
+    """Tell whether another version has the files of the open one, but for a change of ours."""
     with lance_errors(f"reading version {version}"):
         other = table.checkout_version(version)
         ours, theirs = _files_of(table), _files_of(other)
-        # A delete of ours may have come after a change of others' that we did not see.
+        # A change of ours may have come after one of others' that we did not see.
         known = {path for paths, _ in ours for path in paths}
         is_known = all(path in known for paths, _ in theirs for path in paths)
-        return ours == theirs or (is_known and _is_left_delete(other))
+        return ours == theirs or (is_known and _is_marked(other))
 
 
 def _files_of(table: lance.LanceDataset) -> list[tuple[list[str], str | None]]:
@@ -510,7 +513,7 @@ class Table:
             found = self.dataset._take_rows(address, columns=list(columns))
         if len(found) != len(rows):
             raise Corrupt(
-                f"table {self.bucket.name} returned {len(found)} of {len(rows)} rows; "
+                f"table {self.bucket.name} returned {len(found):,} of {len(rows):,} rows; "
                 "run `atoll verify`",
                 bucket=self.bucket.name,
             )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import counted
 from atoll.storage import Storage
 from atoll.vectors import blobs, index
 from atoll.vectors.distance import unsearchable
@@ -72,16 +74,17 @@ def trained(
         The model's hash and where it is.
     """
     path = model_path(plan)
-    if not storage.exists(path):
-        on_progress(Progress("train", 0, None, "rows"))
-        rows = sample()
-        blob = blobs.put_model(
-            storage, index.train(rows, spec.index, spec.distance_type, seed, device)
-        )
-        # Two creators of one plan train alike but for the last bits: the first model serves both.
-        storage.put_new(path, msgspec.json.encode(blob))
-        on_progress(Progress("train", len(rows), len(rows), "rows"))
-    blob = msgspec.json.decode(storage.get(path), type=Blob)
+    # Not looked for first: another retrain that ends takes it away.
+    with suppress(NotFound):
+        blob = msgspec.json.decode(storage.get(path), type=Blob)
+        return blob.sha256[:32], blob
+    on_progress(Progress("train", 0, None, "rows"))
+    rows = sample()
+    blob = blobs.put_model(storage, index.train(rows, spec.index, spec.distance_type, seed, device))
+    # Two creators of one plan train alike but for the last bits: the first model serves both.
+    if not storage.put_new(path, msgspec.json.encode(blob)):
+        blob = msgspec.json.decode(storage.get(path), type=Blob)
+    on_progress(Progress("train", len(rows), len(rows), "rows"))
     return blob.sha256[:32], blob
 
 
@@ -122,8 +125,9 @@ def training_sample(
         keep &= ~bad
     if not keep.any():
         raise InvalidInput(
-            f"none of the {len(sample)} rows drawn for training can be searched: all hold NaN, "
-            "infinity, only zeros or values out of float32's range; look at the source files"
+            f"none of the {counted(len(sample), 'row')} drawn for training can be searched: all "
+            "hold NaN, infinity, only zeros or values out of float32's range; look at the source "
+            "files"
         )
     return sample[keep]
 

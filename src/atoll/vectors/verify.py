@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from atoll.core.errors import AtollError
+from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.text import counted
 from atoll.storage import Storage
 from atoll.vectors import blobs, manifests, store
 from atoll.vectors.adopted import AdoptedTable, bucket_table
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.ivfpq import indexes_on, read_ivf_pq
+from atoll.vectors.keptids import KeptIds
 from atoll.vectors.model import CODE_COLUMN, Bucket, Issue, Manifest, VerifyReport
 from atoll.vectors.paths import FOLDER
 
 
-def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> VerifyReport:
+def verify(
+    storage: Storage, manifest: Manifest, scratch: Path | None, on_progress: OnProgress
+) -> VerifyReport:
     """Read every live bucket, its objects and the models; nothing is changed.
 
     Args:
         storage: the collection.
         manifest: the version to check.
+        scratch: folder for about 24 bytes for each row of a bucket.
         on_progress: told after each bucket.
     """
     issues: list[Issue] = []
@@ -33,7 +40,7 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
         try:
             # Opened anew: what a cache still knows is not what is there.
             table = bucket_table(storage, bucket, manifest.spec)
-            issues += _faults(storage, manifest, table)
+            issues += _faults(storage, manifest, table, scratch)
             notes += _unsearchable(table)
             notes += _foreign_changes(table)
         except AtollError as error:
@@ -50,22 +57,24 @@ def verify(storage: Storage, manifest: Manifest, on_progress: OnProgress) -> Ver
     return VerifyReport(manifest.version, buckets, done, tuple(issues), tuple(notes))
 
 
-def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterator[Issue]:
+def _faults(
+    storage: Storage, manifest: Manifest, table: store.Table, scratch: Path | None
+) -> Iterator[Issue]:
     bucket: Bucket = table.bucket
-    digest, rows = ColumnDigest(), 0
-    for _, batch in _stored(storage, manifest, table).batches(_columns(manifest, bucket)):
-        digest.update(batch)
-        rows += len(batch)
-    if rows != bucket.stored_rows:
-        yield Issue(bucket.name, f"holds {rows} rows, the manifest says {bucket.stored_rows}")
+    faulty = [*_faulty_blobs(storage, bucket)]
+    yield from faulty
+    stored = _stored(storage, manifest, table)
+    if (rows := stored.dataset.count_rows()) != bucket.stored_rows:
+        yield Issue(
+            bucket.name, f"holds {counted(rows, 'row')}, the manifest says {bucket.stored_rows:,}"
+        )
     else:
-        found = digest.hexdigest()
-        for column, expected in bucket.digest.items():
-            if found.get(column) != expected:
-                yield Issue(bucket.name, f"column {column!r} is not what was written")
-    for blob in bucket.blobs:
-        blobs.check_blob(storage, blob)
-    if bucket.deleted is not None:
+        with (
+            scratch_folder(scratch, "verify") as folder,
+            KeptIds(storage, manifest.spec, bucket, folder) as kept,
+        ):
+            yield from _other_rows(manifest, stored, None if faulty else kept)
+    if bucket.deleted is not None and not faulty:
         left = np.setdiff1d(np.arange(bucket.stored_rows), blobs.get_rows(storage, bucket.deleted))
         if not np.array_equal(table.live_rows(), left):
             yield Issue(bucket.name, "its table has other rows deleted than the manifest says")
@@ -75,6 +84,29 @@ def _faults(storage: Storage, manifest: Manifest, table: store.Table) -> Iterato
             read_ivf_pq(table.dataset, name)
         if not indexes:
             yield Issue(bucket.name, "its index is missing; build the bucket again")
+
+
+def _faulty_blobs(storage: Storage, bucket: Bucket) -> Iterator[Issue]:
+    for blob in bucket.blobs:
+        try:
+            blobs.check_blob(storage, blob)
+        except AtollError as error:
+            yield Issue(bucket.name, error.message)
+
+
+def _other_rows(manifest: Manifest, stored: store.Table, kept: KeptIds | None) -> Iterator[Issue]:
+    """Read all rows; hold columns against their checksums, ids against what is kept of them."""
+    bucket, digest = stored.bucket, ColumnDigest()
+    for _, batch in stored.batches(_columns(manifest, bucket)):
+        digest.update(batch)
+        if kept is not None:
+            kept.update(batch[manifest.spec.id_column])
+    found = digest.hexdigest()
+    for column, expected in bucket.digest.items():
+        if found.get(column) != expected:
+            yield Issue(bucket.name, f"column {column!r} is not what was written")
+    for what in kept.faults() if kept is not None else ():
+        yield Issue(bucket.name, what)
 
 
 def _columns(manifest: Manifest, bucket: Bucket) -> list[str]:
@@ -88,7 +120,8 @@ def _unsearchable(table: store.Table) -> Iterator[Issue]:
         column = [table.spec.vector_column]
         lost = sum(table.count_lost(batch) for _, batch in table.batches(column))
         if lost:
-            what = f"{lost} rows have no vector that can be searched; no search returns them"
+            what = f"{counted(lost, 'row')} without a vector that can be searched; no search "
+            what += "returns them"
             yield Issue(table.bucket.name, what)
 
 

@@ -15,6 +15,7 @@ from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable
 from atoll.vectors.cli.common import index_text, json_option, print_info, tell_cost, uri_argument
 from atoll.vectors.model import (
+    CODE_BITS,
     DEVICES,
     DISTANCE_TYPES,
     DTYPES,
@@ -42,9 +43,11 @@ SIZE = Size()
 
 
 def build_options(command: Any) -> Any:
-    """Add what create, add and plan have in common."""
+    """Add what plan, create, add and upsert have in common."""
     for option in reversed(
         (
+            uri_argument,
+            click.argument("sources", nargs=-1, required=True),
             click.option("--bucket-rows", type=click.IntRange(1), default=BuildOptions.bucket_rows,
                          show_default=True, help="Rows a bucket holds at most."),
             click.option("--bucket-bytes", type=SIZE, metavar="SIZE",
@@ -61,8 +64,9 @@ def build_options(command: Any) -> Any:
                          "or only zeros under cosine."),
             click.option("--on-duplicate", type=click.Choice(ON_BAD_ROW), default="error",
                          show_default=True, help="Refuse or leave out rows with an id met before."),
-            click.option("--calibrate/--no-calibrate", default=True,
-                         help="Measure recall at the end, or leave that for later."),
+            click.option("--calibrate/--no-calibrate", default=None,
+                         help="Measure recall at the end, or leave that for later.  [default: "
+                         "measure above 10,000 rows]"),
         )
     ):  # fmt: skip
         command = option(command)
@@ -83,8 +87,8 @@ def index_options(command: Any) -> Any:
                          help="Partitions per bucket.  [default: rows / 500; ivf_pq: sqrt(rows)]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
-            click.option("--bits", type=click.IntRange(1, 8),
-                         help="Bits per dimension of a rabitq code: 1, 2, 4, 8.  [default: 1]"),
+            click.option("--bits", type=click.Choice(CODE_BITS),
+                         help="Bits per dimension of a rabitq code.  [default: 1]"),
             click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
                          help="Where the index is trained and rows are assigned."),
             click.option("--seed", type=int, default=0, show_default=True,
@@ -96,8 +100,6 @@ def index_options(command: Any) -> Any:
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @index_options
 @json_option
@@ -135,7 +137,7 @@ def plan(
         for number, b in enumerate(buckets.buckets)
         for s in b.slices
     ]
-    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None)
+    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None, counts=["rows"])
     click.echo(
         f"{counted(buckets.rows, 'row')} of {spec.dim} x {spec.dtype} in "
         f"{counted(len(buckets.buckets), 'bucket')}, "
@@ -149,8 +151,6 @@ def plan(
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @index_options
 @click.option("--force", is_flag=True, help="Replace a collection that is there.")
@@ -184,8 +184,6 @@ def create(
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @json_option
 @click.pass_obj
@@ -202,8 +200,6 @@ def add(
 
 
 @click.command()
-@uri_argument
-@click.argument("sources", nargs=-1, required=True)
 @build_options
 @json_option
 @click.pass_obj

@@ -52,7 +52,8 @@ def print_info(info: dict[str, Any], as_json: bool) -> None:
     if any(bucket["skipped"] for bucket in info["buckets"]):
         click.echo(f"skipped   invalid rows are listed in {info['uri']}/_atoll/reports/")
     if rows:
-        write_table(pa.Table.from_pylist(rows), sys.stdout)
+        counts = ["rows", "deleted", "skipped"]
+        write_table(pa.Table.from_pylist(rows), sys.stdout, counts=counts)
 
 
 def index_text(index: dict[str, Any]) -> str:

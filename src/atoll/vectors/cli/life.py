@@ -19,7 +19,7 @@ from atoll.vectors.cli.common import (
     uri_argument,
     version_option,
 )
-from atoll.vectors.model import CompactOptions, RetrainOptions
+from atoll.vectors.model import CODE_BITS, CompactOptions, RetrainOptions
 from atoll.vectors.output import write_table
 
 
@@ -117,7 +117,8 @@ def compact(settings: Settings, /, uri: str, dry_run: bool, as_json: bool, **giv
     type=click.IntRange(1),
     help="Partitions per bucket.  [default: rows of the largest bucket / 500]",
 )
-@click.option("--bits", type=click.IntRange(1, 8), help="Bits per dimension of a code: 1, 2, 4, 8.")
+@click.option("--bits", type=click.Choice(CODE_BITS),
+              help="Bits per dimension of a code.  [default: as it is]")  # fmt: skip
 @click.option("--seed", type=int, default=RetrainOptions.seed, show_default=True,
               help="Picks the training sample and the rotation.")  # fmt: skip
 @json_option
@@ -174,7 +175,8 @@ def history(settings: Settings, /, uri: str, as_json: bool) -> None:
         | {"can be opened": "yes" if past["is_kept"] else "no"}
         for past in versions
     ]
-    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None)
+    counts = ["rows", "buckets"]
+    write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None, counts=counts)
 
 
 @click.command()
@@ -185,11 +187,15 @@ def restore(settings: Settings, /, uri: str, version: int) -> None:
     """Make VERSION of the collection at URI current again, as a new version."""
     from atoll.vectors.service import open_collection
 
-    collection = open_collection(uri, settings).restore(version)
-    click.echo(
-        f"version {collection.version} is what version {version} was: "
-        f"{counted(len(collection), 'row')}"
-    )
+    collection = open_collection(uri, settings)
+    before = collection.version
+    now = collection.restore(version).version
+    if now == version:
+        said = f"version {version} is current already"
+    else:
+        already = " already" if now == before else ""
+        said = f"version {now} is what version {version} was{already}"
+    click.echo(f"{said}: {counted(len(collection), 'row')}")
 
 
 @click.command()

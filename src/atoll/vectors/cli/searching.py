@@ -101,6 +101,7 @@ def search(
 @click.option("--rows-per-file", type=click.IntRange(1),
               help="Make OUT a folder of files of so many rows.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an earlier export or a file.")
+@version_option
 @json_option
 @click.pass_obj
 def export(
@@ -110,6 +111,7 @@ def export(
     out: str,
     format_: Any,
     columns: str | None,
+    version: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -118,7 +120,7 @@ def export(
 
     names = None if columns is None else [name.strip() for name in columns.split(",") if name]
     with progress_bars(settings.quiet) as on_progress:
-        report = open_collection(uri, settings).export(
+        report = open_collection(uri, settings, version).export(
             out, format=format_, columns=names, on_progress=on_progress, **given
         )
     if as_json:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
+from atoll.core.text import counted
 
 VECTOR = "vector"
 ID = "id"
@@ -55,7 +56,7 @@ def to_float32(values: NDArray[Any], uri: str, first_row: int) -> NDArray[np.flo
         if len(lost):
             raise InvalidInput(
                 f"{uri}: row {first_row + int(lost[0])} has a value beyond float32"
-                f" (3.4e38), {len(lost)} rows of {len(values)} do; scale the vectors",
+                f" (3.4e38), {counted(len(lost), 'row')} of {len(values):,} do; scale the vectors",
                 file=uri,
                 row=first_row + int(lost[0]),
             )
@@ -125,8 +126,8 @@ def ids_from_arrow(values: pa.Array, uri: str, column: str, first_row: int) -> p
     if values.null_count:
         row = first_row + null_row(values)
         raise InvalidInput(
-            f"{uri}: column '{column}' is null in row {row} ({values.null_count} nulls in the"
-            f" {len(values)} rows from {first_row}); every vector needs an id",
+            f"{uri}: column '{column}' is null in row {row} ({counted(values.null_count, 'null')}"
+            f" in the {counted(len(values), 'row')} from {first_row}); every vector needs an id",
             file=uri,
             row=row,
         )

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
+from atoll.core.text import counted
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources.columns import (
     batch_schema,
@@ -244,8 +245,8 @@ def _check(
         )
     if len(ids) != len(vectors):
         raise InvalidInput(
-            f"{uri}: '{vector_name}' has {len(vectors)} rows but '{id_name}' has {len(ids)};"
-            " write one id per vector",
+            f"{uri}: '{vector_name}' has {counted(len(vectors), 'row')} but '{id_name}' has"
+            f" {len(ids):,}; write one id per vector",
             file=uri,
         )
 

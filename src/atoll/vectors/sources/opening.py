@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput, NotFound
+from atoll.core.text import counted
 from atoll.vectors.sources.arrays import open_npy, open_vecs
 from atoll.vectors.sources.columns import ID, VECTOR
 from atoll.vectors.sources.files import SourceFile, find_file, find_files
@@ -127,8 +128,8 @@ def _open(
         source = _PLAIN[file.suffix](file, text_ids)
         if text_ids and text_ids.rows != source.rows:
             raise InvalidInput(
-                f"{file.uri} has {source.rows} rows but {text_ids.file.uri} has {text_ids.rows}"
-                " lines; write one id per line and vector",
+                f"{file.uri} has {counted(source.rows, 'row')} but {text_ids.file.uri} has"
+                f" {counted(text_ids.rows, 'line')}; write one id per line and vector",
                 files=[file.uri, text_ids.file.uri],
             )
         return source

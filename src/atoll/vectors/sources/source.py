@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
+from atoll.core.text import counted
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources.files import SourceFile
 
@@ -169,7 +170,7 @@ class Source(ABC):
         """
         if not 0 <= start <= stop <= self.rows:
             raise InvalidInput(
-                f"{self.uri} has {self.rows} rows; {start} to {stop} are not among them",
+                f"{self.uri} has {counted(self.rows, 'row')}; {start} to {stop} are not among them",
                 file=self.uri,
             )
         return start, stop
