@@ -45,8 +45,9 @@ def create(
         options: how to build; or give its fields as keywords: `bucket_rows`, `bucket_bytes`,
             `distance_type` ("cosine", "l2", "dot"), `dtype` ("float32", "float16"),
             `vector_column`, `id_column`, `ids`, `batch_rows`, `index` ("rabitq", "ivf_pq",
-            "flat"), `num_partitions`, `num_sub_vectors`, `workers`, `on_invalid`, `on_duplicate`
-            ("error", "skip"), `seed`, `calibrate`.
+            "flat"), `num_partitions` (a number, or "auto" to try several on a sample), `recall`
+            (what "auto" must hold), `num_sub_vectors`, `bits`, `device`, `workers`, `on_invalid`,
+            `on_duplicate` ("error", "skip"), `seed`, `calibrate`.
         settings: threads, memory, stores; None reads the configuration file and the environment.
         executor: where buckets are built; None uses processes on this machine.
         on_progress: told as stages go on.

@@ -19,7 +19,7 @@ from atoll.storage import Storage
 from atoll.vectors import layout as layouts
 from atoll.vectors.index import IndexModel, as_halves, from_halves
 from atoll.vectors.layout import Layout
-from atoll.vectors.model import Blob, Calibration, DistanceType, IndexKind
+from atoll.vectors.model import Blob, Calibration, DistanceType, IndexKind, PartitionChoice
 from atoll.vectors.paths import FOLDER
 
 
@@ -182,3 +182,17 @@ def get_calibration(storage: Storage, blob: Blob) -> Calibration:
         Corrupt: it is gone or has changed.
     """
     return msgspec.json.decode(get_blob(storage, blob), type=Calibration)
+
+
+def put_choice(storage: Storage, choice: PartitionChoice) -> Blob:
+    """Store under its hash how a number of partitions was chosen."""
+    return put_blob(storage, "blobs", msgspec.json.encode(choice))
+
+
+def get_choice(storage: Storage, blob: Blob) -> PartitionChoice:
+    """Read how a number of partitions was chosen.
+
+    Raises:
+        Corrupt: it is gone or has changed.
+    """
+    return msgspec.json.decode(get_blob(storage, blob), type=PartitionChoice)

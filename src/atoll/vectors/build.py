@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
 from atoll.storage import Storage, open_storage
-from atoll.vectors import garbage, leases, manifests
+from atoll.vectors import blobs, garbage, leases, manifests
 from atoll.vectors.buckets import bytes_per_row
 from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.ingest import BucketJob, build_bucket
@@ -41,10 +42,13 @@ MIN_SHARED_ROWS = 1 << 17
 
 # Completes a version that is about to be committed: what it measures goes in with the buckets.
 Finish = Callable[[Manifest], Manifest]
+# Decides what a plan leaves open.
+Settle = Callable[[Planned], Planned]
+Thing = TypeVar("Thing")
 
 
-def _as_it_is(manifest: Manifest) -> Manifest:
-    return manifest
+def _as_it_is(thing: Thing) -> Thing:
+    return thing
 
 
 def create(
@@ -53,6 +57,7 @@ def create(
     force: bool,
     settings: Settings,
     executor: Executor | None,
+    settle: Settle = _as_it_is,
     finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
@@ -73,6 +78,7 @@ def create(
         _refuse_occupied(storage, found)
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
+        planned = settle(planned)
         buckets, model, blob = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
             version=found.version + 1 if found else 1,
@@ -83,6 +89,7 @@ def create(
             buckets=buckets,
             created_by=manifests.created_by(),
             plan=planned.hash,
+            partitions=blobs.put_choice(storage, planned.choice) if planned.choice else None,
             action="create",
         )
         manifest = finish(manifest)

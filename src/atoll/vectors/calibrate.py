@@ -53,6 +53,7 @@ class Wanted:
         queries: stored rows to draw.
         max_rows: rows to search at most, in whole buckets.
         seed: draws rows and buckets.
+        enough: once recall reaches this at every k, more partitions are not searched.
     """
 
     ks: tuple[int, ...] = DEFAULT_KS
@@ -60,6 +61,7 @@ class Wanted:
     queries: int = DEFAULT_QUERIES
     max_rows: int = MAX_SEARCHED_ROWS
     seed: int = 0
+    enough: float = decide.ENOUGH_RECALL
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1.
@@ -197,7 +199,7 @@ def measure(
         )
     chosen = sorted({min(k, others) for k in wanted.ks})
     grid = _Grid(of, batch, chosen, is_stored=given is None)
-    points = tuple(grid.points(on_progress))
+    points = tuple(grid.points(wanted.enough, on_progress))
     assert whole.model is not None
     return Calibration(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -259,7 +261,7 @@ class _Grid:
             self._true.nearest_distance(), _median_distance(batch, of.manifest)
         )
 
-    def points(self, on_progress: OnProgress) -> Iterator[CalibrationPoint]:
+    def points(self, enough: float, on_progress: OnProgress) -> Iterator[CalibrationPoint]:
         """Search with more and more partitions, until those find everything."""
         spec = self._of.manifest.spec
         nprobes = decide.nprobes_grid(spec.index.num_partitions)
@@ -270,7 +272,7 @@ class _Grid:
             found = list(self._row(probes, candidates, scanned))
             yield from found
             best = {point.k: point.recall for point in found}
-            if min(best.values()) >= decide.ENOUGH_RECALL:
+            if min(best.values()) >= enough:
                 break
         on_progress(Progress("calibrate", len(nprobes), len(nprobes), "settings"))
 

@@ -13,7 +13,7 @@ from atoll.core.errors import InvalidInput
 from atoll.vectors import rabitq
 from atoll.vectors.assign import MIN_GROUPED, Groups, nearest, nearest_by_groups
 from atoll.vectors.kmeans import groups_of, in_groups, kmeans, lloyd
-from atoll.vectors.model import DistanceType, IndexKind, IndexSpec
+from atoll.vectors.model import AUTO, Auto, DistanceType, IndexKind, IndexSpec
 
 if TYPE_CHECKING:
     from atoll.vectors.probes import Probes
@@ -137,7 +137,7 @@ def resolve(
     dim: int,
     bucket_rows: int,
     *,
-    num_partitions: int | None,
+    num_partitions: int | Auto | None,
     num_sub_vectors: int | None,
     bits: int | None = None,
 ) -> IndexSpec:
@@ -147,7 +147,7 @@ def resolve(
         kind: which index.
         dim: length of a vector.
         bucket_rows: rows of the largest planned bucket.
-        num_partitions: None for the default of the kind.
+        num_partitions: None for the default of the kind; "auto" leaves it open: 0.
         num_sub_vectors: None for dim / 16; "ivf_pq" only.
         bits: None for 1; "rabitq" only.
 
@@ -162,6 +162,13 @@ def resolve(
         if num_partitions is not None:
             raise InvalidInput("--num-partitions goes with an index; flat has none")
         return IndexSpec("flat")
+    if num_partitions == AUTO:
+        if kind != "rabitq":
+            raise InvalidInput(
+                "--num-partitions auto goes with --index rabitq; ivf_pq follows the rule of the "
+                "post, the square root of the rows: give a number, or none"
+            )
+        return IndexSpec("rabitq", bits=bits or 1)
     if num_partitions is None:
         by_rule = int(bucket_rows**0.5) if kind == "ivf_pq" else bucket_rows // ROWS_PER_PARTITION
         num_partitions = min(max(1, by_rule), MAX_PARTITIONS)

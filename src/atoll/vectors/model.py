@@ -18,6 +18,9 @@ DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OnBadRow = Literal["error", "skip"]
 ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
 CODE_BITS = (1, 2, 4, 8)
+# Of partitions: as many as turn out best on a sample.
+Auto = Literal["auto"]
+AUTO: Auto = "auto"
 DEVICES = ("cpu", "cuda")
 
 FORMAT_VERSION = 2
@@ -54,7 +57,7 @@ class IndexSpec:
 
     Attributes:
         kind: "rabitq" (ours), "ivf_pq" (Lance's), "flat" (none: every row is compared).
-        num_partitions: IVF cells per bucket; 0 for "flat".
+        num_partitions: IVF cells per bucket; 0 for "flat", and in a plan that leaves them open.
         num_sub_vectors: bytes of product quantisation per row, "ivf_pq" only.
         bits: bits per dimension of a code, "rabitq" only.
     """
@@ -311,6 +314,50 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class PartitionTrial:
+    """A number of partitions, tried on a sample of the rows.
+
+    Attributes:
+        num_partitions: in each bucket of the collection.
+        sample_partitions: in the sample, so that they hold as many rows as over all buckets.
+        measured: recall in the sample. Its points have the requests and bytes of a query of the
+            collection that has nothing cached, centroids included.
+    """
+
+    num_partitions: int
+    sample_partitions: int
+    measured: Calibration
+
+
+@dataclass(frozen=True)
+class PartitionChoice:
+    """How the number of partitions was chosen.
+
+    Attributes:
+        num_partitions: the chosen one.
+        why: in words.
+        k, recall: what it had to hold.
+        rows: rows of the sources.
+        sample_rows: those that were tried.
+        queries: those that were held out and searched for.
+        seed: drew both.
+        cpu_s: CPU time it took.
+        trials: by number of partitions; empty where the rows are too few.
+    """
+
+    num_partitions: int
+    why: str
+    k: int
+    recall: float
+    rows: int
+    sample_rows: int
+    queries: int
+    seed: int
+    cpu_s: float
+    trials: tuple[PartitionTrial, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One version of a collection: what is live, whole.
 
@@ -323,6 +370,7 @@ class Manifest:
         buckets: the live buckets, in the order they were added.
         plan: hash of the plan whose result this version is; empty where it is nobody's.
         calibration: measured recall; None where nobody has calibrated.
+        partitions: how their number was chosen; None where it was given or is the default.
         action: what made it: "create", "add", "delete", ...
         indexed: columns that every bucket of our own has an index of, for predicates.
     """
@@ -337,13 +385,14 @@ class Manifest:
     created_by: str = ""
     plan: str = ""
     calibration: Blob | None = None
+    partitions: Blob | None = None
     action: str = ""
     indexed: tuple[str, ...] = ()
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
         """Objects that belong to it, apart from those of its buckets."""
-        own = (*self.models.values(), self.calibration)
+        own = (*self.models.values(), self.calibration, self.partitions)
         return tuple(blob for blob in own if blob is not None)
 
     @property
@@ -360,6 +409,24 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 def _check_count(name: str, value: int | None) -> None:
     if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
         raise InvalidInput(f"{name} is {value!r}; give a whole number of at least 1")
+
+
+def _check_partitions(value: int | Auto | None, recall: float | None = None) -> None:
+    if isinstance(value, str):
+        _check_choice("num_partitions", value, (AUTO,))
+    else:
+        _check_count("num_partitions", value)
+    if recall is None:
+        return
+    if value != AUTO:
+        raise InvalidInput(
+            f'recall {recall} is what num_partitions "auto" is chosen for; a number of partitions '
+            "holds what it holds: leave one of the two out"
+        )
+    if not 0 < recall < 1:
+        raise InvalidInput(
+            f"recall is {recall}; give the share to be held, between 0 and 1, e.g. 0.95"
+        )
 
 
 def _check_bits(bits: int | None) -> None:
@@ -381,7 +448,8 @@ class BuildOptions:
         batch_rows: rows handled at once.
         index: kind of index.
         num_partitions: IVF cells; None chooses max(1, rows / 500) for "rabitq" and the post's
-            int(sqrt(rows)) for "ivf_pq".
+            int(sqrt(rows)) for "ivf_pq"; "auto" tries several on a sample, "rabitq" only.
+        recall: of the 10 nearest, what "auto" must hold; None is 0.95.
         num_sub_vectors: None chooses dim / 16 (the post's rule).
         bits: bits per dimension of a "rabitq" code: 1, 2, 4 or 8; None is 1.
         device: where the index is trained and rows are assigned: "cpu", or through torch "cuda".
@@ -403,7 +471,8 @@ class BuildOptions:
     ids: str | Path | None = None
     batch_rows: int = 4096
     index: IndexKind = "rabitq"
-    num_partitions: int | None = None
+    num_partitions: int | Auto | None = None
+    recall: float | None = None
     num_sub_vectors: int | None = None
     bits: int | None = None
     device: str = "cpu"
@@ -424,13 +493,13 @@ class BuildOptions:
         _check_choice("index", self.index, INDEX_KINDS)
         _check_choice("device", self.device, DEVICES)
         _check_bits(self.bits)
+        _check_partitions(self.num_partitions, self.recall)
         _check_choice("on_invalid", self.on_invalid, ON_BAD_ROW)
         _check_choice("on_duplicate", self.on_duplicate, ON_BAD_ROW)
         for name in (
             "bucket_rows",
             "bucket_bytes",
             "batch_rows",
-            "num_partitions",
             "num_sub_vectors",
             "workers",
         ):

@@ -18,7 +18,13 @@ from atoll.vectors import index, rabitq, store
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
 from atoll.vectors.ids import MAX_ROWS
 from atoll.vectors.layout import RAW_COLUMN
-from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, BuildOptions, CollectionSpec
+from atoll.vectors.model import (
+    CODE_COLUMN,
+    FORMAT_VERSION,
+    BuildOptions,
+    CollectionSpec,
+    PartitionChoice,
+)
 from atoll.vectors.sources import Source, common_schema, open_sources
 
 VECTOR_COLUMN, ID_COLUMN = "embedding", "id"
@@ -45,6 +51,7 @@ class Planned:
         spec: schema, distance, index.
         options: as given.
         hash: of all that decides the result; names the build.
+        choice: how the number of partitions was chosen, where that was left open.
     """
 
     storage: Storage
@@ -53,6 +60,7 @@ class Planned:
     spec: CollectionSpec
     options: BuildOptions
     hash: str
+    choice: PartitionChoice | None = None
 
 
 def plan(
@@ -222,5 +230,7 @@ def _plan_hash(
         [(part.uri, sources[part.uri].version, part.start, part.stop) for part in bucket.slices]
         for bucket in buckets.buckets
     ]
-    decides = (FORMAT_VERSION, spec, slices, options.on_invalid, options.on_duplicate, options.seed)
+    # A number of partitions that is open is decided by these, too.
+    chosen = options.on_invalid, options.on_duplicate, options.seed, options.recall
+    decides = (FORMAT_VERSION, spec, slices, *chosen)
     return hashlib.sha256(msgspec.json.encode(decides)).hexdigest()[:32]

@@ -253,4 +253,5 @@ def _next(manifest: Manifest, work: _Work, buckets: Sequence[Bucket]) -> Manifes
         model=work.model,
         models={name: blob for name, blob in models.items() if name in used},
         calibration=None,
+        partitions=None,
     )

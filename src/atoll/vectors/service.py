@@ -32,6 +32,8 @@ from atoll.vectors import (
     history,
     leases,
     manifests,
+    partitions,
+    partitiontrials,
     planning,
     retrain,
     scalarindexes,
@@ -57,6 +59,7 @@ from atoll.vectors.model import (
     CollectionSpec,
     CompactOptions,
     Manifest,
+    PartitionChoice,
     RetrainOptions,
     SearchOptions,
     VerifyReport,
@@ -143,6 +146,12 @@ class Collection:
             self._calibration = blob.sha256, blobs.get_calibration(self._reader.storage, blob)
         return self._calibration[1]
 
+    @property
+    def partition_choice(self) -> PartitionChoice | None:
+        """How the number of partitions was chosen; None where it was given or is the default."""
+        blob = self._manifest.partitions
+        return None if blob is None else blobs.get_choice(self._reader.storage, blob)
+
     def info(self) -> dict[str, Any]:
         """Describe the collection: JSON-ready, sizes in rows and bytes.
 
@@ -150,10 +159,11 @@ class Collection:
             uri, version, rows, dim, dtype, distance_type, columns, embedder, index, the columns
             indexed for predicates, and per bucket its name, rows, deleted, skipped rows, sources,
             the root-mean-square float16 error, its index and whether it is an adopted table;
-            recall: what is calibrated, the drift since, what to do about it.
+            recall: what is calibrated, the drift since, what to do about it; partitions: how their
+            number was chosen, None where it was not.
         """
         self.refresh()
-        spec = self.spec
+        spec, choice = self.spec, self.partition_choice
         return {
             "uri": self.uri,
             "version": self.version,
@@ -169,6 +179,7 @@ class Collection:
             "index": vars(spec.index),
             "indexed": list(self._manifest.indexed),
             "recall": self._recall_info(),
+            "partitions": None if choice is None else partitions.facts(choice),
             "buckets": [
                 {
                     "name": bucket.name,
@@ -977,6 +988,18 @@ def _finisher(
     return finish
 
 
+def _measurer(settings: Settings) -> partitiontrials.Measure:
+    """Measure recall of a version that is never committed."""
+
+    def measure(
+        storage: Storage, manifest: Manifest, queries: QueryBatch, wanted: calibrate.Wanted
+    ) -> Calibration:
+        of = _measured(storage, settings, manifest, wanted)
+        return calibrate.measure(of, manifest, queries, "held-out rows", wanted, silent)
+
+    return measure
+
+
 def listed(sources: Sequence[str | Path] | str | Path) -> list[str | Path]:
     """Take one source or several."""
     return [sources] if isinstance(sources, str | Path) else list(sources)
@@ -1037,6 +1060,9 @@ def create_collection(
         force=force,
         settings=settings,
         executor=executor,
+        settle=lambda planned: partitiontrials.settled(
+            planned, _measurer(settings), settings, on_progress
+        ),
         finish=_finisher(planned, settings, on_progress),
         on_progress=on_progress,
     )
@@ -1074,6 +1100,12 @@ def plan_collection(
     *,
     options: BuildOptions,
     settings: Settings,
+    on_progress: OnProgress = silent,
 ) -> planning.Planned:
     """Say what `create_collection` would do; nothing is written."""
-    return planning.plan(uri, listed(sources), options=options, settings=settings)
+    planned = planning.plan(uri, listed(sources), options=options, settings=settings)
+    if not partitiontrials.is_open(planned):
+        return planned
+    measure = _measurer(settings)
+    choice = partitiontrials.choose_count(planned, measure, settings, on_progress)
+    return partitiontrials.with_choice(planned, choice)

@@ -16,7 +16,7 @@ from atoll.core.text import counted
 from atoll.storage import Storage
 from atoll.vectors import blobs, index
 from atoll.vectors.distance import unsearchable
-from atoll.vectors.model import Blob, CollectionSpec
+from atoll.vectors.model import Blob, CollectionSpec, IndexSpec
 from atoll.vectors.paths import build_path
 from atoll.vectors.planning import Planned
 from atoll.vectors.sources.source import Range
@@ -110,7 +110,18 @@ def training_sample(
     Raises:
         InvalidInput: no row can be.
     """
-    wanted = min(index.sample_rows(spec.index), MAX_SAMPLE_ROWS)
+    return drawn_rows(sources, spec, training_rows(spec.index), seed)
+
+
+def training_rows(spec: IndexSpec) -> int:
+    """Tell how many rows a model is trained on, where there are as many."""
+    return min(index.sample_rows(spec), MAX_SAMPLE_ROWS)
+
+
+def drawn_rows(
+    sources: Sequence[Sampled], spec: CollectionSpec, wanted: int, seed: int
+) -> NDArray[np.float32]:
+    """Draw about so many rows; see `training_sample`."""
     ranges = sample_ranges([source.rows for source in sources], wanted, seed)
     rows = sum(stop - start for chosen in ranges for start, stop in chosen)
     # Filled as it is read: a part may be a view that keeps a far larger batch alive.
@@ -125,11 +136,11 @@ def training_sample(
         keep &= ~bad
     if not keep.any():
         raise InvalidInput(
-            f"none of the {counted(len(sample), 'row')} drawn for training can be searched: all "
-            "hold NaN, infinity, only zeros or values out of float32's range; look at the source "
-            "files"
+            f"none of the {counted(len(sample), 'row')} drawn from the sources can be searched: "
+            "all hold NaN, infinity, only zeros or values out of float32's range; look at the "
+            "source files"
         )
-    return sample[keep]
+    return sample if keep.all() else sample[keep]
 
 
 def sample_ranges(sizes: list[int], wanted: int, seed: int) -> list[list[Range]]:

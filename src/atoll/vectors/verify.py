@@ -47,7 +47,7 @@ def verify(
             issues.append(Issue(bucket.name, error.message))
         done += bucket.rows
         on_progress(Progress("verify", done, manifest.rows, "rows"))
-    for blob in filter(None, (*manifest.models.values(), manifest.calibration)):
+    for blob in manifest.blobs:
         try:
             blobs.get_blob(storage, blob)
         except AtollError as error:

@@ -13,8 +13,16 @@ from atoll.core.config import Settings
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable
-from atoll.vectors.cli.common import index_text, json_option, print_info, tell_cost, uri_argument
+from atoll.vectors.cli.common import (
+    index_text,
+    json_option,
+    print_choice,
+    print_info,
+    tell_cost,
+    uri_argument,
+)
 from atoll.vectors.model import (
+    AUTO,
     CODE_BITS,
     DEVICES,
     DISTANCE_TYPES,
@@ -40,6 +48,16 @@ class Size(click.ParamType[int]):
 
 
 SIZE = Size()
+
+
+class Partitions(click.ParamType[Any]):
+    """A number of partitions, or "auto"."""
+
+    name = "auto|integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        return value if value == AUTO else click.IntRange(1).convert(value, param, ctx)
 
 
 def build_options(command: Any) -> Any:
@@ -83,8 +101,11 @@ def index_options(command: Any) -> Any:
                          help="How vectors are stored; float16 halves them, its error is printed."),
             click.option("--index", type=click.Choice(INDEX_KINDS), default="rabitq",
                          show_default=True, help="Atoll's own, Lance's, or no index at all."),
-            click.option("--num-partitions", type=click.IntRange(1),
-                         help="Partitions per bucket.  [default: rows / 500; ivf_pq: sqrt(rows)]"),
+            click.option("--num-partitions", type=Partitions(), metavar="N|auto",
+                         help="Partitions per bucket; auto tries several on a sample.  "
+                         "[default: rows / 500; ivf_pq: sqrt(rows)]"),
+            click.option("--recall", type=float, metavar="SHARE",
+                         help="What --num-partitions auto must hold.  [default: 0.95]"),
             click.option("--num-sub-vectors", type=click.IntRange(1),
                          help="ivf_pq only.  [default: dim / 16]"),
             click.option("--bits", type=click.Choice(CODE_BITS),
@@ -108,10 +129,15 @@ def plan(
     settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
     """Show which rows would go into which bucket of URI, and what it costs. Writes nothing."""
+    from atoll.vectors import partitions
     from atoll.vectors.forecast import forecast
     from atoll.vectors.service import plan_collection
 
-    planned = plan_collection(uri, sources, options=BuildOptions(**given), settings=settings)
+    options = BuildOptions(**given)
+    with progress_bars(settings.quiet) as on_progress:
+        planned = plan_collection(
+            uri, sources, options=options, settings=settings, on_progress=on_progress
+        )
     cost = forecast(planned, settings)
     buckets, spec = planned.buckets, planned.spec
     facts = {
@@ -127,6 +153,7 @@ def plan(
         "distance_type": spec.distance_type,
         "index": vars(spec.index),
         "columns": spec.columns,
+        "partitions": None if planned.choice is None else partitions.facts(planned.choice),
         "forecast": cost.facts(),
     }
     if as_json:
@@ -137,6 +164,7 @@ def plan(
         for number, b in enumerate(buckets.buckets)
         for s in b.slices
     ]
+    print_choice(planned.choice)
     write_table(pa.Table.from_pylist(lines), sys.stdout, max_width=None, counts=["rows"])
     click.echo(
         f"{counted(buckets.rows, 'row')} of {spec.dim} x {spec.dtype} in "
@@ -180,6 +208,8 @@ def create(
             force=force,
             on_progress=on_progress,
         )
+    if not as_json:
+        print_choice(collection.partition_choice)
     print_info(collection.info(), as_json)
 
 

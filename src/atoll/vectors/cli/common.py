@@ -10,8 +10,10 @@ from typing import Any
 import click
 import pyarrow as pa
 
+from atoll.core.errors import InvalidInput
 from atoll.core.text import counted, printable
-from atoll.vectors.model import Embedder
+from atoll.vectors.calibration import choose
+from atoll.vectors.model import Calibration, Embedder, PartitionChoice
 from atoll.vectors.output import write_table
 
 uri_argument = click.argument("uri")
@@ -33,6 +35,8 @@ def print_info(info: dict[str, Any], as_json: bool) -> None:
         f"{info['distance_type']} distance"
     )
     click.echo(f"index     {index_text(info['index'])}")
+    if info["partitions"]:
+        click.echo(f"          {info['partitions']['why']}")
     click.echo(f"embedder  {printable(str(embedder))}")
     columns = [info["id_column"], info["vector_column"], *info["columns"]]
     click.echo(f"columns   {printable(', '.join(columns))}")
@@ -89,3 +93,48 @@ def tell_cost(requests: int, size_bytes: int) -> None:
     if requests:
         cost = f"{counted(requests, 'read')} of {counted(size_bytes, 'byte')} in all"
         click.echo(f"looking up the ids took {cost}", err=True)
+
+
+def at_wish(found: Calibration, k: int, wish: float) -> dict[str, Any]:
+    """Describe the setting that holds a recall at least cost."""
+    try:
+        point = choose(found, k, wish)
+    except InvalidInput as error:
+        return {"measured": f"{error.details['best']:.3f} at best"}
+    return {
+        "measured": f"{point.recall:.3f} ({point.low:.3f} to {point.high:.3f})",
+        "near": "" if point.near_recall is None else f"{point.near_recall:.3f}",
+        "nprobes": point.nprobes,
+        "refine_factor": point.refine_factor,
+        "rows": f"{point.rows:.0f}",
+        "MB": f"{point.bytes / 1e6:.2f}",
+        "requests": f"{point.requests:.0f}",
+    }
+
+
+def print_lines(lines: list[dict[str, Any]]) -> None:
+    """Print a table whose lines may lack some of its columns."""
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    rows = [{name: line.get(name) for name in names} for line in lines]
+    write_table(pa.Table.from_pylist(rows), sys.stdout)
+
+
+def print_choice(choice: PartitionChoice | None) -> None:
+    """Print which numbers of partitions were tried, and which was chosen."""
+    if choice is None:
+        return
+    if choice.trials:
+        print_lines(
+            [
+                {
+                    "partitions": trial.num_partitions,
+                    **at_wish(trial.measured, choice.k, choice.recall),
+                }
+                for trial in choice.trials
+            ]
+        )
+        click.echo(
+            f"tried with {counted(choice.sample_rows, 'row')} of {choice.rows:,} and "
+            f"{counted(choice.queries, 'query', 'queries')} in {choice.cpu_s:.1f} CPU seconds"
+        )
+    click.echo(f"{counted(choice.num_partitions, 'partition')} per bucket: {choice.why}\n")

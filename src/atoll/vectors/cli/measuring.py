@@ -12,11 +12,9 @@ import click
 import pyarrow as pa
 
 from atoll.core.config import Settings
-from atoll.core.errors import InvalidInput
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable
-from atoll.vectors.calibration import choose
-from atoll.vectors.cli.common import json_option, uri_argument
+from atoll.vectors.cli.common import at_wish, json_option, print_lines, uri_argument
 from atoll.vectors.model import Calibration
 from atoll.vectors.output import write_table
 
@@ -117,25 +115,8 @@ def _print_calibration(found: Calibration) -> None:
     lines = []
     for k in sorted({point.k for point in found.points}):
         for wish in SHOWN_WISHES:
-            line: dict[str, Any] = {"k": k, "recall": f"{wish:.2f}"}
-            try:
-                point = choose(found, k, wish)
-            except InvalidInput as error:
-                line |= {"measured": f"{error.details['best']:.3f} at best"}
-            else:
-                near = "" if point.near_recall is None else f"{point.near_recall:.3f}"
-                line |= {
-                    "measured": f"{point.recall:.3f} ({point.low:.3f} to {point.high:.3f})",
-                    "near": near,
-                    "nprobes": point.nprobes,
-                    "refine_factor": point.refine_factor,
-                    "MB": f"{point.bytes / 1e6:.2f}",
-                    "requests": f"{point.requests:.0f}",
-                }
-            lines.append(line)
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    rows = [{name: line.get(name) for name in names} for line in lines]
-    write_table(pa.Table.from_pylist(rows), sys.stdout)
+            lines.append({"k": k, "recall": f"{wish:.2f}", **at_wish(found, k, wish)})
+    print_lines(lines)
     part = "" if found.searched_rows == found.rows else f"{found.searched_rows:,} of "
     click.echo(
         f"measured with {counted(found.queries, 'query', 'queries')} ({printable(found.source)}) "
