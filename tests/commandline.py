@@ -2,10 +2,12 @@
 
 import io
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +71,47 @@ def ended(process):
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return Done(process.returncode, out, err)
+
+
+def changes(place, process):
+    """Yield how many files have come or gone at a place, whenever there are more, to the end."""
+    seen, before = 0, files_at(place)
+    while process.poll() is None:
+        now = files_at(place)
+        if now != before:
+            seen, before = seen + len(now ^ before), now
+            yield seen
+        time.sleep(0.005)
+
+
+def files_at(place):
+    """Every file at a place, also while others add and remove some."""
+    return {f"{folder}/{name}" for folder, _, names in os.walk(place) for name in names}
+
+
+def steps_of(place, *words):
+    """Run a command undisturbed: (changes so far, seconds until the next) for each of its steps."""
+    process = start(*words)
+    seen = [(count, time.monotonic()) for count in changes(place, process)]
+    done = ended(process)
+    assert done.code == 0, done.err
+    times = [*(at for _, at in seen), time.monotonic()]
+    return [(count, times[step + 1] - at) for step, (count, at) in enumerate(seen)]
+
+
+def kill_midway(place, steps, seed, *words):
+    """Run a command and kill it within a random one of its steps.
+
+    Not at a random time: most of that is Python's start, or varies with what else the machine does.
+    """
+    draw = random.Random(seed)
+    count, seconds = draw.choice(steps)
+    process = start(*words)
+    any(seen >= count for seen in changes(place, process))
+    time.sleep(draw.uniform(0, seconds))
+    # The first process only: its workers have to notice.
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
 
 
 def children_of(process):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -16,7 +15,17 @@ from pathlib import Path
 import lance
 import numpy as np
 import pytest
-from commandline import DEADLINE_SECONDS, PROGRAM, atoll, children_of, ended, must, start
+from commandline import (
+    DEADLINE_SECONDS,
+    PROGRAM,
+    atoll,
+    children_of,
+    ended,
+    kill_midway,
+    must,
+    start,
+    steps_of,
+)
 from s3_servers import moto_server
 from vectordata import clustered, gaussian, names, objects_of, write_h5
 
@@ -25,7 +34,7 @@ FILES, FILE_ROWS = 4, 2000
 
 
 class Sample:
-    """Source files, what a collection of them must hold, and how long a create of it takes."""
+    """Source files, what a collection of them must hold, and the steps of create and add."""
 
     def __init__(self, folder):
         self.files = []
@@ -36,14 +45,11 @@ class Sample:
         self.queries = folder / "q.npy"
         np.save(self.queries, clustered(5, DIM, seed=99))
         self.model = folder / "undisturbed"
-        began = time.monotonic()
-        done = ended(start(*self.create(self.model)))
-        self.seconds = time.monotonic() - began
-        assert done.code == 0, done.err
+        self.create_steps = steps_of(self.model, *self.create(self.model))
         self.created = self.content(self.model)
         self.before_add = folder / "before-add"
         shutil.copytree(self.model, self.before_add)
-        must(*self.add(self.model))
+        self.add_steps = steps_of(self.model, *self.add(self.model))
         self.added = self.content(self.model)
 
     def create(self, place, *options):
@@ -107,11 +113,6 @@ def whole_tables(place):
         if any(table.glob("_versions/*.manifest"))
         for path in table.glob("data/*")
     }
-
-
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 def await_(condition, process):
@@ -181,9 +182,7 @@ def and_slow(values, usual):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, kill_seed, workers):
     command = sample.create(place, "--workers", workers)
-    process = start(*command)
-    time.sleep(random.Random(kill_seed).uniform(0.3, 1.0) * sample.seconds)
-    kill(process)
+    kill_midway(place, sample.create_steps, kill_seed, *command)
     assert rows_of(place) in (None, FILES * FILE_ROWS)
     finished = whole_tables(place)
     must(*command)
@@ -194,9 +193,7 @@ def test_create_killed_at_any_time_is_not_there_and_finishes(sample, place, kill
 @pytest.mark.slow
 def test_add_killed_at_any_time_leaves_the_old_version_and_finishes(sample, whole, kill_seed):
     old = objects_of(whole)
-    process = start(*sample.add(whole))
-    time.sleep(random.Random(kill_seed).uniform(0.3, 1.0) * sample.seconds)
-    kill(process)
+    kill_midway(whole, sample.add_steps, kill_seed, *sample.add(whole))
     rows = rows_of(whole)
     assert sample.content(whole) == (sample.added if rows > FILES * FILE_ROWS else sample.created)
     finished = whole_tables(whole)

@@ -1,9 +1,7 @@
 """Deletes, upserts, compaction, retraining, restores and gc under kills and races."""
 
 import json
-import random
 import shutil
-import signal
 import threading
 import time
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import lance
 import numpy as np
 import pytest
-from commandline import DEADLINE_SECONDS, ended, must, start
+from commandline import DEADLINE_SECONDS, ended, kill_midway, must, start, steps_of
 from vectordata import clustered, gaussian, names, settings, write_parquet
 
 import atoll
@@ -20,8 +18,6 @@ from atoll.storage import Storage
 from atoll.vectors import blobs, store
 
 DIM, ROWS = 16, 300
-# What a process of its own takes before it does anything, about.
-START_SECONDS = 1.0
 
 
 class Sample:
@@ -184,21 +180,21 @@ COMMANDS = {
     "upsert": lambda s, place: ("upsert", place, s.more, "-q"),
     "compact": lambda s, place: ("compact", place, "-q"),
     "retrain": lambda s, place: ("retrain", place, "--num-partitions", 2, "-q"),
-    "gc": lambda s, place: ("gc", place, "--keep-versions", 2),
+    "gc": lambda s, place: ("gc", place),
 }
 
 
 @pytest.fixture(scope="module")
 def undisturbed(sample, tmp_path_factory):
-    """How long a command takes, and what is there before and after it."""
+    """The steps of a command, and what is there before and after it."""
     known = {}
 
     def run(command):
         if command not in known:
             place = sample.copy(tmp_path_factory.mktemp("undisturbed") / "c")
-            before, began = content(sample.open(place)), time.monotonic()
-            must(*COMMANDS[command](sample, place))
-            known[command] = time.monotonic() - began, before, content(sample.open(place))
+            before = content(sample.open(place))
+            steps = steps_of(place, *COMMANDS[command](sample, place))
+            known[command] = steps, before, content(sample.open(place))
         return known[command]
 
     return run
@@ -209,12 +205,9 @@ def undisturbed(sample, tmp_path_factory):
 def test_command_killed_at_any_time_leaves_one_state_and_finishes(
     sample, undisturbed, tmp_path, command, kill_seed
 ):
-    seconds, before, after = undisturbed(command)
+    steps, before, after = undisturbed(command)
     place = sample.copy(tmp_path / "c")
-    process = start(*COMMANDS[command](sample, place))
-    time.sleep(random.Random(f"{command}{kill_seed}").uniform(0, 1) * (seconds + START_SECONDS))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_midway(place, steps, f"{command}{kill_seed}", *COMMANDS[command](sample, place))
     assert content(sample.open(place)) in (before, after)
     assert sample.open(place).verify().is_clean
     age_leases(place)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import time
+import shutil
 
 import numpy as np
 import pytest
 from commandline import atoll as command
-from commandline import ended, must, start
+from commandline import kill_midway, must, steps_of
 from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, settings, write_h5
 
 import atoll
@@ -221,15 +218,25 @@ def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(folder):
         assert why in command("calibrate", folder / "c", "--plot", folder / name).err
 
 
+@pytest.fixture(scope="module")
+def uncalibrated(folder):
+    """A collection `u` of one bucket, and the steps of its calibration."""
+    must("create", folder / "u", folder / "a.h5", "--num-partitions", 12, "--workers", 1, "-q")
+    shutil.copytree(folder / "u", folder / "undisturbed")
+    how = ("calibrate", folder / "undisturbed", "-k", K, "--num-queries", 100, "-q")
+    return folder / "u", steps_of(folder / "undisturbed", *how)
+
+
 @pytest.mark.slow
-def test_killed_while_it_calibrates_a_collection_is_as_before(folder, tmp_path, kill_seed):
-    must("create", tmp_path / "c", folder / "a.h5", "--num-partitions", 12, "--workers", 1, "-q")
+def test_killed_while_it_calibrates_a_collection_is_as_before(
+    folder, uncalibrated, tmp_path, kill_seed
+):
+    place, steps = uncalibrated
+    shutil.copytree(place, tmp_path / "c")
     before = must("search", tmp_path / "c", folder / "q.npy", "--json", "-q")
-    process = start("calibrate", tmp_path / "c", "-k", K, "--num-queries", 100, "-q")
-    time.sleep(random.Random(kill_seed).uniform(1, 6))
-    os.killpg(process.pid, signal.SIGKILL)
-    ended(process)
+    how = ("calibrate", tmp_path / "c", "-k", K, "--num-queries", 100, "-q")
+    kill_midway(tmp_path / "c", steps, kill_seed, *how)
     assert must("search", tmp_path / "c", folder / "q.npy", "--json", "-q") == before
     assert "clean" in must("verify", tmp_path / "c")
-    must("calibrate", tmp_path / "c", "-k", K, "--num-queries", 100, "-q")
+    must(*how)
     assert atoll.open(tmp_path / "c", settings=settings(tmp_path)).calibration.queries == 100

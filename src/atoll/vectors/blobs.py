@@ -49,7 +49,7 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
     kept = storage.kept(blob.path, 0, blob.size_bytes)
     if kept is not None and hashlib.sha256(kept).hexdigest() == blob.sha256:
         return kept
-    with missing_is_corrupt(storage, blob.path):
+    with _missing_is_corrupt(storage, blob.path):
         data = storage.get(blob.path)
     if hashlib.sha256(data).hexdigest() != blob.sha256:
         raise _changed(storage, blob.path)
@@ -70,7 +70,7 @@ def check_blob(storage: Storage, blob: Blob) -> None:
         Corrupt: the object is gone, or its bytes are not those that were stored.
     """
     digest = hashlib.sha256()
-    with missing_is_corrupt(storage, blob.path):
+    with _missing_is_corrupt(storage, blob.path):
         for piece in storage.stream(blob.path):
             digest.update(piece)
     if digest.hexdigest() != blob.sha256:
@@ -78,8 +78,7 @@ def check_blob(storage: Storage, blob: Blob) -> None:
 
 
 @contextmanager
-def missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
-    """Say of an object that a manifest names and that is gone: the collection is damaged."""
+def _missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
