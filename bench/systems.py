@@ -35,19 +35,20 @@ class Atoll:
 
     label = "Atoll"
     kind = "atoll"
+    dtype = "float16"
     takes_many = True
     knobs = ("nprobes", "refine")
     settings = grid(NPROBES, (1, 2, 5, 10))
 
-    @staticmethod
-    def build(paths: list[str], folder: str) -> Figures:
+    @classmethod
+    def build(cls, paths: list[str], folder: str) -> Figures:
         """Create a collection, uncalibrated; reading, training and encoding are measured."""
         import atoll
         import atoll.vectors.build  # loaded before the clock, as the others' libraries are
 
         with Meter() as meter:
             collection = atoll.create(
-                f"{folder}/collection", paths, dtype="float16", calibrate=False
+                f"{folder}/collection", paths, dtype=cls.dtype, calibrate=False
             )
         parts = collection.spec.index.num_partitions
         return {"rows": len(collection), "num_partitions": parts, **meter.figures}
@@ -63,6 +64,14 @@ class Atoll:
 
     def names(self, answer: Any, count: int) -> list[list[str]]:
         return names_of(answer, count)
+
+
+class AtollInt8(Atoll):
+    """Ours, of each vector the direction stored, as int8."""
+
+    label = "Atoll, int8"
+    kind = "atoll_int8"
+    dtype = "int8"
 
 
 def names_of(table: Any, count: int) -> list[list[str]]:
@@ -293,6 +302,6 @@ class Hnswlib(InMemory):
 
 
 BY_KIND: dict[str, Any] = {
-    system.kind: system for system in (Atoll, LancePq, LanceRq, Faiss, Usearch, Hnswlib)
+    system.kind: system for system in (Atoll, AtollInt8, LancePq, LanceRq, Faiss, Usearch, Hnswlib)
 }
 PACKAGES = {"faiss": "faiss", "usearch": "usearch", "hnswlib": "hnswlib"}

@@ -50,6 +50,13 @@ def write_h5(path, vectors, ids=None, attributes=(), **columns):
     return path
 
 
+def stored(vectors, dtype):
+    """Vectors as a collection keeps them: in int8 their directions, the largest value at 127."""
+    if dtype != "int8":
+        return vectors.astype(dtype)
+    return np.rint(vectors * (127 / np.abs(vectors).max(axis=1, keepdims=True))).astype("i1")
+
+
 def distances(queries, rows, distance_type):
     """All distances as LanceDB defines them, (queries, rows), float64 rounded once to float32."""
     queries, rows = queries.astype(np.float64)[:, None], rows.astype(np.float64)[None]

@@ -21,6 +21,7 @@ from vectordata import (
     names,
     nearest,
     settings,
+    stored,
     write_parquet,
 )
 
@@ -84,6 +85,8 @@ class World:
 
 def built(folder, kind, **options):
     vectors, ids = rows()
+    if kind == "int8":
+        kind, options["dtype"] = "cosine", "int8"
     if options.get("index") != "flat":
         options = {"num_partitions": PARTITIONS} | options
     collection = atoll.create(
@@ -93,7 +96,7 @@ def built(folder, kind, **options):
         settings=settings(folder / "scratch"),
         **{"bucket_rows": BUCKET_ROWS, "workers": 1} | options,
     )
-    return World(collection, vectors.astype(options.get("dtype", "f4")), ids)
+    return World(collection, stored(vectors, collection.spec.dtype), ids)
 
 
 def paths_of(hits):
@@ -114,7 +117,7 @@ class SearchPathContract:
     """What holds of every collection, whatever is behind it.
 
     Attributes:
-        kinds: distances to try.
+        kinds: distances to try; "int8" is cosine of vectors so stored.
         alone, together: the path of one query by index, and of several.
     """
 
@@ -234,8 +237,17 @@ class TestFloat16(SearchPathContract):
         return built(folder, kind, dtype="float16")
 
 
+class TestInt8(SearchPathContract):
+    kinds = ("int8",)
+
+    def make(self, folder, kind):
+        return built(folder, kind)
+
+
 @pytest.mark.slow
 class TestTwoBits(SearchPathContract):
+    kinds = ("cosine", "int8")
+
     def make(self, folder, kind):
         return built(folder, kind, bits=2)
 
@@ -258,6 +270,7 @@ class TestEightBits(SearchPathContract):
 
 @pytest.mark.slow
 class TestNoIndex(SearchPathContract):
+    kinds = ("cosine", "int8")
     alone = together = BRUTE_FORCE
 
     def make(self, folder, kind):
@@ -288,7 +301,7 @@ def upserted(world, folder):
     vectors[:10] = world.vectors[150:160]
     file = write_parquet(folder / "more.parquet", vectors, ids)
     world.collection.upsert(file, workers=1)
-    return world.having(vectors.astype(world.vectors.dtype), ids)
+    return world.having(stored(vectors, world.collection.spec.dtype), ids)
 
 
 class TestAfterDeletes(SearchPathContract):
@@ -306,7 +319,7 @@ class TestLancesIndexAfterDeletes(SearchPathContract):
 
 @pytest.mark.slow
 class TestAfterAnUpsert(SearchPathContract):
-    kinds = ("dot",)
+    kinds = ("dot", "int8")
 
     def make(self, folder, kind):
         return upserted(deleted(built(folder, kind, dtype="float16")), folder)
@@ -314,6 +327,8 @@ class TestAfterAnUpsert(SearchPathContract):
 
 @pytest.mark.slow
 class TestAfterACompaction(SearchPathContract):
+    kinds = ("cosine", "int8")
+
     def make(self, folder, kind):
         world = upserted(deleted(built(folder, kind)), folder)
         world.collection.compact(bucket_rows=150)
@@ -322,7 +337,7 @@ class TestAfterACompaction(SearchPathContract):
 
 @pytest.mark.slow
 class TestAfterARetrain(SearchPathContract):
-    kinds = ("l2",)
+    kinds = ("l2", "int8")
 
     def make(self, folder, kind):
         world = upserted(built(folder, kind), folder)
@@ -333,6 +348,8 @@ class TestAfterARetrain(SearchPathContract):
 @pytest.mark.slow
 class TestInTheMiddleOfARetrain(SearchPathContract):
     """Two models are live: partitions of both are read."""
+
+    kinds = ("cosine", "int8")
 
     def make(self, folder, kind):
         world = deleted(built(folder, kind))
@@ -346,6 +363,8 @@ class TestInTheMiddleOfARetrain(SearchPathContract):
 
 @pytest.mark.slow
 class TestAnOlderVersion(SearchPathContract):
+    kinds = ("cosine", "int8")
+
     def make(self, folder, kind):
         world = deleted(built(folder, kind))
         version = world.collection.version

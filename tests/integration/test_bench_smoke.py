@@ -87,7 +87,7 @@ def test_every_row_that_is_asked_for_names_its_bar_and_goal(smoke):
 def test_a_peer_that_is_not_installed_is_skipped_by_name(smoke):
     _, written, _ = smoke
     rows = [row for row in written["query"]["rows"] if row["what"].startswith("peer ")]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert all(row["ours"] or "not installed" in row["note"] for row in rows)
 
 

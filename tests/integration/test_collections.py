@@ -23,6 +23,7 @@ from vectordata import (
     nearest,
     objects_of,
     settings,
+    stored,
     tables_of,
     write_h5,
     write_parquet,
@@ -138,8 +139,8 @@ def test_float16_is_stored_on_request_and_its_error_is_told(tmp_path):
     said = must("create", tmp_path / "c", tmp_path / "x.h5", "--dtype", "float16")
     error = np.linalg.norm(vectors.astype("f2").astype("f8") - vectors) / np.linalg.norm(vectors)
     (bucket,) = atoll.open(tmp_path / "c").buckets
-    assert bucket.float16_error == pytest.approx(error, rel=1e-4)
-    assert "float16_error" in said
+    assert bucket.rounding_error == pytest.approx(error, rel=1e-4)
+    assert "rounding_error" in said
     hits = atoll.open(tmp_path / "c").search(vectors[:1], k=1, with_vectors=True)
     np.testing.assert_array_equal(hits["embedding"].to_pylist()[0], vectors[0].astype("f2"))
 
@@ -152,6 +153,48 @@ def test_float16_that_would_lose_vectors_is_refused(tmp_path):
         source = write_h5(tmp_path / "x.h5", vectors)
         with pytest.raises(atoll.InvalidInput, match=f"float16.*'{first}'.*--dtype float32"):
             created(tmp_path, source, dtype="float16", name=first)
+
+
+def test_int8_keeps_directions_and_gives_them_at_unit_length(tmp_path):
+    vectors = gaussian(100, 24) * np.arange(1, 101, dtype="f4")[:, None]
+    said = must("create", tmp_path / "c", write_h5(tmp_path / "x.h5", vectors), "--dtype", "int8")
+    collection = atoll.open(tmp_path / "c")
+    levels = stored(vectors, "int8").astype("f8")
+    true = levels / np.linalg.norm(levels, axis=1, keepdims=True)
+    gap = true - vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    (bucket,) = collection.buckets
+    assert bucket.rounding_error == pytest.approx(np.sqrt((gap**2).sum() / 100), rel=1e-3)
+    assert "rounding_error" in said
+    hits = collection.search(vectors[:9], k=1, with_vectors=True)
+    assert hit_ids(hits) == [[name] for name in names(9)]
+    for found, rows in ((hits, true[:9]), (collection.get(names(100)), true)):
+        assert found.schema.field("embedding").type == pa.list_(pa.float32(), 24)
+        np.testing.assert_allclose(found["embedding"].to_pylist(), rows, rtol=1e-6)
+    assert collection.get([], ["embedding"]).schema == found.select(["embedding"]).schema
+    assert collection.verify().is_clean
+
+
+def test_stored_ids_ask_an_int8_collection_for_themselves(tmp_path):
+    write_h5(tmp_path / "x.h5", gaussian(100, 24))
+    must("create", tmp_path / "c", tmp_path / "x.h5", "--dtype", "int8", "--index", "flat")
+    must("search", tmp_path / "c", "--id", "p00007", "-k", 1, "-o", tmp_path / "hits.parquet")
+    (hit,) = pq.read_table(tmp_path / "hits.parquet").to_pylist()
+    assert (hit["query_id"], hit["id"]) == ("p00007", "p00007")
+    assert hit["_distance"] < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"distance_type": "l2"}, "goes with --distance-type cosine.*lengths that l2 needs"),
+        ({"distance_type": "dot"}, "goes with --distance-type cosine.*lengths that dot needs"),
+        ({"index": "ivf_pq"}, "goes with --index rabitq and flat"),
+    ],
+)
+def test_int8_is_refused_where_directions_are_not_enough(tmp_path, option, words):
+    source = write_h5(tmp_path / "x.h5", gaussian(5, 4))
+    with pytest.raises(atoll.InvalidInput, match=words):
+        created(tmp_path, source, dtype="int8", **option)
 
 
 def test_columns_are_kept_filled_with_null_and_filtered_on(tmp_path):

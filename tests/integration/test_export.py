@@ -68,7 +68,7 @@ def test_every_row_is_written_once_with_all_it_has(made, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_what_is_built_from_an_export_is_the_same_collection(tmp_path, suffix, dtype):
     source = write_h5(tmp_path / "a.h5", VECTORS, attributes=MADE_BY, length=np.arange(300))
     first = built(tmp_path, "c", source, index="flat", dtype=dtype)

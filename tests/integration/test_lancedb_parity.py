@@ -10,7 +10,17 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
-from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, settings, write_h5
+from vectordata import (
+    clustered,
+    gaussian,
+    hit_ids,
+    names,
+    nearest,
+    recall,
+    settings,
+    stored,
+    write_h5,
+)
 
 import atoll
 
@@ -91,6 +101,17 @@ def test_stock_lancedb_lists_and_reads_every_bucket(world):
         found |= dict(zip(table["id"].to_pylist(), table["embedding"].to_pylist(), strict=True))
     vectors = clustered(ROWS, DIM, clusters=60)
     np.testing.assert_array_equal([found[name] for name in names(ROWS)], vectors)
+
+
+def test_stock_lancedb_reads_int8_as_levels(tmp_path):
+    vectors = gaussian(50, 16)
+    source = write_h5(tmp_path / "x.h5", vectors)
+    atoll.create(tmp_path / "c", source, dtype="int8", settings=settings(tmp_path / "scratch"))
+    db = lancedb.connect(tmp_path / "c")
+    (name,) = db.list_tables().tables
+    table = db.open_table(name).to_arrow().sort_by("id")
+    assert table.schema.field("embedding").type == pa.list_(pa.int8(), 16)
+    np.testing.assert_array_equal(table["embedding"].to_pylist(), stored(vectors, "int8"))
 
 
 @pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])

@@ -275,7 +275,7 @@ def test_invalid_rows_of_an_upsert_replace_nothing(tmp_path, model):
 
 
 @pytest.mark.parametrize("index", ["rabitq", "flat"])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_compaction_changes_no_answer(tmp_path, index, dtype):
     model = Model(tmp_path, index=index, dtype=dtype)
     c, queries = model.collection, clustered(30, DIM, seed=4)

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from vectordata import DISTANCE_TYPES, gaussian
+from vectordata import DISTANCE_TYPES, gaussian, stored
 
 from atoll.vectors.distance import (
     close_pairs,
+    decoded,
     distances_of,
     pair_distances,
     product_distances,
@@ -28,9 +29,9 @@ def exactly(query, row, distance_type):
 
 @pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
 @pytest.mark.parametrize("dim", [1, 2, 63, 960])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_distances_are_those_of_exact_arithmetic(distance_type, dim, dtype):
-    queries, rows = gaussian(5, dim), gaussian(5, dim, seed=1).astype(dtype)
+    queries, rows = gaussian(5, dim), stored(gaussian(5, dim, seed=1), dtype)
     found = pair_distances(queries, rows, distance_type)
     true = [exactly(q, r, distance_type) for q, r in zip(queries, rows, strict=True)]
     assert found.dtype == np.float32
@@ -80,13 +81,21 @@ def test_each_vector_without_distances_has_one_reason():
 
 
 @pytest.mark.parametrize("distance_type", DISTANCE_TYPES)
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_gathered_pairs_have_the_distances_of_pairs_side_by_side(distance_type, dtype):
-    queries, rows = gaussian(4, 13), gaussian(9, 13, seed=1).astype(dtype)
+    queries, rows = gaussian(4, 13), stored(gaussian(9, 13, seed=1), dtype)
     query_of, row_of = np.array([3, 0, 0, 1]), np.array([8, 8, 2, 0])
     found = distances_of(queries, query_of, rows, row_of, distance_type)
     alone = pair_distances(queries[query_of], rows[row_of], distance_type)
     np.testing.assert_array_equal(found, alone)
+
+
+def test_decoded_directions_have_unit_length_and_are_rounded_to_the_same_levels():
+    levels = stored(gaussian(200, 33) * np.float32(1e5), "int8")
+    floats = decoded(levels)
+    assert floats.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(floats, axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(stored(floats, "int8"), levels)
 
 
 def test_a_zero_vector_is_at_cosine_distance_one():

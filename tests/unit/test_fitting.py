@@ -1,5 +1,7 @@
 """Which tables can be buckets of one collection."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -39,6 +41,13 @@ def test_the_wider_of_two_dtypes_is_the_collections():
     assert fitted(half).spec.dtype == "float16"
     assert fitted(table("a"), half).spec.dtype == "float32"
     assert "float32" in unfit(half, table("c"), into=fitted(half).spec)["c"]
+
+
+def test_directions_of_8_bits_take_no_other_vectors_in():
+    spec = replace(fitted(table("a")).spec, dtype="int8")
+    assert unfit(table("b"), into=spec) == {
+        "b": "its vectors are float32, those of the collection int8"
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import textwrap
 
 import numpy as np
 import pytest
+from vectordata import gaussian, stored
 
-from atoll.vectors.distance import floats_to_halves, halves_to_floats
+from atoll.vectors.distance import floats_to_halves, floats_to_levels, halves_to_floats
 from atoll.vectors.scan import Best
 
 
@@ -86,6 +87,17 @@ def test_rounding_tells_its_squared_error():
 def test_a_value_beyond_float16_has_an_infinite_error():
     out = np.empty(3, np.float16)
     assert floats_to_halves(np.array([1, 1e6, 0], np.float32), out)[0] == np.inf
+
+
+@pytest.mark.parametrize("scale", [2.0**-59, 1.0, 2.0**59])
+def test_directions_are_rounded_to_the_nearest_of_255_levels(scale):
+    floats = gaussian(50, 33) * np.float32(scale)
+    out = np.empty(floats.shape, np.int8)
+    error, squared = floats_to_levels(floats, out)
+    np.testing.assert_array_equal(out, stored(floats, "int8"))
+    units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (floats / scale, out)]
+    assert squared == 50
+    assert error == pytest.approx(((units[0] - units[1]) ** 2).sum(), rel=1e-3)
 
 
 @pytest.mark.slow

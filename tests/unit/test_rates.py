@@ -116,9 +116,10 @@ def test_no_index_means_neither_training_nor_assignment_nor_codes():
     assert set(found.wall_s) == {"check ids", "read", "write", "rest"}
 
 
-def test_narrowing_is_paid_for_float16_only():
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_narrowing_is_paid_for(dtype):
     known = rates(ASSIGN, timing("narrow", 100, 2))
-    both = [times(work(1_000_000, dtype=d), place(), known) for d in ("float32", "float16")]
+    both = [times(work(1_000_000, dtype=d), place(), known) for d in ("float32", dtype)]
     assert both[1].total_s.mid - both[0].total_s.mid == pytest.approx(2)
 
 

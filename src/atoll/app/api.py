@@ -43,7 +43,7 @@ def create(
             .fvecs.
         force: replace a collection that is there; its old tables stay until `gc`.
         options: how to build; or give its fields as keywords: `bucket_rows`, `bucket_bytes`,
-            `distance_type` ("cosine", "l2", "dot"), `dtype` ("float32", "float16"),
+            `distance_type` ("cosine", "l2", "dot"), `dtype` ("float32", "float16", "int8"),
             `vector_column`, `id_column`, `ids`, `batch_rows`, `index` ("rabitq", "ivf_pq",
             "flat"), `num_partitions` (a number, or "auto" to try several on a sample), `recall`
             (what "auto" must hold), `num_sub_vectors`, `bits`, `device`, `workers`, `on_invalid`,

@@ -26,7 +26,7 @@ from atoll.vectors.model import Dtype, IndexKind
 BUCKET_ROWS = 200_000_000
 MAX_RATIO = 1.1
 _ID_BYTES = 20
-_ITEM_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2}
+_ITEM_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)

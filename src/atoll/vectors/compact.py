@@ -205,12 +205,12 @@ def _merged(storage: Storage, manifest: Manifest, merge: Merge, settings: Settin
 
 def _facts(merge: Merge) -> Facts:
     rows = np.array([bucket.rows for bucket in merge.buckets])
-    errors = np.array([bucket.float16_error for bucket in merge.buckets])
+    errors = np.array([bucket.rounding_error for bucket in merge.buckets])
     fits = np.array([bucket.fit for bucket in merge.buckets])
     return Facts(
         sources=tuple(part for bucket in merge.buckets for part in sources_of(bucket)),
         skipped=sum(bucket.skipped for bucket in merge.buckets),
-        float16_error=float(np.average(errors**2, weights=rows) ** 0.5),
+        rounding_error=float(np.average(errors**2, weights=rows) ** 0.5),
         fit=float(np.average(fits, weights=rows)),
     )
 

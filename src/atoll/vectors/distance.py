@@ -49,7 +49,7 @@ def pair_distances(
 
     Args:
         queries: (n, dim) float32, as given.
-        rows: (n, dim) as stored, float32 or float16.
+        rows: (n, dim) as stored, float32, float16 or int8.
         distance_type: what to compute.
     """
     each = np.arange(len(rows))
@@ -69,7 +69,7 @@ def distances_of(
 
     Args:
         queries: (q, dim) float32, as given.
-        rows: (m, dim) as stored, float32 or float16.
+        rows: (m, dim) as stored, float32, float16 or int8.
         query_of, row_of: (n,) the pairs.
         distance_type: "cosine" gives 1 - cos, "l2" the squared distance, "dot" 1 - product, as
             LanceDB.
@@ -82,17 +82,26 @@ def distances_of(
     queries, rows = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows)
     out = np.empty(len(row_of), np.float32)
     kernels.distances(
-        queries.ctypes.data, query_of, rows.ctypes.data, rows.dtype == np.float16,
+        queries.ctypes.data, query_of, rows.ctypes.data, rows.dtype.itemsize,
         rows.shape[1], row_of, KINDS[distance_type], out,
     )  # fmt: skip
     return out
 
 
 def as_floats(rows: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Give stored rows, float32 or float16, as float32."""
+    """Give stored rows, float32, float16 or int8, as float32."""
     if rows.dtype == np.float16:
         return halves_to_floats(rows.view(np.float16))
-    return rows.view(np.float32)
+    return rows.astype(np.float32, copy=False)
+
+
+def decoded(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Give stored rows as a user sees them: float32, directions of int8 at unit length."""
+    floats = as_floats(rows)
+    if rows.dtype == np.int8:
+        # A sum of whole numbers, the same in every order.
+        floats /= np.sqrt(np.vecdot(rows, rows, dtype=np.int64)).astype(np.float32)[:, None]
+    return floats
 
 
 def halves_to_floats(halves: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -116,6 +125,25 @@ def floats_to_halves(floats: NDArray[np.float32], out: NDArray[np.float16]) -> t
     floats = np.ascontiguousarray(floats)
     error, size = kernels.narrow_all(floats.ctypes.data, out.reshape(-1).view(np.uint16))
     return error, size
+
+
+def floats_to_levels(floats: NDArray[np.float32], out: NDArray[np.int8]) -> tuple[float, float]:
+    """Round directions of float32 rows, none of them zero, to int8: the largest value is 127.
+
+    Args:
+        floats: (n, dim).
+        out: (n, dim), contiguous, to fill.
+
+    Returns:
+        The sum of squared errors, and of squares, were all rows of unit length.
+    """
+    from atoll.vectors import kernels
+
+    floats = np.ascontiguousarray(floats)
+    kernels.level_all(floats.ctypes.data, out)
+    # Of vectors of unit length the squared gap is twice the cosine distance.
+    gaps = 2 * pair_distances(floats, out, "cosine").sum(dtype=np.float64)
+    return float(gaps), float(len(floats))
 
 
 def product_distances(

@@ -25,6 +25,7 @@ from atoll.core.files import scratch_folder, whole_file, writing
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage, local_path, open_storage
 from atoll.vectors import store
+from atoll.vectors.distance import decoded
 from atoll.vectors.exportfiles import (
     FORMATS,
     SUFFIXES,
@@ -35,6 +36,7 @@ from atoll.vectors.exportfiles import (
 )
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.reader import Reader
+from atoll.vectors.sources.columns import vector_array
 
 BATCH_ROWS = 8192
 DONE = "_export.json"
@@ -249,9 +251,7 @@ class _Rows:
 
     def _exported(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         name, dim = self.spec.vector_column, self.spec.dim
-        vectors = store.vectors_of(batch[name], dim).astype(np.float32, copy=False)
-        flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-        columns = {name: pa.FixedSizeListArray.from_arrays(flat, dim)}
+        columns = {name: vector_array(decoded(store.vectors_of(batch[name], dim)))}
         return pa.RecordBatch.from_arrays(
             [columns.get(each, batch[each]) for each in self.schema.names], schema=self.schema
         )
@@ -261,8 +261,8 @@ class _Rows:
         if self.where is not None:
             return 0
         count = self.total if rows is None else min(rows, self.total)
-        narrow = kind == "parquet" and self.spec.dtype == "float16"
-        return int(count * self.spec.dim * (2 if narrow else 4) * LEAST_SHARE)
+        value = np.dtype(self.spec.dtype if kind == "parquet" else np.float32).itemsize
+        return int(count * self.spec.dim * value * LEAST_SHARE)
 
 
 # -- files ----------------------------------------------------------------------------------------

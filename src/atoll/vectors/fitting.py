@@ -156,8 +156,8 @@ def _check_alike(found: tuple[str, str, int], first: tuple[str, str, int]) -> No
 def _check_columns(table: TableFacts, spec: CollectionSpec) -> None:
     wanted = store.decode_schema(spec.arrow_schema)
     kind = table.schema.field(spec.vector_column).type.value_type
-    if kind == pa.float32() and spec.dtype == "float16":
-        raise InvalidInput("its vectors are float32, those of the collection float16")
+    if spec.dtype not in ("float32", dtype := _DTYPES[kind]):
+        raise InvalidInput(f"its vectors are {dtype}, those of the collection {spec.dtype}")
     for name in spec.columns:
         at = table.schema.get_field_index(name)
         if at < 0 or store.plain_type(table.schema.field(at).type) != wanted.field(name).type:

@@ -109,12 +109,12 @@ class Facts:
     Attributes:
         sources: where its rows came from.
         skipped: source rows left out as invalid or duplicate.
-        float16_error, fit: as `Bucket` has them.
+        rounding_error, fit: as `Bucket` has them.
     """
 
     sources: tuple[SourceSlice, ...]
     skipped: int = 0
-    float16_error: float = 0.0
+    rounding_error: float = 0.0
     fit: float = 0.0
 
 
@@ -348,7 +348,7 @@ def facts_of(job: BucketJob, tally: Tally, checksums: Sequence[bytes]) -> Facts:
         SourceSlice(p.source.uri, p.source.version, p.start, p.stop, joined([blocks]))
         for p, blocks in zip(job.slices, checksums, strict=True)
     )
-    return Facts(sources, tally.skipped + tally.rejected, tally.float16_error, tally.fit)
+    return Facts(sources, tally.skipped + tally.rejected, tally.rounding_error, tally.fit)
 
 
 def put_report(
@@ -408,7 +408,7 @@ def commit(
         ids=join_hashes(job.collection, parts, place, folder),
         names=names,
         sources=facts.sources,
-        float16_error=facts.float16_error,
+        rounding_error=facts.rounding_error,
         fit=facts.fit,
     )
     job.collection.put(_record_path(job, writer), msgspec.json.encode(bucket))

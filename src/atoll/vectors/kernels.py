@@ -18,6 +18,7 @@ from atoll.vectors.lanes import (
     add_looked_up,
     bit_dot,
     bits_of_float,
+    byte_lanes,
     compiled,
     count_bits,
     fill_tables,
@@ -534,13 +535,12 @@ def _dot(code, levels, size, bits):
 
 
 @compiled
-def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
+def distances(queries, query_of, rows, width, dim, row_of, kind, out):
     """Fill `out` with the distances of pairs; see `distance.distances_of`.
 
-    `queries` and `rows` are addresses; the rows are float16 or float32.
+    `queries` and `rows` are addresses; the rows are int8, float16 or float32, by their width.
     """
     whole = dim - dim % LANES
-    width = 2 if is_half else 4
     # A rest that fills no eight is taken among zeros, which change no sum.
     rest = np.zeros((2, LANES), np.float32)
     query_rest, row_rest = rest[0].ctypes.data, rest[1].ctypes.data
@@ -553,20 +553,20 @@ def distances(queries, query_of, rows, is_half, dim, row_of, kind, out):
             _copy(query + 4 * whole, 4 * (dim - whole), rest[0])
             _copy(row + width * whole, width * (dim - whole), rest[1])
         if kind == L2:
-            total = _squares(query, row, whole, is_half) + _squares(
-                query_rest, row_rest, LANES, is_half
+            total = _squares(query, row, whole, width) + _squares(
+                query_rest, row_rest, LANES, width
             )
             out[i] = lanes_sum(total)
             continue
-        product, other = _products(query, row, whole, is_half)
-        product_rest, other_rest = _products(query_rest, row_rest, LANES, is_half)
+        product, other = _products(query, row, whole, width)
+        product_rest, other_rest = _products(query_rest, row_rest, LANES, width)
         product, other = lanes_sum(product + product_rest), other + other_rest
         if kind == DOT:
             out[i] = 1 - product
             continue
         if own_square[query_of[i]] < 0:
-            own, _ = _products(query, query, whole, False)
-            own_rest, _ = _products(query_rest, query_rest, LANES, False)
+            own, _ = _products(query, query, whole, 4)
+            own_rest, _ = _products(query_rest, query_rest, LANES, 4)
             own_square[query_of[i]] = lanes_sum(own + own_rest)
         norms = np.sqrt(own_square[query_of[i]] * lanes_sum(other))
         out[i] = max(0.0, 1 - product / norms) if norms > 0 else 1.0
@@ -581,28 +581,30 @@ def _copy(source, size, target):
 
 
 @inner
-def _squares(query, row, stop, is_half):
+def _squares(query, row, stop, width):
     total = no_lanes()
     for d in range(0, stop, LANES):
-        gap = float_lanes(query + 4 * d) - _lanes_at(row, d, is_half)
+        gap = float_lanes(query + 4 * d) - _lanes_at(row, d, width)
         total = total + gap * gap
     return total
 
 
 @inner
-def _products(query, row, stop, is_half):
+def _products(query, row, stop, width):
     """Give the products of the two and the squares of the second."""
     total, squares = no_lanes(), no_lanes()
     for d in range(0, stop, LANES):
-        value = _lanes_at(row, d, is_half)
+        value = _lanes_at(row, d, width)
         total = total + float_lanes(query + 4 * d) * value
         squares = squares + value * value
     return total, squares
 
 
 @inner
-def _lanes_at(address, d, is_half):
-    return half_lanes(address + 2 * d) if is_half else float_lanes(address + 4 * d)
+def _lanes_at(address, d, width):
+    if width == 1:
+        return byte_lanes(address + d)
+    return half_lanes(address + 2 * d) if width == 2 else float_lanes(address + 4 * d)
 
 
 @compiled
@@ -678,6 +680,16 @@ def narrow_all(floats, out):
         gap = value - half_lanes(few.ctypes.data)
         error, size = error + gap * gap, size + value * value
     return lanes_sum(error), lanes_sum(size)
+
+
+@compiled
+def level_all(floats, out):
+    """Round float32 at an address to `out`, (n, dim) int8: the largest of each row is 127."""
+    rows = numba.carray(pointer(floats), out.shape, np.float32)
+    for i in range(len(rows)):
+        inverse = np.float32(127) / _largest(rows[i])
+        for d in range(out.shape[1]):
+            out[i, d] = np.rint(rows[i, d] * inverse)
 
 
 @compiled

@@ -342,6 +342,16 @@ def half_lanes(context, address):
 
 
 @intrinsic
+def byte_lanes(context, address):
+    """Load eight int8."""
+
+    def build(_context, builder, _signature, arguments):
+        return builder.sitofp(_loaded(builder, arguments[0], 8), _DOUBLES)
+
+    return lanes_type(types.int64), build
+
+
+@intrinsic
 def widen(context, source, target):
     """Convert the eight float16 at an address to float32 at another."""
 

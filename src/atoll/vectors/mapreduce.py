@@ -21,7 +21,7 @@ from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.scan import Best, Codes
 from atoll.vectors.search import Found
-from atoll.vectors.store import Table
+from atoll.vectors.store import Table, seen
 
 logger = logging.getLogger(__name__)
 
@@ -265,9 +265,7 @@ class MapReduce:
         empty = pa.schema([self.reader.schema.field(name) for name in columns]).empty_table()
         rows, inverse = np.unique(found.row, return_inverse=True)
         parts = self._by_bucket(rows, lambda i, mine: self._table(i).take(mine, columns))
-        whole = pa.concat_tables(
-            [part.select(columns).cast(empty.schema) for part in parts] or [empty]
-        )
+        whole = pa.concat_tables([seen(part, empty.schema) for part in parts] or [empty])
         return whole.take(pa.array(inverse))
 
     def _start_anew(self, error: AtollError) -> None:

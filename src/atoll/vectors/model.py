@@ -13,7 +13,7 @@ DistanceType = Literal["cosine", "l2", "dot"]
 DISTANCE_TYPES: tuple[DistanceType, ...] = get_args(DistanceType)
 IndexKind = Literal["rabitq", "ivf_pq", "flat"]
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
-Dtype = Literal["float32", "float16"]
+Dtype = Literal["float32", "float16", "int8"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 OnBadRow = Literal["error", "skip"]
 ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
@@ -74,7 +74,7 @@ class CollectionSpec:
 
     Attributes:
         dim: length of a vector.
-        dtype: how vectors are stored.
+        dtype: how vectors are stored; int8 keeps their directions alone, for cosine.
         distance_type: as LanceDB spells it.
         vector_column, id_column: their names in the tables.
         columns: further columns, name to Arrow type as text, in table order.
@@ -169,7 +169,7 @@ class Bucket:
         ids: the id index: see `atoll.vectors.ids`.
         names: the ids in stored order: see `atoll.vectors.names`; None of an adopted table.
         sources: where its rows came from.
-        float16_error: root-mean-square relative error of the stored vectors; 0 where exact.
+        rounding_error: root-mean-square relative error of the stored vectors; 0 where exact.
         fit: mean squared distance of its rows to the centroids they were assigned to.
         deleted: positions of deleted rows: see `store.put_rows`; None where there are none.
         deleted_rows: how many.
@@ -190,7 +190,7 @@ class Bucket:
     ids: Blob
     names: Blob | None
     sources: tuple[SourceSlice, ...]
-    float16_error: float = 0.0
+    rounding_error: float = 0.0
     fit: float = 0.0
     deleted: Blob | None = None
     deleted_rows: int = 0
@@ -442,7 +442,7 @@ class BuildOptions:
         bucket_rows: rows a bucket holds at most.
         bucket_bytes: bytes of vectors a bucket holds at most; overrides `bucket_rows`.
         distance_type: what "near" means.
-        dtype: how vectors are stored.
+        dtype: how vectors are stored; int8 keeps their directions alone, for cosine.
         vector_column, id_column: names in the sources, and in the tables.
         ids: text file or URL of one id per line, for a single source that is .npy or .fvecs.
         batch_rows: rows handled at once.
@@ -491,6 +491,7 @@ class BuildOptions:
         _check_choice("distance_type", self.distance_type, DISTANCE_TYPES)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("index", self.index, INDEX_KINDS)
+        _check_dtype(self)
         _check_choice("device", self.device, DEVICES)
         _check_bits(self.bits)
         _check_partitions(self.num_partitions, self.recall)
@@ -504,6 +505,18 @@ class BuildOptions:
             "workers",
         ):
             _check_count(name, getattr(self, name))
+
+
+def _check_dtype(options: BuildOptions) -> None:
+    if options.dtype != "int8":
+        return
+    if options.distance_type != "cosine":
+        raise InvalidInput(
+            "--dtype int8 goes with --distance-type cosine: it keeps directions, but not the "
+            f"lengths that {options.distance_type} needs; use float16"
+        )
+    if options.index == "ivf_pq":
+        raise InvalidInput("--dtype int8 goes with --index rabitq and flat; for ivf_pq use float16")
 
 
 def given_options(options: BuildOptions | None, given: dict[str, Any]) -> BuildOptions:

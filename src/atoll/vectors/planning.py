@@ -145,7 +145,7 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         num_sub_vectors=options.num_sub_vectors,
         bits=options.bits,
     )
-    item = pa.float32() if options.dtype == "float32" else pa.float16()
+    item = pa.type_for_alias(options.dtype)
     vectors = pa.field(vector, pa.list_(item, dim), metadata=RAW_COLUMN)
     fields = [vectors, pa.field(name, pa.string()), *extra]
     if spec.kind == "rabitq":

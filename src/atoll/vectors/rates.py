@@ -306,7 +306,7 @@ def times(work: Work, place: Place, rates: Rates) -> Times:
 def _cpu(work: Work, workers: int, rates: Rates) -> dict[Stage, Spread]:
     """CPU-seconds of all rows, stage by stage."""
     needed: list[Stage] = ["check ids", "read", "write", "rest"]
-    needed += ["narrow"] if work.dtype == "float16" else []
+    needed += ["narrow"] if work.dtype != "float32" else []
     needed += ["encode"] if work.index == "rabitq" else []
     spent = {stage: rates.row_s(stage, work.dim).times(work.rows) for stage in needed}
     fixed = rates.start_s.times(workers) + rates.bucket_s.times(len(work.bucket_rows))

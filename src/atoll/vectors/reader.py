@@ -40,8 +40,8 @@ class Reader:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The tables' schema."""
-        return store.decode_schema(self.spec.arrow_schema)
+        """The tables' schema, as a user sees it."""
+        return store.seen_schema(self.spec)
 
     @property
     def is_remote(self) -> bool:

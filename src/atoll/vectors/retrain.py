@@ -132,7 +132,7 @@ class _Work:
             built,
             sources=sources_of(bucket),
             skipped=bucket.skipped + built.skipped,
-            float16_error=bucket.float16_error,
+            rounding_error=bucket.rounding_error,
         )
 
 

@@ -16,7 +16,7 @@ from atoll.core.errors import InvalidInput
 from atoll.core.text import counted, some_of
 from atoll.vectors import rabitq, store
 from atoll.vectors.digest import RowChecksum
-from atoll.vectors.distance import floats_to_halves, unsearchable
+from atoll.vectors.distance import floats_to_halves, floats_to_levels, unsearchable
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
@@ -51,7 +51,7 @@ class RowSource(Protocol):
     def read(
         self, start: int, stop: int, batch_rows: int, columns: Sequence[str] | None
     ) -> Iterator[pa.RecordBatch]:
-        """Stream rows; see `atoll.vectors.sources.Source.read`. Vectors may be float16 too."""
+        """Stream rows; see `atoll.vectors.sources.Source.read`. Vectors may be as stored."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Tally:
         skipped: that were excluded.
         rejected: that cannot be searched.
         shown: the first of these.
-        squared, squared_error: sums of squares of kept vectors, and of what float16 took from them.
+        squared, squared_error: sums of squares of kept vectors, and of what rounding took.
         squared_distance: sum of squared distances to the centroids.
         checksums: per slice, hashes of blocks of what was read.
     """
@@ -101,7 +101,7 @@ class Tally:
         self.checksums += later.checksums
 
     @property
-    def float16_error(self) -> float:
+    def rounding_error(self) -> float:
         """Root-mean-square relative error of what is stored."""
         return rounded((self.squared_error / self.squared) ** 0.5 if self.squared else 0.0)
 
@@ -240,16 +240,24 @@ class _Reader:
                 )
                 codes = found.view(np.uint8).reshape(len(found), -1)
         self.tally.rows += len(vectors)
-        stored = vectors if spec.dtype == "float32" else self._narrow(vectors, rest["id"])
-        return Ordered(stored, rest, id_hash, codes, partition)
+        return Ordered(self._stored(vectors, rest["id"]), rest, id_hash, codes, partition)
 
-    def _narrow(self, vectors: NDArray[np.float32], ids: pa.Array) -> NDArray[np.generic]:
-        tally = self.tally
-        narrow = pool_array((len(vectors), self.spec.dim), np.dtype(np.float16))
-        error, squared = floats_to_halves(vectors, narrow)
-        tally.squared_error += error
-        tally.squared += squared
-        if not np.isfinite(tally.squared_error):
+    def _stored(self, vectors: NDArray[np.float32], ids: pa.Array) -> NDArray[np.generic]:
+        if self.spec.dtype == "float32":
+            return vectors
+        narrow = pool_array(vectors.shape, np.dtype(self.spec.dtype))
+        is_half = self.spec.dtype == "float16"
+        error, squared = (floats_to_halves if is_half else floats_to_levels)(vectors, narrow)
+        self.tally.squared_error += error
+        self.tally.squared += squared
+        if is_half:
+            self._check_halves(vectors, narrow, ids)
+        return narrow
+
+    def _check_halves(
+        self, vectors: NDArray[np.float32], narrow: NDArray[np.float16], ids: pa.Array
+    ) -> None:
+        if not np.isfinite(self.tally.squared_error):
             _refuse_narrow(np.isinf(narrow).max(axis=1), ids, "have values beyond 65504")
         if self.spec.distance_type == "cosine":
             # Of the few that are short enough.
@@ -257,7 +265,6 @@ class _Reader:
             lost = np.zeros(len(narrow), np.bool_)
             lost[short] = ~narrow[short].any(axis=1)
             _refuse_narrow(lost, ids, "have no value above 6e-8")
-        return narrow
 
 
 def _refuse_narrow(lost: NDArray[np.bool_], ids: pa.Array, why: str) -> None:

@@ -187,7 +187,7 @@ class Collection:
                     "rows": bucket.rows,
                     "deleted": bucket.deleted_rows,
                     "skipped": bucket.skipped,
-                    "float16_error": bucket.float16_error,
+                    "rounding_error": bucket.rounding_error,
                     "index": vars(self.spec.index_of(bucket)),
                     "adopted": bucket.is_adopted,
                     "sources": [
@@ -348,12 +348,11 @@ class Collection:
                 f"{self.uri} has no row with the id {some_of(first, total=len(missing))}",
                 missing=len(missing),
             )
+        schema = pa.schema([self._reader.schema.field(name) for name in names])
         if not found:
-            schema = self._reader.schema
-            return pa.schema([schema.field(name) for name in names]).empty_table()
-        return (
-            pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable"))).select(names)
-        )
+            return schema.empty_table()
+        rows = pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable")))
+        return store.seen(rows, schema)
 
     def queries(
         self, given: Any, *, ids: str | Path | None = None, model_path: str | Path | None = None

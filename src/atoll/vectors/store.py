@@ -30,8 +30,10 @@ from atoll.core.errors import (
 )
 from atoll.storage import Storage
 from atoll.vectors.byteranges import get_rows
+from atoll.vectors.distance import decoded
 from atoll.vectors.layout import Layout, Pages
-from atoll.vectors.model import Bucket
+from atoll.vectors.model import Bucket, CollectionSpec
+from atoll.vectors.sources.columns import vector_array
 
 # Pinned: a table must read the same whatever a later Lance writes by default.
 DATA_STORAGE_VERSION: Literal["2.1"] = "2.1"
@@ -562,6 +564,27 @@ class Table:
         offset = (value & np.uint64(0xFFFFFFFF)).astype(np.int64)
         found: NDArray[np.int64] = self._starts[fragment] + offset
         return found
+
+
+def seen_schema(spec: CollectionSpec) -> pa.Schema:
+    """Return the tables' schema as a user sees it: vectors of int8 are decoded."""
+    schema = decode_schema(spec.arrow_schema)
+    if spec.dtype == "int8":
+        at = schema.get_field_index(spec.vector_column)
+        floats = schema.field(at).with_type(pa.list_(pa.float32(), spec.dim))
+        schema = schema.set(at, floats)
+    return schema
+
+
+def seen(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Bring the columns that a schema names into its types: int8 becomes vectors of float32."""
+    table = table.select(schema.names)
+    for at, field in enumerate(schema):
+        stored = table.schema.field(at).type
+        if stored != field.type and pa.types.is_fixed_size_list(stored):
+            floats = decoded(vectors_of(table.column(at), stored.list_size))
+            table = table.set_column(at, field, vector_array(floats))
+    return table.cast(schema)
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.generic]:

@@ -20,7 +20,7 @@ from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.reader import Reader
 from atoll.vectors.shuffle import Ordered
-from atoll.vectors.sources.columns import ID, VECTOR
+from atoll.vectors.sources.columns import ID, VECTOR, vector_array
 
 IntArray = NDArray[np.int64]
 
@@ -82,8 +82,7 @@ class StoredRows:
         wanted = list(self.spec.columns) if columns is None else list(columns)
         for at in range(start, stop, batch_rows):
             positions = rows.positions(at, min(stop, at + batch_rows))
-            flat = pa.array(np.ascontiguousarray(rows.vectors(positions)).reshape(-1))
-            vectors = pa.FixedSizeListArray.from_arrays(flat, self.spec.dim)
+            vectors = vector_array(np.ascontiguousarray(rows.vectors(positions)))
             rest = rows.rest(positions, wanted)
             yield pa.RecordBatch.from_arrays(
                 [vectors, *rest.columns], names=[VECTOR, *rest.schema.names]

@@ -98,7 +98,7 @@ def index_options(command: Any) -> Any:
             click.option("--distance-type", type=click.Choice(DISTANCE_TYPES), default="cosine",
                          show_default=True, help="What near means, as LanceDB spells it."),
             click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
-                         help="How vectors are stored; float16 halves them, its error is printed."),
+                         help="How vectors are stored; int8 is for cosine only."),
             click.option("--index", type=click.Choice(INDEX_KINDS), default="rabitq",
                          show_default=True, help="Atoll's own, Lance's, or no index at all."),
             click.option("--num-partitions", type=Partitions(), metavar="N|auto",

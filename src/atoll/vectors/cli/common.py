@@ -46,7 +46,7 @@ def print_info(info: dict[str, Any], as_json: bool) -> None:
     if any(bucket["deleted"] for bucket in info["buckets"]):
         shown.insert(2, "deleted")
     if info["dtype"] != "float32":
-        shown.append("float16_error")
+        shown.append("rounding_error")
     rows = [{key: bucket[key] for key in shown} for bucket in info["buckets"]]
     if any(bucket["adopted"] for bucket in info["buckets"]):
         for row, bucket in zip(rows, info["buckets"], strict=True):

@@ -33,8 +33,8 @@ def pool_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.frombuffer(buffer, dtype).reshape(shape)
 
 
-def vector_array(values: NDArray[np.float32]) -> pa.FixedSizeListArray:
-    """Wrap a (rows, dim) float32 array, C order, without copying it."""
+def vector_array(values: NDArray[np.generic]) -> pa.FixedSizeListArray:
+    """Wrap a (rows, dim) array, C order, without copying it."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
