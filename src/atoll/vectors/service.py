@@ -288,30 +288,7 @@ class Collection:
             group_by=group_by,
             allow_partial=allow_partial,
         )
-        self.refresh()
-        self._check_options(options)
-        options, promised = self._with_settings_for_recall(options)
-        batch = as_queries(queries, self.spec, self._settings)
-        manifest = self._manifest
-        parts = []
-        failed: dict[int, AtollError] = {}
-        masks: dict[int, NDArray[np.bool_]] = {}
-        paths: set[str] = set()
-        at_once = self._queries_at_once(options)
-        for start in range(0, len(batch), at_once):
-            some = batch.slice(start, start + at_once)
-            parts.append(
-                self._search_without_failing(manifest, some, options, masks, paths, failed)
-            )
-            on_progress(
-                Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
-            )
-        table = self._with_metadata(
-            pa.concat_tables(parts), manifest, options, promised, paths, failed
-        )
-        if failed and not allow_partial:
-            self._raise_incomplete(table, manifest, failed)
-        return table
+        return self._search(queries, options, on_progress)
 
     def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Read rows by id.
@@ -833,6 +810,33 @@ class Collection:
         return found, chosen
 
     # -- searching --------------------------------------------------------------------------------
+
+    def _search(self, queries: Any, options: SearchOptions, on_progress: OnProgress) -> pa.Table:
+        """Answer queries, as many at once as memory allows."""
+        self.refresh()
+        self._check_options(options)
+        options, promised = self._with_settings_for_recall(options)
+        batch = as_queries(queries, self.spec, self._settings)
+        manifest = self._manifest
+        parts = []
+        failed: dict[int, AtollError] = {}
+        masks: dict[int, NDArray[np.bool_]] = {}
+        paths: set[str] = set()
+        at_once = self._queries_at_once(options)
+        for start in range(0, len(batch), at_once):
+            some = batch.slice(start, start + at_once)
+            parts.append(
+                self._search_without_failing(manifest, some, options, masks, paths, failed)
+            )
+            on_progress(
+                Progress("search", min(start + len(some), len(batch)), len(batch), "queries")
+            )
+        table = self._with_metadata(
+            pa.concat_tables(parts), manifest, options, promised, paths, failed
+        )
+        if failed and not options.allow_partial:
+            self._raise_incomplete(table, manifest, failed)
+        return table
 
     def _search_without_failing(
         self,
