@@ -2,8 +2,8 @@
 
 A row x of partition p is kept as the signs of R(x - c_p), two floats and a hash of its id. A query
 q meets it as R(q - c_p) in whole levels of few bits, so that every sum is an exact integer: one row
-at a time, in batches, through bit counts or through a matrix product, the estimates are the same to
-the last bit. `scan` has those paths.
+at a time or many, by looking sums up or by counting bits, the estimates are the same to the last
+bit. `scan` has those paths.
 
 Source: Gao and Long (2024), "RaBitQ", SIGMOD, arXiv 2405.12497. The rotation is a product of sign
 flips and Hadamard transforms (Ailon and Chazelle 2009), so a model holds no dense matrix.
