@@ -63,7 +63,7 @@ def build_shared(
         place: where workers leave what others read; all of them reach it. It is emptied at the end.
         on_rows: told rows as they are done, read or written.
     """
-    return settled(job, lambda: _build(job, executor, place, on_rows))
+    return settled(job, lambda: _build(job, executor, place, on_rows), executor)
 
 
 def write_shared(
@@ -75,7 +75,7 @@ def write_shared(
     on_rows: Callable[[int], None],
 ) -> Bucket | None:
     """Write rows of runs by all workers; as `write_bucket` and `build_shared` otherwise."""
-    return settled(job, lambda: _merge(job, runs, facts, executor, place, on_rows))
+    return settled(job, lambda: _merge(job, runs, facts, executor, place, on_rows), executor)
 
 
 def _build(
