@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,14 @@ MAX_ATTEMPTS = 3
 _MAIN = "from atoll.compute.supervised import serve; serve()"
 
 
-def supervised(task: Callable[[T], R], item: T, *, deadline_s: float, what: str) -> R:
+def supervised(
+    task: Callable[[T], R],
+    item: T,
+    *,
+    deadline_s: float,
+    what: str,
+    env: Mapping[str, str] | None = None,
+) -> R:
     """Call `task(item)` in a child process, again where it hangs or dies, 3 times in all.
 
     Args:
@@ -37,6 +44,7 @@ def supervised(task: Callable[[T], R], item: T, *, deadline_s: float, what: str)
         item: picklable, as is what is returned or raised.
         deadline_s: a child that takes longer is killed.
         what: names the work in messages.
+        env: variables for the child's environment that are not in ours.
 
     Raises:
         Unavailable: no child came to an end. What the task raises comes as it is.
@@ -45,7 +53,7 @@ def supervised(task: Callable[[T], R], item: T, *, deadline_s: float, what: str)
     for _ in range(MAX_ATTEMPTS):
         with tempfile.TemporaryDirectory(prefix="atoll-child-") as folder:
             answer = Path(folder) / "answer"
-            ends.append(_run((task, item, str(answer)), deadline_s))
+            ends.append(_run((task, item, str(answer)), deadline_s, env or {}))
             if answer.exists():
                 value, error = pickle.loads(answer.read_bytes())
                 if error is not None:
@@ -58,14 +66,14 @@ def supervised(task: Callable[[T], R], item: T, *, deadline_s: float, what: str)
     )
 
 
-def _run(call: Any, deadline_s: float) -> str:
+def _run(call: Any, deadline_s: float, env: Mapping[str, str]) -> str:
     """Run a child to its end; say how it ended."""
     try:
         # Keys may be among the arguments: through a pipe they are nobody else's.
         done = subprocess.run(
             [sys.executable, "-c", _MAIN],
             input=pickle.dumps(call),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**env, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             timeout=deadline_s,
             check=False,
         )

@@ -21,6 +21,8 @@ import lance
 import msgspec
 import numpy as np
 
+from atoll.compute.inline import InlineExecutor
+from atoll.compute.port import Executor
 from atoll.core.errors import Conflict, NotFound, Unavailable
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 from atoll.storage import Storage, open_storage
@@ -160,16 +162,19 @@ def write_bucket(job: BucketJob, runs: Sequence[RunRef], facts: Facts) -> Bucket
     return settled(job, write)
 
 
-def settled(job: BucketJob, write: Callable[[], None]) -> Bucket | None:
+def settled(
+    job: BucketJob, write: Callable[[], None], executor: Executor | None = None
+) -> Bucket | None:
     """Return the bucket that all its builders agree on, having called `write` if there is none.
 
     Args:
         job: names the bucket.
         write: leaves a committed table; raises `NothingLeft` where there is no row for it.
+        executor: has workers for an index of Lance's; None builds it here.
     """
     for _ in range(ATTEMPTS):
         try:
-            if (found := _claimed(job) or _adopt(job)) is not None:
+            if (found := _claimed(job) or _adopt(job, executor or InlineExecutor())) is not None:
                 return found
         except _Overtaken:
             continue
@@ -211,7 +216,7 @@ def _claimed(job: BucketJob) -> Bucket | None:
     return bucket
 
 
-def _adopt(job: BucketJob) -> Bucket | None:
+def _adopt(job: BucketJob, executor: Executor) -> Bucket | None:
     """Take up a table that was committed under the job's name, finishing its index if need be.
 
     Of writers that commit at once Lance may let several succeed, each with a version of its own:
@@ -225,7 +230,7 @@ def _adopt(job: BucketJob) -> Bucket | None:
     record = job.collection.get(_record_path(job, metadata[store.WRITER]))
     bucket = msgspec.json.decode(record, type=Bucket)
     if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
-        table = _indexed(job, bucket)
+        table = _indexed(job, bucket, executor)
     layout = blobs.put_layout(job.collection, _layout(job, table, bucket))
     bucket = replace(bucket, version=int(table.version), layout=layout)
     job.collection.put_new(_claim_path(job), msgspec.json.encode(bucket))
@@ -257,13 +262,13 @@ def _layout(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> Layout
     )
 
 
-def _indexed(job: BucketJob, bucket: Bucket) -> lance.LanceDataset:
+def _indexed(job: BucketJob, bucket: Bucket, executor: Executor) -> lance.LanceDataset:
     assert job.model is not None
-    model = blobs.get_model(job.collection, job.model)
     offsets = blobs.get_layout(job.collection, bucket.layout).offsets
-    task = IndexTask(job.collection, job.name, job.spec.vector_column, model, offsets, job.scratch)
+    column = job.spec.vector_column
+    task = IndexTask(job.collection, job.name, column, job.model, offsets, job.scratch)
     try:
-        build_ivf_pq(task)
+        build_ivf_pq(task, executor)
     except Conflict as error:
         raise _Overtaken from error
     return store.open_table(job.collection, job.name)

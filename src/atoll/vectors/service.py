@@ -863,8 +863,20 @@ class Collection:
     def _queries_at_once(self, options: SearchOptions) -> int:
         """Say how many queries are answered together, within the memory there is."""
         room = self._settings.memory_bytes * CANDIDATE_SHARE
-        rows = min(len(self), options.k * max(1, options.refine_factor))
-        return max(1, int(room / (CANDIDATE_BYTES * max(1, rows))))
+        return max(1, int(room / (CANDIDATE_BYTES * max(1, self._candidates(options)))))
+
+    def _candidates(self, options: SearchOptions) -> int:
+        """Count the rows held for a query: our index keeps the best over all buckets, but Lance's
+        brings some from each, and so does comparing every row."""
+        is_compared = options.exact or self.spec.index.kind == "flat"
+        wanted = options.k * (1 if is_compared else max(1, options.refine_factor))
+        together, apart = 0, 0
+        for bucket in self.buckets:
+            if is_compared or self.spec.index_of(bucket).kind != "rabitq":
+                apart += min(bucket.rows, wanted)
+            else:
+                together += bucket.rows
+        return min(together, wanted) + apart
 
     def _with_metadata(
         self,

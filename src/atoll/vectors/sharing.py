@@ -76,7 +76,7 @@ def build_shared(
                 raise
             raise Conflict(f"table {job.name} was committed by another writer") from error
 
-    bucket = settled(job, write)
+    bucket = settled(job, write, executor)
     if bucket is not None:
         for entry in place.list():
             place.delete(entry.path)
