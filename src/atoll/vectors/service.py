@@ -949,7 +949,7 @@ def _measured(
     part = replace(manifest, buckets=some)
     # So much is read that it would displace what searches want.
     view = _Pinned(storage, part, replace(settings, disk_cache=None))
-    return calibrate.Measured(part, view._reader, view.search)
+    return calibrate.Measured(part, view._reader, view.search, settings.threads)
 
 
 def _finisher(
