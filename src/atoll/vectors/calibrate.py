@@ -28,7 +28,7 @@ from atoll.vectors.model import (
     Drift,
     Manifest,
 )
-from atoll.vectors.nested import NestedScan, refs_of
+from atoll.vectors.nested import NestedScan, rows_of
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.recall import TrueNeighbours
@@ -335,15 +335,17 @@ class _Grid:
         of, true = self._of, self._true
         extra = int(self._is_stored)
         scan = NestedScan(of.reader, of.manifest, self._batch.vectors, most + extra, of.threads)
-        refs = pa.array(refs_of(of.reader, of.manifest, true.ids))
+        neighbours = pa.array(rows_of(of.reader, of.manifest, true.ids))
 
         def find(
             nprobes: int, candidates: Sequence[int]
         ) -> tuple[float, Iterator[NDArray[np.bool_]]]:
             rows = scan.widen(nprobes)
-            query, ref = scan.candidates()
-            number = pc.fill_null(pc.index_in(pa.array(ref), refs), len(refs)).to_numpy()
-            place = np.append(place_in_query(query), most + extra)[true.places(query, number)]
+            query, row = scan.candidates()
+            number = pc.fill_null(pc.index_in(pa.array(row), neighbours), len(neighbours))
+            place = np.append(place_in_query(query), most + extra)[
+                true.places(query, number.to_numpy())
+            ]
             return rows, (place < count + extra for count in candidates)
 
         return find

@@ -17,7 +17,7 @@ from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.model import Manifest
 from atoll.vectors.reader import Reader
-from atoll.vectors.scan import Best, ref_of
+from atoll.vectors.scan import Best
 from atoll.vectors.search import FloatArray, IntArray, Pairs
 
 
@@ -36,13 +36,13 @@ class NestedScan:
             threads: that scan.
         """
         assert manifest.model is not None
-        self._reader, self._threads = reader, threads
-        self._buckets = [reader.bucket(bucket) for bucket in manifest.buckets]
-        self._sizes = np.sum([bucket.partition_rows for bucket in self._buckets], axis=0)
+        self._start_threads, self._threads = reader.threads, threads
+        self._shelf = reader.shelf(manifest.buckets)
+        (self._group,) = self._shelf.groups
         self._model = reader.model(manifest.models[manifest.model])
         self._queries = search.prepare_queries(vectors, self._model)
         self._best = Best.of(len(vectors), min(keep, max(1, manifest.rows)))
-        self._is_scanned = np.zeros((len(vectors), len(self._sizes)), np.bool_)
+        self._is_scanned = np.zeros((len(vectors), len(self._group.stored)), np.bool_)
 
     def widen(self, nprobes: int) -> float:
         """Scan what a search with so many partitions scans, less what has been.
@@ -61,10 +61,9 @@ class NestedScan:
         self._is_scanned[query, partition] = True
         order = np.flatnonzero(is_new)[np.argsort(partition[is_new], kind="stable")]
         pairs = Pairs(order // partition.shape[1], partition.ravel()[order], base.ravel()[order])
-        width = rabitq.code_dtype(self._queries.prepared.shape[1], self._model.bits).itemsize
-        for part in search.rounds(pairs, self._sizes, width):
+        for part in search.rounds(pairs, self._group.stored, self._group.codes.width):
             self._scan(part)
-        return float(self._sizes[partition].sum() / len(partition))
+        return float(self._group.stored[partition].sum() / len(partition))
 
     def _forget(self, which: NDArray[np.bool_]) -> None:
         self._is_scanned[which] = False
@@ -72,43 +71,39 @@ class NestedScan:
         self._best.limits[which] = np.iinfo(np.uint64).max
 
     def _scan(self, pairs: Pairs) -> None:
-        model, partitions = self._model, np.unique(pairs.partition)
-        with self._reader.threads(self._threads) as start:
-            reads = [
-                start(search.read_codes, bucket, position, partitions, bucket.live)
-                for position, bucket in enumerate(self._buckets)
-            ]
-            codes = search.Codes.join([read() for read in reads])
-            prepared = rabitq.prepare(
-                self._queries.rotated,
-                pairs.query,
-                model.rotated_centroids,
-                pairs.partition,
-                pairs.base,
-                model.bits,
-            )
-            works = search.scan_codes(pairs, prepared, partitions, codes, self._best, model)
+        model, shelf, partitions = self._model, self._shelf, np.unique(pairs.partition)
+        codes = shelf.codes(self._group, partitions, model.bits, shelf.live)
+        prepared = rabitq.prepare(
+            self._queries.rotated,
+            pairs.query,
+            model.rotated_centroids,
+            pairs.partition,
+            pairs.base,
+            model.bits,
+        )
+        works = list(search.scan_codes(pairs, prepared, partitions, codes, self._best, model))
+        with self._start_threads(min(self._threads, len(works))) as start:
             for done in [start(work) for work in works]:
                 done()
 
-    def candidates(self) -> tuple[IntArray, NDArray[np.uint64]]:
-        """Return (query, ref) of the candidates: by query, the best first."""
-        query, key, ref = self._best.taken()
-        order = np.lexsort((ref, key, query))
-        return query[order], ref[order]
+    def candidates(self) -> tuple[IntArray, IntArray]:
+        """Return (query, row) of the candidates: by query, the best first; rows as on the shelf."""
+        query, key, row = self._best.taken()
+        order = np.lexsort((row, key, query))
+        return query[order], row[order].view(np.int64)
 
 
-def refs_of(reader: Reader, manifest: Manifest, ids: pa.Array) -> NDArray[np.uint64]:
-    """Find the rows of ids that are there: (n,) as `ref_of` names them.
+def rows_of(reader: Reader, manifest: Manifest, ids: pa.Array) -> IntArray:
+    """Find the rows of ids that are there: (n,) as they are numbered on the shelf.
 
     Args:
         reader, manifest: the buckets.
         ids: (n,) of live rows.
     """
-    refs = np.empty(len(ids), np.uint64)
+    rows = np.empty(len(ids), np.int64)
     hashes = hash_ids(ids)
-    for position, bucket in enumerate(manifest.buckets):
-        at, rows = reader.id_index(bucket).find(hashes)
-        found, live = matching(reader.bucket(bucket), rows.astype(np.int64), at, ids)
-        refs[found] = np.uint64(ref_of(position, 0)) + live.astype(np.uint64)
-    return refs
+    for bucket, start in zip(manifest.buckets, reader.shelf(manifest.buckets).starts, strict=False):
+        at, found = reader.id_index(bucket).find(hashes)
+        at, mine = matching(reader.bucket(bucket), found.astype(np.int64), at, ids)
+        rows[at] = start + mine
+    return rows
