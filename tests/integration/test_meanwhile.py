@@ -10,7 +10,7 @@ from vectordata import clustered, gaussian, names, settings, write_parquet
 
 import atoll
 from atoll.compute.inline import InlineExecutor
-from atoll.vectors import build, ids, manifests, openbucket, retrain, search, sharing, store
+from atoll.vectors import ids, manifests, openbucket, retrain, search, sharing, store, teams
 
 DIM = 16
 
@@ -157,7 +157,7 @@ class FarWorkers(InlineExecutor):
 
 @pytest.mark.parametrize("workers", [(3, 2), (2, 3)])
 def test_a_shared_build_goes_on_with_other_workers(tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(build, "MIN_SHARED_ROWS", 1)
+    monkeypatch.setattr(teams, "MIN_SHARED_ROWS", 1)
     monkeypatch.setattr(ids, "RUN_ROWS", 1500)
     vectors = clustered(6000, 8)
     source = write_parquet(tmp_path / "x.parquet", vectors, names(6000))

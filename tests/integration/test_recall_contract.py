@@ -13,7 +13,7 @@ from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, set
 
 import atoll
 from atoll.core.errors import InvalidInput
-from atoll.vectors import calibrate, search
+from atoll.vectors import calibrate, kmeans, probes, search, service
 
 ROWS, DIM, K = 3000, 64, 10
 WISHES = (0.8, 0.85, 0.9)
@@ -87,6 +87,44 @@ def test_leave_one_out_predicts_recall_of_new_queries(folder, calibrated, true):
             if (each.k, each.nprobes, each.candidates) == (K, nprobes, K * factor)
         )  # fmt: skip
         assert recall(hit_ids(hits), true) == pytest.approx(point.recall, abs=0.03)
+
+
+@pytest.fixture
+def worn(folder, tmp_path, monkeypatch):
+    """A collection of two buckets with deleted rows, and of centroids in several groups."""
+    monkeypatch.setattr(kmeans, "MAX_FLAT", 10)
+    collection = atoll.create(tmp_path / "c", folder / "a.h5", num_partitions=40, workers=1,
+                              bucket_rows=ROWS // 2, settings=settings(tmp_path))  # fmt: skip
+    collection.delete(names(200))
+    return collection
+
+
+# Compared with few centroids, the nearest with a larger nprobes are not those with a smaller one
+# and some more.
+@pytest.mark.parametrize("compared", [128, 2])
+def test_every_calibrated_point_is_what_a_search_finds(folder, worn, monkeypatch, compared):
+    monkeypatch.setattr(probes, "MIN_COMPARED", compared)
+    monkeypatch.setattr(probes, "COMPARED_PER_WANTED", compared)
+    new = np.load(folder / "q.npy")[:150]
+    points = worn.calibrate(new, k=[1, K]).points
+    for k in (1, K):
+        exact = hit_ids(worn.search(new, k=k, exact=True))
+        for point in [each for each in points if each.k == k][::6]:
+            hits = worn.search(new, k=k, nprobes=point.nprobes, refine_factor=point.refine_factor)
+            assert recall(hit_ids(hits), exact) == pytest.approx(point.recall, abs=1e-12)
+
+
+def test_points_of_stored_rows_are_what_searches_for_those_find(worn):
+    points = worn.calibrate(k=[K], num_queries=100).points
+    asked = calibrate.stored_rows(
+        service.measured(worn._storage, worn._settings, worn._manifest, calibrate.Wanted()), 100, 0
+    )
+    exact = hit_ids(worn.search(asked, k=K, exact=True, exclude_self=True))
+    for point in points[::6]:
+        hits = worn.search(asked, k=point.candidates, nprobes=point.nprobes, refine_factor=1,
+                           exclude_self=True)  # fmt: skip
+        found = [ids[:K] for ids in hit_ids(hits)]
+        assert recall(found, exact) == pytest.approx(point.recall, abs=1e-12)
 
 
 def test_a_filter_or_groups_take_the_promise_away(folder, calibrated):

@@ -20,7 +20,7 @@ import atoll
 from atoll.compute.inline import InlineExecutor
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.storage import open_storage
-from atoll.vectors import blobs, build, garbage, ids, ivfpq, manifests, sharing
+from atoll.vectors import blobs, garbage, ids, ivfpq, manifests, sharing, teams
 
 ROWS, DIM, PARTITIONS = 5000, 8, 12
 
@@ -43,7 +43,7 @@ class Workers(InlineExecutor):
 
 @pytest.fixture(autouse=True)
 def small_buckets_are_shared(monkeypatch):
-    monkeypatch.setattr(build, "MIN_SHARED_ROWS", 1)
+    monkeypatch.setattr(teams, "MIN_SHARED_ROWS", 1)
     monkeypatch.setattr(ids, "RUN_ROWS", 1500)
 
 

@@ -28,22 +28,30 @@ def test_shares_are_those_of_comparing_sets():
     found = [random.permutation(30)[:20].astype(str).tolist() for _ in NAMES]
     known = TrueNeighbours(hits(true), NAMES)
     for k in (1, 3, 10):
-        wanted = [len(set(f[:k]) & set(t[:k])) / k for f, t in zip(found, true, strict=True)]
-        assert known.shares(hits(found), k).tolist() == wanted
+        wanted = [len(set(f) & set(t[:k])) / k for f, t in zip(found, true, strict=True)]
+        assert known.shares(known.found_by(hits(found)), k).tolist() == wanted
+
+
+def test_pairs_are_found_where_they_stand():
+    known = TrueNeighbours(hits([["a", "b"], ["a"], ["c"]]), NAMES)
+    number = {name: i for i, name in enumerate(known.ids.to_pylist())}
+    query, rows = np.array([1, 0, 0, 2]), np.array([number["a"], number["b"], 3, 3])
+    # By query, then in the order of `ids`: q0 has no "a" among them, q2 no "c".
+    assert known.places(query, rows).tolist() == [4, 1, 0, 4]
 
 
 def test_a_neighbour_of_another_query_is_no_hit():
     known = TrueNeighbours(hits([["a"], ["b"], ["c"]]), NAMES)
-    assert known.shares(hits([["b"], ["b"], []]), 1).tolist() == [0, 1, 0]
+    assert known.shares(known.found_by(hits([["b"], ["b"], []])), 1).tolist() == [0, 1, 0]
 
 
 def test_only_neighbours_within_a_distance_count_and_a_query_may_have_none():
     known = TrueNeighbours(hits([["a", "b"], ["a"], []]), NAMES)
-    shares = known.shares(hits([["b"], ["a"], ["x"]]), 2, within=1)
+    shares = known.shares(known.found_by(hits([["b"], ["a"], ["x"]])), 2, within=1)
     assert shares[:2].tolist() == [0, 1]
     assert np.isnan(shares[2])
 
 
 def test_a_query_with_fewer_neighbours_than_k_can_find_them_all():
     known = TrueNeighbours(hits([["a"], ["b"], ["c"]]), NAMES)
-    assert known.shares(hits([["a"], ["b"], ["c"]]), 10).tolist() == [1, 1, 1]
+    assert known.shares(known.found_by(hits([["a"], ["b"], ["c"]])), 10).tolist() == [1, 1, 1]

@@ -117,6 +117,11 @@ class AdoptedBucket(OpenBucket):
         super().__init__(table.storage, table.spec, table.bucket, cache)
         self._table = table
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """None: Lance knows them."""
+        return ()
+
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
         """Read vectors; NaN where one has no distances."""
         return self._table.vectors(rows)

@@ -22,7 +22,6 @@ from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
 from atoll.storage import Storage, open_storage
 from atoll.vectors import blobs, garbage, leases, manifests
-from atoll.vectors.buckets import bytes_per_row
 from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
@@ -31,14 +30,10 @@ from atoll.vectors.planning import Planned
 from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.sharing import build_shared, raise_failures
+from atoll.vectors.teams import SHUFFLE_SHARE, Team, team
 from atoll.vectors.training import index_model
 
 logger = logging.getLogger(__name__)
-
-# Of a worker's memory; the rest is for Lance's writer, batches in flight and the libraries.
-SHUFFLE_SHARE = 0.6
-# A smaller bucket is built by one worker before others have started.
-MIN_SHARED_ROWS = 1 << 17
 
 # Completes a version that is about to be committed: what it measures goes in with the buckets.
 Finish = Callable[[Manifest], Manifest]
@@ -268,13 +263,13 @@ def _build(
         blob = manifest.models[model] if model else None
     else:
         model, blob = index_model(planned, on_progress)
-    is_shared = _is_shared(planned, settings, executor)
-    executor = executor or _local_executor(planned, settings, is_shared)
+    builders = _team(planned, settings, executor)
+    executor = executor or _local_executor(builders.workers, settings)
     # What a killed worker spilled goes with the folder of the build.
     with scratch_folder(settings.scratch, "build") as scratch:
         ours = replace(settings, scratch=scratch)
         jobs = _jobs(planned, excluded, model, blob, ours, executor.workers)
-        run = _run_shared if is_shared else _run
+        run = _run_shared if builders.is_shared else _run
         outcomes = run(jobs, executor, on_progress)
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     raise_failures(errors, len(jobs), "buckets")
@@ -297,33 +292,20 @@ def _nothing_left(planned: Planned) -> InvalidInput:
     )
 
 
-def _wanted_workers(planned: Planned, settings: Settings, executor: Executor | None) -> int:
-    return executor.workers if executor else planned.options.workers or settings.threads
+def _team(planned: Planned, settings: Settings, executor: Executor | None) -> Team:
+    spec = planned.spec
+    return team(
+        [bucket.rows for bucket in planned.buckets.buckets],
+        spec.dim,
+        spec.dtype,
+        spec.index.kind,
+        workers=executor.workers if executor else planned.options.workers or settings.threads,
+        memory_bytes=settings.memory_bytes,
+    )
 
 
-def _is_shared(planned: Planned, settings: Settings, executor: Executor | None) -> bool:
-    """Decide whether all workers build one bucket after the other, or each one of its own.
-
-    Together where there are not enough buckets for all, or where one would not fit in a worker's
-    memory: it goes through files then anyway. A flat one is one stream.
-    """
-    workers = _wanted_workers(planned, settings, executor)
-    buckets, spec = planned.buckets.buckets, planned.spec
-    if workers == 1 or spec.index.kind == "flat" or not buckets:
-        return False
-    rows = max(bucket.rows for bucket in buckets)
-    size = rows * bytes_per_row(spec.dim, spec.dtype, index=spec.index.kind)
-    is_large = size > settings.memory_bytes * SHUFFLE_SHARE / workers
-    return rows >= MIN_SHARED_ROWS and (len(buckets) < workers or is_large)
-
-
-def _local_executor(planned: Planned, settings: Settings, is_shared: bool) -> Executor:
-    workers = _wanted_workers(planned, settings, None)
-    if not is_shared:
-        workers = max(1, min(workers, len(planned.buckets.buckets)))
-    if workers == 1:
-        return InlineExecutor()
-    return ProcessExecutor(workers, threads=settings.threads)
+def _local_executor(workers: int, settings: Settings) -> Executor:
+    return InlineExecutor() if workers == 1 else ProcessExecutor(workers, threads=settings.threads)
 
 
 def _jobs(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from atoll.core.errors import Conflict, InvalidInput
@@ -27,9 +28,11 @@ from atoll.vectors.model import (
     Drift,
     Manifest,
 )
+from atoll.vectors.nested import NestedScan, rows_of
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.recall import TrueNeighbours
+from atoll.vectors.search import place_in_query
 
 DEFAULT_KS = (1, 10, 100)
 DEFAULT_QUERIES = 1000
@@ -88,11 +91,13 @@ class Measured:
         manifest: the version, with the buckets to be searched only.
         reader: opens them.
         search: `Collection.search` over them.
+        threads: that may be used.
     """
 
     manifest: Manifest
     reader: Reader
     search: Search
+    threads: int
 
 
 def check_has_index(spec: CollectionSpec) -> None:
@@ -247,66 +252,55 @@ def _drift(of: Measured, bucket: Bucket, at: CalibrationPoint) -> Drift:
     return Drift(bucket.name, len(batch), *decide.interval(shares), _spread(of, batch))
 
 
+# For an nprobes and several numbers of candidates: rows in the partitions probed, mean over
+# queries; and for each number of candidates which pairs (query, true neighbour) a search finds.
+Finder = Callable[[int, Sequence[int]], tuple[float, Iterator[NDArray[np.bool_]]]]
+
+
 class _Grid:
-    """Queries, their true neighbours, and the searches held against those."""
+    """Queries, their true neighbours, and what is found of those at each setting."""
 
     def __init__(
         self, of: Measured, batch: QueryBatch, ks: Sequence[int], *, is_stored: bool
     ) -> None:
-        self._of, self._batch, self._ks = of, batch, ks
-        self._how = {"exclude_self": is_stored}
-        exact = of.search(batch, k=max(ks), exact=True, **self._how)
+        self._of, self._batch, self._ks, self._is_stored = of, batch, ks, is_stored
+        exact = of.search(batch, k=max(ks), exact=True, exclude_self=is_stored)
         self._true = TrueNeighbours(exact, batch.ids)
         self.within = decide.distance_threshold(
             self._true.nearest_distance(), _median_distance(batch, of.manifest)
         )
 
     def points(self, enough: float, on_progress: OnProgress) -> Iterator[CalibrationPoint]:
-        """Search with more and more partitions, until those find everything."""
+        """Go on to more and more partitions, until those find everything."""
         spec = self._of.manifest.spec
         nprobes = decide.nprobes_grid(spec.index.num_partitions)
         candidates = decide.candidates_grid(self._ks, self._of.manifest.rows)
-        rows = _scanned_rows(self._of, self._batch, nprobes)
-        for number, (probes, scanned) in enumerate(zip(nprobes, rows, strict=True)):
+        find = self._by_search if spec.index.kind == "ivf_pq" else self._by_one_scan(candidates[-1])
+        for number, probes in enumerate(nprobes):
             on_progress(Progress("calibrate", number, len(nprobes), "settings"))
-            found = list(self._row(probes, candidates, scanned))
+            found: list[CalibrationPoint] = []
+            rows, by_candidates = find(probes, candidates)
+            for count, is_found in zip(candidates, by_candidates, strict=True):
+                found += self._points(is_found, probes, count, rows)
             yield from found
             best = {point.k: point.recall for point in found}
             if min(best.values()) >= enough:
                 break
         on_progress(Progress("calibrate", len(nprobes), len(nprobes), "settings"))
 
-    def _row(
-        self, nprobes: int, candidates: Sequence[int], rows: float
-    ) -> Iterator[CalibrationPoint]:
-        """Measure one nprobes with more and more candidates; stop searching when that is vain."""
-        before: dict[int, float] = {}
-        hits = None
-        for count in candidates:
-            hits = self._search(nprobes, count) if hits is None else hits
-            points = list(self._points(hits, nprobes, count, rows))
-            yield from points
-            recall = {point.k: point.recall for point in points}
-            is_vain = recall.keys() == set(self._ks) == before.keys() and all(
-                recall[k] - before[k] < decide.VAIN_GAIN for k in self._ks
-            )
-            before |= recall
-            # What is found by so many is found by more of them.
-            hits = hits if is_vain else None
-
     def _points(
-        self, hits: pa.Table, nprobes: int, candidates: int, rows: float
+        self, is_found: NDArray[np.bool_], nprobes: int, candidates: int, rows: float
     ) -> Iterator[CalibrationPoint]:
         requests, size = _reads(self._of, nprobes, candidates, rows)
         for k in self._ks:
             if k <= candidates:
-                near = self._true.shares(hits, k, self.within)
+                near = self._true.shares(is_found, k, self.within)
                 near = near[~np.isnan(near)]
                 yield CalibrationPoint(
                     k,
                     nprobes,
                     candidates,
-                    *decide.interval(self._true.shares(hits, k)),
+                    *decide.interval(self._true.shares(is_found, k)),
                     near_recall=float(near.mean()) if len(near) else None,
                     rows=rows,
                     requests=requests,
@@ -317,29 +311,57 @@ class _Grid:
         """Search at one setting: recall of each query."""
         return self._true.shares(self._search(nprobes, candidates), k)
 
-    def _search(self, nprobes: int, candidates: int) -> pa.Table:
+    def _search(self, nprobes: int, candidates: int) -> NDArray[np.bool_]:
         # The k nearest of so many candidates are the first k of all of them: one search serves
         # every k. And with a refine factor of 1 a stored row that is left out of its own answer
         # costs one candidate, whatever k, so that the others are as many as a new query gets.
-        return self._of.search(
-            self._batch, k=candidates, nprobes=nprobes, refine_factor=1, **self._how
+        hits = self._of.search(
+            self._batch,
+            k=candidates,
+            nprobes=nprobes,
+            refine_factor=1,
+            exclude_self=self._is_stored,
         )
+        return self._true.found_by(hits)
+
+    def _by_search(
+        self, nprobes: int, candidates: Sequence[int]
+    ) -> tuple[float, Iterator[NDArray[np.bool_]]]:
+        rows = _scanned_rows(self._of, self._batch, nprobes)
+        return rows, (self._search(nprobes, count) for count in candidates)
+
+    def _by_one_scan(self, most: int) -> Finder:
+        """Make what tells the same as `_by_search` of an index that is ours, for less."""
+        of, true = self._of, self._true
+        extra = int(self._is_stored)
+        scan = NestedScan(of.reader, of.manifest, self._batch.vectors, most + extra, of.threads)
+        neighbours = pa.array(rows_of(of.reader, of.manifest, true.ids))
+
+        def find(
+            nprobes: int, candidates: Sequence[int]
+        ) -> tuple[float, Iterator[NDArray[np.bool_]]]:
+            rows = scan.widen(nprobes)
+            query, row = scan.candidates()
+            number = pc.fill_null(pc.index_in(pa.array(row), neighbours), len(neighbours))
+            place = np.append(place_in_query(query), most + extra)[
+                true.places(query, number.to_numpy())
+            ]
+            return rows, (place < count + extra for count in candidates)
+
+        return find
 
 
 # -- what it costs --------------------------------------------------------------------------------
 
 
-def _scanned_rows(of: Measured, batch: QueryBatch, nprobes: Sequence[int]) -> list[float]:
+def _scanned_rows(of: Measured, batch: QueryBatch, nprobes: int) -> float:
     """Count the rows in the partitions that a query probes, in all buckets: mean over queries."""
     manifest = of.manifest
     assert manifest.model is not None
     model = of.reader.model(manifest.models[manifest.model])
     sizes = np.sum([of.reader.bucket(b).partition_rows for b in manifest.buckets], axis=0)
-    queries = prepared(batch.vectors, manifest.spec.distance_type)
-    order, _ = model.probe_order(queries, nprobes[-1])
-    total = np.cumsum(sizes[order], axis=1)[:, np.array(nprobes) - 1].sum(axis=0)
-    mean: list[float] = (total / len(batch)).tolist()
-    return mean
+    order, _ = model.probe_order(prepared(batch.vectors, manifest.spec.distance_type), nprobes)
+    return float(sizes[order].sum() / len(batch))
 
 
 def _reads(of: Measured, nprobes: int, candidates: int, rows: float) -> tuple[float, float]:

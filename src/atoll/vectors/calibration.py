@@ -26,8 +26,6 @@ MAX_K_FOR_LARGEST_FACTOR = 10
 NPROBES_STEPS = (1, 1.5, 2, 3, 5, 7)
 # Once everything is found up to this, more partitions are not measured.
 ENOUGH_RECALL = 0.9995
-# Nor more candidates, once that many more of them find less than this in addition.
-VAIN_GAIN = 0.0005
 Z_95 = 1.959964
 # What one more request weighs in bytes: 25 ms to its first byte, at 80 MB/s and 16 at a time.
 REQUEST_BYTES = 128 << 10

@@ -19,7 +19,6 @@ from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import blobs, leases, manifests
-from atoll.vectors.build import SHUFFLE_SHARE
 from atoll.vectors.deletes import carried
 from atoll.vectors.ids import MAX_ROWS
 from atoll.vectors.ingest import BucketJob, Facts, write_bucket
@@ -34,6 +33,7 @@ from atoll.vectors.model import (
 )
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import LiveRows
+from atoll.vectors.teams import SHUFFLE_SHARE
 
 logger = logging.getLogger(__name__)
 

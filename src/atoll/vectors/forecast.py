@@ -14,9 +14,13 @@ from atoll.core.resources import available_memory
 from atoll.core.text import counted, duration, sized
 from atoll.storage import local_path
 from atoll.vectors import index
+from atoll.vectors.calibrate import AT_CREATE
+from atoll.vectors.costs import Place, Sizes, Times, Work, sizes, times
 from atoll.vectors.machine import load_rates, this_machine
 from atoll.vectors.planning import Planned
-from atoll.vectors.rates import STAGES, Place, Rates, Sizes, Times, Work, sizes, times
+from atoll.vectors.rates import STAGES, Rates
+from atoll.vectors.search import NARROW_ROWS
+from atoll.vectors.teams import MIN_SHARED_ROWS
 from atoll.vectors.training import MAX_SAMPLE_ROWS
 
 # A build may use half of what is free, see `Settings`.
@@ -30,11 +34,10 @@ POST = Place(
 )
 # 3.5 billion vectors of 960 in 108 hours of that instance, at 14,142 partitions.
 POST_ROWS_PER_S = 9_002
-# Fewer are quick enough by one.
-MIN_ROWS_TO_SPLIT = 1_000_000
-# A process with the libraries loaded, where nothing was measured.
-BASE_BYTES = 170 << 20
-HINT = "run `atoll bench-here` once (some ten seconds) and plan says how long it takes"
+# A process with the libraries loaded, and what all of them have in common, where nothing was
+# measured.
+BASE_BYTES, LIBRARY_BYTES = 130 << 20, 150 << 20
+HINT = "run `atoll bench-here` once (half a minute) and plan says how long it takes"
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Forecast:
             yield "at best", [duration(each.total_s.low) for each in known]
             yield "at worst", [duration(each.total_s.high) for each in known]
         found = [each.sizes for each in self.estimates]
-        yield "buckets at once", [str(each.workers) for each in found]
+        yield "workers", [str(each.workers) for each in found]
+        yield "buckets at once", [str(1 if e.is_shared else e.workers) for e in found]
         yield "memory per worker", [sized(each.worker_memory) for each in found]
         yield "memory in all", [sized(each.memory) for each in found]
         yield "scratch", [sized(each.spill) for each in found]
@@ -110,9 +114,15 @@ def forecast(planned: Planned, settings: Settings) -> Forecast:
     rates = load_rates(settings.rates, this_machine()) if settings.rates else None
     work = _work(planned)
     timed = rates if work.index != "ivf_pq" else None
-    base = rates.base_bytes if rates else BASE_BYTES
+    bytes_of_process = (
+        (rates.base_bytes, rates.library_bytes) if rates else (BASE_BYTES, LIBRARY_BYTES)
+    )
     estimates = tuple(
-        Estimate(place, sizes(work, place, base), times(work, place, timed) if timed else None)
+        Estimate(
+            place,
+            sizes(work, place, *bytes_of_process),
+            times(work, place, timed) if timed else None,
+        )
         for place in _places(planned, settings)
     )
     disk_s = _disk_s(planned, estimates[0].sizes, rates) if timed else None
@@ -139,15 +149,25 @@ def _work(planned: Planned) -> Work:
         num_partitions=spec.index.num_partitions,
         sample_rows=sample,
         batch_rows=planned.options.batch_rows,
+        calibrated_rows=_calibrated_rows(planned),
     )
+
+
+def _calibrated_rows(planned: Planned) -> int:
+    """Count the rows among which `create` measures recall: whole buckets, at least one."""
+    rows = [bucket.rows for bucket in planned.buckets.buckets]
+    wanted = planned.options.calibrate and planned.spec.index.kind == "rabitq"
+    if not wanted or sum(rows) <= NARROW_ROWS:
+        return 0
+    return max(max(rows), min(sum(rows), AT_CREATE.max_rows))
 
 
 def _places(planned: Planned, settings: Settings) -> Iterator[Place]:
     cores, wanted = settings.threads, planned.options.workers
-    yield Place("this machine", cores, 1.0, min(wanted or cores, cores), settings.memory_bytes)
+    yield Place("this machine", cores, 1.0, wanted or cores, settings.memory_bytes)
     if wanted:
         memory = settings.memory_bytes * wanted // cores
-        yield Place(f"{wanted} workers", wanted, 1.0, wanted, memory)
+        yield Place(counted(wanted, "worker"), wanted, 1.0, wanted, memory)
     yield POST
 
 
@@ -202,10 +222,16 @@ def _notes(
         yield "how long Lance takes for its index is not projected"
         return
     yield f"rates measured {rates.measured_at} on {rates.machine}; sources were HDF5"
-    if (buckets := len(work.bucket_rows)) < POST.workers and work.rows > MIN_ROWS_TO_SPLIT:
+    if here.sizes.is_shared:
         yield (
-            f"a bucket is built by one worker, so {counted(buckets, 'bucket')} keep no more than "
-            f"{counted(buckets, 'worker')} busy; a smaller --bucket-rows makes more"
+            "workers build each bucket together: rows go once through files, in --scratch, and "
+            "what workers start with is spent for each bucket"
+        )
+    elif here.sizes.workers < here.place.workers:
+        yield (
+            f"{counted(here.sizes.workers, 'worker')} of {here.place.workers} would be busy: "
+            f"{counted(len(work.bucket_rows), 'bucket')} of fewer than {MIN_SHARED_ROWS:,} rows, "
+            "or without an index, are built by one worker each"
         )
     dims = sorted({timing.dim for timing in rates.timings})
     if work.dim not in dims:

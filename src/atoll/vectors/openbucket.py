@@ -39,6 +39,11 @@ class OpenBucket:
         """Where its rows lie."""
         return blobs.get_layout(self._storage, self.bucket.layout)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The data files that it is read from by byte ranges."""
+        return self.layout.files
+
     @cached_property
     def partition_rows(self) -> IntArray:
         """Rows stored in each partition: (num_partitions,)."""
@@ -185,7 +190,7 @@ class Shelf:
 
     @cached_property
     def _files(self) -> list[str]:
-        return [path for each in self.opened for path in each.layout.files]
+        return [path for each in self.opened for path in each.files]
 
     @cached_property
     def _vectors(self) -> Pages:
@@ -193,7 +198,7 @@ class Shelf:
 
     def _joined(self, parts: Sequence[Pages | None], places: Sequence[int]) -> Pages:
         """Put the pages of buckets together, rows and files numbered over the shelf."""
-        files = np.cumsum([0, *(len(each.layout.files) for each in self.opened)])
+        files = np.cumsum([0, *(len(each.files) for each in self.opened)])
         pages = [each for each in parts if each is not None]
         first = [each.first[:-1] + self.starts[i] for each, i in zip(pages, places, strict=True)]
         return Pages(

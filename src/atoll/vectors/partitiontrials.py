@@ -23,7 +23,6 @@ from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage, open_storage
 from atoll.vectors import blobs, index, manifests, store, training
-from atoll.vectors.build import SHUFFLE_SHARE
 from atoll.vectors.calibrate import Wanted
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import (
@@ -41,6 +40,7 @@ from atoll.vectors.planning import Planned
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.rows import TINY_HALF, JobSlice
 from atoll.vectors.sources.columns import batch_schema, vector_array
+from atoll.vectors.teams import SHUFFLE_SHARE
 
 K = 10
 KS = (1, K)

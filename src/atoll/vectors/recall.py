@@ -55,54 +55,80 @@ def ids_by_query(hits: pa.Table, query_ids: Sequence[str]) -> list[list[str]]:
 class TrueNeighbours:
     """What an exact search found, to hold other searches for the same queries against.
 
-    Ids are compared, as in `recall_at_k`; here for many queries and many k at once.
+    Ids are compared, as in `recall_at_k`; here for many queries and many k at once. A pair is a
+    query with one of its true neighbours.
+
+    Attributes:
+        ids: (m,) of all neighbours, each once.
     """
 
     def __init__(self, hits: pa.Table, query_ids: Sequence[str]) -> None:
         """Take the hits of an exact search for `query_ids`."""
+        self.ids: pa.Array = hits["id"].combine_chunks().unique()
         self._queries = pa.array(query_ids, pa.string())
-        self._ids = hits["id"].combine_chunks().unique()
-        pair = self._pairs(hits)
+        pair = self._pairs(*self._numbers(hits))
         order = np.argsort(pair)
         self._pair = pair[order]
         self._rank = hits["rank"].to_numpy()[order]
         self._distance = hits["_distance"].to_numpy()[order]
 
-    def shares(self, hits: pa.Table, k: int, within: float = float("inf")) -> NDArray[np.float64]:
+    def places(self, query: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Look each pair up in what a search found.
+
+        Args:
+            query: (n,) number of the query.
+            number: (n,) of the row found for it, in `ids`; `len(ids)` for a row that is not there.
+
+        Returns:
+            (pairs,) where in these arrays it stands, n where it does not.
+        """
+        found = self._pairs(query, number)
+        place = np.full(len(self._pair), len(found))
+        at = np.minimum(np.searchsorted(self._pair, found), len(self._pair) - 1)
+        is_pair = np.flatnonzero(self._pair[at] == found)
+        place[at[is_pair]] = is_pair
+        return place
+
+    def found_by(self, hits: pa.Table) -> NDArray[np.bool_]:
+        """Tell of each pair whether a search for the same queries has it among its hits."""
+        query, number = self._numbers(hits)
+        return self.places(query, number) < len(query)
+
+    def shares(
+        self, is_found: NDArray[np.bool_], k: int, within: float = float("inf")
+    ) -> NDArray[np.float64]:
         """Measure what share of its k true nearest each query found.
 
         Args:
-            hits: of a search for the same queries, k or more each; the first k count.
+            is_found: (pairs,) which were.
             k: at most the k of the exact search.
             within: count only true neighbours up to this distance.
 
         Returns:
             (queries,) 0 to 1; NaN where a query has no such neighbour.
         """
-        is_true = (self._rank <= k) & (self._distance <= within)
-        found = self._pairs(hits.filter(pc.less_equal(hits["rank"], k)))
-        at = np.minimum(np.searchsorted(self._pair, found), len(self._pair) - 1)
-        is_hit = (self._pair[at] == found) & is_true[at]
-        wanted = self._per_query(self._pair[is_true])
+        is_wanted = (self._rank <= k) & (self._distance <= within)
         with np.errstate(invalid="ignore"):
-            share: NDArray[np.float64] = self._per_query(found[is_hit]) / wanted
+            share: NDArray[np.float64] = self._per_query(is_wanted & is_found) / self._per_query(
+                is_wanted
+            )
         return share
 
     def nearest_distance(self) -> float:
         """Tell the median distance of the queries to their nearest neighbour."""
         return float(np.median(self._distance[self._rank == 1]))
 
-    def _per_query(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        count: NDArray[np.int64] = np.bincount(pairs // self._stride, minlength=len(self._queries))
+    def _per_query(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        query = self._pair[chosen] // (len(self.ids) + 1)
+        count: NDArray[np.int64] = np.bincount(query, minlength=len(self._queries))
         return count
 
-    @property
-    def _stride(self) -> int:
-        return len(self._ids) + 1
-
-    def _pairs(self, hits: pa.Table) -> NDArray[np.int64]:
-        """Number (query, id) pairs; ids that are no true neighbour of any query share one."""
+    def _numbers(self, hits: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         query = pc.index_in(hits["query_id"], self._queries).to_numpy().astype(np.int64)
-        name = pc.fill_null(pc.index_in(hits["id"], self._ids), len(self._ids))
-        pair: NDArray[np.int64] = query * self._stride + name.to_numpy()
+        number = pc.fill_null(pc.index_in(hits["id"], self.ids), len(self.ids))
+        return query, number.to_numpy().astype(np.int64)
+
+    def _pairs(self, query: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number pairs of a query and any row; rows that are no true neighbour share one."""
+        pair: NDArray[np.int64] = query * (len(self.ids) + 1) + number
         return pair

@@ -20,7 +20,6 @@ from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import blobs, index, leases, manifests, planning, store, training
-from atoll.vectors.build import SHUFFLE_SHARE
 from atoll.vectors.compact import put_in_place, sources_of
 from atoll.vectors.deletes import carried
 from atoll.vectors.ingest import BucketJob, build_bucket
@@ -37,6 +36,7 @@ from atoll.vectors.model import (
 from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import StoredRows
+from atoll.vectors.teams import SHUFFLE_SHARE
 
 logger = logging.getLogger(__name__)
 

@@ -454,7 +454,7 @@ class Collection:
             self.refresh()
             whole = self._manifest
             calibrate.check_can_be_calibrated(whole)
-            of = _measured(self._storage, self._settings, whole, wanted)
+            of = measured(self._storage, self._settings, whole, wanted)
             found = calibrate.measure(of, whole, given, source, wanted, on_progress)
             blob = blobs.put_calibration(self._storage, found)
             while True:
@@ -952,19 +952,25 @@ class _Pinned(Collection):
         """Stay."""
 
 
-def _measured(
+def measured(
     storage: Storage,
     settings: Settings,
     manifest: Manifest,
     wanted: Wanted,
     known: Sequence[str] = (),
 ) -> calibrate.Measured:
-    """Open what is searched to measure recall: a version, or as many buckets as may be read."""
+    """Open what is searched to measure recall: a version, or as many buckets as may be read.
+
+    Args:
+        storage, settings, manifest: the collection.
+        wanted: how thoroughly.
+        known: names of buckets that are taken last.
+    """
     some = calibrate.sample_buckets(manifest.buckets, wanted.max_rows, wanted.seed, set(known))
     part = replace(manifest, buckets=some)
     # So much is read that it would displace what searches want.
     view = _Pinned(storage, part, replace(settings, disk_cache=None))
-    return calibrate.Measured(part, view._reader, view.search)
+    return calibrate.Measured(part, view._reader, view.search, settings.threads)
 
 
 def _finisher(
@@ -991,10 +997,10 @@ def _finisher(
         wanted = calibrate.AT_CREATE
         if manifest.calibration is not None:
             known = blobs.get_calibration(storage, manifest.calibration)
-            of = _measured(storage, settings, manifest, wanted, known.buckets)
+            of = measured(storage, settings, manifest, wanted, known.buckets)
             found = calibrate.with_drift(of, manifest, known, on_progress)
         elif asked or manifest.rows > search.NARROW_ROWS:
-            of = _measured(storage, settings, manifest, wanted)
+            of = measured(storage, settings, manifest, wanted)
             found = calibrate.measure(of, manifest, None, "", wanted, on_progress)
         else:
             return manifest
@@ -1009,7 +1015,7 @@ def _measurer(settings: Settings) -> partitiontrials.Measure:
     def measure(
         storage: Storage, manifest: Manifest, queries: QueryBatch, wanted: calibrate.Wanted
     ) -> Calibration:
-        of = _measured(storage, settings, manifest, wanted)
+        of = measured(storage, settings, manifest, wanted)
         return calibrate.measure(of, manifest, queries, "held-out rows", wanted, silent)
 
     return measure
