@@ -17,14 +17,14 @@ from vectordata import clustered, names, settings, write_h5
 import atoll
 from atoll.core.errors import Unavailable
 from atoll.storage import open_storage
-from atoll.vectors import blobs, build, ids, ivfpq, manifests, service
+from atoll.vectors import blobs, ids, ivfpq, manifests, service, teams
 
 ROWS, DIM, PARTITIONS, SUBS = 6000, 16, 20, 4
 
 
 @pytest.fixture(autouse=True)
 def small_buckets_have_segments(monkeypatch):
-    monkeypatch.setattr(build, "MIN_SHARED_ROWS", 1)
+    monkeypatch.setattr(teams, "MIN_SHARED_ROWS", 1)
     monkeypatch.setattr(ids, "RUN_ROWS", 1000)
     monkeypatch.setattr(ivfpq, "MIN_SEGMENT_ROWS", 1)
 
@@ -145,8 +145,8 @@ def test_candidates_of_every_bucket_count_in_what_is_answered_at_once(
 # -- killed ---------------------------------------------------------------------------------------
 
 SMALL_SEGMENTS = (
-    "from atoll.app.main import main; from atoll.vectors import build, ivfpq; "
-    "build.MIN_SHARED_ROWS = ivfpq.MIN_SEGMENT_ROWS = 1; main()"
+    "from atoll.app.main import main; from atoll.vectors import ivfpq, teams; "
+    "teams.MIN_SHARED_ROWS = ivfpq.MIN_SEGMENT_ROWS = 1; main()"
 )
 
 

@@ -212,7 +212,7 @@ def test_the_choice_stays_until_another_model_is_trained(folder, tmp_path):
 
 def test_rows_of_which_none_can_be_searched_are_refused(tmp_path):
     write_h5(tmp_path / "zeros.h5", np.zeros((1200, 8), np.float32))
-    with pytest.raises(InvalidInput, match="none of the 1200 rows"):
+    with pytest.raises(InvalidInput, match="none of the 1,200 rows"):
         atoll.create(tmp_path / "c", tmp_path / "zeros.h5", num_partitions="auto",
                      settings=settings(tmp_path))  # fmt: skip
 
