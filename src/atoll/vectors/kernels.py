@@ -570,7 +570,9 @@ def distances(queries, query_of, rows, width, dim, row_of, kind, out):
             own_rest, _ = _products(query_rest, query_rest, LANES, 4)
             own_square[query_of[i]] = lanes_sum(own + own_rest)
         norms = np.sqrt(own_square[query_of[i]] * lanes_sum(other))
-        out[i] = max(0.0, 1 - product / norms) if norms > 0 else 1.0
+        # NaN stays: a zero vector is at distance 1, one without distances is not.
+        far = 1 - product / norms if norms != 0 else 1.0
+        out[i] = 0.0 if far < 0 else far
 
 
 @inner
