@@ -390,6 +390,18 @@ def test_rows_without_a_searchable_vector_are_no_hits(tmp_path, is_indexed):
     assert "3 rows without a vector that can be searched" in report.notes[0].what
 
 
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_what_lance_indexes_is_no_hit_without_a_distance(tmp_path, kind):
+    vectors = gaussian(400, DIM)
+    vectors[7] = 1e30  # too long for float32
+    rows = table(vectors, names(400))
+    made = lance.write_dataset(rows, tmp_path / "d" / "t.lance")
+    made.create_index("vector", "IVF_PQ", metric=kind, num_partitions=1, num_sub_vectors=4)
+    collection = adopt(tmp_path / "d", distance_type=kind)
+    hits = collection.search(QUERIES, k=399, nprobes=1, refine_factor=1)
+    assert "p00007" not in hits["id"].to_pylist()
+
+
 def test_a_lost_index_is_a_fault(place):
     adopt(place)
     for path in place.glob("kinases.lance/_indices/*/index.idx"):

@@ -289,6 +289,14 @@ def test_one_hit_per_group_and_never_the_query_itself(kind, k, index):
         np.testing.assert_allclose(mine, sorted(best.values())[:k], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f8"])
+def test_queries_of_any_width_are_searched_as_float32(dtype):
+    ids, vectors = ["a", "b"], queries()[:2].astype(dtype)
+    hits = built("rabitq", "l2", 7).search(atoll.QueryBatch(ids, vectors), k=5, nprobes=2)
+    same = built("rabitq", "l2", 7).search(vectors.astype("f4"), k=5, nprobes=2)
+    assert hit_ids(hits) == hit_ids(same)
+
+
 def test_names_of_hits_are_those_of_the_rows():
     vectors, ids, *_ = data()
     got = built("rabitq", "l2", 7).get(ids)

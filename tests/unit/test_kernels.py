@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -113,6 +114,30 @@ def test_kernels_compile_anew_where_no_cache_can_be_written():
     run = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[9. 9.]\n", "")
+
+
+@pytest.mark.slow
+def test_a_scan_reads_no_memory_that_was_given_back():
+    """Of a size that glibc returns to the system at once, so that a late read ends the process."""
+    script = """
+        import numpy as np
+        from vectordata import gaussian
+        from atoll.vectors import rabitq, scan
+        dim, one = 50_000, np.zeros(1, np.int64)
+        signs = rabitq.rotation_signs(dim, 0)
+        hashes = np.zeros(1, np.uint64)
+        codes = rabitq.encode(gaussian(1, dim), one, gaussian(1, dim, 1), signs, "l2", hashes)
+        held = scan.arranged(codes.view(np.uint8).reshape(1, -1), 1)
+        asked = rabitq.prepare(gaussian(1, dim, 2), one, gaussian(1, dim, 1), one, np.ones(1, "f4"))
+        block = np.array([(held.ctypes.data, 1, 0, 0, 7, 0)], scan.BLOCK)
+        best = scan.Best.of(1, 3)
+        scan.scan(block, asked, best, "l2", dim)
+        print(best.taken()[2])
+    """
+    run = [sys.executable, "-c", textwrap.dedent(script)]
+    given = {"MALLOC_MMAP_THRESHOLD_": "16384", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(run, env=os.environ | given, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[7]\n"), done.stderr
 
 
 def test_cached_code_is_not_used_after_any_of_its_files_changed():

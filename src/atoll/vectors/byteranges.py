@@ -100,13 +100,12 @@ def _read_rows(
     for start, stop in pairwise(edges if len(file) else []):
         path = paths[file[start]]
         with _missing_is_corrupt(storage, [path]), storage.file(path) as descriptor:
-            while start < stop:
-                start += kernels.read_rows(descriptor, at[start:stop], out[start:stop])
-                if start < stop:
-                    # If it is cut off, or the disk fails, this says so.
-                    (row,) = _get(storage, [path], [int(at[start])], [width])
-                    out[start] = np.frombuffer(row, np.uint8)
-                    start += 1
+            start += kernels.read_rows(descriptor, at[start:stop], out[start:stop])
+            if start < stop:
+                # If it is cut off, or the disk fails, this says so.
+                count = stop - start
+                rest = _get(storage, [path] * count, at[start:stop].tolist(), [width] * count)
+                out[start:stop] = np.frombuffer(b"".join(rest), np.uint8).reshape(-1, width)
     READS.add(len(at), out.nbytes)
     return out
 

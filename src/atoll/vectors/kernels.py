@@ -1,7 +1,8 @@
 """Compiled loops of encoding and search; `rabitq`, `scan` and `distance` call them.
 
 Import it late: it imports numba. Kernels take addresses where rows may come read-only, from a
-file or from Arrow, since numba compiles a second time for an array that may not be written.
+file or from Arrow, since numba compiles a second time for an array that may not be written. An
+array made in a kernel is freed after the last line that names it: its address does not hold it.
 """
 # Types of arguments are numba's to infer.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -419,12 +420,12 @@ def scan_turned(
     """
     sums, found = np.empty(ROWS, np.int32), np.empty(ROWS, np.float32)
     tables = np.empty(ROWS * size, np.uint8)
-    table = tables.ctypes.data
     excess = np.int32(2 * size * _LEAST)
     for number in range(start, stop):
         at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
         pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
         width, home, whole = step[pair], base[pair], total[pair]
+        table = tables.ctypes.data
         for byte in range(size):
             fill_tables(
                 levels.ctypes.data + pair * levels.shape[1] + 8 * byte, table + ROWS * byte, _LEAST
@@ -569,7 +570,9 @@ def distances(queries, query_of, rows, width, dim, row_of, kind, out):
             own_rest, _ = _products(query_rest, query_rest, LANES, 4)
             own_square[query_of[i]] = lanes_sum(own + own_rest)
         norms = np.sqrt(own_square[query_of[i]] * lanes_sum(other))
-        out[i] = max(0.0, 1 - product / norms) if norms > 0 else 1.0
+        # NaN stays: a zero vector is at distance 1, one without distances is not.
+        far = 1 - product / norms if norms != 0 else 1.0
+        out[i] = 0.0 if far < 0 else far
 
 
 @inner
@@ -650,10 +653,10 @@ def widen_all(halves, out):
     for i in range(0, whole, LANES):
         widen(halves + 2 * i, out.ctypes.data + 4 * i)
     if whole < len(out):
-        rest, wide = np.zeros(LANES, np.uint16), np.empty(LANES, np.float32)
+        rest = np.zeros(3 * LANES, np.uint16)
         _copy(halves + 2 * whole, 2 * (len(out) - whole), rest)
-        widen(rest.ctypes.data, wide.ctypes.data)
-        out[whole:] = wide[: len(out) - whole]
+        widen(rest.ctypes.data, rest.ctypes.data + 2 * LANES)
+        out[whole:] = rest[LANES:].view(np.float32)[: len(out) - whole]
 
 
 @compiled
@@ -672,13 +675,14 @@ def narrow_all(floats, out):
         gap = value - half_lanes(target)
         error, size = error + gap * gap, size + value * value
     if whole < len(out):
-        rest, few = np.zeros(LANES, np.float32), np.empty(LANES, np.uint16)
+        rest = np.zeros(3 * LANES, np.uint16)
         _copy(floats + 4 * whole, 4 * (len(out) - whole), rest)
-        narrow(rest.ctypes.data, few.ctypes.data)
-        out[whole:] = few[: len(out) - whole]
-        value = float_lanes(rest.ctypes.data)
-        gap = value - half_lanes(few.ctypes.data)
+        source, target = rest.ctypes.data, rest.ctypes.data + 4 * LANES
+        narrow(source, target)
+        value = float_lanes(source)
+        gap = value - half_lanes(target)
         error, size = error + gap * gap, size + value * value
+        out[whole:] = rest[2 * LANES : 2 * LANES + len(out) - whole]
     return lanes_sum(error), lanes_sum(size)
 
 

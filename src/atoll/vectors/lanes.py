@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
 # Of all that is compiled, and of the constants in it.
@@ -29,8 +30,9 @@ LANES = 8
 WORDS = 4
 # Rows whose bits are looked up at once.
 ROWS = 32
-# Whether this CPU looks up 32 bytes at once in tables of 16.
-HAS_TABLES = bool(binding.get_host_cpu_features().get("avx2"))
+# Whether the CPU that numba compiles for, NUMBA_CPU_NAME where that is set, looks up 32 bytes at
+# once in tables of 16.
+HAS_TABLES = "+avx2" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 
 _INT = ir.IntType(64)
 _WORDS = ir.VectorType(_INT, WORDS)

@@ -171,7 +171,9 @@ class MapReduce:
         query = np.concatenate([part[0] for part in found.values()])
         row = np.concatenate([starts[self._places[i]] + rows for i, (_, rows) in found.items()])
         order = np.argsort(query, kind="stable")
-        return self._refined(query[order], row[order])
+        refined = self._refined(query[order], row[order])
+        # Lance's index has rows of adopted tables that have no distances: they come as NaN.
+        return refined.take(np.flatnonzero(~np.isnan(refined.distance)))
 
     def _by_codes(self, k: int) -> Found:
         rows = max(1, self._shelf.live_rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ def as_queries(
     if isinstance(given, str | Path):
         batch = _read(given, spec, settings, model_path, ids)
     elif isinstance(given, QueryBatch):
-        batch = given
+        vectors = np.ascontiguousarray(given.vectors, np.float32)
+        batch = replace(given, vectors=vectors)
         _check_ids(batch.ids, [f"query {number}" for number in range(1, len(batch) + 1)])
     else:
         batch = _from_array(given)

@@ -56,9 +56,10 @@ class Reader:
     def bucket(self, bucket: Bucket) -> OpenBucket:
         """Open a bucket for searching."""
         key = _key(bucket)
-        if key not in self._buckets:
-            self._buckets[key] = self._opened(bucket)
-        return self._buckets[key]
+        # Another thread may forget it at any moment.
+        if (found := self._buckets.get(key)) is None:
+            found = self._buckets[key] = self._opened(bucket)
+        return found
 
     def _opened(self, bucket: Bucket) -> OpenBucket:
         if bucket.is_adopted:
@@ -75,9 +76,9 @@ class Reader:
     def table(self, bucket: Bucket) -> Table:
         """Open a bucket's table at its pinned version."""
         key = (bucket.name, bucket.version)
-        if key not in self._tables:
-            self._tables[key] = bucket_table(self.storage, bucket, self.spec)
-        return self._tables[key]
+        if (found := self._tables.get(key)) is None:
+            found = self._tables[key] = bucket_table(self.storage, bucket, self.spec)
+        return found
 
     def forget(self, buckets: Iterable[Bucket]) -> None:
         """Close buckets, to be opened anew: one may have been collected and built again."""

@@ -173,9 +173,14 @@ def scan_codes(
         share = np.cumsum(np.bincount(pairs.query, rows)) // SCAN_ROWS
         part_of = share[pairs.query].astype(np.int64)
         parts = [np.flatnonzero(part_of == number) for number in np.unique(part_of)]
-    for mine in parts:
+
+    def work(mine: IntArray) -> None:
+        # Made here: with many buckets the blocks of all parts would take gigabytes.
         blocks = codes.blocks(which[mine], mine, pairs.query[mine])
-        yield partial(scan, blocks, prepared_pairs, best, kind, dim)
+        scan(blocks, prepared_pairs, best, kind, dim)
+
+    for mine in parts:
+        yield partial(work, mine)
 
 
 # -- refine ---------------------------------------------------------------------------------------
