@@ -14,7 +14,6 @@ import numpy as np
 
 from atoll.vectors.lanes import (
     LANES,
-    ROWS,
     WORDS,
     add_looked_up,
     bit_dot,
@@ -41,6 +40,7 @@ from atoll.vectors.lanes import (
     widen,
 )
 from atoll.vectors.rabitq import BIT_QUERY_BITS, COSINE, DOT, L2
+from atoll.vectors.rabitq import ROWS_TOGETHER as ROWS
 
 _bit_dot = bit_dot(BIT_QUERY_BITS)
 _two_bit_dot, _four_bit_dot, _byte_dot = level_dot(2), level_dot(4), level_dot(8)

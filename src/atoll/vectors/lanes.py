@@ -23,13 +23,13 @@ from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
+from atoll.vectors.rabitq import ROWS_TOGETHER as ROWS
+
 # Of all that is compiled, and of the constants in it.
 KERNEL_FILES = ("kernels.py", "lanes.py", "pairs.py", "probes.py", "rabitq.py")
 LANES = 8
 # Words of a code taken at once.
 WORDS = 4
-# Rows whose bits are looked up at once.
-ROWS = 32
 # Whether the CPU that numba compiles for, NUMBA_CPU_NAME where that is set, looks up 32 bytes at
 # once in tables of 16.
 HAS_TABLES = "+avx2" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")

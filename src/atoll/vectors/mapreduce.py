@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
-from atoll.vectors import lancesearch, rabitq, search
+from atoll.vectors import lancesearch, search
 from atoll.vectors.model import Blob, Bucket, SearchOptions
 from atoll.vectors.openbucket import Group, Mask, OpenBucket, Shelf
 from atoll.vectors.queries import QueryBatch
@@ -189,21 +190,11 @@ class MapReduce:
         queries = search.prepare_queries(self.batch.vectors, model)
         allowed = self._allowed_rows(group, masks)
         pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
-        for part in search.rounds(pairs, group.stored, group.codes.width):
+        for part in search.rounds(pairs, group.held, group.codes.width):
             partitions = np.unique(part.partition)
             codes = self._codes(group, partitions, model.bits, masks)
-            prepared = rabitq.prepare(
-                queries.rotated,
-                part.query,
-                model.rotated_centroids,
-                part.partition,
-                part.base,
-                model.bits,
-            )
-            scans = list(search.scan_codes(part, prepared, partitions, codes, best, model))
-            with self.reader.threads(min(self.threads, len(scans))) as start:
-                for done in [start(work) for work in scans]:
-                    done()
+            scans = search.scans(part, queries, partitions, codes, best, model)
+            self.reader.run(scans, self.threads)
             is_shared = len(partitions) < len(part)
             self.paths.add("grouped by partition" if is_shared else "per query")
 
@@ -217,12 +208,10 @@ class MapReduce:
     @cached_property
     def _shelf(self) -> Shelf:
         """The buckets to search, opened; an earlier search has often done it."""
-
-        def opened() -> Shelf:
-            self._each(lambda position: self._bucket(position).open())
-            return self.reader.shelf(self.live.values())
-
-        return self.reader.remember("shelf", tuple(self.live.values()), opened)
+        return self.reader.shelf(
+            tuple(self.live.values()),
+            lambda: self._each(lambda position: self._bucket(position).open()),
+        )
 
     @cached_property
     def _places(self) -> dict[int, int]:
@@ -233,14 +222,15 @@ class MapReduce:
         try:
             return self._shelf.codes(group, partitions, bits, masks)
         except PASSING as error:
-            self._start_anew(error)
+            logger.info("codes read bucket by bucket error=%s", error)
 
         def read(position: int) -> Codes:
             alone, place = self._bucket(position).alone, self._places[position]
             codes = alone.codes(alone.groups[0], partitions, bits, [masks[place]])
             return replace(codes, ref=codes.ref + np.uint64(self._shelf.starts[place]))
 
-        members = [p for p, place in self._places.items() if place in group.members]
+        positions = list(self.live)
+        members = [positions[place] for place in group.members]
         return Codes.join(list(self._each(read, members).values()))
 
     def _vectors(self, rows: IntArray) -> NDArray[np.generic]:
@@ -248,16 +238,15 @@ class MapReduce:
         try:
             return self._shelf.vectors(rows)
         except PASSING as error:
-            self._start_anew(error)
-            return np.concatenate(
-                self._by_bucket(rows, lambda i, mine: self._bucket(i).vectors(mine))
-            )
+            logger.info("vectors read bucket by bucket error=%s", error)
+            parts = self._by_bucket(rows, lambda i, mine: self._bucket(i).vectors(mine))
+            return np.concatenate(parts)
 
     def _ids(self, found: Found) -> pa.Array:
         try:
             return self._shelf.ids(found.row)
         except PASSING as error:
-            self._start_anew(error)
+            logger.info("ids read bucket by bucket error=%s", error)
             rows, inverse = np.unique(found.row, return_inverse=True)
             parts = self._by_bucket(rows, lambda i, mine: self._bucket(i).ids(mine))
             return pa.concat_arrays([_NO_IDS, *parts]).take(pa.array(inverse))
@@ -269,11 +258,6 @@ class MapReduce:
         parts = self._by_bucket(rows, lambda i, mine: self._table(i).take(mine, columns))
         whole = pa.concat_tables([seen(part, empty.schema) for part in parts] or [empty])
         return whole.take(pa.array(inverse))
-
-    def _start_anew(self, error: AtollError) -> None:
-        """Close the buckets, after some of them did not answer."""
-        logger.info("buckets read one by one error=%s", error)
-        self.reader.forget(self.live.values())
 
     def _by_bucket(self, rows: IntArray, read: Callable[[int, IntArray], R]) -> list[R]:
         """Read rows, ascending, from each bucket by itself, given its position."""
@@ -325,6 +309,7 @@ class MapReduce:
             BucketsFailed: some failed for good.
         """
         chosen = list(self.live) if positions is None else list(positions)
+        is_stale = Event()
 
         def attempt(position: int) -> R:
             bucket = self.live[position]
@@ -336,6 +321,7 @@ class MapReduce:
                         raise
                     logger.info("bucket tried again bucket=%s error=%s", bucket.name, error)
                     self.reader.forget([bucket])
+                    is_stale.set()
                     time.sleep(RETRY_SECONDS * number)
             raise AssertionError
 
@@ -349,6 +335,8 @@ class MapReduce:
                     results[position] = result()
                 except (Unavailable, Corrupt, NotFound) as error:
                     errors[position] = error
+        if is_stale.is_set():
+            self.__dict__.pop("_shelf", None)
         if errors:
             raise BucketsFailed(errors)
         return results

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atoll.vectors import rabitq, search
+from atoll.vectors import search
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.model import Manifest
@@ -36,7 +36,7 @@ class NestedScan:
             threads: that scan.
         """
         assert manifest.model is not None
-        self._start_threads, self._threads = reader.threads, threads
+        self._reader, self._threads = reader, threads
         self._shelf = reader.shelf(manifest.buckets)
         (self._group,) = self._shelf.groups
         self._model = reader.model(manifest.models[manifest.model])
@@ -61,7 +61,7 @@ class NestedScan:
         self._is_scanned[query, partition] = True
         order = np.flatnonzero(is_new)[np.argsort(partition[is_new], kind="stable")]
         pairs = Pairs(order // partition.shape[1], partition.ravel()[order], base.ravel()[order])
-        for part in search.rounds(pairs, self._group.stored, self._group.codes.width):
+        for part in search.rounds(pairs, self._group.held, self._group.codes.width):
             self._scan(part)
         return float(self._group.stored[partition].sum() / len(partition))
 
@@ -73,18 +73,9 @@ class NestedScan:
     def _scan(self, pairs: Pairs) -> None:
         model, shelf, partitions = self._model, self._shelf, np.unique(pairs.partition)
         codes = shelf.codes(self._group, partitions, model.bits, shelf.live)
-        prepared = rabitq.prepare(
-            self._queries.rotated,
-            pairs.query,
-            model.rotated_centroids,
-            pairs.partition,
-            pairs.base,
-            model.bits,
+        self._reader.run(
+            search.scans(pairs, self._queries, partitions, codes, self._best, model), self._threads
         )
-        works = list(search.scan_codes(pairs, prepared, partitions, codes, self._best, model))
-        with self._start_threads(min(self._threads, len(works))) as start:
-            for done in [start(work) for work in works]:
-                done()
 
     def candidates(self) -> tuple[IntArray, IntArray]:
         """Return (query, row) of the candidates: by query, the best first; rows as on the shelf."""

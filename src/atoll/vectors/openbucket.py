@@ -16,6 +16,7 @@ from atoll.storage import Storage
 from atoll.vectors import blobs, byteranges, names
 from atoll.vectors.layout import Layout, Pages
 from atoll.vectors.model import Bucket, CollectionSpec
+from atoll.vectors.rabitq import ROWS_TOGETHER
 from atoll.vectors.scan import Codes, arranged
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
 # So few ids are picked one by one sooner than by Arrow's calls.
 FEW_ROWS = 64
+BLOCKS_AT_ONCE = 4096
 
 
 class OpenBucket:
@@ -110,6 +112,12 @@ class Group:
         found: IntArray = self.rows.sum(axis=0)
         return found
 
+    @cached_property
+    def held(self) -> IntArray:
+        """Rows for which there is room in memory, in each partition: scans want whole blocks."""
+        found: IntArray = (-(-self.rows // ROWS_TOGETHER) * ROWS_TOGETHER).sum(axis=0)
+        return found
+
 
 class Shelf:
     """Buckets side by side, their rows numbered over all of them; for several threads at once.
@@ -161,7 +169,7 @@ class Shelf:
             members,
             np.stack([layout.offsets[:-1] for layout in layouts]) + starts[:, None],
             np.stack([self.opened[place].partition_rows for place in members]),
-            self._joined([layout.codes for layout in layouts], members),
+            self._joined([layout.codes for layout in layouts if layout.codes], members),
         )
 
     @cached_property
@@ -196,16 +204,15 @@ class Shelf:
     def _vectors(self) -> Pages:
         return self._joined([each.layout.vectors for each in self.opened], range(len(self)))
 
-    def _joined(self, parts: Sequence[Pages | None], places: Sequence[int]) -> Pages:
+    def _joined(self, parts: Sequence[Pages], places: Sequence[int]) -> Pages:
         """Put the pages of buckets together, rows and files numbered over the shelf."""
         files = np.cumsum([0, *(len(each.files) for each in self.opened)])
-        pages = [each for each in parts if each is not None]
-        first = [each.first[:-1] + self.starts[i] for each, i in zip(pages, places, strict=True)]
+        first = [each.first[:-1] + self.starts[i] for each, i in zip(parts, places, strict=True)]
         return Pages(
-            pages[0].width,
+            parts[0].width,
             np.concatenate([*first, self.starts[-1:]]),
-            np.concatenate([each.file + files[i] for each, i in zip(pages, places, strict=True)]),
-            np.concatenate([each.at for each in pages]),
+            np.concatenate([each.file + files[i] for each, i in zip(parts, places, strict=True)]),
+            np.concatenate([each.at for each in parts]),
         )
 
     def codes(self, group: Group, partitions: IntArray, bits: int, masks: Sequence[Mask]) -> Codes:
@@ -267,9 +274,18 @@ class Shelf:
             picked = [held[n][i].as_py() for n, i in zip(wanted, at.tolist(), strict=True)]
             return pa.array(picked, pa.string())
         numbers, which = np.unique(number, return_inverse=True)
+        if len(numbers) > BLOCKS_AT_ONCE:
+            return self._ids_in_rounds(rows, which // BLOCKS_AT_ONCE)
         blocks = list(self._id_blocks(numbers.tolist()).values())
         starts = np.cumsum([0, *(len(part) for part in blocks)])[:-1]
         return pa.concat_arrays(blocks).take(pa.array(starts[which] + at))
+
+    def _ids_in_rounds(self, rows: IntArray, number: IntArray) -> pa.Array:
+        """Read ids round after round, given the number of each row's: blocks take memory."""
+        order = np.argsort(number, kind="stable")
+        edges = np.flatnonzero(np.diff(number[order])) + 1
+        parts = [self.ids(rows[mine]) for mine in np.split(order, edges)]
+        return pa.concat_arrays(parts).take(pa.array(np.argsort(order, kind="stable")))
 
     def _ids_by_bucket(self, rows: IntArray) -> pa.Array:
         order = np.argsort(rows, kind="stable")

@@ -27,6 +27,8 @@ LEVEL_QUERY_BITS = 8
 # 1960, "Quantizing for minimum distortion", table 1).
 LEVEL_WIDTH = {2: 0.9957, 4: 0.3352, 8: 0.0308}
 WORD_BITS = 64
+# Rows that are estimated at once where their bits are looked up.
+ROWS_TOGETHER = 32
 # How kernels know the distance types.
 KINDS: dict[DistanceType, int] = {"l2": 0, "cosine": 1, "dot": 2}
 L2, COSINE, DOT = KINDS["l2"], KINDS["cosine"], KINDS["dot"]

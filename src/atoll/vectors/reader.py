@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -36,7 +36,7 @@ class Reader:
         self._buckets: dict[tuple[str, int, str], OpenBucket] = {}
         self._tables: dict[tuple[str, int], Table] = {}
         self._models: dict[str, IndexModel] = {}
-        self._remembered: dict[str, tuple[tuple[Bucket, ...], Any]] = {}
+        self._searched: tuple[tuple[Bucket, ...], Shelf] | None = None
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -68,10 +68,21 @@ class Reader:
             return AdoptedBucket(table, self._cache)
         return OpenBucket(self.storage, self.spec, bucket, self._cache)
 
-    def shelf(self, buckets: Iterable[Bucket]) -> Shelf:
-        """Put buckets beside each other, to be searched together."""
-        opened = [self.bucket(bucket) for bucket in buckets]
-        return Shelf(self.storage, self.spec, opened, self._cache)
+    def shelf(self, buckets: tuple[Bucket, ...], open_all: Callable[[], object] = bool) -> Shelf:
+        """Put buckets beside each other, to be searched together; the last such shelf is kept.
+
+        Args:
+            buckets: of one version.
+            open_all: opens each of them, by `OpenBucket.open`; else that is done when needed.
+        """
+        held = self._searched
+        # Their number is large, so that comparing identities counts.
+        if held is None or len(held[0]) != len(buckets) or any(map(is_not, held[0], buckets)):
+            open_all()
+            opened = [self.bucket(bucket) for bucket in buckets]
+            shelf = Shelf(self.storage, self.spec, opened, self._cache)
+            held = self._searched = (buckets, shelf)
+        return held[1]
 
     def table(self, bucket: Bucket) -> Table:
         """Open a bucket's table at its pinned version."""
@@ -83,18 +94,15 @@ class Reader:
     def forget(self, buckets: Iterable[Bucket]) -> None:
         """Close buckets, to be opened anew: one may have been collected and built again."""
         for bucket in buckets:
-            self._remembered.clear()
+            self._searched = None
             self._tables.pop((bucket.name, bucket.version), None)
             self._buckets.pop(_key(bucket), None)
 
-    def remember(self, what: str, buckets: tuple[Bucket, ...], make: Callable[[], T]) -> T:
-        """Return what was made of these buckets, or make it; only the last is kept."""
-        held = self._remembered.get(what)
-        # Their number is large, so that comparing identities counts.
-        if held is None or len(held[0]) != len(buckets) or any(map(is_not, held[0], buckets)):
-            held = self._remembered[what] = (buckets, make())
-        found: T = held[1]
-        return found
+    def run(self, works: Sequence[Callable[[], None]], threads: int) -> None:
+        """Do all of it, in up to so many threads."""
+        with self.threads(min(threads, len(works))) as start:
+            for done in [start(work) for work in works]:
+                done()
 
     @contextmanager
     def threads(self, count: int) -> Iterator[Start]:

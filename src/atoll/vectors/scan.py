@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.vectors.model import DistanceType
-from atoll.vectors.rabitq import KINDS, FloatArray, IntArray, PartitionQuery, code_dtype
+from atoll.vectors.rabitq import (
+    KINDS,
+    ROWS_TOGETHER,
+    FloatArray,
+    IntArray,
+    PartitionQuery,
+    code_dtype,
+)
 
 # Beside the levels of a code: scale, offset and hash.
 FACTOR_BYTES = 12
@@ -144,7 +151,7 @@ def arranged(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     if not lanes.turns(bits):
         return codes.copy()
     rows, width = codes.shape
-    out = np.empty((-(-rows // lanes.ROWS), lanes.ROWS, width), np.uint8)
+    out = np.empty((-(-rows // ROWS_TOGETHER), ROWS_TOGETHER, width), np.uint8)
     kernels.turn_codes(codes.ctypes.data, rows, width - FACTOR_BYTES, out)
     return out
 

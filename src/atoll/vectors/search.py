@@ -1,7 +1,7 @@
 """The pure steps of a search, in the order in which `mapreduce` takes them.
 
     plan            which partitions each query reads, in every bucket
-    scan_codes      the rows of those partitions, by estimate: no ids, no vectors
+    scans           the rows of those partitions, by estimate: no ids, no vectors
     refined         exact distances of the best, over all buckets
     in_order        the k nearest, ties by id
 
@@ -22,8 +22,7 @@ from atoll.vectors import rabitq
 from atoll.vectors.distance import as_floats, close_pairs, distances_of, product_distances
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
-from atoll.vectors.openbucket import OpenBucket
-from atoll.vectors.rabitq import PartitionQuery
+from atoll.vectors.openbucket import Mask, OpenBucket
 from atoll.vectors.scan import Best, Codes, scan
 
 DEFAULT_NPROBES = 20
@@ -40,7 +39,6 @@ QUERIES_AT_ONCE = 1024
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-Mask = NDArray[np.bool_] | None
 
 
 # -- plan -----------------------------------------------------------------------------------------
@@ -144,19 +142,19 @@ def rounds(pairs: Pairs, rows: IntArray, code_bytes: int) -> Iterator[Pairs]:
 # -- map ------------------------------------------------------------------------------------------
 
 
-def scan_codes(
+def scans(
     pairs: Pairs,
-    prepared_pairs: PartitionQuery,
+    queries: Queries,
     partitions: IntArray,
     codes: Codes,
     best: Best,
     model: IndexModel,
-) -> Iterator[Callable[[], None]]:
+) -> list[Callable[[], None]]:
     """Estimate the rows of partitions and fold them into the best of each query.
 
     Args:
         pairs: ordered by partition.
-        prepared_pairs: the same, prepared.
+        queries: whose pairs they are.
         partitions: (m,) the distinct partitions of the pairs, ascending.
         codes: their codes in each bucket.
         best: what is found goes here.
@@ -165,7 +163,14 @@ def scan_codes(
     Returns:
         The work, in parts that threads may do at once: each is for other queries.
     """
-    dim, kind = model.centroids.shape[1], model.distance_type
+    prepared_pairs = rabitq.prepare(
+        queries.rotated,
+        pairs.query,
+        model.rotated_centroids,
+        pairs.partition,
+        pairs.base,
+        model.bits,
+    )
     which = np.searchsorted(partitions, pairs.partition)
     rows = codes.rows.sum(axis=0)[which]
     parts = [np.arange(len(pairs))]
@@ -177,10 +182,9 @@ def scan_codes(
     def work(mine: IntArray) -> None:
         # Made here: with many buckets the blocks of all parts would take gigabytes.
         blocks = codes.blocks(which[mine], mine, pairs.query[mine])
-        scan(blocks, prepared_pairs, best, kind, dim)
+        scan(blocks, prepared_pairs, best, model.distance_type, model.centroids.shape[1])
 
-    for mine in parts:
-        yield partial(work, mine)
+    return [partial(work, mine) for mine in parts]
 
 
 # -- refine ---------------------------------------------------------------------------------------
