@@ -28,7 +28,7 @@ def ask_ours(folder: str, queries: str, number: int, k: int, setting: list[int])
 
     # The collection lies on this disk, where a request costs nothing and none would be saved.
     atoll.storage.LOCAL_GAP_BYTES = atoll.storage.REMOTE_GAP_BYTES
-    byteranges.SINGLE_READS = 0
+    byteranges.READS_SINGLY = False
     asked = np.load(queries, mmap_mode="r")[number : number + 1]
     with count_reads() as reads:
         collection = atoll.open(f"{folder}/collection")
