@@ -421,15 +421,17 @@ def scan_turned(
     sums, found = np.empty(ROWS, np.int32), np.empty(ROWS, np.float32)
     tables = np.empty(ROWS * size, np.uint8)
     excess = np.int32(2 * size * _LEAST)
+    filled = -1
     for number in range(start, stop):
         at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
         pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
         width, home, whole = step[pair], base[pair], total[pair]
         table = tables.ctypes.data
-        for byte in range(size):
-            fill_tables(
-                levels.ctypes.data + pair * levels.shape[1] + 8 * byte, table + ROWS * byte, _LEAST
-            )
+        if pair != filled:
+            for byte in range(size):
+                at_level = levels.ctypes.data + pair * levels.shape[1] + 8 * byte
+                fill_tables(at_level, table + ROWS * byte, _LEAST)
+            filled = pair
         limit = limits[query]
         most = _estimate_of(limit)
         for first in range(0, rows, ROWS):

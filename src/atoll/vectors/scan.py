@@ -70,12 +70,16 @@ class Codes:
         return cls([part.held for part in parts], *arrays)
 
     def blocks(self, which: IntArray, pair: IntArray, query: IntArray) -> NDArray[np.void]:
-        """Describe partitions `which`, in each bucket, for the pairs that ask for them."""
+        """Describe partitions `which`, ascending, in each bucket, for the pairs that ask for them.
+
+        Blocks that share codes follow each other; where none do, those that share a pair.
+        """
         found = np.empty((len(self.address), len(which)), BLOCK)
         found["address"], found["rows"] = self.address[:, which], self.rows[:, which]
         found["pair"], found["query"] = pair, query
         found["ref"], found["allowed"] = self.ref[:, which], self.allowed[:, which]
-        return found.reshape(-1)
+        is_shared = (which[1:] == which[:-1]).any()
+        return found.reshape(-1) if is_shared else found.T.reshape(-1)
 
 
 def estimates_of(key: NDArray[np.uint64]) -> FloatArray:
