@@ -1,11 +1,16 @@
 """Servers that tests share, and a loud word about tests that could not run."""
 
+import hypothesis
 import pytest
 from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
 
 pytest.register_assert_rewrite("atoll.testing")
 
 _not_run = []
+
+# No test asserts a time: a busy machine is not a fault.
+hypothesis.settings.register_profile("atoll", deadline=None)
+hypothesis.settings.load_profile("atoll")
 
 
 def pytest_addoption(parser):
