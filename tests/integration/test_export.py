@@ -225,14 +225,14 @@ def test_a_killed_export_leaves_nothing_that_looks_complete(tmp_path, words):
     out = tmp_path / words[0]
     process = start("export", tmp_path / "c", out, *words[1:])
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("atoll-export-*/**/*.part")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("atoll-scratch-export-*/**/*.part")) and time.monotonic() < deadline:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     ended(process)
     assert not out.exists()
     must("export", tmp_path / "c", out, *words[1:])
     assert out.exists()
-    assert not list(tmp_path.glob("atoll-export-*"))
+    assert not list(tmp_path.glob("atoll-scratch-export-*"))
 
 
 def test_the_command_line_says_what_was_written(made, tmp_path):

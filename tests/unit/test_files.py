@@ -49,7 +49,7 @@ def test_writing_says_what_failed_and_how_to_mend_it(number, kind, said):
 def test_scratch_folder_is_made_with_its_parents_and_removed(tmp_path):
     with scratch_folder(tmp_path / "a" / "b", "things") as folder:
         assert folder.parent == tmp_path / "a" / "b"
-        assert folder.name.startswith("atoll-things-")
+        assert folder.name.startswith("atoll-scratch-things-")
         (folder / "file").touch()
     assert not list((tmp_path / "a" / "b").iterdir())
 
@@ -103,9 +103,27 @@ def test_scratch_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_pat
         "    (folder / 'spill').write_bytes(b'x'); os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
-    (dead,) = tmp_path.glob("atoll-old-*")
+    (dead,) = tmp_path.glob("atoll-scratch-old-*")
     (tmp_path / "atoll-not-ours").mkdir()
     with scratch_folder(tmp_path, "one") as living, scratch_folder(tmp_path, "two"):
         assert living.is_dir()
         assert not dead.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["atoll-not-ours"]
+
+
+@pytest.mark.parametrize("died", ["before its lock", "while it removed the rest"])
+def test_scratch_of_a_process_killed_at_its_begin_or_end_goes_too(tmp_path, monkeypatch, died):
+    if died == "before its lock":
+        (tmp_path / "atoll-scratch-old-x").mkdir()
+    else:
+        with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "old") as folder:
+            (folder / "spills" / "more").mkdir(parents=True)
+            monkeypatch.setattr("shutil.rmtree", interrupted)
+        assert len(list(tmp_path.iterdir())) == 1
+        monkeypatch.undo()
+    with scratch_folder(tmp_path, "new") as living:
+        assert list(tmp_path.iterdir()) == [living]
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt

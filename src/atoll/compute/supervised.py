@@ -11,7 +11,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from atoll.core.errors import Unavailable
+from atoll.core.files import scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def supervised(
     """
     ends = []
     for _ in range(MAX_ATTEMPTS):
-        with tempfile.TemporaryDirectory(prefix="atoll-child-") as folder:
-            answer = Path(folder) / "answer"
+        with scratch_folder(None, "child") as folder:
+            answer = folder / "answer"
             ends.append(_run((task, item, str(answer)), deadline_s, env or {}))
             if answer.exists():
                 value, error = pickle.loads(answer.read_bytes())

@@ -17,7 +17,7 @@ from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound, Una
 
 MAKE_ROOM = "free some room or choose another place"
 OTHER_SCRATCH = "free some room, or give --scratch another folder"
-_SCRATCH_PREFIX = "atoll-"
+_SCRATCH_PREFIX = "atoll-scratch-"
 _LOCK = ".lock"
 
 _FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "quota used up", errno.EFBIG: "file too large"}
@@ -112,35 +112,56 @@ def scratch_folder(scratch: Path | None, what: str) -> Iterator[Path]:
     with writing(parent, mend=OTHER_SCRATCH):
         parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
-        folder = tempfile.TemporaryDirectory(
-            prefix=f"{_SCRATCH_PREFIX}{what}-", dir=parent, ignore_cleanup_errors=True
-        )
-    with folder as name:
-        with writing(name, mend=OTHER_SCRATCH):
-            lock = _lock(Path(name))
+        folder, lock = _owned_folder(parent, what)
+    try:
         try:
-            yield Path(name)
+            yield folder
         finally:
+            _remove(folder)
+    finally:
+        os.close(lock)
+
+
+def _owned_folder(parent: Path, what: str) -> tuple[Path, int]:
+    """Make a folder with a lock in it that we hold."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{what}-", dir=parent))
+        # Until it is locked, a sweep takes the folder for a dead process's and may be first.
+        with suppress(FileNotFoundError):
+            lock = os.open(folder / _LOCK, os.O_CREAT | os.O_WRONLY, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return folder, lock
             os.close(lock)
-
-
-def _lock(folder: Path) -> int:
-    # Locked before it has its name: nobody finds it free.
-    unnamed = folder / f"{_LOCK}.new"
-    lock = os.open(unnamed, os.O_CREAT | os.O_WRONLY, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    unnamed.rename(folder / _LOCK)
-    return lock
 
 
 def _sweep(parent: Path) -> None:
     """Remove scratch folders of ours whose owner is dead."""
     for folder in parent.glob(f"{_SCRATCH_PREFIX}*"):
         # Somebody else's, or gone meanwhile: none of our business.
-        with suppress(OSError), (folder / _LOCK).open("rb") as lock:
-            if os.fstat(lock.fileno()).st_uid == os.getuid():
+        with suppress(OSError):
+            if folder.stat().st_uid != os.getuid():
+                continue
+            if not (folder / _LOCK).exists():
+                # Its owner died before it locked it, or after it removed all else.
+                folder.rmdir()
+                continue
+            with (folder / _LOCK).open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scratch folder, its lock last: whoever dies before the end leaves it to a sweep."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name == _LOCK:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
