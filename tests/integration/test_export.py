@@ -225,7 +225,8 @@ def test_a_killed_export_leaves_nothing_that_looks_complete(tmp_path, words):
     out = tmp_path / words[0]
     process = start("export", tmp_path / "c", out, *words[1:])
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("atoll-scratch-export-*/**/*.part")) and time.monotonic() < deadline:
+    unfinished = "atoll-scratch-export-*/**/*.part"
+    while not list(tmp_path.glob(unfinished)) and time.monotonic() < deadline:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     ended(process)

@@ -116,14 +116,17 @@ def test_scratch_of_a_process_killed_at_its_begin_or_end_goes_too(tmp_path, monk
     if died == "before its lock":
         (tmp_path / "atoll-scratch-old-x").mkdir()
     else:
-        with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path, "old") as folder:
-            (folder / "spills" / "more").mkdir(parents=True)
-            monkeypatch.setattr("shutil.rmtree", interrupted)
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            leave_unremoved(tmp_path, patched)
         assert len(list(tmp_path.iterdir())) == 1
-        monkeypatch.undo()
     with scratch_folder(tmp_path, "new") as living:
         assert list(tmp_path.iterdir()) == [living]
 
 
-def interrupted(*_, **__):
-    raise KeyboardInterrupt
+def leave_unremoved(parent, patched):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with scratch_folder(parent, "old") as folder:
+        (folder / "spills" / "more").mkdir(parents=True)
+        patched.setattr("shutil.rmtree", interrupted)
