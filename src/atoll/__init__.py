@@ -17,9 +17,9 @@ if TYPE_CHECKING:
         NotFound,
         Unavailable,
     )
+    from atoll.vectors.collection import Collection
     from atoll.vectors.model import BuildOptions
     from atoll.vectors.queries import QueryBatch
-    from atoll.vectors.service import Collection
 
 __all__ = [
     "AtollError",
@@ -48,7 +48,7 @@ _HOMES = {
     "StorageOptions": "atoll.core.config",
     "BuildOptions": "atoll.vectors.model",
     "QueryBatch": "atoll.vectors.queries",
-    "Collection": "atoll.vectors.service",
+    "Collection": "atoll.vectors.collection",
 }
 
 

@@ -27,7 +27,7 @@ from vectordata import (
 
 import atoll
 from atoll.vectors import search
-from atoll.vectors.service import Collection
+from atoll.vectors.collection import Collection
 
 # One more than a number of many divisors: all candidates but one can be refined, so that a search
 # by index is exact without being brute force.

@@ -17,7 +17,7 @@ from vectordata import clustered, names, settings, write_h5
 import atoll
 from atoll.core.errors import Unavailable
 from atoll.storage import open_storage
-from atoll.vectors import blobs, ids, ivfpq, manifests, service, teams
+from atoll.vectors import blobs, ids, ivfpq, manifests, teams, view
 
 ROWS, DIM, PARTITIONS, SUBS = 6000, 16, 20, 4
 
@@ -130,7 +130,7 @@ def test_candidates_of_every_bucket_count_in_what_is_answered_at_once(
     tmp_path, source, options, candidates
 ):
     created(tmp_path, source, bucket_rows=ROWS // 4, workers=1)
-    memory = int(8 * candidates * service.CANDIDATE_BYTES / service.CANDIDATE_SHARE)
+    memory = int(8 * candidates * view.CANDIDATE_BYTES / view.CANDIDATE_SHARE)
     frugal = settings(tmp_path / "scratch", memory_bytes=memory)
     steps = []
     atoll.open(tmp_path / "c", settings=frugal).search(

@@ -13,7 +13,7 @@ from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, set
 
 import atoll
 from atoll.core.errors import InvalidInput
-from atoll.vectors import calibrate, kmeans, probes, search, service
+from atoll.vectors import calibrate, kmeans, probes, search
 
 ROWS, DIM, K = 3000, 64, 10
 WISHES = (0.8, 0.85, 0.9)
@@ -117,7 +117,7 @@ def test_every_calibrated_point_is_what_a_search_finds(folder, worn, monkeypatch
 def test_points_of_stored_rows_are_what_searches_for_those_find(worn):
     points = worn.calibrate(k=[K], num_queries=100).points
     asked = calibrate.stored_rows(
-        service.measured(worn._storage, worn._settings, worn._manifest, calibrate.Wanted()), 100, 0
+        calibrate.opened(worn._storage, worn._settings, worn._manifest, calibrate.Wanted()), 100, 0
     )
     exact = hit_ids(worn.search(asked, k=K, exact=True, exclude_self=True))
     for point in points[::6]:

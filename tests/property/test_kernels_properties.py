@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectordata import DISTANCE_TYPES, gaussian
 
-from atoll.vectors import lanes, rabitq, scan
+from atoll.vectors import rabitq, scan
+from atoll.vectors.kernels import bits
 
 PARTITIONS = 3
 cases = st.fixed_dictionaries(
@@ -119,7 +120,7 @@ def test_a_scan_finds_the_best_by_estimates_in_exact_arithmetic(case):
 @settings(max_examples=20, deadline=None)
 @given(cases)
 def test_cpus_that_cannot_look_sums_up_count_bits_and_find_the_same(case):
-    with mock.patch.object(lanes, "HAS_TABLES", False):
+    with mock.patch.object(bits, "HAS_TABLES", False):
         case = Case(**case | {"bits": 1})
         counted = case.scanned()
     for number in range(case.queries):

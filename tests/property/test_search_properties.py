@@ -22,7 +22,7 @@ from vectordata import settings as atoll_settings
 
 import atoll
 from atoll.vectors import search as searching
-from atoll.vectors.service import Collection
+from atoll.vectors.collection import Collection
 
 ROWS, DIM, PARTITIONS = 540, 24, 12
 BUCKETS = {1: ROWS, 7: 78, 18: 30}

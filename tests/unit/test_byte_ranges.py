@@ -5,7 +5,8 @@ import pytest
 
 from atoll.core.errors import Corrupt
 from atoll.storage import open_storage
-from atoll.vectors import byteranges, kernels
+from atoll.vectors import byteranges
+from atoll.vectors.kernels import reading
 from atoll.vectors.layout import Pages
 
 ROWS, WIDTH = 100, 8
@@ -23,15 +24,15 @@ def get_rows(folder, rows):
 
 
 def test_rows_that_one_call_leaves_over_are_read_by_others(tmp_path, monkeypatch):
-    data, read, rows = written(tmp_path), kernels.read_rows, np.array([1, 2, 3, 50, 99])
-    monkeypatch.setattr(kernels, "read_rows", lambda file, at, out: read(file, at[:2], out[:2]))
+    data, read, rows = written(tmp_path), reading.read_rows, np.array([1, 2, 3, 50, 99])
+    monkeypatch.setattr(reading, "read_rows", lambda file, at, out: read(file, at[:2], out[:2]))
     np.testing.assert_array_equal(get_rows(tmp_path, rows), data[rows])
 
 
 def test_a_run_of_rows_in_a_file_that_is_cut_off_is_tried_once(tmp_path, monkeypatch):
-    data, read, calls = written(tmp_path), kernels.read_rows, []
+    data, read, calls = written(tmp_path), reading.read_rows, []
     (tmp_path / "rows").write_bytes(data.tobytes()[:-3])
-    monkeypatch.setattr(kernels, "read_rows", lambda *given: calls.append(1) or read(*given))
+    monkeypatch.setattr(reading, "read_rows", lambda *given: calls.append(1) or read(*given))
     with pytest.raises(Corrupt, match="cut off"):
         get_rows(tmp_path, np.arange(ROWS))
     assert len(calls) == 1

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,16 +144,15 @@ def test_a_scan_reads_no_memory_that_was_given_back():
 
 def test_cached_code_is_not_used_after_any_of_its_files_changed():
     """numba itself looks only at the file of the function."""
-    from atoll.vectors import kernels, lanes
+    from atoll.vectors.kernels import compiling, scans
 
-    assert kernels.scan_blocks._cache._cache_file._source_stamp == lanes._sources()
-    imported = {
-        module.split(".")[-1] + ".py"
-        for module in sys.modules
-        if module.startswith("atoll.vectors.") and _is_compiled(sys.modules[module])
-    }
-    assert imported <= set(lanes.KERNEL_FILES)
-
-
-def _is_compiled(module):
-    return any(hasattr(each, "py_func") for each in vars(module).values())
+    assert scans.scan_blocks._cache._cache_file._source_stamp == compiling._sources()
+    package = Path(compiling.__file__).parent.parent
+    compiled = [
+        path.relative_to(package)
+        for path in package.rglob("*.py")
+        if re.search(r"^@(compiled|inner)$", path.read_text(), re.MULTILINE)
+    ]
+    outside = {path.name for path in compiled if path.parts[0] != "kernels"}
+    assert {"pairs.py", "probes.py"} <= outside <= set(compiling.BESIDE)
+    assert all((package / name).exists() for name in compiling.BESIDE)

@@ -11,14 +11,10 @@ from atoll.app.settings import read_settings
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.progress import OnProgress, silent
+from atoll.vectors.collection import Collection
 from atoll.vectors.fitting import AdoptOptions
 from atoll.vectors.model import BuildOptions, DistanceType, given_options
-from atoll.vectors.service import (
-    Collection,
-    adopt_collection,
-    create_collection,
-    open_collection,
-)
+from atoll.vectors.service import adopt_collection, create_collection, open_collection
 
 
 def create(

@@ -37,10 +37,9 @@ from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel
 from atoll.vectors.ingest import GROUP_BYTES
 from atoll.vectors.machine import this_machine
-from atoll.vectors.model import BuildOptions, CollectionSpec, Dtype, IndexSpec
+from atoll.vectors.model import BuildOptions, CollectionSpec, Dtype, IndexSpec, SearchOptions
 from atoll.vectors.rates import Rates, Spread, Stage, Timing
 from atoll.vectors.runs import write_run
-from atoll.vectors.service import measured
 from atoll.vectors.shuffle import Ordered, Shuffle, merged
 from atoll.vectors.sources import Source
 from atoll.vectors.training import training_sample
@@ -161,18 +160,20 @@ class _Builder:
     def build(self, dtype: Dtype = "float32") -> _Run:
         """Build in this process, as `create` does with one worker, and throw it away."""
         target = self.source.parent / f"collection-{time.monotonic_ns()}"
-        options = BuildOptions(workers=1, num_partitions=self.num_partitions, dtype=dtype)
+        options = BuildOptions(
+            workers=1, num_partitions=self.num_partitions, dtype=dtype, calibrate=False
+        )
         planned = planning.plan(target, [self.source], options=options, settings=self.settings)
         # Ids are reported when they have been read, other stages when they begin.
         stages = _Stages("check ids")
         manifest = build.create(
             planned, force=False, settings=self.settings, executor=None, on_progress=stages
         )
-        of = measured(planned.storage, self.settings, manifest, AT_CREATE)
+        of = calibrate.opened(planned.storage, self.settings, manifest, AT_CREATE)
         stages.begin("calibrate")
         calibrate.measure(of, manifest, None, "", AT_CREATE, silent)
         stages.begin("search")
-        of.search(calibrate.stored_rows(of, AT_CREATE.queries, 0), k=10, exact=True)
+        of.search(calibrate.stored_rows(of, AT_CREATE.queries, 0), SearchOptions(k=10, exact=True))
         stages.begin("")
         return stages.run
 

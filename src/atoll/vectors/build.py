@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import some_of
 from atoll.storage import Storage, open_storage
-from atoll.vectors import blobs, garbage, leases, manifests
+from atoll.vectors import blobs, calibrate, garbage, leases, manifests, partitiontrials
 from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
@@ -35,16 +34,6 @@ from atoll.vectors.training import index_model
 
 logger = logging.getLogger(__name__)
 
-# Completes a version that is about to be committed: what it measures goes in with the buckets.
-Finish = Callable[[Manifest], Manifest]
-# Decides what a plan leaves open.
-Settle = Callable[[Planned], Planned]
-Thing = TypeVar("Thing")
-
-
-def _as_it_is(thing: Thing) -> Thing:
-    return thing
-
 
 def create(
     planned: Planned,
@@ -52,8 +41,6 @@ def create(
     force: bool,
     settings: Settings,
     executor: Executor | None,
-    settle: Settle = _as_it_is,
-    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as a new collection.
@@ -65,6 +52,7 @@ def create(
         Conflict: something else lives at the place, or another create won.
         InvalidInput: rows that cannot be searched, duplicate ids.
     """
+    calibrate.check_planned(planned)
     storage = planned.storage
     found = manifests.latest_manifest(storage)
     if found is not None and found.plan == planned.hash:
@@ -73,7 +61,7 @@ def create(
         _refuse_occupied(storage, found)
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        planned = settle(planned)
+        planned = partitiontrials.settled(planned, settings, on_progress)
         buckets, model, blob = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
             version=found.version + 1 if found else 1,
@@ -87,10 +75,9 @@ def create(
             partitions=blobs.put_choice(storage, planned.choice) if planned.choice else None,
             action="create",
         )
-        manifest = finish(manifest)
+        manifest = calibrate.with_recall(planned, manifest, settings, on_progress)
         lease.require()
         if manifests.commit_manifest(storage, manifest):
-            _log_commit(storage, manifest)
             return manifest
     winner = manifests.latest_manifest(storage)
     if winner is not None and winner.plan == planned.hash:
@@ -108,7 +95,6 @@ def add(
     *,
     settings: Settings,
     executor: Executor | None,
-    finish: Finish = _as_it_is,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as new buckets of a collection; no old object is touched.
@@ -119,24 +105,25 @@ def add(
     Raises:
         InvalidInput: rows that cannot be searched, ids that are there already.
     """
+    calibrate.check_planned(planned)
     storage, model = planned.storage, manifest.model
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while (left := missing(manifest, planned)).buckets.buckets:
-            _require_same(storage, planned, manifest, model)
-            buckets, _, _ = _build(left, manifest, settings, executor, on_progress)
+
+        def more(current: Manifest) -> Manifest:
+            # After a lost race once more: somebody else's ids may be among ours.
+            left = missing(current, planned)
+            if not left.buckets.buckets:
+                return current
+            _require_same(storage, planned, current, model)
+            buckets, _, _ = _build(left, current, settings, executor, on_progress)
             if not buckets:
-                break
-            live = with_indexes(storage, manifest, manifest.buckets + buckets)
-            following = manifests.next_manifest(manifest, "add", buckets=live, plan=planned.hash)
-            following = finish(following)
-            lease.require()
-            if manifests.commit_manifest(storage, following):
-                _log_commit(storage, following)
-                return following
-            # Somebody else added meanwhile: look again at their ids, then take the next number.
-            manifest = manifests.latest_manifest(storage, manifest) or manifest
-    return manifest
+                return current
+            live = with_indexes(storage, current, current.buckets + buckets)
+            following = manifests.next_manifest(current, "add", buckets=live, plan=planned.hash)
+            return calibrate.with_recall(planned, following, settings, on_progress)
+
+        return manifests.commit_next(storage, manifest, more, lease)[0]
 
 
 def _require_same(
@@ -157,7 +144,6 @@ def upsert(
     *,
     settings: Settings,
     executor: Executor | None,
-    finish: Finish,
     on_progress: OnProgress,
 ) -> Manifest:
     """Carry out a plan as new buckets whose rows replace those of the same ids.
@@ -166,36 +152,25 @@ def upsert(
         planned: its hash must be of no live bucket.
         manifest: the collection.
         replacing: from the manifest in force and the new buckets makes those of the next.
-        settings, executor, finish, on_progress: as for `add`.
+        settings, executor, on_progress: as for `add`.
 
     Raises:
         InvalidInput: rows that cannot be searched, an id twice in the sources.
     """
+    calibrate.check_planned(planned)
     storage, model = planned.storage, manifest.model
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
         excluded = duplicate_rows(planned, None, settings, on_progress)
         buckets, _, _ = _build(planned, manifest, settings, executor, on_progress, excluded)
-        while True:
-            _require_same(storage, planned, manifest, model)
-            live = with_indexes(storage, manifest, replacing(manifest, buckets))
-            following = manifests.next_manifest(manifest, "upsert", buckets=live, plan="")
-            following = finish(following)
-            lease.require()
-            if manifests.commit_manifest(storage, following):
-                _log_commit(storage, following)
-                return following
-            manifest = manifests.latest_manifest(storage, manifest) or manifest
 
+        def replaced(current: Manifest) -> Manifest:
+            _require_same(storage, planned, current, model)
+            live = with_indexes(storage, current, replacing(current, buckets))
+            following = manifests.next_manifest(current, "upsert", buckets=live, plan="")
+            return calibrate.with_recall(planned, following, settings, on_progress)
 
-def _log_commit(storage: Storage, manifest: Manifest) -> None:
-    logger.info(
-        "manifest committed collection=%s version=%d buckets=%d rows=%d",
-        storage,
-        manifest.version,
-        len(manifest.buckets),
-        manifest.rows,
-    )
+        return manifests.commit_next(storage, manifest, replaced, lease)[0]
 
 
 @contextmanager

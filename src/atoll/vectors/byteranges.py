@@ -95,14 +95,14 @@ def _read_rows(
     storage: Storage, paths: Sequence[str], file: IntArray, at: IntArray, width: int
 ) -> NDArray[np.uint8]:
     """Read rows of local files: a system call for each, with nothing of Python between."""
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.reading import read_rows
 
     out = np.empty((len(at), width), np.uint8)
     edges = [0, *((file[1:] != file[:-1]).nonzero()[0] + 1).tolist(), len(file)]
     for start, stop in pairwise(edges if len(file) else []):
         path = paths[file[start]]
         with _missing_is_corrupt(storage, [path]), storage.file(path) as descriptor:
-            start += kernels.read_rows(descriptor, at[start:stop], out[start:stop])
+            start += read_rows(descriptor, at[start:stop], out[start:stop])
             if start < stop:
                 # If it is cut off, or the disk fails, this says so.
                 count = stop - start

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from atoll.core.cache import ByteCache
+from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted
+from atoll.storage import Storage
+from atoll.vectors import blobs, drift, leases, manifests, search
 from atoll.vectors import calibration as decide
-from atoll.vectors import drift
-from atoll.vectors.distance import product_distances
 from atoll.vectors.index import prepared
 from atoll.vectors.model import (
-    CODE_COLUMN,
     Bucket,
     Calibration,
     CalibrationPoint,
@@ -28,11 +28,11 @@ from atoll.vectors.model import (
     Drift,
     Manifest,
 )
-from atoll.vectors.nested import NestedScan, rows_of
-from atoll.vectors.queries import QueryBatch
+from atoll.vectors.planning import Planned
+from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
-from atoll.vectors.recall import TrueNeighbours
-from atoll.vectors.search import place_in_query
+from atoll.vectors.recallgrid import Grid
+from atoll.vectors.view import View
 
 DEFAULT_KS = (1, 10, 100)
 DEFAULT_QUERIES = 1000
@@ -40,10 +40,11 @@ DEFAULT_QUERIES = 1000
 MAX_SEARCHED_ROWS = 20_000_000
 STORED_ROWS = "stored rows"
 DRIFT_QUERIES = 100
-# Of the buckets of one add, so many are measured.
+# Of the buckets of one add, so many are measured, among so many rows, or so many times the new
+# ones: what it costs follows what is added, not what is there.
 DRIFT_BUCKETS = 8
-
-Search = Callable[..., pa.Table]
+DRIFT_ROWS = 1_000_000
+DRIFT_ROWS_PER_NEW = 2
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,6 @@ class Wanted:
 
 # Searching for 100 neighbours with 2,000 candidates would cost several times as much.
 AT_CREATE = Wanted(ks=(1, 10), queries=100)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is measured: some buckets of one version, by a search over just these.
-
-    Attributes:
-        manifest: the version, with the buckets to be searched only.
-        reader: opens them.
-        search: `Collection.search` over them.
-        threads: that may be used.
-    """
-
-    manifest: Manifest
-    reader: Reader
-    search: Search
-    threads: int
 
 
 def check_has_index(spec: CollectionSpec) -> None:
@@ -154,7 +138,27 @@ def sample_buckets(
     return tuple(buckets[number] for number in sorted(chosen))
 
 
-def stored_rows(of: Measured, count: int, seed: int) -> QueryBatch:
+def opened(
+    storage: Storage,
+    settings: Settings,
+    manifest: Manifest,
+    wanted: Wanted,
+    known: Container[str] = (),
+) -> View:
+    """Open what is searched to measure recall: a version, or as many buckets as may be read.
+
+    Args:
+        storage, settings, manifest: the collection; the version need not be committed.
+        wanted: how thoroughly.
+        known: names of buckets that are taken last.
+    """
+    some = sample_buckets(manifest.buckets, wanted.max_rows, wanted.seed, known)
+    # So much is read that on disk it would displace what searches want.
+    reader = Reader(storage, manifest.spec, ByteCache(settings.cache_bytes))
+    return View(str(storage), reader, replace(manifest, buckets=some), None, settings)
+
+
+def stored_rows(of: View, count: int, seed: int) -> QueryBatch:
     """Draw stored rows as queries, evenly over all rows, named by their ids."""
     spec, total = of.manifest.spec, of.manifest.rows
     drawn = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
@@ -173,7 +177,7 @@ def stored_rows(of: Measured, count: int, seed: int) -> QueryBatch:
 
 
 def measure(
-    of: Measured,
+    of: View,
     whole: Manifest,
     given: QueryBatch | None,
     source: str,
@@ -203,7 +207,7 @@ def measure(
             neighbours=others,
         )
     chosen = sorted({min(k, others) for k in wanted.ks})
-    grid = _Grid(of, batch, chosen, is_stored=given is None)
+    grid = Grid(of, batch, chosen, is_stored=given is None)
     points = tuple(grid.points(wanted.enough, on_progress))
     assert whole.model is not None
     return Calibration(
@@ -222,8 +226,51 @@ def measure(
     )
 
 
+def calibrate(
+    storage: Storage,
+    manifest: Manifest,
+    queries: Any,
+    wanted: Wanted,
+    *,
+    settings: Settings,
+    on_progress: OnProgress,
+) -> tuple[Manifest, Calibration]:
+    """Measure recall and commit it.
+
+    Args:
+        storage, manifest: the collection.
+        queries: see `Collection.search`; None draws stored rows.
+        wanted: how thoroughly.
+        settings, on_progress: as for a build.
+
+    Returns:
+        The manifest in force and what was measured.
+
+    Raises:
+        InvalidInput, Conflict: see `Collection.calibrate`.
+    """
+    given = None if queries is None else as_queries(queries, manifest.spec, settings)
+    source = str(queries) if isinstance(queries, str | Path) else "given queries"
+    # What is stored but not committed yet looks like garbage.
+    with leases.hold(storage, "build") as lease:
+        manifest = manifests.latest_manifest(storage, manifest) or manifest
+        check_can_be_calibrated(manifest)
+        of = opened(storage, settings, manifest, wanted)
+        found = measure(of, manifest, given, source, wanted, on_progress)
+        blob = blobs.put_calibration(storage, found)
+
+        def calibrated(current: Manifest) -> Manifest:
+            if current.model != found.model:
+                raise Conflict(f"{storage} got another index model meanwhile; calibrate again")
+            following = manifests.next_manifest(current, "calibrate", plan=current.plan)
+            return replace(following, calibration=blob)
+
+        manifest, _ = manifests.commit_next(storage, manifest, calibrated, lease)
+        return manifest, found
+
+
 def with_drift(
-    of: Measured, whole: Manifest, known: Calibration, on_progress: OnProgress
+    of: View, whole: Manifest, known: Calibration, on_progress: OnProgress
 ) -> Calibration:
     """Measure how rows that came after a calibration are found, at the default settings.
 
@@ -244,149 +291,53 @@ def with_drift(
     return replace(known, drift=tuple(found))
 
 
-def _drift(of: Measured, bucket: Bucket, at: CalibrationPoint) -> Drift:
+def _drift(of: View, bucket: Bucket, at: CalibrationPoint) -> Drift:
     alone = replace(of, manifest=replace(of.manifest, buckets=(bucket,)))
     batch = stored_rows(alone, DRIFT_QUERIES, seed=0)
     k = min(at.k, of.manifest.rows - 1)
-    shares = _Grid(of, batch, [k], is_stored=True).shares(at.nprobes, at.candidates, k)
+    shares = Grid(of, batch, [k], is_stored=True).shares(at.nprobes, at.candidates, k)
     return Drift(bucket.name, len(batch), *decide.interval(shares), _spread(of, batch))
 
 
-# For an nprobes and several numbers of candidates: rows in the partitions probed, mean over
-# queries; and for each number of candidates which pairs (query, true neighbour) a search finds.
-Finder = Callable[[int, Sequence[int]], tuple[float, Iterator[NDArray[np.bool_]]]]
+def check_planned(planned: Planned) -> None:
+    """Refuse to build what is to be calibrated and cannot be.
+
+    Raises:
+        InvalidInput: it has no index.
+    """
+    if planned.options.calibrate:
+        check_has_index(planned.spec)
 
 
-class _Grid:
-    """Queries, their true neighbours, and what is found of those at each setting."""
-
-    def __init__(
-        self, of: Measured, batch: QueryBatch, ks: Sequence[int], *, is_stored: bool
-    ) -> None:
-        self._of, self._batch, self._ks, self._is_stored = of, batch, ks, is_stored
-        exact = of.search(batch, k=max(ks), exact=True, exclude_self=is_stored)
-        self._true = TrueNeighbours(exact, batch.ids)
-        self.within = decide.distance_threshold(
-            self._true.nearest_distance(), _median_distance(batch, of.manifest)
-        )
-
-    def points(self, enough: float, on_progress: OnProgress) -> Iterator[CalibrationPoint]:
-        """Go on to more and more partitions, until those find everything."""
-        spec = self._of.manifest.spec
-        nprobes = decide.nprobes_grid(spec.index.num_partitions)
-        candidates = decide.candidates_grid(self._ks, self._of.manifest.rows)
-        find = self._by_search if spec.index.kind == "ivf_pq" else self._by_one_scan(candidates[-1])
-        for number, probes in enumerate(nprobes):
-            on_progress(Progress("calibrate", number, len(nprobes), "settings"))
-            found: list[CalibrationPoint] = []
-            rows, by_candidates = find(probes, candidates)
-            for count, is_found in zip(candidates, by_candidates, strict=True):
-                found += self._points(is_found, probes, count, rows)
-            yield from found
-            best = {point.k: point.recall for point in found}
-            if min(best.values()) >= enough:
-                break
-        on_progress(Progress("calibrate", len(nprobes), len(nprobes), "settings"))
-
-    def _points(
-        self, is_found: NDArray[np.bool_], nprobes: int, candidates: int, rows: float
-    ) -> Iterator[CalibrationPoint]:
-        requests, size = _reads(self._of, nprobes, candidates, rows)
-        for k in self._ks:
-            if k <= candidates:
-                near = self._true.shares(is_found, k, self.within)
-                near = near[~np.isnan(near)]
-                yield CalibrationPoint(
-                    k,
-                    nprobes,
-                    candidates,
-                    *decide.interval(self._true.shares(is_found, k)),
-                    near_recall=float(near.mean()) if len(near) else None,
-                    rows=rows,
-                    requests=requests,
-                    bytes=size,
-                )
-
-    def shares(self, nprobes: int, candidates: int, k: int) -> NDArray[np.float64]:
-        """Search at one setting: recall of each query."""
-        return self._true.shares(self._search(nprobes, candidates), k)
-
-    def _search(self, nprobes: int, candidates: int) -> NDArray[np.bool_]:
-        # The k nearest of so many candidates are the first k of all of them: one search serves
-        # every k. And with a refine factor of 1 a stored row that is left out of its own answer
-        # costs one candidate, whatever k, so that the others are as many as a new query gets.
-        hits = self._of.search(
-            self._batch,
-            k=candidates,
-            nprobes=nprobes,
-            refine_factor=1,
-            exclude_self=self._is_stored,
-        )
-        return self._true.found_by(hits)
-
-    def _by_search(
-        self, nprobes: int, candidates: Sequence[int]
-    ) -> tuple[float, Iterator[NDArray[np.bool_]]]:
-        rows = _scanned_rows(self._of, self._batch, nprobes)
-        return rows, (self._search(nprobes, count) for count in candidates)
-
-    def _by_one_scan(self, most: int) -> Finder:
-        """Make what tells the same as `_by_search` of an index that is ours, for less."""
-        of, true = self._of, self._true
-        extra = int(self._is_stored)
-        scan = NestedScan(of.reader, of.manifest, self._batch.vectors, most + extra, of.threads)
-        neighbours = pa.array(rows_of(of.reader, of.manifest, true.ids))
-
-        def find(
-            nprobes: int, candidates: Sequence[int]
-        ) -> tuple[float, Iterator[NDArray[np.bool_]]]:
-            rows = scan.widen(nprobes)
-            query, row = scan.candidates()
-            number = pc.fill_null(pc.index_in(pa.array(row), neighbours), len(neighbours))
-            place = np.append(place_in_query(query), most + extra)[
-                true.places(query, number.to_numpy())
-            ]
-            return rows, (place < count + extra for count in candidates)
-
-        return find
-
-
-# -- what it costs --------------------------------------------------------------------------------
-
-
-def _scanned_rows(of: Measured, batch: QueryBatch, nprobes: int) -> float:
-    """Count the rows in the partitions that a query probes, in all buckets: mean over queries."""
-    manifest = of.manifest
-    assert manifest.model is not None
-    model = of.reader.model(manifest.models[manifest.model])
-    sizes = np.sum([of.reader.bucket(b).partition_rows for b in manifest.buckets], axis=0)
-    order, _ = model.probe_order(prepared(batch.vectors, manifest.spec.distance_type), nprobes)
-    return float(sizes[order].sum() / len(batch))
-
-
-def _reads(of: Measured, nprobes: int, candidates: int, rows: float) -> tuple[float, float]:
-    """Count requests (at most) and bytes of a query when nothing is cached."""
-    spec = of.manifest.spec
-    vector = spec.dim * np.dtype(spec.dtype).itemsize
-    requests = nprobes * len(of.manifest.buckets) + candidates
-    if spec.index.kind == "rabitq":
-        code = of.reader.schema.field(CODE_COLUMN).type.byte_width
+def with_recall(
+    planned: Planned, manifest: Manifest, settings: Settings, on_progress: OnProgress
+) -> Manifest:
+    """Measure recall of a version before it is committed: all at first, later the drift."""
+    storage, asked = planned.storage, planned.options.calibrate
+    if asked is False or not manifest.buckets:
+        return manifest
+    if asked:
+        check_can_be_calibrated(manifest)
+    elif manifest.spec.index.kind != "rabitq" or any(
+        bucket.model != manifest.model for bucket in manifest.buckets
+    ):
+        return manifest
+    if manifest.calibration is not None:
+        known = blobs.get_calibration(storage, manifest.calibration)
+        seen = {*known.buckets, *(each.bucket for each in known.drift)}
+        new = sum(bucket.rows for bucket in manifest.buckets if bucket.name not in seen)
+        some = replace(AT_CREATE, max_rows=max(DRIFT_ROWS, DRIFT_ROWS_PER_NEW * new))
+        of = opened(storage, settings, manifest, some, seen)
+        found = with_drift(of, manifest, known, on_progress)
+    elif asked or manifest.rows > search.NARROW_ROWS:
+        of = opened(storage, settings, manifest, AT_CREATE)
+        found = measure(of, manifest, None, "", AT_CREATE, on_progress)
     else:
-        assert spec.index.num_sub_vectors
-        code = spec.index.num_sub_vectors + 8
-        candidates *= len(of.manifest.buckets)
-    return float(requests), rows * code + candidates * vector
+        return manifest
+    return replace(manifest, calibration=blobs.put_calibration(storage, found))
 
 
-def _median_distance(batch: QueryBatch, manifest: Manifest) -> float:
-    """Tell the median distance of two queries, of at most 1,000."""
-    some = batch.vectors[:1000]
-    distance = product_distances(some, some, manifest.spec.distance_type)[0]
-    pairs = distance[np.triu_indices(len(some), 1)]
-    return float(np.median(pairs)) if len(pairs) else 0.0
-
-
-def _spread(of: Measured, batch: QueryBatch) -> float:
+def _spread(of: View, batch: QueryBatch) -> float:
     """Measure the mean squared distance of rows to their centroids."""
     manifest = of.manifest
     assert manifest.model is not None

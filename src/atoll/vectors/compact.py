@@ -235,25 +235,19 @@ def _commit(
 
     What was deleted meanwhile is deleted from it too.
     """
-    while True:
-        live = {bucket.name: bucket for bucket in manifest.buckets}
-        new = carried(storage, manifest.spec, merge.buckets, live, built)
+
+    def merged(current: Manifest) -> Manifest:
+        live = {bucket.name: bucket for bucket in current.buckets}
+        new = carried(storage, current.spec, merge.buckets, live, built)
         if new is None:
-            return None
-        new = with_indexes(storage, manifest, new)
-        buckets = put_in_place(manifest.buckets, merge.names, new)
-        following = manifests.next_manifest(
-            manifest, "compact", buckets=buckets, plan=manifest.plan
-        )
-        following = replace(following, calibration=_calibration(storage, manifest, merge, built))
-        lease.require()
-        if manifests.commit_manifest(storage, following):
-            logger.info(
-                "buckets merged collection=%s version=%d bucket=%s rows=%d",
-                *(storage, following.version, built.name, built.rows),
-            )
-            return following
-        manifest = manifests.latest_manifest(storage, manifest) or manifest
+            return current
+        new = with_indexes(storage, current, new)
+        buckets = put_in_place(current.buckets, merge.names, new)
+        following = manifests.next_manifest(current, "compact", buckets=buckets, plan=current.plan)
+        return replace(following, calibration=_calibration(storage, current, merge, built))
+
+    found, is_ours = manifests.commit_next(storage, manifest, merged, lease)
+    return found if is_ours else None
 
 
 def _calibration(storage: Storage, manifest: Manifest, merge: Merge, built: Bucket) -> Blob | None:

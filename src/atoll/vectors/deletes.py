@@ -171,23 +171,39 @@ def _delete(
         return manifest, _report(manifest, rows, reads.requests, reads.bytes)
     with leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while True:
+        report = _report(manifest, {}, 0, 0)
+
+        def less(current: Manifest) -> Manifest:
+            nonlocal report
             with count_reads() as reads:
-                rows = find(manifest.buckets)
+                rows = find(current.buckets)
+            report = _report(current, rows, reads.requests, reads.bytes)
             if not rows:
-                return manifest, _report(manifest, rows, reads.requests, reads.bytes)
-            left = without(storage, manifest.spec, manifest.buckets, rows)
-            following = manifests.next_manifest(manifest, "delete", buckets=left)
-            lease.require()
-            if manifests.commit_manifest(storage, following):
-                report = _report(following, rows, reads.requests, reads.bytes)
-                logger.info(
-                    "rows deleted collection=%s version=%d rows=%d",
-                    *(storage, following.version, report.rows),
-                )
-                return following, report
-            # Somebody else committed meanwhile: delete from what is there now.
-            manifest = manifests.latest_manifest(storage, manifest) or manifest
+                return current
+            left = without(storage, current.spec, current.buckets, rows)
+            return manifests.next_manifest(current, "delete", buckets=left)
+
+        manifest, _ = manifests.commit_next(storage, manifest, less, lease)
+        return manifest, replace(report, version=manifest.version)
+
+
+def drop_bucket(storage: Storage, manifest: Manifest, name: str) -> Manifest:
+    """Take a bucket out of a collection; its files stay until `gc`.
+
+    Returns:
+        The manifest in force.
+
+    Raises:
+        NotFound: no live bucket has that name.
+    """
+
+    def less(current: Manifest) -> Manifest:
+        left = tuple(bucket for bucket in current.buckets if bucket.name != name)
+        if len(left) == len(current.buckets):
+            raise NotFound(f"{storage} has no live bucket {name!r}; `atoll info` lists them")
+        return manifests.next_manifest(current, "drop-bucket", buckets=left)
+
+    return manifests.commit_next(storage, manifest, less)[0]
 
 
 def _report(manifest: Manifest, rows: Rows, requests: int, size_bytes: int) -> DeleteReport:

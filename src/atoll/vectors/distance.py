@@ -77,11 +77,11 @@ def distances_of(
     Returns:
         (n,) float32. A zero vector under cosine is at distance 1.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.exact import distances
 
     queries, rows = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows)
     out = np.empty(len(row_of), np.float32)
-    kernels.distances(
+    distances(
         queries.ctypes.data, query_of, rows.ctypes.data, rows.dtype.itemsize,
         rows.shape[1], row_of, KINDS[distance_type], out,
     )  # fmt: skip
@@ -106,11 +106,11 @@ def decoded(rows: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def halves_to_floats(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     """Convert float16 to float32, exactly, of any shape."""
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.exact import widen_all
 
     halves = np.ascontiguousarray(halves)
     out = np.empty(halves.shape, np.float32)
-    kernels.widen_all(halves.ctypes.data, out.reshape(-1))
+    widen_all(halves.ctypes.data, out.reshape(-1))
     return out
 
 
@@ -120,10 +120,10 @@ def floats_to_halves(floats: NDArray[np.float32], out: NDArray[np.float16]) -> t
     Returns:
         The sum of squared errors, infinite where a value is beyond float16, and of squares.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.exact import narrow_all
 
     floats = np.ascontiguousarray(floats)
-    error, size = kernels.narrow_all(floats.ctypes.data, out.reshape(-1).view(np.uint16))
+    error, size = narrow_all(floats.ctypes.data, out.reshape(-1).view(np.uint16))
     return error, size
 
 
@@ -137,10 +137,10 @@ def floats_to_levels(floats: NDArray[np.float32], out: NDArray[np.int8]) -> tupl
     Returns:
         The sum of squared errors, and of squares, were all rows of unit length.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.exact import level_all
 
     floats = np.ascontiguousarray(floats)
-    kernels.level_all(floats.ctypes.data, out)
+    level_all(floats.ctypes.data, out)
     # Of vectors of unit length the squared gap is twice the cosine distance.
     gaps = 2 * pair_distances(floats, out, "cosine").sum(dtype=np.float64)
     return float(gaps), float(len(floats))
@@ -188,7 +188,7 @@ def close_pairs(
     Returns:
         (m,) queries and (m,) rows, ordered by both.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.exact import close_pairs
 
-    query, row = kernels.close_pairs(near, slack.reshape(-1), limits, k)
+    query, row = close_pairs(near, slack.reshape(-1), limits, k)
     return query, row

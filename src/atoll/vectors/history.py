@@ -132,23 +132,25 @@ def restore(storage: Storage, version: int, threads: int) -> Manifest:
     """
     with leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while True:
-            newest = manifests.latest_manifest(storage)
-            if newest is None:
-                raise NotFound(f"{storage} is no collection", uri=str(storage))
-            old = open_version(storage, newest, version)
+        newest = manifests.latest_manifest(storage)
+        if newest is None:
+            raise NotFound(f"{storage} is no collection", uri=str(storage))
+
+        def restored(current: Manifest) -> Manifest:
+            old = open_version(storage, current, version)
             if (old.buckets, old.models, old.model, old.spec) == (
-                *(newest.buckets, newest.models, newest.model, newest.spec),
+                *(current.buckets, current.models, current.model, current.spec),
             ):
-                return newest
+                return current
             _require_there(storage, old, threads)
-            following = manifests.next_manifest(
-                replace(old, version=newest.version), f"restore {version}"
+            return manifests.next_manifest(
+                replace(old, version=current.version), f"restore {version}"
             )
-            lease.require()
-            if manifests.commit_manifest(storage, following):
-                _show(storage, following.buckets, threads)
-                return following
+
+        manifest, is_ours = manifests.commit_next(storage, newest, restored, lease)
+        if is_ours:
+            _show(storage, manifest.buckets, threads)
+        return manifest
 
 
 def _require_there(storage: Storage, manifest: Manifest, threads: int) -> None:

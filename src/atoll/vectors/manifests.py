@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -12,8 +13,11 @@ import msgspec
 
 from atoll.core.errors import Corrupt, NotFound
 from atoll.storage import Storage
+from atoll.vectors.leases import Held
 from atoll.vectors.model import FORMAT_VERSION, Bucket, Manifest
 from atoll.vectors.paths import FOLDER
+
+logger = logging.getLogger(__name__)
 
 
 def manifest_path(version: int) -> str:
@@ -155,4 +159,37 @@ def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
     if not storage.put_new(path, data) and storage.get(path) != data:
         return False
     storage.put(f"{FOLDER}/hint", str(manifest.version).encode())
+    logger.info(
+        "manifest committed collection=%s version=%d action=%s buckets=%d rows=%d",
+        *(storage, manifest.version, manifest.action, len(manifest.buckets), manifest.rows),
+    )
     return True
+
+
+def commit_next(
+    storage: Storage,
+    manifest: Manifest,
+    make: Callable[[Manifest], Manifest],
+    lease: Held | None = None,
+) -> tuple[Manifest, bool]:
+    """Commit what follows the version in force, or where somebody else is first, theirs.
+
+    Args:
+        storage: the collection.
+        manifest: the version read last.
+        make: makes the next of a version; that very version where there is nothing to commit.
+        lease: must still be held.
+
+    Returns:
+        The version in force, and whether it is ours.
+
+    Raises:
+        Conflict: the lease has lapsed.
+    """
+    while (following := make(manifest)) is not manifest:
+        if lease is not None:
+            lease.require()
+        if commit_manifest(storage, following):
+            return following, True
+        manifest = latest_manifest(storage, manifest) or manifest
+    return manifest, False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.vectors.lanes import compiled
+from atoll.vectors.kernels.compiling import compiled
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

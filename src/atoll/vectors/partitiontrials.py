@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.files import scratch_folder
-from atoll.core.progress import OnProgress, Progress
+from atoll.core.progress import OnProgress, Progress, silent
 from atoll.storage import Storage, open_storage
-from atoll.vectors import blobs, index, manifests, store, training
+from atoll.vectors import blobs, calibrate, index, manifests, store, training
 from atoll.vectors.calibrate import Wanted
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import (
     CODE_COLUMN,
-    Calibration,
     CalibrationPoint,
     CollectionSpec,
     Manifest,
@@ -56,13 +55,8 @@ MIN_QUERIES, MAX_QUERIES = 200, 1000
 QUERIES_PER_DOUBT = 8
 CENTROID_BYTES = 2
 
-# Searches one version of what lies there for queries, at many settings and exactly.
-Measure = Callable[[Storage, Manifest, QueryBatch, Wanted], Calibration]
 
-
-def settled(
-    planned: Planned, measure: Measure, settings: Settings, on_progress: OnProgress
-) -> Planned:
+def settled(planned: Planned, settings: Settings, on_progress: OnProgress) -> Planned:
     """Choose the number of partitions that a plan leaves open, or take what its build chose before.
 
     Raises:
@@ -72,7 +66,7 @@ def settled(
         return planned
     path = build_path(planned.hash, "partitions.json")
     if not planned.storage.exists(path):
-        choice = choose_count(planned, measure, settings, on_progress)
+        choice = choose_count(planned, settings, on_progress)
         planned.storage.put_new(path, msgspec.json.encode(choice))
     return with_choice(
         planned, msgspec.json.decode(planned.storage.get(path), type=PartitionChoice)
@@ -91,16 +85,13 @@ def with_choice(planned: Planned, choice: PartitionChoice) -> Planned:
     return replace(planned, spec=replace(planned.spec, index=spec), choice=choice)
 
 
-def choose_count(
-    planned: Planned, measure: Measure, settings: Settings, on_progress: OnProgress
-) -> PartitionChoice:
+def choose_count(planned: Planned, settings: Settings, on_progress: OnProgress) -> PartitionChoice:
     """Try numbers of partitions on a sample and choose the one that holds recall and reads least.
 
     Where the rows are too few, or no number holds it, that is the default.
 
     Args:
         planned: what is built; nothing of it is written.
-        measure: searches at many settings.
         settings: memory, scratch folder.
         on_progress: told before each trial.
 
@@ -117,7 +108,7 @@ def choose_count(
     pairs = counts_to_try(default, sample.share)
     if len(pairs) < 2:
         raise _too_thin(planned, default, sample)
-    trials = _Trials(planned, sample, wish, measure, settings)
+    trials = _Trials(planned, sample, wish, settings)
     found = []
     for number, (count, few) in enumerate(pairs):
         on_progress(Progress("try partitions", number, len(pairs), "numbers"))
@@ -199,7 +190,6 @@ class _Trials:
     planned: Planned
     sample: _Sample
     wish: float
-    measure: Measure
     settings: Settings
 
     def run(self, count: int, few: int) -> PartitionTrial:
@@ -210,7 +200,10 @@ class _Trials:
         with scratch_folder(self.settings.scratch, "partitions") as folder:
             storage = open_storage(folder)
             manifest = self._built(storage, count, few)
-            found = self.measure(storage, manifest, sample.queries, wanted)
+            view = calibrate.opened(storage, self.settings, manifest, wanted)
+            found = calibrate.measure(
+                view, manifest, sample.queries, "held-out rows", wanted, silent
+            )
         points = tuple(self._of_the_whole(point, count) for point in found.points)
         return PartitionTrial(count, few, replace(found, points=points))
 

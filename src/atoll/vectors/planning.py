@@ -65,7 +65,7 @@ class Planned:
 
 def plan(
     uri: str | Path,
-    sources: Sequence[str | Path],
+    sources: Sequence[str | Path] | str | Path,
     *,
     options: BuildOptions,
     settings: Settings,
@@ -75,7 +75,7 @@ def plan(
 
     Args:
         uri: the collection.
-        sources: files, folders, globs or URLs.
+        sources: files, folders, globs or URLs; or one.
         options: how to build.
         settings: how to reach stores.
         into: the collection's spec, for an add; its choices then overrule `options`.
@@ -85,7 +85,7 @@ def plan(
     """
     storage = open_collection_storage(uri, settings)
     opened = open_sources(
-        sources,
+        [sources] if isinstance(sources, str | Path) else sources,
         vector_column=options.vector_column,
         id_column=options.id_column,
         ids=options.ids,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atoll.core.resources import one_blas_thread
 from atoll.vectors.assign import Groups
-from atoll.vectors.lanes import compiled
+from atoll.vectors.kernels.compiling import compiled
 from atoll.vectors.pairs import fold, measure
 
 FloatArray = NDArray[np.float32]

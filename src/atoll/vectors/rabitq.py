@@ -61,11 +61,11 @@ def rotate(rows: FloatArray, signs: NDArray[np.int8]) -> FloatArray:
     Each round flips signs, then applies a Hadamard transform to the largest power of two that
     fits, at the head and at the tail of the vector in turn. Each row is rotated by itself.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.codes import rotate_rows
 
     rows = np.ascontiguousarray(rows)
     out = np.empty(rows.shape, np.float32)
-    kernels.rotate_rows(rows.ctypes.data, signs.astype(np.float32), out)
+    rotate_rows(rows.ctypes.data, signs.astype(np.float32), out)
     return out
 
 
@@ -93,7 +93,7 @@ def encode(
     Returns:
         (n,) structured array of `code_dtype(dim, bits)`.
     """
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.codes import encode_bits, encode_levels
 
     count, dim = rows.shape
     rows = np.ascontiguousarray(rows)
@@ -105,9 +105,9 @@ def encode(
         signs.astype(np.float32), distance_type == "dot",
     )  # fmt: skip
     if bits == 1:
-        kernels.encode_bits(*given, levels, scale, offset)
+        encode_bits(*given, levels, scale, offset)
     else:
-        kernels.encode_levels(*given, bits, LEVEL_WIDTH[bits], levels, scale, offset)
+        encode_levels(*given, bits, LEVEL_WIDTH[bits], levels, scale, offset)
     codes["bits"], codes["scale"], codes["offset"] = levels, scale, offset
     codes["id_hash"] = id_hash >> np.uint64(32)
     return codes
@@ -153,21 +153,22 @@ def prepare(
         base: (n,) float32, as `PartitionQuery` has it.
         bits: of the codes they are for.
     """
-    from atoll.vectors import kernels, lanes
+    from atoll.vectors.kernels.bits import is_interleaved
+    from atoll.vectors.kernels.codes import pack_planes, quantise
 
     count, dim = len(query), rotated.shape[1]
     step, total = np.empty(count, np.float32), np.empty(count, np.int64)
     top = (1 << ((BIT_QUERY_BITS if bits == 1 else LEVEL_QUERY_BITS) - 1)) - 1
     together = 8 // bits
     if bits == 1:
-        together = WORD_BITS if lanes.turns(bits) else 4 * WORD_BITS
+        together = WORD_BITS if is_interleaved(bits) else 4 * WORD_BITS
     levels = np.zeros((count, -(-dim // together) * together), np.int8)
-    kernels.quantise(rotated, query, rotated_centroids, partition, top, levels, step, total)
+    quantise(rotated, query, rotated_centroids, partition, top, levels, step, total)
     operands: NDArray[np.generic] = levels
     if bits > 1:
         operands = levels.astype(np.int16)
-    elif not lanes.turns(bits):
+    elif not is_interleaved(bits):
         fours = levels.shape[1] // (4 * WORD_BITS)
         operands = np.empty((count, fours, BIT_QUERY_BITS, 4), np.uint64)
-        kernels.pack_planes(levels, operands)
+        pack_planes(levels, operands)
     return PartitionQuery(bits, levels, operands, step, total, base)

@@ -212,35 +212,30 @@ def _commit(
     different models the one that commits a bucket of its own last goes on: else each would build
     anew, without end, what the other has built.
     """
-    while True:
-        is_ours = manifest.model in (work.old_model, work.model)
-        if not is_ours or manifest.spec not in (work.before, work.spec):
+
+    def rebuilt(current: Manifest) -> Manifest:
+        is_ours = current.model in (work.old_model, work.model)
+        if not is_ours or current.spec not in (work.before, work.spec):
             raise Conflict(
                 f"{storage} was replaced or trained by somebody else meanwhile; look at "
                 "`atoll history`, then run the same command again",
                 uri=str(storage),
             )
-        live = {bucket.name: bucket for bucket in manifest.buckets}
-        buckets = list(manifest.buckets)
+        live = {bucket.name: bucket for bucket in current.buckets}
+        buckets = list(current.buckets)
         for bucket in old:
             new = built[bucket.name]
             left = carried(storage, work.spec, [bucket], live, new) if new else ()
             if bucket.name in live and left is not None:
-                left = with_indexes(storage, manifest, left)
+                left = with_indexes(storage, current, left)
                 buckets = put_in_place(buckets, [bucket.name], left)
         # Of one kind all must be: buckets that came meanwhile are built before anything is live.
         is_early = work.is_other_kind and any(b.model != work.model for b in buckets)
-        if is_early or buckets == list(manifest.buckets):
-            return manifest
-        following = _next(manifest, work, buckets)
-        lease.require()
-        if manifests.commit_manifest(storage, following):
-            logger.info(
-                "buckets rebuilt collection=%s version=%d buckets=%d",
-                *(storage, following.version, len(old)),
-            )
-            return following
-        manifest = manifests.latest_manifest(storage, manifest) or manifest
+        if is_early or buckets == list(current.buckets):
+            return current
+        return _next(current, work, buckets)
+
+    return manifests.commit_next(storage, manifest, rebuilt, lease)[0]
 
 
 def _next(manifest: Manifest, work: _Work, buckets: Sequence[Bucket]) -> Manifest:

@@ -53,24 +53,17 @@ def set_indexes(
     """
     with leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
-        while True:
-            wanted = _wanted(manifest, columns, drop)
-            changed = replace(manifest, indexed=wanted)
-            buckets = with_indexes(storage, changed, manifest.buckets, on_progress)
-            if (wanted, buckets) == (manifest.indexed, manifest.buckets):
-                return manifest
+
+        def indexed(current: Manifest) -> Manifest:
+            wanted = _wanted(current, columns, drop)
+            changed = replace(current, indexed=wanted)
+            buckets = with_indexes(storage, changed, current.buckets, on_progress)
+            if (wanted, buckets) == (current.indexed, current.buckets):
+                return current
             action = "drop index" if drop else "index"
-            following = manifests.next_manifest(
-                changed, action, buckets=buckets, plan=manifest.plan
-            )
-            lease.require()
-            if manifests.commit_manifest(storage, following):
-                logger.info(
-                    "columns indexed collection=%s version=%d columns=%s",
-                    *(storage, following.version, ",".join(wanted)),
-                )
-                return following
-            manifest = manifests.latest_manifest(storage, manifest) or manifest
+            return manifests.next_manifest(changed, action, buckets=buckets, plan=current.plan)
+
+        return manifests.commit_next(storage, manifest, indexed, lease)[0]
 
 
 def with_indexes(

@@ -125,15 +125,15 @@ class Best:
 
     def add(self, query: IntArray, key: NDArray[np.uint64], ref: NDArray[np.uint64]) -> None:
         """Fold in entries found elsewhere, (n,) each."""
-        from atoll.vectors import kernels
+        from atoll.vectors.kernels.scans import offer_all
 
-        kernels.offer_all(query, key, ref, *self._parts())
+        offer_all(query, key, ref, *self._parts())
 
     def taken(self) -> tuple[IntArray, NDArray[np.uint64], NDArray[np.uint64]]:
         """Give (query, key, ref) of the best, ordered by query alone."""
-        from atoll.vectors import kernels
+        from atoll.vectors.kernels.scans import settle
 
-        kernels.settle(*self._parts())
+        settle(*self._parts())
         held = np.arange(self.keys.shape[1]) < self.sizes[:, None]
         query = np.repeat(np.arange(len(self.sizes)), self.sizes)
         return query, self.keys[held], self.refs[held]
@@ -147,16 +147,16 @@ class Best:
 def arranged(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Copy the codes of a partition, (rows, width), to how `scan` takes them.
 
-    On CPUs that can, 32 rows are estimated at once from codes of one bit: those are turned, see
-    `kernels.turn_codes`.
+    On CPUs that can, 32 rows are estimated at once from codes of one bit, which are interleaved.
     """
-    from atoll.vectors import kernels, lanes
+    from atoll.vectors.kernels.bits import is_interleaved
+    from atoll.vectors.kernels.codes import interleave
 
-    if not lanes.turns(bits):
+    if not is_interleaved(bits):
         return codes.copy()
     rows, width = codes.shape
     out = np.empty((-(-rows // ROWS_TOGETHER), ROWS_TOGETHER, width), np.uint8)
-    kernels.turn_codes(codes.ctypes.data, rows, width - FACTOR_BYTES, out)
+    interleave(codes.ctypes.data, rows, width - FACTOR_BYTES, out)
     return out
 
 
@@ -182,7 +182,8 @@ def scan(
         dim: length of a vector.
         start, stop: the range of blocks; all by default.
     """
-    from atoll.vectors import kernels, lanes
+    from atoll.vectors.kernels.bits import is_interleaved
+    from atoll.vectors.kernels.scans import scan_blocks, scan_interleaved
 
     bits, stop = prepared.bits, len(blocks) if stop is None else stop
     size = code_dtype(dim, bits).itemsize - FACTOR_BYTES
@@ -190,7 +191,7 @@ def scan(
         KINDS[distance_type], prepared.operands, prepared.step, prepared.total, prepared.base,
         *best._parts(),
     )  # fmt: skip
-    if lanes.turns(bits):
-        kernels.scan_turned(blocks, start, stop, size, *given)
+    if is_interleaved(bits):
+        scan_interleaved(blocks, start, stop, size, *given)
     else:
-        kernels.scan_blocks(blocks, start, stop, bits, size, *given)
+        scan_blocks(blocks, start, stop, bits, size, *given)

@@ -286,11 +286,11 @@ def in_order(
     """
     if max_distance is not None:
         found = found.take(np.flatnonzero(found.distance <= max_distance))
-    from atoll.vectors import kernels
+    from atoll.vectors.kernels.exact import order_nearest
 
     size = len(found)
     order, key, is_tied = np.empty(size, np.int64), np.empty(size, np.uint64), np.empty(size, "?")
-    kept = kernels.order_nearest(found.query, found.distance, k, order, key, is_tied)
+    kept = order_nearest(found.query, found.distance, k, order, key, is_tied)
     order, tied = order[:kept], np.flatnonzero(is_tied[:kept])
     if not len(tied):
         return found.take(order)

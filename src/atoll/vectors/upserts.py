@@ -55,7 +55,6 @@ def upsert(
     *,
     settings: Settings,
     executor: Executor | None,
-    finish: build.Finish,
     on_progress: OnProgress,
 ) -> tuple[Manifest, UpsertReport]:
     """Carry out a plan as new buckets whose rows replace those of the same ids.
@@ -93,7 +92,6 @@ def upsert(
         replacing,
         settings=settings,
         executor=executor,
-        finish=finish,
         on_progress=on_progress,
     )
     return manifest, done

@@ -1,33 +1,20 @@
-"""What numba lacks for exact kernels: loads from addresses, bit counts, eight sums side by side.
-
-A sum in float64 over `Lanes` has one order, written in the code: term i goes to sum i % 8, and the
-eight meet in pairs. LLVM spreads them over whatever vectors the CPU has, which changes no bit.
-
-Import it late: it imports numba.
-"""
+"""What numba lacks for codes: loads from addresses, bit counts, products of packed numbers."""
 # The intrinsics below are functions of numba's typing context and builder, which have no types.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 from __future__ import annotations
 
-import hashlib
-import operator
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic
 
+from atoll.vectors.kernels.compiling import inner
 from atoll.vectors.rabitq import ROWS_TOGETHER as ROWS
 
-# Of all that is compiled, and of the constants in it.
-KERNEL_FILES = ("kernels.py", "lanes.py", "pairs.py", "probes.py", "rabitq.py")
-LANES = 8
 # Words of a code taken at once.
 WORDS = 4
 # Whether the CPU that numba compiles for, NUMBA_CPU_NAME where that is set, looks up 32 bytes at
@@ -36,37 +23,12 @@ HAS_TABLES = "+avx2" in cpu_target.target_context.codegen().magic_tuple()[2].spl
 
 _INT = ir.IntType(64)
 _WORDS = ir.VectorType(_INT, WORDS)
-_DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+_SIGN = np.uint32(1 << 31)
 
 
-def turns(bits: int) -> bool:
-    """Tell whether codes are searched turned: those of one bit, where the CPU looks them up."""
+def is_interleaved(bits: int) -> bool:
+    """Tell whether codes are searched interleaved: of one bit, where the CPU can."""
     return bits == 1 and HAS_TABLES
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, or load from numba's cache where there is a writable one."""
-    try:
-        made = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # numba: "no locator available", neither package nor home is writable
-        return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
-    # numba looks only at the file a function is in, and would keep code whose parts have changed.
-    made._cache._cache_file._source_stamp = _sources()
-    return made  # type: ignore[no-any-return]
-
-
-@cache
-def _sources() -> str:
-    """Hash the files that compiled code is made of."""
-    digest = hashlib.sha256()
-    for name in KERNEL_FILES:
-        digest.update((Path(__file__).parent / name).read_bytes())
-    return digest.hexdigest()
-
-
-def inner(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile as a part of the functions that call it."""
-    return numba.njit(nogil=True)(function)  # type: ignore[no-any-return]
 
 
 def _loader(kind: types.Type, llvm: ir.Type) -> Any:
@@ -113,12 +75,6 @@ def pointer(context, address):
     return types.voidptr(types.int64), build
 
 
-# Reads (descriptor, address, bytes, position), the system call itself.
-read_at = types.ExternalFunction(
-    "pread", types.int64(types.int32, types.int64, types.int64, types.int64)
-)
-
-
 @intrinsic
 def count_bits(context, word):
     """Count the ones of a uint64."""
@@ -157,7 +113,7 @@ def bit_dot(planes: int) -> Any:
                     join = builder.add if plane < planes - 1 else builder.sub
                     found = join(found, count)
                 builder.store(found, total)
-            return _sum_of(builder, builder.load(total), builder.add)
+            return sum_of(builder, builder.load(total), builder.add)
 
         return types.int64(types.int64, types.int64, types.int64), build
 
@@ -189,7 +145,7 @@ def fill_tables(context, levels, tables, bias):
             picked = ir.Constant(_BYTES, [-(lane >> bit & 1) & 0xFF for lane in range(16)] * 2)
             level = builder.shuffle_vector(given, given, where)
             found = builder.add(found, builder.and_(level, picked))
-        _stored(builder, found, tables)
+        stored(builder, found, tables)
 
     return types.void(types.int64, types.int64, types.int64), build
 
@@ -238,7 +194,7 @@ def add_looked_up(context, codes, tables, columns, sums):
         wide = ir.VectorType(ir.IntType(32), ROWS)
         found = builder.zext(builder.shuffle_vector(of_lower, of_upper, turns), wide)
         before = builder.load(builder.inttoptr(sums, wide.as_pointer()), align=1)
-        _stored(builder, builder.add(before, found), sums)
+        stored(builder, builder.add(before, found), sums)
 
     return types.void(types.int64, types.int64, types.int64, types.int64), build
 
@@ -276,14 +232,19 @@ def level_dot(bits: int) -> Any:
                     pairs = [builder.shuffle_vector(product, product, mask) for mask in (even, odd)]
                     found = builder.add(found, builder.add(*pairs))
                 builder.store(found, total)
-            return builder.sext(_sum_of(builder, builder.load(total), builder.add), _INT)
+            return builder.sext(sum_of(builder, builder.load(total), builder.add), _INT)
 
         return types.int64(types.int64, types.int64, types.int64, types.int64), build
 
     return dot
 
 
-def _sum_of(builder, vector, add):
+def stored(builder, value, address):
+    """Store a value that may lie anywhere."""
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def sum_of(builder, vector, add):
     """Add neighbours until one is left."""
     parts = [builder.extract_element(vector, ir.IntType(32)(i)) for i in range(vector.type.count)]
     while len(parts) > 1:
@@ -291,183 +252,8 @@ def _sum_of(builder, vector, add):
     return parts[0]
 
 
-# -- eight float64 --------------------------------------------------------------------------------
-
-
-class Lanes(types.Type):
-    """Eight float64, in compiled code only."""
-
-    def __init__(self) -> None:
-        """Name the type; numba knows types by their names."""
-        super().__init__(name="Lanes")
-
-
-lanes_type = Lanes()
-
-
-@register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, kind) -> None:
-        super().__init__(manager, kind, _DOUBLES)
-
-
-@intrinsic
-def no_lanes(context):
-    """Eight zeros."""
-
-    def build(_context, _builder, _signature, _arguments):
-        return ir.Constant(_DOUBLES, [0.0] * LANES)
-
-    return lanes_type(), build
-
-
-@intrinsic
-def float_lanes(context, address):
-    """Load eight float32."""
-
-    def build(_context, builder, _signature, arguments):
-        kind = ir.VectorType(ir.FloatType(), LANES)
-        found = builder.load(builder.inttoptr(arguments[0], kind.as_pointer()), align=1)
-        return builder.fpext(found, _DOUBLES)
-
-    return lanes_type(types.int64), build
-
-
-@intrinsic
-def half_lanes(context, address):
-    """Load eight float16."""
-
-    def build(_context, builder, _signature, arguments):
-        return builder.fpext(_widened(builder, _loaded(builder, arguments[0], 16)), _DOUBLES)
-
-    return lanes_type(types.int64), build
-
-
-@intrinsic
-def byte_lanes(context, address):
-    """Load eight int8."""
-
-    def build(_context, builder, _signature, arguments):
-        return builder.sitofp(_loaded(builder, arguments[0], 8), _DOUBLES)
-
-    return lanes_type(types.int64), build
-
-
-@intrinsic
-def widen(context, source, target):
-    """Convert the eight float16 at an address to float32 at another."""
-
-    def build(_context, builder, _signature, arguments):
-        found = _widened(builder, _loaded(builder, arguments[0], 16))
-        _stored(builder, builder.bitcast(found, _ints(32)), arguments[1])
-
-    return types.void(types.int64, types.int64), build
-
-
-@intrinsic
-def narrow(context, source, target):
-    """Convert eight float32 at an address to float16 at another, ties to even."""
-
-    def build(_context, builder, _signature, arguments):
-        found = _narrowed(builder, _loaded(builder, arguments[0], 32))
-        _stored(builder, builder.trunc(found, _ints(16)), arguments[1])
-
-    return types.void(types.int64, types.int64), build
-
-
-def _ints(bits):
-    return ir.VectorType(ir.IntType(bits), LANES)
-
-
-def _all(value):
-    return ir.Constant(_ints(32), [value] * LANES)
-
-
-def _loaded(builder, address, bits):
-    return builder.load(builder.inttoptr(address, _ints(bits).as_pointer()), align=1)
-
-
-def _stored(builder, value, address):
-    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
-
-
-def _widened(builder, halves):
-    """Write float16 as float32, exactly: numba has no float16, and LLVM's needs F16C."""
-    floats = ir.VectorType(ir.FloatType(), LANES)
-    wide = builder.zext(halves, _ints(32))
-    size = builder.shl(builder.and_(wide, _all(0x7FFF)), _all(13))
-    whole = builder.add(size, _all(112 << 23))
-    least = ir.Constant(floats, [2.0**-14] * LANES)
-    tiny = builder.fsub(builder.bitcast(builder.add(size, _all(113 << 23)), floats), least)
-    found = builder.select(
-        builder.icmp_unsigned("<", size, _all(1 << 23)), builder.bitcast(tiny, _ints(32)), whole
-    )
-    endless = builder.icmp_unsigned(">=", size, _all(31 << 23))
-    found = builder.select(endless, builder.add(size, _all(224 << 23)), found)
-    sign = builder.shl(builder.and_(wide, _all(0x8000)), _all(16))
-    return builder.bitcast(builder.or_(found, sign), floats)
-
-
-def _narrowed(builder, bits):
-    """Round the bits of float32 to those of float16, in 32 bits each."""
-    floats = ir.VectorType(ir.FloatType(), LANES)
-    size = builder.and_(bits, _all(0x7FFFFFFF))
-    odd = builder.and_(builder.lshr(size, _all(13)), _all(1))
-    # 2**32 - (112 << 23) takes the difference of the exponents' biases away.
-    whole = builder.add(builder.add(size, odd), _all((1 << 32) - (112 << 23) + 0xFFF))
-    # Added to a half, a number below 2^-14 is rounded to the step of subnormal float16.
-    half = ir.Constant(floats, [0.5] * LANES)
-    tiny = builder.bitcast(builder.fadd(builder.bitcast(size, floats), half), _ints(32))
-    found = builder.select(
-        builder.icmp_unsigned("<", size, _all(113 << 23)),
-        builder.sub(tiny, _all(126 << 23)),
-        builder.lshr(whole, _all(13)),
-    )
-    found = builder.select(builder.icmp_unsigned(">=", size, _all(143 << 23)), _all(0x7C00), found)
-    found = builder.select(builder.icmp_unsigned(">", size, _all(255 << 23)), _all(0x7E00), found)
-    return builder.or_(found, builder.and_(builder.lshr(bits, _all(16)), _all(0x8000)))
-
-
-@intrinsic
-def lanes_sum(context, lanes):
-    """Add the eight, in pairs."""
-
-    def build(_context, builder, _signature, arguments):
-        return _sum_of(builder, arguments[0], builder.fadd)
-
-    return types.float64(lanes_type), build
-
-
-@intrinsic
-def _lanes_size(context, lanes):
-    def build(_context, builder, _signature, arguments):
-        kind = ir.FunctionType(_DOUBLES, [_DOUBLES])
-        size = cgutils.get_or_insert_function(builder.module, kind, "llvm.fabs.v8f64")
-        return builder.call(size, arguments)
-
-    return lanes_type(lanes_type), build
-
-
-@overload(abs)
-def _abs_of_lanes(lanes):
-    return (lambda lanes: _lanes_size(lanes)) if isinstance(lanes, Lanes) else None
-
-
-def _between_lanes(operation: Callable[..., Any], name: str) -> None:
-    @intrinsic
-    def combine(context, left, right):
-        def build(_context, builder, _signature, arguments):
-            return getattr(builder, name)(*arguments)
-
-        return lanes_type(lanes_type, lanes_type), build
-
-    @overload(operation)
-    def of_lanes(left, right):
-        if isinstance(left, Lanes) and isinstance(right, Lanes):
-            return lambda left, right: combine(left, right)
-        return None
-
-
-_between_lanes(operator.add, "fadd")
-_between_lanes(operator.sub, "fsub")
-_between_lanes(operator.mul, "fmul")
+@inner
+def ordered(value):
+    """Turn a float32 into an integer that sorts like it."""
+    bits = bits_of_float(value + np.float32(0))  # + 0 turns -0 into 0
+    return ~bits if bits & _SIGN else bits | _SIGN

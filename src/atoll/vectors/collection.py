@@ -1,0 +1,668 @@
+"""An open collection: its use cases, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from atoll.compute.port import Executor
+from atoll.core.cache import ByteCache
+from atoll.core.config import Settings
+from atoll.core.errors import InvalidInput
+from atoll.core.progress import OnProgress, silent
+from atoll.storage import Storage
+from atoll.vectors import (
+    blobs,
+    build,
+    calibrate,
+    compact,
+    deletes,
+    garbage,
+    history,
+    manifests,
+    planning,
+    retrain,
+    scalarindexes,
+    store,
+    upserts,
+)
+from atoll.vectors.calibrate import Wanted
+from atoll.vectors.compact import CompactReport
+from atoll.vectors.deletes import DeleteReport
+from atoll.vectors.export import ExportOptions, ExportReport, export
+from atoll.vectors.exportfiles import Format
+from atoll.vectors.history import PastVersion
+from atoll.vectors.info import facts
+from atoll.vectors.model import (
+    Bucket,
+    BuildOptions,
+    Calibration,
+    CollectionSpec,
+    CompactOptions,
+    Manifest,
+    PartitionChoice,
+    RetrainOptions,
+    SearchOptions,
+    VerifyReport,
+    given_options,
+)
+from atoll.vectors.queries import QueryBatch, as_queries
+from atoll.vectors.reader import Reader
+from atoll.vectors.upserts import UpsertReport
+from atoll.vectors.verify import verify
+from atoll.vectors.view import View
+
+
+class Collection:
+    """An open collection.
+
+    A handle opened without a version follows the collection: each search looks for a newer manifest
+    (one read). One opened at a version stays there and changes nothing. Safe to use from several
+    threads.
+    """
+
+    def __init__(
+        self, storage: Storage, manifest: Manifest, settings: Settings, *, is_fixed: bool = False
+    ) -> None:
+        """Use `atoll.open` or `atoll.create`."""
+        self._storage, self._settings, self._is_fixed = storage, settings, is_fixed
+        self._manifest = manifest
+        self._cache = ByteCache(settings.cache_bytes)
+        self._reader = self._new_reader(manifest.spec)
+        self._calibration: tuple[str, Calibration] | None = None
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return str(self._storage)
+
+    @property
+    def version(self) -> int:
+        """Number of the manifest last read."""
+        return self._manifest.version
+
+    @property
+    def spec(self) -> CollectionSpec:
+        """What holds for every bucket."""
+        return self._manifest.spec
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The live buckets."""
+        return self._manifest.buckets
+
+    def __len__(self) -> int:
+        """Count the rows over all live buckets."""
+        return self._manifest.rows
+
+    def __repr__(self) -> str:
+        """Show address and size."""
+        return f"Collection({self.uri!r}, rows={len(self)}, buckets={len(self.buckets)})"
+
+    def refresh(self) -> None:
+        """Read the newest manifest; of a handle at a version nothing changes."""
+        if self._is_fixed:
+            return
+        found = manifests.latest_manifest(self._storage, self._manifest) or self._manifest
+        if found.spec != self._manifest.spec:
+            self._reader = self._new_reader(found.spec)
+        live = {bucket.name: bucket for bucket in found.buckets}
+        self._reader.forget(b for b in self._manifest.buckets if live.get(b.name) != b)
+        self._manifest = found
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Measured recall of the version last read; None where nobody has calibrated."""
+        blob = self._manifest.calibration
+        if blob is None:
+            return None
+        if self._calibration is None or self._calibration[0] != blob.sha256:
+            self._calibration = blob.sha256, blobs.get_calibration(self._reader.storage, blob)
+        return self._calibration[1]
+
+    @property
+    def partition_choice(self) -> PartitionChoice | None:
+        """How the number of partitions was chosen; None where it was given or is the default."""
+        blob = self._manifest.partitions
+        return None if blob is None else blobs.get_choice(self._reader.storage, blob)
+
+    def info(self) -> dict[str, Any]:
+        """Describe the collection: JSON-ready, sizes in rows and bytes.
+
+        Returns:
+            uri, version, rows, dim, dtype, distance_type, columns, embedder, index, the columns
+            indexed for predicates, and per bucket its name, rows, deleted, skipped rows, sources,
+            the root-mean-square float16 error, its index and whether it is an adopted table;
+            recall: what is calibrated, the drift since, what to do about it; partitions: how their
+            number was chosen, None where it was not.
+        """
+        self.refresh()
+        return facts(self.uri, self._manifest, self.calibration, self.partition_choice)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        nprobes: int | None = None,
+        refine_factor: int | None = None,
+        recall: float | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        with_vectors: bool = False,
+        exclude_self: bool = False,
+        group_by: str | None = None,
+        allow_partial: bool = False,
+        on_progress: OnProgress = silent,
+    ) -> pa.Table:
+        """Find the k nearest rows of each query.
+
+        Args:
+            queries: (n, dim) or (dim,) array; or a path: FASTA (embedded with the collection's own
+                model), HDF5, .npy, .fvecs or Parquet; or a `QueryBatch`.
+            k: hits per query; fewer rows than that are all returned.
+            nprobes: partitions read per bucket. None starts at 20 and widens until k rows (that
+                pass `where`) can be found.
+            refine_factor: candidates that get exact distances, as a multiple of k; over all buckets
+                together for "rabitq", in each bucket for "ivf_pq"; None is 5.
+            recall: share of the true k nearest to find, e.g. 0.95: takes the cheapest calibrated
+                nprobes and refine factor that hold it. 1 is exact. Calibrated without `where` and
+                `group_by`, with which it is no promise.
+            exact: compare with every row instead.
+            max_distance: leave out hits beyond it, by their exact distance.
+            where: SQL predicate on stored columns, e.g. "length > 300 AND description LIKE
+                '%kinase%'".
+            columns: further columns to return.
+            with_vectors: return the stored vectors, in the vector column's name.
+            exclude_self: leave out the hit whose id is the query's own.
+            group_by: keep only the nearest hit for each value of this column (tiles by protein).
+            allow_partial: answer from the buckets that did answer; the others are in the metadata.
+            on_progress: told as queries are done.
+
+        Returns:
+            Columns query_id, rank (from 1), id, _distance (float32, exact, as LanceDB defines it
+            for the collection's distance_type), then those asked for; ordered by query, distance,
+            id. The schema's metadata "atoll" tells version, nprobes, refine_factor, failed buckets
+            as JSON.
+
+        Raises:
+            InvalidInput: k below 1, two queries of one id, a query of another dimension or model,
+                zero under cosine, NaN, an unknown column, a predicate that does not parse; a
+                recall beside settings of one's own, or one that no calibrated setting holds.
+            Incomplete: a bucket failed three times; its `partial` holds the answer of the others.
+        """
+        if recall is not None and (nprobes is not None or refine_factor is not None or exact):
+            raise InvalidInput(
+                "recall chooses nprobes and the refine factor itself; give either recall, or "
+                "nprobes and refine_factor, or exact"
+            )
+        options = SearchOptions(
+            k=k,
+            nprobes=nprobes,
+            refine_factor=SearchOptions.refine_factor if refine_factor is None else refine_factor,
+            recall=recall,
+            exact=exact,
+            max_distance=max_distance,
+            where=None if where is None else store.predicate(where),
+            columns=tuple(columns),
+            with_vectors=with_vectors,
+            exclude_self=exclude_self,
+            group_by=group_by,
+            allow_partial=allow_partial,
+        )
+        self.refresh()
+        view = self._view()
+        if recall is not None:
+            view = replace(view, calibration=self.calibration)
+        return view.search(queries, options, on_progress)
+
+    def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Read rows by id.
+
+        Args:
+            ids: wanted ids.
+            columns: which columns; None reads all but the packed code.
+
+        Returns:
+            The rows in the order of `ids`.
+
+        Raises:
+            NotFound: an id is not there.
+            InvalidInput: an unknown column.
+        """
+        self.refresh()
+        return self._view().get(ids, columns)
+
+    def queries(
+        self, given: Any, *, ids: str | Path | None = None, model_path: str | Path | None = None
+    ) -> QueryBatch:
+        """Read queries as `search` does, to search with them more than once.
+
+        Args:
+            given: as for `search`.
+            ids: text file of one id per line, for .npy and .fvecs.
+            model_path: folder of the model's published weights, for FASTA where the model has any.
+
+        Raises:
+            InvalidInput: they do not fit the collection.
+        """
+        return as_queries(given, self.spec, self._settings, ids=ids, model_path=model_path)
+
+    def count(self, where: str | None = None) -> int:
+        """Count rows, of all live buckets or those that pass an SQL predicate.
+
+        Raises:
+            InvalidInput: the predicate does not parse.
+        """
+        self.refresh()
+        if where is None:
+            return len(self)
+        asked = store.predicate(where)
+        return sum(self._reader.table(bucket).count(asked) for bucket in self.buckets)
+
+    def export(
+        self,
+        target: str | Path,
+        *,
+        format: Format | None = None,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        rows_per_file: int | None = None,
+        force: bool = False,
+        on_progress: OnProgress = silent,
+    ) -> ExportReport:
+        """Write all live rows to Parquet or HDF5, as `create` reads them, in bounded memory.
+
+        Vectors are written as float32, ids and further columns as they are, in stored order. What
+        made the vectors is written down in the files. Killed anywhere, nothing complete is there,
+        and the same call starts anew.
+
+        Args:
+            target: a file, or with `rows_per_file` a folder; local or a URL.
+            format: "parquet" (zstd) or "hdf5"; None goes by the target's name, a folder's is
+                Parquet.
+            where: SQL predicate on stored columns; only rows that pass are written.
+            columns: further columns; None is all of them.
+            rows_per_file: makes the target a folder of files of at most so many rows.
+            force: replace an earlier export or a file.
+            on_progress: told as rows are written.
+
+        Raises:
+            InvalidInput: no such column or format, a predicate that does not parse, a column that
+                HDF5 cannot hold.
+            Conflict: something is there.
+            Unavailable, Forbidden: the disk is full, the target may not be written.
+        """
+        self.refresh()
+        self._view().check_columns(columns or ())
+        options = ExportOptions(
+            format, where, None if columns is None else tuple(columns), rows_per_file, force
+        )
+        return export(
+            self._reader,
+            self.buckets,
+            self.version,
+            target,
+            options=options,
+            settings=self._settings,
+            on_progress=on_progress,
+        )
+
+    def verify(self, on_progress: OnProgress = silent) -> VerifyReport:
+        """Read every live bucket and hold it against the manifest: rows, checksums, index.
+
+        Returns:
+            What was read and each fault found; nothing is changed.
+        """
+        self.refresh()
+        return verify(self._storage, self._manifest, self._settings.scratch, on_progress)
+
+    def calibrate(
+        self,
+        queries: Any = None,
+        *,
+        k: Sequence[int] | None = None,
+        num_queries: int = calibrate.DEFAULT_QUERIES,
+        max_rows: int = calibrate.MAX_SEARCHED_ROWS,
+        seed: int = 0,
+        on_progress: OnProgress = silent,
+    ) -> Calibration:
+        """Measure recall over many settings and store it, for `search(recall=...)`.
+
+        Args:
+            queries: what will be searched for, as for `search`; None draws stored rows, each of
+                which is left out of its own answer.
+            k: numbers of hits to calibrate; None is 1, 10 and 100, or as many as there can be.
+            num_queries: how many stored rows to draw.
+            max_rows: search only some buckets, of at most so many rows together (at least one).
+            seed: draws rows and buckets.
+            on_progress: told as settings are done.
+
+        Raises:
+            InvalidInput: queries that do not fit, a number below 1, a k above the number of
+                neighbours, no index.
+            Conflict: garbage is collected now, or the index model changes meanwhile.
+        """
+        ks = calibrate.DEFAULT_KS if k is None else tuple(k)
+        wanted = Wanted(ks, k is None, num_queries, max_rows, seed)
+        self._require_current()
+        self.refresh()
+        return self._calibrate(queries, wanted, on_progress)
+
+    # -- changing ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        options: BuildOptions | None = None,
+        executor: Executor | None = None,
+        on_progress: OnProgress = silent,
+        **given: Any,
+    ) -> Collection:
+        """Add rows as new buckets; every old object stays as it is.
+
+        Args:
+            sources: files, folders, globs or URLs, as for `create`.
+            options: bucket size, batches, workers, what to do with invalid rows and duplicates; or
+                give its fields as keywords. Schema, distance and index are the collection's.
+            executor: where buckets are built; None uses processes on this machine.
+            on_progress: told as stages go on.
+
+        Returns:
+            This collection, at its new version.
+
+        Raises:
+            InvalidInput: the rows do not fit the collection, or an id is there already.
+        """
+        planned = self._planned(sources, given_options(options, given))
+        self._manifest = build.add(
+            planned,
+            self._manifest,
+            settings=self._settings,
+            executor=executor,
+            on_progress=on_progress,
+        )
+        return self
+
+    def upsert(
+        self,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        options: BuildOptions | None = None,
+        executor: Executor | None = None,
+        on_progress: OnProgress = silent,
+        **given: Any,
+    ) -> UpsertReport:
+        """Add rows; those whose ids are there replace the old ones, all in one version.
+
+        Args:
+            sources: files, folders, globs or URLs, as for `create`.
+            options: as for `add`; or give its fields as keywords.
+            executor: where buckets are built; None uses processes on this machine.
+            on_progress: told as stages go on.
+
+        Returns:
+            How many rows were added and replaced, and what looking up their ids read.
+
+        Raises:
+            InvalidInput: the rows do not fit the collection, or an id is twice among them.
+        """
+        planned = self._planned(sources, given_options(options, given))
+        self._manifest, report = upserts.upsert(
+            planned,
+            self._manifest,
+            settings=self._settings,
+            executor=executor,
+            on_progress=on_progress,
+        )
+        return report
+
+    def delete(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        where: str | None = None,
+        allow_missing: bool = False,
+        dry_run: bool = False,
+    ) -> DeleteReport:
+        """Delete rows by id or by predicate: searches do not see them from then on.
+
+        Args:
+            ids: which rows; or `where`.
+            where: SQL predicate on stored columns.
+            allow_missing: whether ids may be absent; the report lists them.
+            dry_run: only say what would go.
+
+        Returns:
+            How many rows went.
+
+        Raises:
+            NotFound: an id is not there; nothing is deleted then.
+            InvalidInput: the predicate does not parse, or not one of the two is given.
+        """
+        if (ids is None) == (where is None):
+            raise InvalidInput("give ids or where, one of the two")
+        if isinstance(ids, str):
+            raise InvalidInput(f"ids is the text {ids!r}; give a list of ids")
+        self._require_current()
+        self.refresh()
+        threads = self._settings.threads
+        if where is not None:
+            predicate = store.predicate(where)
+            self._manifest, report = deletes.delete_where(
+                self._storage, self._manifest, predicate, dry_run=dry_run, threads=threads
+            )
+        else:
+            self._manifest, report = deletes.delete_ids(
+                self._storage,
+                self._manifest,
+                [str(name) for name in ids or ()],
+                allow_missing=allow_missing,
+                dry_run=dry_run,
+                threads=threads,
+            )
+        return report
+
+    def drop_bucket(self, name: str) -> Collection:
+        """Take a bucket out of the collection; its files stay until `gc`.
+
+        Raises:
+            NotFound: no live bucket has that name.
+        """
+        self._require_current()
+        self.refresh()
+        self._manifest = deletes.drop_bucket(self._storage, self._manifest, name)
+        return self
+
+    def compact(
+        self,
+        *,
+        bucket_rows: int = CompactOptions.bucket_rows,
+        min_rows: int | None = None,
+        buckets: Sequence[str] = (),
+        dry_run: bool = False,
+        on_progress: OnProgress = silent,
+    ) -> CompactReport:
+        """Merge small buckets, and those with many deleted rows; a search finds the same.
+
+        Args:
+            bucket_rows: rows a merged bucket holds at most.
+            min_rows: buckets with fewer take part; None is half of `bucket_rows`.
+            buckets: names of those that take part instead, whatever their size.
+            dry_run: only say what would become one.
+            on_progress: told as buckets are merged.
+
+        Returns:
+            What became one. The old tables stay until `gc`.
+
+        Raises:
+            NotFound: a bucket that is named is not live.
+            Conflict: a bucket that is named was replaced meanwhile, or `gc` is running.
+        """
+        self._require_current()
+        self.refresh()
+        self._manifest, report = compact.compact(
+            self._storage,
+            self._manifest,
+            CompactOptions(bucket_rows, min_rows, tuple(buckets)),
+            settings=self._settings,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
+        return report
+
+    def retrain(
+        self,
+        *,
+        num_partitions: int | None = None,
+        bits: int | None = None,
+        seed: int = 0,
+        on_progress: OnProgress = silent,
+    ) -> Collection:
+        """Train a new index model on the rows there are, and build each bucket anew under it.
+
+        Searches go on. Where recall was calibrated, that is done again for the new model at the
+        end. Killed, the same call goes on where it stopped.
+
+        Args:
+            num_partitions: IVF cells; None chooses rows of the largest bucket / 500.
+            bits: bits per dimension of a code: 1, 2, 4 or 8; None keeps those there are.
+            seed: picks the training sample and the rotation.
+            on_progress: told as buckets are built.
+
+        Returns:
+            This collection, at its new version. The old tables stay until `gc`.
+
+        Raises:
+            InvalidInput: there are no rows.
+            Conflict: the collection was replaced, or another retrain began, meanwhile; or `gc` is
+                running.
+        """
+        self._require_current()
+        self.refresh()
+        # A retrain that was killed has taken the calibration away, and left two models.
+        was_calibrated = self._manifest.calibration is not None or len(self._manifest.models) > 1
+        retrain.retrain(
+            self._storage,
+            self._manifest,
+            RetrainOptions(num_partitions, bits, seed),
+            settings=self._settings,
+            on_progress=on_progress,
+        )
+        self.refresh()
+        if was_calibrated:
+            self._calibrate(None, calibrate.AT_CREATE, on_progress)
+        return self
+
+    def index(
+        self, columns: Sequence[str], *, drop: bool = False, on_progress: OnProgress = silent
+    ) -> Collection:
+        """Index columns for predicates, in every bucket of our own and those that come later.
+
+        A column with few values gets a bitmap, any other a tree. Hits stay the same; adopted tables
+        are left as they are.
+
+        Args:
+            columns: further columns or the id column.
+            drop: drop their indexes instead.
+            on_progress: told as buckets are done.
+
+        Returns:
+            This collection, at its new version; as it was, where there is nothing to do.
+
+        Raises:
+            InvalidInput: a column that is not there, has no order, or has no index to drop.
+            Conflict: `gc` is running.
+        """
+        self._require_current()
+        self.refresh()
+        scalarindexes.set_indexes(
+            self._storage, self._manifest, columns, drop=drop, on_progress=on_progress
+        )
+        self.refresh()
+        return self
+
+    def history(self) -> list[PastVersion]:
+        """List all versions, the newest first: when, by what, and whether they can be opened."""
+        self.refresh()
+        return history.history(self._storage, self._manifest)
+
+    def restore(self, version: int) -> Collection:
+        """Make a new version that is equal to an older one.
+
+        Returns:
+            This collection, at its new version.
+
+        Raises:
+            NotFound: there is no such version, or `gc` removed what it needs.
+            Conflict: `gc` is running.
+        """
+        self._require_current()
+        history.restore(self._storage, version, self._settings.threads)
+        self.refresh()
+        return self
+
+    def gc(self, *, keep_versions: int = 1, dry_run: bool = False) -> garbage.GcReport:
+        """Remove what no kept version needs: dropped tables, files of killed or lost builds.
+
+        Args:
+            keep_versions: how many versions can be opened afterwards, the current one included.
+            dry_run: only say what would go.
+
+        Raises:
+            Conflict: a build is running.
+        """
+        return garbage.collect(self._storage, keep_versions=keep_versions, dry_run=dry_run)
+
+    # -- within -----------------------------------------------------------------------------------
+
+    def _new_reader(self, spec: CollectionSpec) -> Reader:
+        kept = self._settings.disk_cache, self._settings.disk_cache_bytes
+        return Reader(self._storage.cached(*kept), spec, self._cache)
+
+    def _view(self) -> View:
+        return View(self.uri, self._reader, self._manifest, None, self._settings)
+
+    def _planned(
+        self, sources: Sequence[str | Path] | str | Path, chosen: BuildOptions
+    ) -> planning.Planned:
+        self._require_current()
+        self.refresh()
+        # The usual names are left open, as at create: a file may say "embeddings".
+        if self.spec.vector_column != planning.VECTOR_COLUMN:
+            chosen = replace(chosen, vector_column=chosen.vector_column or self.spec.vector_column)
+        if self.spec.id_column != planning.ID_COLUMN:
+            chosen = replace(chosen, id_column=chosen.id_column or self.spec.id_column)
+        return planning.plan(
+            self.uri, sources, options=chosen, settings=self._settings, into=self.spec
+        )
+
+    def _require_current(self) -> None:
+        if self._is_fixed:
+            raise InvalidInput(
+                f"this handle is open at version {self.version}, which cannot change; open "
+                f"{self.uri} without a version",
+                version=self.version,
+            )
+
+    def _calibrate(self, queries: Any, wanted: Wanted, on_progress: OnProgress) -> Calibration:
+        self._manifest, found = calibrate.calibrate(
+            self._storage,
+            self._manifest,
+            queries,
+            wanted,
+            settings=self._settings,
+            on_progress=on_progress,
+        )
+        return found
