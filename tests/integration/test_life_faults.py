@@ -15,7 +15,7 @@ from vectordata import clustered, gaussian, names, settings, write_parquet
 import atoll
 from atoll.core.errors import NotFound
 from atoll.storage import Storage
-from atoll.vectors import blobs, store
+from atoll.vectors import blobs, schemas, store
 
 DIM, ROWS = 16, 300
 
@@ -63,7 +63,7 @@ def content(collection):
     rows = {}
     for bucket in collection.buckets:
         for _, batch in collection._reader.table(bucket).batches(["id", "embedding"]):
-            vectors = store.vectors_of(batch["embedding"], DIM)
+            vectors = schemas.vectors_of(batch["embedding"], DIM)
             rows |= zip(batch["id"].to_pylist(), map(bytes, vectors), strict=True)
     return rows
 
@@ -73,7 +73,7 @@ def stock_content(place, collection):
     rows = {}
     for bucket in collection.buckets:
         found = lance.dataset(place / f"{bucket.name}.lance").to_table(["id", "embedding"])
-        vectors = store.vectors_of(found["embedding"], DIM)
+        vectors = schemas.vectors_of(found["embedding"], DIM)
         rows |= zip(found["id"].to_pylist(), map(bytes, vectors), strict=True)
     return rows
 

@@ -10,7 +10,7 @@ from vectordata import clustered, gaussian, names, settings, write_parquet
 
 import atoll
 from atoll.compute.inline import InlineExecutor
-from atoll.vectors import ids, manifests, openbucket, retrain, search, sharing, store, teams
+from atoll.vectors import ids, manifests, retrain, search, sharing, shelf, store, teams
 
 DIM = 16
 
@@ -185,14 +185,14 @@ def test_a_filter_does_not_make_a_search_hold_more_codes(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "CODE_BYTES", 100_000)
     monkeypatch.setattr(search, "NARROW_ROWS", 10)
     held = []
-    real = openbucket.Shelf.codes
+    real = shelf.Shelf.codes
 
     def read(*given):
         codes = real(*given)
         held.append(int(codes.rows.sum()) * made._reader.schema.field("_code").type.byte_width)
         return codes
 
-    monkeypatch.setattr(openbucket.Shelf, "codes", read)
+    monkeypatch.setattr(shelf.Shelf, "codes", read)
     made.search(gaussian(20, DIM, seed=3), k=10, nprobes=40, where="flag = 0")
     assert len(held) > 1
     assert max(held) < 150_000

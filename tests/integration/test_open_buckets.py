@@ -6,7 +6,7 @@ import numpy as np
 from vectordata import gaussian, names, settings, write_parquet
 
 import atoll
-from atoll.vectors import openbucket
+from atoll.vectors import shelf as shelves
 
 ROWS, DIM = 3000, 8
 
@@ -16,7 +16,7 @@ def test_ids_of_many_blocks_are_read_in_rounds(tmp_path, monkeypatch):
     made = atoll.create(
         tmp_path / "c", source, bucket_rows=2000, settings=settings(tmp_path), workers=1
     )
-    monkeypatch.setattr(openbucket, "BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr(shelves, "BLOCKS_AT_ONCE", 1)
     shelf = made._reader.shelf(made.buckets)
     drawn = np.random.default_rng(0).permutation(ROWS)
     stored = np.array(made.search(gaussian(1, DIM), k=ROWS, exact=True)["id"].to_pylist())

@@ -13,7 +13,7 @@ from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, set
 
 import atoll
 from atoll.core.errors import InvalidInput
-from atoll.vectors import calibrate, kmeans, probes, search
+from atoll.vectors import calibrate, calibration, kmeans, probes, search
 
 ROWS, DIM, K = 3000, 64, 10
 WISHES = (0.8, 0.85, 0.9)
@@ -69,10 +69,10 @@ def test_the_settings_taken_and_what_they_promise_are_told(folder, calibrated):
     assert "for recall 0.85: calibrated 0." in said
 
 
-def test_a_higher_wish_never_reads_less(calibrated):
-    read = [calibrated.search(hard(1, 3), k=K, recall=wish).schema.metadata for wish in WISHES]
-    told = [json.loads(metadata[b"atoll"])["recall"]["measured"] for metadata in read]
-    assert told == sorted(told)
+def test_a_higher_recall_never_reads_less(calibrated):
+    chosen = [calibration.choose(calibrated.calibration, K, recall) for recall in WISHES]
+    assert [point.bytes for point in chosen] == sorted(point.bytes for point in chosen)
+    assert chosen[0].bytes < chosen[-1].bytes
 
 
 def test_all_neighbours_are_found_where_all_are_asked_for(folder, calibrated, true):
@@ -171,10 +171,10 @@ def test_a_part_of_a_large_collection_is_measured_and_that_is_said(folder, tmp_p
     assert f"on {ROWS // 2:,} of {ROWS:,} rows" in said
 
 
-def test_a_small_collection_answers_exactly_before_it_is_calibrated(folder, true):
-    collection = atoll.open(folder / "c", settings=settings(folder))
-    if collection.calibration is None:
-        assert hit_ids(collection.search(folder / "q.npy", recall=0.9)) == true
+def test_a_small_collection_answers_exactly_before_it_is_calibrated(folder, uncalibrated, true):
+    collection = atoll.open(uncalibrated[0], settings=settings(folder))
+    assert collection.calibration is None
+    assert hit_ids(collection.search(folder / "q.npy", recall=0.9)) == true
 
 
 def test_a_larger_one_must_be_calibrated_first(folder, tmp_path, monkeypatch):

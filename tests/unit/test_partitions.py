@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.core.errors import InvalidInput
-from atoll.vectors import index
+from atoll.vectors import indexspec
 from atoll.vectors.model import (
     BuildOptions,
     Calibration,
@@ -43,7 +43,7 @@ def test_numbers_for_which_the_sample_is_too_thin_are_not_tried():
 
 
 def test_no_more_partitions_are_tried_than_a_default_may_have():
-    assert counts_to_try(index.MAX_PARTITIONS, share=1)[-1][0] == index.MAX_PARTITIONS
+    assert counts_to_try(indexspec.MAX_PARTITIONS, share=1)[-1][0] == indexspec.MAX_PARTITIONS
 
 
 def test_one_partition_is_tried_beside_more():
@@ -74,7 +74,7 @@ def test_the_default_stays_where_none_holds_the_wish():
 @pytest.mark.parametrize("kind", ["ivf_pq", "flat"])
 def test_partitions_are_chosen_for_our_own_index_only(kind):
     with pytest.raises(InvalidInput, match="num-partitions"):
-        index.resolve(kind, 64, 1000, num_partitions="auto", num_sub_vectors=None)
+        indexspec.resolve(kind, 64, 1000, num_partitions="auto", num_sub_vectors=None)
 
 
 @pytest.mark.parametrize(

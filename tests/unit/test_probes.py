@@ -6,7 +6,8 @@ from vectordata import DISTANCE_TYPES, gaussian
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors import rabitq
-from atoll.vectors.index import IndexModel, prepared, resolve
+from atoll.vectors.index import IndexModel, prepared
+from atoll.vectors.indexspec import resolve
 from atoll.vectors.search import plan, prepare_queries
 
 DIM, PARTITIONS = 8, 70

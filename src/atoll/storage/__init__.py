@@ -50,8 +50,6 @@ CHUNK_BYTES = 8 << 20
 REMOTE_GAP_BYTES = 64 << 10
 LOCAL_GAP_BYTES = 1 << 10
 REQUESTS_AT_ONCE = 32
-# S3 allows 10,000 parts per object.
-_MAX_PARTS = 9_000
 # As obstore names a local file until it is whole.
 _STAGED = re.compile(r"#\d+$")
 

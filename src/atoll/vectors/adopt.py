@@ -23,7 +23,7 @@ from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage
-from atoll.vectors import blobs, garbage, index, leases, manifests, store, training
+from atoll.vectors import blobs, index, lanceerrors, leases, manifests, paths, store, training
 from atoll.vectors import ids as id_index
 from atoll.vectors.adopted import AdoptedTable
 from atoll.vectors.digest import ColumnDigest
@@ -40,6 +40,7 @@ from atoll.vectors.model import (
     IndexSpec,
     Manifest,
 )
+from atoll.vectors.storedrows import StoredRows
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +97,11 @@ def _refuse_created(storage: Storage, found: Manifest | None) -> None:
 def _open_tables(storage: Storage, options: AdoptOptions) -> dict[str, lance.LanceDataset]:
     """Open the newest version of each table that is not ours."""
     there = {
-        top.removesuffix(garbage.TABLE_SUFFIX)
+        top.removesuffix(paths.TABLE_SUFFIX)
         for top, _, rest in (entry.path.partition("/") for entry in storage.list())
-        if top.endswith(garbage.TABLE_SUFFIX)
+        if top.endswith(paths.TABLE_SUFFIX)
         and rest.startswith("_versions/")
-        and not re.fullmatch(garbage.TABLE_PATTERN, top)
+        and not re.fullmatch(paths.TABLE_PATTERN, top)
     }
     missing = sorted(set(options.tables) - there)
     if missing or not there:
@@ -149,7 +150,11 @@ def _adopted(
         reading = _Reading(storage, fitted.spec, checker, live, on_progress)
         buckets = reading.buckets(list(opened.values()))
         reading.refuse_duplicates(opened)
-    model, models = (found.model, found.models) if found else _trained(opened, on_progress)
+    if found:
+        model, models = found.model, found.models
+    else:
+        blob = _trained(list(opened.values()), on_progress)
+        model, models = blob.key, {blob.key: blob}
     for name in opened:
         store.pin_table(tables[name])
     return Manifest(
@@ -191,7 +196,7 @@ def _report_unfit(storage: Storage, fitted: Fitted, options: AdoptOptions) -> No
 def _facts(name: str, table: lance.LanceDataset) -> TableFacts:
     indexes: dict[str, tuple[str, IndexSpec]] = {}
     metrics: dict[str, DistanceType] = {}
-    with store.lance_errors(f"table {name}"):
+    with lanceerrors.lance_errors(f"table {name}"):
         for field in table.schema:
             for index_name, kind in indexes_on(table, field.name).items():
                 if not kind.startswith("IVF_"):
@@ -307,35 +312,12 @@ def _duplicates(shown: Sequence[str], count: int) -> InvalidInput:
     )
 
 
-def _trained(
-    tables: Mapping[str, AdoptedTable], on_progress: OnProgress
-) -> tuple[str, dict[str, Blob]]:
+def _trained(tables: Sequence[AdoptedTable], on_progress: OnProgress) -> Blob:
     """Train the model of buckets to come on the vectors that are there."""
+    storage, spec = tables[0].storage, tables[0].spec
     on_progress(Progress("train", 0, None, "rows"))
-    first = next(iter(tables.values()))
-    spec = first.spec
-    sample = _sample(list(tables.values()), spec)
-    blob = blobs.put_model(first.storage, index.train(sample, spec.index, spec.distance_type, SEED))
+    sources = [StoredRows(storage, spec, table.bucket) for table in tables]
+    sample = training.training_sample(sources, spec, SEED)
+    model = blobs.put_model(storage, index.train(sample, spec.index, spec.distance_type, SEED))
     on_progress(Progress("train", len(sample), len(sample), "rows"))
-    model = blob.sha256[:32]
-    return model, {model: blob}
-
-
-def _sample(tables: Sequence[AdoptedTable], spec: CollectionSpec) -> NDArray[np.float32]:
-    """Draw vectors over all tables, in small blocks."""
-    wanted = min(index.sample_rows(spec.index), training.MAX_SAMPLE_ROWS)
-    ranges = training.sample_ranges([table.bucket.rows for table in tables], wanted, SEED)
-    parts = []
-    for table, chosen in zip(tables, ranges, strict=True):
-        if chosen:
-            rows = np.concatenate([np.arange(start, stop) for start, stop in chosen])
-            parts.append(table.vectors(rows).astype(np.float32))
-    sample = np.concatenate(parts)
-    # Rows without distances come as NaN.
-    sample = sample[np.isfinite(sample).all(axis=1)]
-    if not len(sample):
-        raise InvalidInput(
-            f"none of the vectors drawn from {some_of([t.bucket.name for t in tables])} can be "
-            "searched: all hold NaN, infinity or only zeros"
-        )
-    return sample
+    return model

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import store
+from atoll.vectors import lanceerrors, schemas, store
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
@@ -38,8 +38,8 @@ class AdoptedTable(store.Table):
         """Open the pinned version; of fragments with deletions read which rows are left."""
         super().__init__(storage, bucket)
         self.storage, self.spec = storage, spec
-        self._schema = store.decode_schema(spec.arrow_schema)
-        with store.lance_errors(f"reading deletions of table {bucket.name}"):
+        self._schema = schemas.decode_schema(spec.arrow_schema)
+        with lanceerrors.lance_errors(f"reading deletions of table {bucket.name}"):
             self._deleted = [_deleted_rows(fragment) for fragment in self._fragments]
         live = [
             fragment.physical_rows - len(deleted)
@@ -82,7 +82,7 @@ class AdoptedTable(store.Table):
         """Read the vectors of some rows: (n, dim); NaN where one has no distances."""
         column = self.spec.vector_column
         found = self.take(rows, [column])[column].combine_chunks()
-        vectors = store.vectors_of(found, self.spec.dim).copy()
+        vectors = schemas.vectors_of(found, self.spec.dim).copy()
         vectors[self._lost(found)] = np.nan
         return vectors
 
@@ -103,7 +103,7 @@ class AdoptedTable(store.Table):
     def _lost(self, column: pa.Array) -> NDArray[np.bool_]:
         # What stands where a vector is null is anything.
         lost: NDArray[np.bool_] = np.asarray(column.is_null())
-        vectors = store.vectors_of(column, self.spec.dim).astype(np.float32, copy=False)
+        vectors = schemas.vectors_of(column, self.spec.dim).astype(np.float32, copy=False)
         for bad in unsearchable(vectors, self.spec.distance_type).values():
             lost = lost | bad
         return lost

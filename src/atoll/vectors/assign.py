@@ -18,7 +18,7 @@ BLOCK_ROWS = 1024
 ROWS_AT_ONCE = 16_384
 # A group is searched where its centre is at most this much farther than the nearest group's, as a
 # share of that squared distance; never more than this share of the groups. Measured on clustered
-# vectors of 960 (docs/benchmarks.md): 99.5 % of the rows reach the nearest centroid of all.
+# vectors of 960 (docs/concepts.md): 99.8 % of the rows reach the nearest centroid of all.
 GROUP_MARGIN = 0.4
 GROUP_SHARE = 1 / 4
 # Below this many centroids comparing all is as cheap.

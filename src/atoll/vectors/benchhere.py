@@ -30,13 +30,13 @@ from atoll.core.errors import AtollError
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.storage import Storage, local_path, open_storage
-from atoll.vectors import build, calibrate, index, planning, rabitq, store
+from atoll.vectors import build, calibrate, index, planning, rabitq, schemas, store
 from atoll.vectors.calibrate import AT_CREATE
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel
 from atoll.vectors.ingest import GROUP_BYTES
-from atoll.vectors.machine import this_machine
+from atoll.vectors.machine import LOCAL, store_of, this_machine
 from atoll.vectors.model import BuildOptions, CollectionSpec, Dtype, IndexSpec, SearchOptions
 from atoll.vectors.rates import Rates, Spread, Stage, Timing
 from atoll.vectors.runs import write_run
@@ -56,7 +56,6 @@ TRAIN_ROWS, TRAIN_DIM, TRAIN_PARTITIONS = 8192, 128, 512
 TINY_ROWS = 64
 REPEATS = 3
 STORE_BYTES = 32 << 20
-LOCAL = "local disk"
 
 
 def measure(
@@ -108,13 +107,6 @@ def measure(
         library_bytes=start.shared_bytes,
         stores=stores,
     )
-
-
-def store_of(storage: Storage) -> str:
-    """Name what decides how fast bytes are taken: the local disk, or the bucket in S3."""
-    if storage.url.startswith("file://"):
-        return LOCAL
-    return "/".join(storage.url.split("/")[:3])
 
 
 @dataclass
@@ -325,7 +317,7 @@ class _Bench:
         ]
         self._shuffle(run, batches, len(model.centroids))
         self._sample(run, source, spec)
-        name, schema = f"part-{time.monotonic_ns()}", store.decode_schema(spec.arrow_schema)
+        name, schema = f"part-{time.monotonic_ns()}", schemas.decode_schema(spec.arrow_schema)
         reader = pa.RecordBatchReader.from_batches(
             schema, [_stored(batch, schema) for batch in batches]
         )
@@ -337,7 +329,7 @@ class _Bench:
         self, run: _Run, batch: pa.RecordBatch, spec: CollectionSpec, model: IndexModel
     ) -> Ordered:
         """Assign and encode a batch; what encoding takes is timed."""
-        vectors = store.vectors_of(batch["vector"], self.dim).astype(np.float32, copy=False)
+        vectors = schemas.vectors_of(batch["vector"], self.dim).astype(np.float32, copy=False)
         with run.timed("encode"):
             unsearchable(vectors, spec.distance_type)
             unit = index.prepared(vectors, spec.distance_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -49,7 +49,7 @@ def get_blob(storage: Storage, blob: Blob) -> bytes:
     kept = storage.kept(blob.path, 0, blob.size_bytes)
     if kept is not None and hashlib.sha256(kept).hexdigest() == blob.sha256:
         return kept
-    with _missing_is_corrupt(storage, blob.path):
+    with missing_is_corrupt(storage, [blob.path]):
         data = storage.get(blob.path)
     if hashlib.sha256(data).hexdigest() != blob.sha256:
         raise _changed(storage, blob.path)
@@ -70,7 +70,7 @@ def check_blob(storage: Storage, blob: Blob) -> None:
         Corrupt: the object is gone, or its bytes are not those that were stored.
     """
     digest = hashlib.sha256()
-    with _missing_is_corrupt(storage, blob.path):
+    with missing_is_corrupt(storage, [blob.path]):
         for piece in storage.stream(blob.path):
             digest.update(piece)
     if digest.hexdigest() != blob.sha256:
@@ -78,10 +78,16 @@ def check_blob(storage: Storage, blob: Blob) -> None:
 
 
 @contextmanager
-def _missing_is_corrupt(storage: Storage, path: str) -> Iterator[None]:
+def missing_is_corrupt(storage: Storage, paths: Sequence[str]) -> Iterator[None]:
+    """Raise that an object is gone, which a manifest names, as damage.
+
+    Raises:
+        Corrupt: one of `paths` is not there.
+    """
     try:
         yield
     except NotFound as error:
+        path = next((path for path in paths if path in error.message), paths[0])
         raise Corrupt(
             f"{storage}/{path} is missing; restore the object, or drop what needs it", path=path
         ) from error
@@ -113,7 +119,6 @@ def put_model(storage: Storage, model: IndexModel) -> Blob:
         "codebook": model.codebook,
         "groups": model.groups,
         "bits": np.array(model.bits),
-        "fit": np.array(model.fit),
     }
     return put_blob(storage, "models", pack_arrays(arrays), ".npz")
 
@@ -133,7 +138,6 @@ def get_model(storage: Storage, blob: Blob) -> IndexModel:
         arrays["codebook"],
         arrays["groups"],
         int(arrays["bits"]),
-        float(arrays["fit"]),
     )
 
 

@@ -24,7 +24,7 @@ from atoll.vectors import blobs, calibrate, garbage, leases, manifests, partitio
 from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import Blob, Bucket, Manifest
-from atoll.vectors.paths import FOLDER, build_path
+from atoll.vectors.paths import FOLDER, bucket_name, build_path
 from atoll.vectors.planning import Planned
 from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes
@@ -62,13 +62,13 @@ def create(
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
         planned = partitiontrials.settled(planned, settings, on_progress)
-        buckets, model, blob = _build(planned, None, settings, executor, on_progress)
+        buckets, model = _build(planned, None, settings, executor, on_progress)
         manifest = Manifest(
             version=found.version + 1 if found else 1,
             created_at=manifests.now(),
             spec=planned.spec,
-            models={model: blob} if model and blob else {},
-            model=model,
+            models={model.key: model} if model else {},
+            model=model.key if model else None,
             buckets=buckets,
             created_by=manifests.created_by(),
             plan=planned.hash,
@@ -116,7 +116,7 @@ def add(
             if not left.buckets.buckets:
                 return current
             _require_same(storage, planned, current, model)
-            buckets, _, _ = _build(left, current, settings, executor, on_progress)
+            buckets, _ = _build(left, current, settings, executor, on_progress)
             if not buckets:
                 return current
             live = with_indexes(storage, current, current.buckets + buckets)
@@ -162,7 +162,7 @@ def upsert(
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
         excluded = duplicate_rows(planned, None, settings, on_progress)
-        buckets, _, _ = _build(planned, manifest, settings, executor, on_progress, excluded)
+        buckets, _ = _build(planned, manifest, settings, executor, on_progress, excluded)
 
         def replaced(current: Manifest) -> Manifest:
             _require_same(storage, planned, current, model)
@@ -230,20 +230,19 @@ def _build(
     executor: Executor | None,
     on_progress: OnProgress,
     excluded: Mapping[str, NDArray[np.int64]] | None = None,
-) -> tuple[tuple[Bucket, ...], str | None, Blob | None]:
+) -> tuple[tuple[Bucket, ...], Blob | None]:
     if excluded is None:
         excluded = duplicate_rows(planned, manifest, settings, on_progress)
-    if manifest is not None:
-        model = manifest.model
-        blob = manifest.models[model] if model else None
+    if manifest is None:
+        model = index_model(planned, on_progress)
     else:
-        model, blob = index_model(planned, on_progress)
+        model = manifest.models[manifest.model] if manifest.model else None
     builders = _team(planned, settings, executor)
     executor = executor or _local_executor(builders.workers, settings)
     # What a killed worker spilled goes with the folder of the build.
     with scratch_folder(settings.scratch, "build") as scratch:
         ours = replace(settings, scratch=scratch)
-        jobs = _jobs(planned, excluded, model, blob, ours, executor.workers)
+        jobs = _jobs(planned, excluded, model, ours, executor.workers)
         run = _run_shared if builders.is_shared else _run
         outcomes = run(jobs, executor, on_progress)
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -256,7 +255,7 @@ def _build(
         if outcome.value is None:
             files = some_of(sorted({part.source.uri for part in job.slices}))
             logger.warning("bucket left out, no row can be searched sources=%s", files)
-    return buckets, model, blob
+    return buckets, model
 
 
 def _nothing_left(planned: Planned) -> InvalidInput:
@@ -286,8 +285,7 @@ def _local_executor(workers: int, settings: Settings) -> Executor:
 def _jobs(
     planned: Planned,
     excluded: Mapping[str, NDArray[np.int64]],
-    model: str | None,
-    blob: Blob | None,
+    model: Blob | None,
     settings: Settings,
     workers: int,
 ) -> list[BucketJob]:
@@ -313,12 +311,11 @@ def _jobs(
             BucketJob(
                 collection=planned.storage,
                 plan=planned.hash,
-                name=f"bucket_{bucket.index:05d}_{fingerprint[:8]}",
+                name=bucket_name(bucket.index, fingerprint),
                 fingerprint=fingerprint,
                 slices=tuple(slices),
                 spec=planned.spec,
-                model_hash=model,
-                model=blob,
+                model=model,
                 on_invalid=planned.options.on_invalid,
                 batch_rows=planned.options.batch_rows,
                 memory_bytes=memory,

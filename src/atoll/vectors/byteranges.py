@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.core.errors import Corrupt, NotFound
 from atoll.storage import Storage
 from atoll.storage.counting import READS
+from atoll.vectors.blobs import missing_is_corrupt
 from atoll.vectors.layout import Pages, Requests, cut, gathered, join_ranges
 
 IntArray = NDArray[np.int64]
@@ -101,7 +100,7 @@ def _read_rows(
     edges = [0, *((file[1:] != file[:-1]).nonzero()[0] + 1).tolist(), len(file)]
     for start, stop in pairwise(edges if len(file) else []):
         path = paths[file[start]]
-        with _missing_is_corrupt(storage, [path]), storage.file(path) as descriptor:
+        with missing_is_corrupt(storage, [path]), storage.file(path) as descriptor:
             start += read_rows(descriptor, at[start:stop], out[start:stop])
             if start < stop:
                 # If it is cut off, or the disk fails, this says so.
@@ -151,16 +150,5 @@ def _fetch(storage: Storage, paths: Sequence[str], requests: Requests) -> list[b
 def _get(
     storage: Storage, paths: Sequence[str], starts: Sequence[int], lengths: Sequence[int]
 ) -> list[bytes]:
-    with _missing_is_corrupt(storage, paths):
+    with missing_is_corrupt(storage, paths):
         return storage.get_pieces(paths, starts, lengths)
-
-
-@contextmanager
-def _missing_is_corrupt(storage: Storage, paths: Sequence[str]) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as error:
-        path = next((path for path in paths if path in error.message), paths[0])
-        raise Corrupt(
-            f"{storage}/{path} is missing; restore the object, or drop what needs it", path=path
-        ) from error

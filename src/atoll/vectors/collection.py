@@ -23,11 +23,11 @@ from atoll.vectors import (
     deletes,
     garbage,
     history,
+    lanceerrors,
     manifests,
     planning,
     retrain,
     scalarindexes,
-    store,
     upserts,
 )
 from atoll.vectors.calibrate import Wanted
@@ -213,7 +213,7 @@ class Collection:
             recall=recall,
             exact=exact,
             max_distance=max_distance,
-            where=None if where is None else store.predicate(where),
+            where=None if where is None else lanceerrors.predicate(where),
             columns=tuple(columns),
             with_vectors=with_vectors,
             exclude_self=exclude_self,
@@ -267,7 +267,7 @@ class Collection:
         self.refresh()
         if where is None:
             return len(self)
-        asked = store.predicate(where)
+        asked = lanceerrors.predicate(where)
         return sum(self._reader.table(bucket).count(asked) for bucket in self.buckets)
 
     def export(
@@ -459,7 +459,7 @@ class Collection:
         self.refresh()
         threads = self._settings.threads
         if where is not None:
-            predicate = store.predicate(where)
+            predicate = lanceerrors.predicate(where)
             self._manifest, report = deletes.delete_where(
                 self._storage, self._manifest, predicate, dry_run=dry_run, threads=threads
             )

@@ -31,6 +31,7 @@ from atoll.vectors.model import (
     Manifest,
     SourceSlice,
 )
+from atoll.vectors.paths import bucket_name
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import LiveRows
 from atoll.vectors.teams import SHUFFLE_SHARE
@@ -186,11 +187,10 @@ def _merged(storage: Storage, manifest: Manifest, merge: Merge, settings: Settin
     job = BucketJob(
         collection=storage,
         plan=fingerprint,
-        name=f"bucket_{0:05d}_{fingerprint[:8]}",
+        name=bucket_name(0, fingerprint),
         fingerprint=fingerprint,
         slices=(),
         spec=manifest.spec,
-        model_hash=model,
         model=manifest.models[model] if model else None,
         on_invalid="error",
         batch_rows=BuildOptions.batch_rows,
@@ -206,12 +206,10 @@ def _merged(storage: Storage, manifest: Manifest, merge: Merge, settings: Settin
 def _facts(merge: Merge) -> Facts:
     rows = np.array([bucket.rows for bucket in merge.buckets])
     errors = np.array([bucket.rounding_error for bucket in merge.buckets])
-    fits = np.array([bucket.fit for bucket in merge.buckets])
     return Facts(
         sources=tuple(part for bucket in merge.buckets for part in sources_of(bucket)),
         skipped=sum(bucket.skipped for bucket in merge.buckets),
         rounding_error=float(np.average(errors**2, weights=rows) ** 0.5),
-        fit=float(np.average(fits, weights=rows)),
     )
 
 

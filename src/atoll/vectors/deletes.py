@@ -92,7 +92,7 @@ def delete_where(
 
     Args:
         storage, manifest: the collection.
-        where: as `store.predicate` returns it.
+        where: as `lanceerrors.predicate` returns it.
         dry_run: only say what would go.
         threads: buckets looked into at once.
 

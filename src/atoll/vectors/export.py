@@ -24,7 +24,7 @@ from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.files import scratch_folder, whole_file, writing
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage, local_path, open_storage
-from atoll.vectors import store
+from atoll.vectors import lanceerrors, schemas
 from atoll.vectors.distance import decoded
 from atoll.vectors.exportfiles import (
     FORMATS,
@@ -242,7 +242,7 @@ class _Rows:
         return self._left is not None
 
     def _read(self) -> Iterator[pa.RecordBatch]:
-        where = None if self.where is None else store.predicate(self.where)
+        where = None if self.where is None else lanceerrors.predicate(self.where)
         for bucket in self._buckets:
             table = self._reader.table(bucket)
             for _, batch in table.batches(self.schema.names, batch_rows=BATCH_ROWS, where=where):
@@ -251,7 +251,7 @@ class _Rows:
 
     def _exported(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         name, dim = self.spec.vector_column, self.spec.dim
-        columns = {name: vector_array(decoded(store.vectors_of(batch[name], dim)))}
+        columns = {name: vector_array(decoded(schemas.vectors_of(batch[name], dim)))}
         return pa.RecordBatch.from_arrays(
             [columns.get(each, batch[each]) for each in self.schema.names], schema=self.schema
         )

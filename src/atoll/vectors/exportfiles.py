@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from atoll.core.errors import InvalidInput
 from atoll.vectors.hdf5sink import Hdf5Sink
 from atoll.vectors.model import CollectionSpec
+from atoll.vectors.schemas import vectors_of
 from atoll.vectors.sources.parquet import EMBEDDER_KEY
-from atoll.vectors.store import vectors_of
 
 Format = Literal["parquet", "hdf5"]
 FORMATS: tuple[Format, ...] = get_args(Format)

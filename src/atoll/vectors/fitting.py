@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from atoll.core.errors import InvalidInput
 from atoll.core.text import some_of
-from atoll.vectors import index, planning, rabitq, store
+from atoll.vectors import indexspec, planning, rabitq, schemas
 from atoll.vectors.ids import MAX_ROWS
 from atoll.vectors.layout import RAW_COLUMN
 from atoll.vectors.model import CODE_COLUMN, CollectionSpec, DistanceType, Dtype, IndexSpec
@@ -134,7 +134,7 @@ def _roles(table: TableFacts, options: AdoptOptions) -> tuple[str, str, int]:
     kind = table.schema.field(vector).type
     if not pa.types.is_fixed_size_list(kind) or kind.value_type not in _DTYPES:
         raise InvalidInput(f"column {vector!r} is {kind}, not a fixed number of float32 or float16")
-    id_kind = store.plain_type(table.schema.field(name).type)
+    id_kind = schemas.plain_type(table.schema.field(name).type)
     if not (_is_text(id_kind) or pa.types.is_integer(id_kind)):
         raise InvalidInput(f"column {name!r} is {id_kind}; ids are text or integers")
     if not 0 < table.rows < MAX_ROWS:
@@ -154,13 +154,13 @@ def _check_alike(found: tuple[str, str, int], first: tuple[str, str, int]) -> No
 
 
 def _check_columns(table: TableFacts, spec: CollectionSpec) -> None:
-    wanted = store.decode_schema(spec.arrow_schema)
+    wanted = schemas.decode_schema(spec.arrow_schema)
     kind = table.schema.field(spec.vector_column).type.value_type
     if spec.dtype not in ("float32", dtype := _DTYPES[kind]):
         raise InvalidInput(f"its vectors are {dtype}, those of the collection {spec.dtype}")
     for name in spec.columns:
         at = table.schema.get_field_index(name)
-        if at < 0 or store.plain_type(table.schema.field(at).type) != wanted.field(name).type:
+        if at < 0 or schemas.plain_type(table.schema.field(at).type) != wanted.field(name).type:
             raise InvalidInput(f"it has no column {name!r} of type {wanted.field(name).type}")
 
 
@@ -173,7 +173,7 @@ def _new_spec(
     dtype: Dtype = "float32" if pa.float32() in kinds else "float16"
     extra, hidden = _common_columns(tables, (vector, name))
     largest = max(table.rows for table in tables)
-    spec = index.resolve("rabitq", dim, largest, num_partitions=None, num_sub_vectors=None)
+    spec = indexspec.resolve("rabitq", dim, largest, num_partitions=None, num_sub_vectors=None)
     item = pa.float32() if dtype == "float32" else pa.float16()
     code = pa.binary(rabitq.code_dtype(dim).itemsize)
     fields = [
@@ -189,7 +189,7 @@ def _new_spec(
         vector_column=vector,
         id_column=name,
         columns={field.name: str(field.type) for field in extra},
-        arrow_schema=store.encode_schema(pa.schema(fields)),
+        arrow_schema=schemas.encode_schema(pa.schema(fields)),
         embedder=None,
         index=spec,
     )
@@ -203,7 +203,7 @@ def _common_columns(
     kinds: dict[str, list[pa.DataType]] = {}
     for table in tables:
         for field in table.schema:
-            kinds.setdefault(field.name, []).append(store.plain_type(field.type))
+            kinds.setdefault(field.name, []).append(schemas.plain_type(field.type))
     kept = [
         pa.field(name, found[0])
         for name, found in kinds.items()

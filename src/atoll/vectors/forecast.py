@@ -13,15 +13,14 @@ from atoll.core.config import Settings
 from atoll.core.resources import available_memory
 from atoll.core.text import counted, duration, sized
 from atoll.storage import local_path
-from atoll.vectors import index
 from atoll.vectors.calibrate import AT_CREATE
 from atoll.vectors.costs import Place, Sizes, Times, Work, sizes, times
-from atoll.vectors.machine import load_rates, this_machine
+from atoll.vectors.machine import LOCAL, load_rates, store_of, this_machine
 from atoll.vectors.planning import Planned
 from atoll.vectors.rates import STAGES, Rates
 from atoll.vectors.search import NARROW_ROWS
 from atoll.vectors.teams import MIN_SHARED_ROWS
-from atoll.vectors.training import MAX_SAMPLE_ROWS
+from atoll.vectors.training import training_rows
 
 # A build may use half of what is free, see `Settings`.
 MEMORY_SHARE = 0.5
@@ -140,7 +139,7 @@ def _work(planned: Planned) -> Work:
     rows = tuple(bucket.rows for bucket in planned.buckets.buckets)
     sample = 0
     if spec.index.kind != "flat":
-        sample = min(index.sample_rows(spec.index), MAX_SAMPLE_ROWS, sum(rows))
+        sample = min(training_rows(spec.index), sum(rows))
     return Work(
         bucket_rows=rows,
         dim=spec.dim,
@@ -172,8 +171,6 @@ def _places(planned: Planned, settings: Settings) -> Iterator[Place]:
 
 
 def _disk_s(planned: Planned, needed: Sizes, rates: Rates | None) -> float | None:
-    from atoll.vectors.benchhere import LOCAL, store_of
-
     if rates is None or (store := rates.stores.get(store_of(planned.storage))) is None:
         return None
     return needed.written * store.mid + 2 * needed.spill * rates.stores[LOCAL].mid

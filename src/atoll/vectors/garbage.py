@@ -11,16 +11,12 @@ from datetime import timedelta
 import msgspec
 
 from atoll.storage import Storage
-from atoll.vectors import leases, manifests, store
+from atoll.vectors import lanceerrors, leases, manifests, store
 from atoll.vectors.history import kept_manifests
 from atoll.vectors.model import Blob, Bucket, Manifest
-from atoll.vectors.paths import FOLDER, report_path
+from atoll.vectors.paths import FOLDER, TABLE_PATTERN, TABLE_SUFFIX, report_path
 
 logger = logging.getLogger(__name__)
-
-TABLE_SUFFIX = ".lance"
-# As `build` names them; whatever else lies in the folder is not ours to remove.
-TABLE_PATTERN = r"bucket_\d{5,}_[0-9a-f]{8}\.lance"
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,7 @@ def _clean_table(storage: Storage, pinned: Sequence[Bucket]) -> int:
     store.show_pinned(storage, pinned[0])
     table = store.open_table(storage, pinned[0].name)
     store.unpin_others(table, versions)
-    with store.lance_errors(f"cleaning table {pinned[0].name}"):
+    with lanceerrors.lance_errors(f"cleaning table {pinned[0].name}"):
         removed = table.cleanup_old_versions(
             older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
         )

@@ -9,24 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from atoll.core.errors import InvalidInput
 from atoll.vectors import rabitq
 from atoll.vectors.assign import MIN_GROUPED, Groups, nearest, nearest_by_groups
+from atoll.vectors.indexspec import CODEBOOK_SIZE
 from atoll.vectors.kmeans import groups_of, in_groups, kmeans, lloyd
-from atoll.vectors.model import AUTO, Auto, DistanceType, IndexKind, IndexSpec
+from atoll.vectors.model import DistanceType, IndexKind, IndexSpec
 
 if TYPE_CHECKING:
     from atoll.vectors.probes import Probes
-
-# Rows to scan for a recall of 0.95 on clustered vectors: 840 with 250 rows a partition, 2,400 with
-# 500, 6,700 with 1,500; on randconv vectors they hardly differ. Centroids, to be read by every cold
-# query, double each time (docs/benchmarks.md).
-ROWS_PER_PARTITION = 500
-MAX_PARTITIONS = 16_384
-SAMPLE_ROWS_PER_PARTITION = 64
-MIN_SAMPLE_ROWS = 4096
-SUB_VECTOR_DIM = 16
-CODEBOOK_SIZE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +32,6 @@ class IndexModel:
         codebook: (num_sub_vectors, 256, dim / num_sub_vectors) float32; empty for "rabitq".
         groups: (groups + 1,) int64, first partition of each group of near ones, and their number.
         bits: bits per dimension of a code, "rabitq" only.
-        fit: mean squared distance of the training rows to their centroids.
     """
 
     kind: IndexKind
@@ -52,7 +41,6 @@ class IndexModel:
     codebook: NDArray[np.float32]
     groups: NDArray[np.int64]
     bits: int = 1
-    fit: float = 0.0
 
     @cached_property
     def _groups(self) -> Groups:
@@ -75,8 +63,8 @@ class IndexModel:
         """Assign prepared rows to partitions.
 
         Exact on another device and where partitions are fewer than 2,048. Above that each row is
-        compared with its near groups' centroids; 99.5 % of clustered rows of 960 still reach the
-        nearest of all, at a tenth of the cost (docs/benchmarks.md).
+        compared with its near groups' centroids; 99.8 % of clustered rows of 960 still reach the
+        nearest of all, at a tenth of the cost (docs/concepts.md).
 
         Returns:
             (n,) partition of each row, and (n,) squared distance to its centroid.
@@ -121,86 +109,13 @@ def from_halves(rows: NDArray[np.float16], shift: int) -> NDArray[np.float32]:
     return np.ldexp(rows.astype(np.float32), shift)
 
 
-def prepared(
-    rows: NDArray[np.float32], distance_type: DistanceType, norms: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+def prepared(rows: NDArray[np.float32], distance_type: DistanceType) -> NDArray[np.float32]:
     """Bring rows into the space partitions live in: unit length under cosine, else as they are."""
     if distance_type != "cosine":
         return rows
-    if norms is None:
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).astype(np.float32)
-    return rows / norms[:, None]
-
-
-def resolve(
-    kind: IndexKind,
-    dim: int,
-    bucket_rows: int,
-    *,
-    num_partitions: int | Auto | None,
-    num_sub_vectors: int | None,
-    bits: int | None = None,
-) -> IndexSpec:
-    """Fill in what the caller left open.
-
-    Args:
-        kind: which index.
-        dim: length of a vector.
-        bucket_rows: rows of the largest planned bucket.
-        num_partitions: None for the default of the kind; "auto" leaves it open: 0.
-        num_sub_vectors: None for dim / 16; "ivf_pq" only.
-        bits: None for 1; "rabitq" only.
-
-    Raises:
-        InvalidInput: the numbers do not fit the vectors.
-    """
-    if kind != "ivf_pq" and num_sub_vectors is not None:
-        raise InvalidInput(f"--num-sub-vectors goes with --index ivf_pq; {kind} has none")
-    if kind != "rabitq" and bits is not None:
-        raise InvalidInput(f"--bits goes with --index rabitq; {kind} has none")
-    if kind == "flat":
-        if num_partitions is not None:
-            raise InvalidInput("--num-partitions goes with an index; flat has none")
-        return IndexSpec("flat")
-    if num_partitions == AUTO:
-        if kind != "rabitq":
-            raise InvalidInput(
-                "--num-partitions auto goes with --index rabitq; ivf_pq follows the rule of the "
-                "post, the square root of the rows: give a number, or none"
-            )
-        return IndexSpec("rabitq", bits=bits or 1)
-    if num_partitions is None:
-        by_rule = int(bucket_rows**0.5) if kind == "ivf_pq" else bucket_rows // ROWS_PER_PARTITION
-        num_partitions = min(max(1, by_rule), MAX_PARTITIONS)
-    if not 1 <= num_partitions <= 1 << 20:
-        raise InvalidInput(f"--num-partitions {num_partitions} is not between 1 and {1 << 20}")
-    if kind == "rabitq":
-        return IndexSpec("rabitq", num_partitions, bits=bits or 1)
-    if num_sub_vectors is None:
-        if dim % SUB_VECTOR_DIM:
-            raise InvalidInput(
-                f"vectors of {dim} do not divide into sub-vectors of {SUB_VECTOR_DIM}, the "
-                "default of --index ivf_pq; give --num-sub-vectors a divisor of the dimension, or "
-                "use --index rabitq, which takes any",
-                dim=dim,
-            )
-        num_sub_vectors = dim // SUB_VECTOR_DIM
-    if num_sub_vectors < 1 or dim % num_sub_vectors:
-        raise InvalidInput(
-            f"vectors of {dim} do not divide into {num_sub_vectors} sub-vectors; "
-            "give --num-sub-vectors a divisor of the dimension",
-            dim=dim,
-            num_sub_vectors=num_sub_vectors,
-        )
-    return IndexSpec("ivf_pq", num_partitions, num_sub_vectors)
-
-
-def sample_rows(spec: IndexSpec) -> int:
-    """Rows to train on."""
-    rows = spec.num_partitions * SAMPLE_ROWS_PER_PARTITION
-    if spec.kind == "ivf_pq":
-        rows = max(rows, CODEBOOK_SIZE * SAMPLE_ROWS_PER_PARTITION)
-    return max(rows, MIN_SAMPLE_ROWS)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    found: NDArray[np.float32] = rows / norms.astype(np.float32)[:, None]
+    return found
 
 
 def train(
@@ -239,12 +154,9 @@ def train(
     model = IndexModel(
         spec.kind, distance_type, centroids, signs, none, groups.starts, bits=spec.bits
     )
-    partition, squared = model.partition_of(rows, device)
-    codebook = none
-    if spec.num_sub_vectors:
-        residual = rows - centroids[partition]
-        parts = np.split(residual, spec.num_sub_vectors, axis=1)
-        codebook = np.stack(
-            [lloyd(np.ascontiguousarray(p), CODEBOOK_SIZE, seed=seed) for p in parts]
-        )
-    return replace(model, codebook=codebook, fit=float(squared.mean(dtype=np.float64)))
+    if not spec.num_sub_vectors:
+        return model
+    residual = rows - centroids[model.partition_of(rows, device)[0]]
+    parts = np.split(residual, spec.num_sub_vectors, axis=1)
+    codebook = [lloyd(np.ascontiguousarray(part), CODEBOOK_SIZE, seed=seed) for part in parts]
+    return replace(model, codebook=np.stack(codebook))

@@ -26,7 +26,7 @@ from atoll.compute.port import Executor
 from atoll.core.errors import Conflict, NotFound, Unavailable
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 from atoll.storage import Storage, open_storage
-from atoll.vectors import blobs, store
+from atoll.vectors import blobs, schemas, store, tablelayout
 from atoll.vectors.digest import joined, of_columns
 from atoll.vectors.index import IndexModel
 from atoll.vectors.ivfpq import IndexTask, build_ivf_pq, has_ivf_pq
@@ -67,7 +67,7 @@ class BucketJob:
         fingerprint: must stand in the metadata of a table that is adopted.
         slices: what goes in.
         spec: schema, distance and index.
-        model_hash, model: the index model; None for "flat".
+        model: the index model; None for "flat".
         on_invalid: what to do with rows that cannot be searched.
         batch_rows: rows handled at once.
         memory_bytes: what rows may take before they spill.
@@ -81,7 +81,6 @@ class BucketJob:
     fingerprint: str
     slices: tuple[JobSlice, ...]
     spec: CollectionSpec
-    model_hash: str | None
     model: Blob | None
     on_invalid: OnBadRow
     batch_rows: int
@@ -111,13 +110,12 @@ class Facts:
     Attributes:
         sources: where its rows came from.
         skipped: source rows left out as invalid or duplicate.
-        rounding_error, fit: as `Bucket` has them.
+        rounding_error: as `Bucket` has them.
     """
 
     sources: tuple[SourceSlice, ...]
     skipped: int = 0
     rounding_error: float = 0.0
-    fit: float = 0.0
 
 
 class NothingLeft(Exception):
@@ -252,7 +250,7 @@ def _layout(job: BucketJob, table: lance.LanceDataset, bucket: Bucket) -> Layout
     """Complete the layout that was begun: now the files are there."""
     begun = blobs.get_layout(job.collection, bucket.layout)
     code = CODE_COLUMN if job.spec.index.kind == "rabitq" else None
-    return store.read_layout(
+    return tablelayout.read_layout(
         job.collection,
         job.name,
         table,
@@ -353,7 +351,7 @@ def facts_of(job: BucketJob, tally: Tally, checksums: Sequence[bytes]) -> Facts:
         SourceSlice(p.source.uri, p.source.version, p.start, p.stop, joined([blocks]))
         for p, blocks in zip(job.slices, checksums, strict=True)
     )
-    return Facts(sources, tally.skipped + tally.rejected, tally.rounding_error, tally.fit)
+    return Facts(sources, tally.skipped + tally.rejected, tally.rounding_error)
 
 
 def put_report(
@@ -408,16 +406,15 @@ def commit(
         skipped=facts.skipped,
         digest=of_columns([part.digests for part in parts]),
         plan=job.plan,
-        model=job.model_hash,
+        model=job.model.key if job.model else None,
         layout=begun,
         ids=join_hashes(job.collection, parts, place, folder),
         names=names,
         sources=facts.sources,
         rounding_error=facts.rounding_error,
-        fit=facts.fit,
     )
     job.collection.put(_record_path(job, writer), msgspec.json.encode(bucket))
     metadata = {store.FINGERPRINT: job.fingerprint, store.WRITER: writer}
-    schema = store.decode_schema(job.spec.arrow_schema).with_metadata(metadata)
+    schema = schemas.decode_schema(job.spec.arrow_schema).with_metadata(metadata)
     fragments = [fragment for part in parts for fragment in part.fragments]
     store.commit_table(job.collection, job.name, schema, fragments)

@@ -27,7 +27,7 @@ from atoll.compute.port import Executor
 from atoll.compute.supervised import supervised
 from atoll.core.files import scratch_folder
 from atoll.storage import Storage
-from atoll.vectors import blobs, store
+from atoll.vectors import blobs, lanceerrors, store
 from atoll.vectors.model import Blob, DistanceType
 
 INDEX_NAME = "embedding_idx"
@@ -44,23 +44,23 @@ QUIET = {"LANCE_LOG": "error"}
 
 def has_ivf_pq(table: lance.LanceDataset) -> bool:
     """Tell whether the open version carries the index."""
-    with store.lance_errors("reading indexes"):
+    with lanceerrors.lance_errors("reading indexes"):
         return any(index.name == INDEX_NAME for index in table.describe_indices())
 
 
 def indexes_on(table: lance.LanceDataset, column: str) -> dict[str, str]:
     """List the indexes of a column at the open version: name to type."""
-    with store.lance_errors("reading indexes"):
+    with lanceerrors.lance_errors("reading indexes"):
         return {i.name: i.index_type for i in table.describe_indices() if i.field_names == [column]}
 
 
-def read_ivf_pq(table: lance.LanceDataset, name: str = INDEX_NAME) -> None:
+def read_ivf_pq(table: lance.LanceDataset, name: str) -> None:
     """Read the whole index, to see that it can be.
 
     Raises:
         Corrupt, NotFound: it is damaged, or files of it are gone.
     """
-    with store.lance_errors("reading the index"):
+    with lanceerrors.lance_errors("reading the index"):
         table.prewarm_index(name)
 
 
@@ -172,7 +172,7 @@ def _build_segment(segment: _Segment) -> lance.Index:
     codebook = model.codebook.reshape(-1, model.codebook.shape[2])
     with (
         scratch_folder(task.scratch, "ivfpq") as folder,
-        store.lance_errors("building the index"),
+        lanceerrors.lance_errors("building the index"),
     ):
         return table.create_index_uncommitted(
             task.column,
@@ -194,7 +194,7 @@ def _publish(work: tuple[IndexTask, list[lance.Index]]) -> None:
     task, segments = work
     table = store.open_table(task.storage, task.table)
     if not has_ivf_pq(table):  # an attempt that hung may have committed it
-        with store.lance_errors("building the index"):
+        with lanceerrors.lance_errors("building the index"):
             # All at once: Lance refuses to merge what was merged.
             whole = table.merge_existing_index_segments(segments) if segments[1:] else segments[0]
             table.commit_existing_index_segments(INDEX_NAME, task.column, [whole])

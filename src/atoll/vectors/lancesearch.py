@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.vectors.ivfpq import metric
+from atoll.vectors.lanceerrors import lance_errors
 from atoll.vectors.model import CollectionSpec, SearchOptions
 from atoll.vectors.search import DEFAULT_NPROBES
-from atoll.vectors.store import Table, lance_errors
+from atoll.vectors.store import Table
 
 
 def map_bucket(

@@ -14,17 +14,19 @@ from threadpoolctl import threadpool_info
 from atoll.core.files import reading, whole_file, writing
 from atoll.core.resources import available_threads
 from atoll.core.text import counted
+from atoll.storage import Storage
 from atoll.vectors.rates import Rates
 
 logger = logging.getLogger(__name__)
 
 CPUINFO = Path("/proc/cpuinfo")
+LOCAL = "local disk"
 
 
-def this_machine(cpuinfo: Path = CPUINFO) -> str:
+def this_machine() -> str:
     """Name the processor and the libraries that decide how fast a build is."""
     parts = [
-        _processor(cpuinfo),
+        _processor(),
         counted(available_threads(), "core"),
         f"numpy {version('numpy')}",
         *sorted({_library(found) for found in threadpool_info() if found["user_api"] == "blas"}),
@@ -34,9 +36,9 @@ def this_machine(cpuinfo: Path = CPUINFO) -> str:
     return ", ".join(parts)
 
 
-def _processor(cpuinfo: Path) -> str:
+def _processor() -> str:
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = CPUINFO.read_text().splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -83,3 +85,10 @@ def _read(path: Path) -> dict[str, Rates]:
         # Another Atoll's, or damaged: what can be measured again is no reason to stop.
         logger.warning("rates not readable, measure again file=%s error=%s", path, error)
         return {}
+
+
+def store_of(storage: Storage) -> str:
+    """Name what decides how fast bytes are taken: the local disk, or the bucket in S3."""
+    if storage.url.startswith("file://"):
+        return LOCAL
+    return "/".join(storage.url.split("/")[:3])

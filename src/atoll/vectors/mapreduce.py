@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
 from atoll.vectors import lancesearch, search
 from atoll.vectors.model import Blob, Bucket, SearchOptions
-from atoll.vectors.openbucket import Group, Mask, OpenBucket, Shelf
+from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.scan import Best, Codes
+from atoll.vectors.schemas import seen
 from atoll.vectors.search import Found
-from atoll.vectors.store import Table, seen
+from atoll.vectors.shelf import Group, Mask, Shelf
+from atoll.vectors.store import Table
 
 logger = logging.getLogger(__name__)
 

@@ -130,6 +130,11 @@ class Blob:
     size_bytes: int
     sha256: str
 
+    @property
+    def key(self) -> str:
+        """What manifests call it by."""
+        return self.sha256[:32]
+
 
 @dataclass(frozen=True)
 class SourceSlice:
@@ -170,8 +175,7 @@ class Bucket:
         names: the ids in stored order: see `atoll.vectors.names`; None of an adopted table.
         sources: where its rows came from.
         rounding_error: root-mean-square relative error of the stored vectors; 0 where exact.
-        fit: mean squared distance of its rows to the centroids they were assigned to.
-        deleted: positions of deleted rows: see `store.put_rows`; None where there are none.
+        deleted: positions of deleted rows: see `blobs.put_rows`; None where there are none.
         deleted_rows: how many.
         index: how the rows of an adopted table are found, through Lance; None where the bucket is
             our own, indexed as the collection says.
@@ -191,7 +195,6 @@ class Bucket:
     names: Blob | None
     sources: tuple[SourceSlice, ...]
     rounding_error: float = 0.0
-    fit: float = 0.0
     deleted: Blob | None = None
     deleted_rows: int = 0
     first_version: int | None = None

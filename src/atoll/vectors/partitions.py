@@ -12,7 +12,7 @@ from typing import Any
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors.calibration import choose
-from atoll.vectors.index import MAX_PARTITIONS
+from atoll.vectors.indexspec import MAX_PARTITIONS
 from atoll.vectors.model import CalibrationPoint, PartitionChoice, PartitionTrial
 
 # Of the default number.

@@ -22,7 +22,7 @@ from atoll.core.errors import InvalidInput
 from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.storage import Storage, open_storage
-from atoll.vectors import blobs, calibrate, index, manifests, store, training
+from atoll.vectors import blobs, calibrate, index, indexspec, manifests, schemas, training
 from atoll.vectors.calibrate import Wanted
 from atoll.vectors.ingest import BucketJob, build_bucket
 from atoll.vectors.model import (
@@ -131,7 +131,7 @@ def choose_count(planned: Planned, settings: Settings, on_progress: OnProgress) 
 
 def _default_count(planned: Planned) -> int:
     rows = max(bucket.rows for bucket in planned.buckets.buckets)
-    return index.resolve(
+    return indexspec.resolve(
         "rabitq", planned.spec.dim, rows, num_partitions=None, num_sub_vectors=None
     ).num_partitions
 
@@ -222,15 +222,13 @@ class _Trials:
         some = self._training_rows(count, few)
         model = index.train(some, spec.index, spec.distance_type, options.seed, options.device)
         blob = blobs.put_model(storage, model)
-        name = blob.sha256[:32]
         job = BucketJob(
             collection=storage,
             plan=self.planned.hash,
             name="sample",
-            fingerprint=name,
+            fingerprint=blob.key,
             slices=(JobSlice(_Rows(rows), 0, len(rows)),),
             spec=spec,
-            model_hash=name,
             model=blob,
             on_invalid="error",
             batch_rows=options.batch_rows,
@@ -240,7 +238,7 @@ class _Trials:
         )
         bucket = build_bucket(job)
         assert bucket is not None, "only rows that can be searched are drawn"
-        return Manifest(1, manifests.now(), spec, {name: blob}, name, (bucket,))
+        return Manifest(1, manifests.now(), spec, {blob.key: blob}, blob.key, (bucket,))
 
     def _training_rows(self, count: int, few: int) -> NDArray[np.float32]:
         """Take as many rows for each centroid as those of the whole collection get."""
@@ -253,12 +251,12 @@ class _Trials:
 
 def _plain_spec(spec: CollectionSpec, num_partitions: int) -> CollectionSpec:
     """Leave out further columns."""
-    schema = store.decode_schema(spec.arrow_schema)
+    schema = schemas.decode_schema(spec.arrow_schema)
     fields = [schema.field(name) for name in (spec.vector_column, spec.id_column, CODE_COLUMN)]
     return replace(
         spec,
         columns={},
-        arrow_schema=store.encode_schema(pa.schema(fields)),
+        arrow_schema=schemas.encode_schema(pa.schema(fields)),
         index=replace(spec.index, num_partitions=num_partitions),
     )
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from atoll.core.errors import AtollError, Unavailable
 from atoll.core.files import OTHER_SCRATCH, writing
 from atoll.storage import Storage
-from atoll.vectors import blobs, store
+from atoll.vectors import blobs, schemas, store
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.ids import HashWriter, open_runs, write_index
 from atoll.vectors.model import CODE_COLUMN, Blob, CollectionSpec
@@ -90,7 +90,7 @@ def write_part(
         written(place, hashes_path, scratch) as hashes_file,
     ):
         stream = _Stream(spec, rows, NamesWriter(names_file), HashWriter(hashes_file, first_row))
-        schema = store.decode_schema(spec.arrow_schema)
+        schema = schemas.decode_schema(spec.arrow_schema)
         try:
             fragments = store.write_fragments(
                 collection, table, pa.RecordBatchReader.from_batches(schema, stream.batches())
@@ -121,7 +121,7 @@ class _Stream:
         hashes: HashWriter,
     ) -> None:
         self.spec, self.source, self.names, self.hashes = spec, source, names, hashes
-        self.schema = store.decode_schema(spec.arrow_schema)
+        self.schema = schemas.decode_schema(spec.arrow_schema)
         self.digest, self.rows = ColumnDigest(), 0
         self.error: Exception | None = None
 

@@ -14,6 +14,9 @@
 from __future__ import annotations
 
 FOLDER = "_atoll"
+TABLE_SUFFIX = ".lance"
+# As `bucket_name` makes them; whatever else lies in the folder is not ours to remove.
+TABLE_PATTERN = r"bucket_\d{5,}_[0-9a-f]{8}\.lance"
 
 
 def build_path(plan: str, name: str) -> str:
@@ -24,3 +27,8 @@ def build_path(plan: str, name: str) -> str:
 def report_path(table: str) -> str:
     """Name the object that lists the rows a bucket left out."""
     return f"{FOLDER}/reports/{table}.csv"
+
+
+def bucket_name(number: int, fingerprint: str) -> str:
+    """Name a bucket: `number` within its build, a hash of all that decides what it holds."""
+    return f"bucket_{number:05d}_{fingerprint[:8]}"

@@ -14,7 +14,7 @@ import pyarrow as pa
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.storage import Storage, local_path, open_storage
-from atoll.vectors import index, rabitq, store
+from atoll.vectors import indexspec, rabitq, schemas
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
 from atoll.vectors.ids import MAX_ROWS
 from atoll.vectors.layout import RAW_COLUMN
@@ -137,7 +137,7 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
             f"{vector!r} and {name!r} are taken by the vectors and the ids; choose other names "
             "with --vector-column and --id-column"
         )
-    spec = index.resolve(
+    spec = indexspec.resolve(
         options.index,
         dim,
         bucket_rows,
@@ -157,7 +157,7 @@ def _new_spec(sources: Sequence[Source], options: BuildOptions, bucket_rows: int
         vector_column=vector,
         id_column=name,
         columns={field.name: str(field.type) for field in extra},
-        arrow_schema=store.encode_schema(pa.schema(fields)),
+        arrow_schema=schemas.encode_schema(pa.schema(fields)),
         embedder=next((source.embedder for source in sources if source.embedder), None),
         index=spec,
     )
@@ -186,7 +186,7 @@ def _columns(sources: Sequence[Source]) -> pa.Schema:
     """
     fields = []
     for field in common_schema(sources):
-        kind = store.plain_type(field.type)
+        kind = schemas.plain_type(field.type)
         if not is_storable(kind):
             raise InvalidInput(
                 f"column {field.name!r} is {kind}, which tables cannot hold; leave it out of the "
@@ -199,7 +199,7 @@ def _columns(sources: Sequence[Source]) -> pa.Schema:
 
 def is_storable(kind: pa.DataType) -> bool:
     """Tell whether tables can hold a type, as it is."""
-    if store.plain_type(kind) != kind or any(is_kind(kind) for is_kind in _NOT_STORABLE):
+    if schemas.plain_type(kind) != kind or any(is_kind(kind) for is_kind in _NOT_STORABLE):
         return False
     return all(is_storable(kind.field(number).type) for number in range(kind.num_fields))
 
@@ -207,7 +207,7 @@ def is_storable(kind: pa.DataType) -> bool:
 def _check_fit(sources: Sequence[Source], spec: CollectionSpec, url: str) -> None:
     for source in sources:
         spec.check_vectors(source.uri, source.dim, source.embedder)
-    schema = store.decode_schema(spec.arrow_schema)
+    schema = schemas.decode_schema(spec.arrow_schema)
     for column in _columns(sources):
         if column.name not in spec.columns:
             raise InvalidInput(

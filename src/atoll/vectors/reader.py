@@ -7,21 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
 from operator import is_not
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
-from atoll.vectors import blobs, byteranges, store
+from atoll.vectors import blobs, byteranges, schemas
 from atoll.vectors.adopted import AdoptedBucket, AdoptedTable, bucket_table
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec
-from atoll.vectors.openbucket import OpenBucket, Shelf
+from atoll.vectors.openbucket import OpenBucket
+from atoll.vectors.shelf import Shelf
 from atoll.vectors.store import Table
-
-T = TypeVar("T")
 
 # Starts a call; what it returns waits for the result.
 Start = Callable[..., Callable[[], Any]]
@@ -41,7 +40,7 @@ class Reader:
     @cached_property
     def schema(self) -> pa.Schema:
         """The tables' schema, as a user sees it."""
-        return store.seen_schema(self.spec)
+        return schemas.seen_schema(self.spec)
 
     @property
     def is_remote(self) -> bool:
@@ -68,7 +67,9 @@ class Reader:
             return AdoptedBucket(table, self._cache)
         return OpenBucket(self.storage, self.spec, bucket, self._cache)
 
-    def shelf(self, buckets: tuple[Bucket, ...], open_all: Callable[[], object] = bool) -> Shelf:
+    def shelf(
+        self, buckets: tuple[Bucket, ...], open_all: Callable[[], object] | None = None
+    ) -> Shelf:
         """Put buckets beside each other, to be searched together; the last such shelf is kept.
 
         Args:
@@ -78,7 +79,8 @@ class Reader:
         held = self._searched
         # Their number is large, so that comparing identities counts.
         if held is None or len(held[0]) != len(buckets) or any(map(is_not, held[0], buckets)):
-            open_all()
+            if open_all is not None:
+                open_all()
             opened = [self.bucket(bucket) for bucket in buckets]
             shelf = Shelf(self.storage, self.spec, opened, self._cache)
             held = self._searched = (buckets, shelf)

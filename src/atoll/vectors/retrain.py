@@ -19,7 +19,15 @@ from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import blobs, index, leases, manifests, planning, store, training
+from atoll.vectors import (
+    blobs,
+    indexspec,
+    leases,
+    manifests,
+    planning,
+    schemas,
+    training,
+)
 from atoll.vectors.compact import put_in_place, sources_of
 from atoll.vectors.deletes import carried
 from atoll.vectors.ingest import BucketJob, build_bucket
@@ -33,6 +41,7 @@ from atoll.vectors.model import (
     Manifest,
     RetrainOptions,
 )
+from atoll.vectors.paths import bucket_name
 from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import StoredRows
@@ -89,7 +98,7 @@ class _Work:
         before, spec: what holds for every bucket, before and after.
         plan: hash of the options; names the folder of the build.
         old_model: the one that new buckets got before.
-        model, blob: the new model.
+        blob: the new model.
         settings: memory and scratch folder.
     """
 
@@ -98,9 +107,13 @@ class _Work:
     spec: CollectionSpec
     plan: str
     old_model: str | None
-    model: str
     blob: Blob
     settings: Settings
+
+    @property
+    def model(self) -> str:
+        """What manifests call the new model."""
+        return self.blob.key
 
     @property
     def is_other_kind(self) -> bool:
@@ -115,11 +128,10 @@ class _Work:
         job = BucketJob(
             collection=self.storage,
             plan=self.plan,
-            name=f"bucket_{0:05d}_{fingerprint[:8]}",
+            name=bucket_name(0, fingerprint),
             fingerprint=fingerprint,
             slices=(JobSlice(source, 0, source.rows),),
             spec=self.spec,
-            model_hash=self.model,
             model=self.blob,
             # Adopted tables may hold rows that have no distances; a report lists them.
             on_invalid="skip",
@@ -144,7 +156,7 @@ def _begin(
     on_progress: OnProgress,
 ) -> _Work:
     before = manifest.spec
-    wanted = index.resolve(
+    wanted = indexspec.resolve(
         "rabitq",
         before.dim,
         max(bucket.rows for bucket in manifest.buckets),
@@ -158,7 +170,7 @@ def _begin(
     plan = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:32]
     _forget_unused_model(storage, plan, manifest)
     sources = [StoredRows(storage, before, bucket) for bucket in manifest.buckets]
-    model, blob = training.trained(
+    blob = training.trained(
         storage,
         plan,
         lambda: training.training_sample(sources, spec, options.seed),
@@ -170,9 +182,9 @@ def _begin(
     spec = replace(
         spec,
         index=replace(wanted, num_partitions=partitions),
-        arrow_schema=store.encode_schema(_with_codes(before, wanted.bits)),
+        arrow_schema=schemas.encode_schema(_with_codes(before, wanted.bits)),
     )
-    return _Work(storage, before, spec, plan, manifest.model, model, blob, settings)
+    return _Work(storage, before, spec, plan, manifest.model, blob, settings)
 
 
 def _forget_unused_model(storage: Storage, plan: str, manifest: Manifest) -> None:
@@ -186,7 +198,7 @@ def _forget_unused_model(storage: Storage, plan: str, manifest: Manifest) -> Non
 
 def _with_codes(spec: CollectionSpec, bits: int) -> pa.Schema:
     fields = [
-        field for field in store.decode_schema(spec.arrow_schema) if field.name != CODE_COLUMN
+        field for field in schemas.decode_schema(spec.arrow_schema) if field.name != CODE_COLUMN
     ]
     return pa.schema([*fields, planning.code_field(spec.dim, bits)])
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
 from atoll.core.text import counted, some_of
-from atoll.vectors import rabitq, store
+from atoll.vectors import rabitq, schemas
 from atoll.vectors.digest import RowChecksum
 from atoll.vectors.distance import floats_to_halves, floats_to_levels, unsearchable
 from atoll.vectors.duplicates import hash_ids
@@ -80,7 +80,6 @@ class Tally:
         rejected: that cannot be searched.
         shown: the first of these.
         squared, squared_error: sums of squares of kept vectors, and of what rounding took.
-        squared_distance: sum of squared distances to the centroids.
         checksums: per slice, hashes of blocks of what was read.
     """
 
@@ -90,12 +89,11 @@ class Tally:
     shown: list[Rejected] = field(default_factory=list)
     squared: float = 0.0
     squared_error: float = 0.0
-    squared_distance: float = 0.0
     checksums: list[bytes] = field(default_factory=list)
 
     def add(self, later: Tally) -> None:
         """Add what was seen of the rows that follow."""
-        for name in ("rows", "skipped", "rejected", "squared", "squared_error", "squared_distance"):
+        for name in ("rows", "skipped", "rejected", "squared", "squared_error"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         self.shown = (self.shown + later.shown)[:SHOWN_ROWS]
         self.checksums += later.checksums
@@ -104,11 +102,6 @@ class Tally:
     def rounding_error(self) -> float:
         """Root-mean-square relative error of what is stored."""
         return rounded((self.squared_error / self.squared) ** 0.5 if self.squared else 0.0)
-
-    @property
-    def fit(self) -> float:
-        """Mean squared distance to the centroids."""
-        return rounded(self.squared_distance / self.rows if self.rows else 0.0)
 
 
 def rounded(value: float) -> float:
@@ -159,7 +152,7 @@ class _Reader:
     ) -> None:
         self.spec, self.model, self.rejects, self.tally = spec, model, rejects, tally
         self.device = device
-        schema = store.decode_schema(spec.arrow_schema)
+        schema = schemas.decode_schema(spec.arrow_schema)
         self.extra = pa.schema([schema.field(name) for name in spec.columns])
 
     def rows(self, part: JobSlice, batch_rows: int) -> Iterator[Ordered]:
@@ -170,7 +163,7 @@ class _Reader:
         for read in part.source.read(part.start, part.stop, batch_rows, None):
             batch = with_columns(_plain(read), self.extra)
             vectors = np.ascontiguousarray(
-                store.vectors_of(batch["vector"], self.spec.dim), np.float32
+                schemas.vectors_of(batch["vector"], self.spec.dim), np.float32
             )
             id_hash = hash_ids(batch["id"])
             checksum.update(vectors, id_hash)
@@ -226,8 +219,7 @@ class _Reader:
         codes = None
         if model is not None:
             rows = prepared(vectors, spec.distance_type)
-            partition, squared = model.partition_of(rows, self.device)
-            self.tally.squared_distance += float(squared.sum(dtype=np.float64))
+            partition, _ = model.partition_of(rows, self.device)
             if spec.index.kind == "rabitq":
                 found = rabitq.encode(
                     rows,
@@ -305,6 +297,6 @@ def refused_rows(rejected: Sequence[Rejected], rows: int) -> InvalidInput:
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     for number, (name, kind) in enumerate(zip(batch.schema.names, batch.schema.types, strict=True)):
-        if (plain := store.plain_type(kind)) != kind:
+        if (plain := schemas.plain_type(kind)) != kind:
             batch = batch.set_column(number, name, batch.column(number).cast(plain))
     return batch

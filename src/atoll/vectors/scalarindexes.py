@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from atoll.core.errors import Conflict, InvalidInput, Unavailable
 from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
-from atoll.vectors import leases, manifests, store
+from atoll.vectors import lanceerrors, leases, manifests, schemas, store
 from atoll.vectors.model import Bucket, CollectionSpec, Manifest
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _check_column(spec: CollectionSpec, name: str) -> None:
         raise InvalidInput(
             f"there is no column {name!r} to index; there are {', '.join(there)}", column=name
         )
-    kind = store.decode_schema(spec.arrow_schema).field(name).type
+    kind = schemas.decode_schema(spec.arrow_schema).field(name).type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise InvalidInput(
             f"column {name!r} is a {kind}, which has no index; choose one of numbers, text or "
@@ -124,7 +124,7 @@ def _set_on_table(storage: Storage, bucket: Bucket, wanted: Sequence[str]) -> in
             table = store.restored(storage, bucket)
         first = int(table.version)
         try:
-            with store.lance_errors(f"indexing table {bucket.name}"):
+            with lanceerrors.lance_errors(f"indexing table {bucket.name}"):
                 changes = _change(table, bucket.indexed, wanted)
         except Conflict:
             changes = -1

@@ -166,13 +166,8 @@ def scan(
     best: Best,
     distance_type: DistanceType,
     dim: int,
-    *,
-    start: int = 0,
-    stop: int | None = None,
 ) -> None:
     """Estimate the rows of blocks and fold them into the best of each query.
-
-    Threads may scan ranges of the same blocks at once if no query is in two ranges.
 
     Args:
         blocks: (n,) of `BLOCK`, whose codes are `arranged`.
@@ -180,18 +175,17 @@ def scan(
         best: what is found goes here.
         distance_type: what to estimate.
         dim: length of a vector.
-        start, stop: the range of blocks; all by default.
     """
     from atoll.vectors.kernels.bits import is_interleaved
     from atoll.vectors.kernels.scans import scan_blocks, scan_interleaved
 
-    bits, stop = prepared.bits, len(blocks) if stop is None else stop
+    bits = prepared.bits
     size = code_dtype(dim, bits).itemsize - FACTOR_BYTES
     given = (
         KINDS[distance_type], prepared.operands, prepared.step, prepared.total, prepared.base,
         *best._parts(),
     )  # fmt: skip
     if is_interleaved(bits):
-        scan_interleaved(blocks, start, stop, size, *given)
+        scan_interleaved(blocks, size, *given)
     else:
-        scan_blocks(blocks, start, stop, bits, size, *given)
+        scan_blocks(blocks, bits, size, *given)

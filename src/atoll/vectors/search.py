@@ -22,8 +22,9 @@ from atoll.vectors import rabitq
 from atoll.vectors.distance import as_floats, close_pairs, distances_of, product_distances
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.model import CollectionSpec
-from atoll.vectors.openbucket import Mask, OpenBucket
+from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.scan import Best, Codes, scan
+from atoll.vectors.shelf import Mask
 
 DEFAULT_NPROBES = 20
 # Filters that leave fewer rows than this are answered by comparing them all.

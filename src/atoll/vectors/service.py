@@ -20,7 +20,7 @@ from atoll.vectors import (
     manifests,
     partitiontrials,
     planning,
-    store,
+    schemas,
 )
 from atoll.vectors.collection import Collection
 from atoll.vectors.fitting import AdoptOptions
@@ -110,7 +110,7 @@ def stored_queries(collection: Collection, ids: Sequence[str]) -> QueryBatch:
     """
     spec = collection.spec
     found = collection.get(ids, [spec.vector_column])
-    vectors = store.vectors_of(found[spec.vector_column], spec.dim).astype(np.float32)
+    vectors = schemas.vectors_of(found[spec.vector_column], spec.dim).astype(np.float32)
     return QueryBatch(list(ids), vectors, spec.embedder)
 
 

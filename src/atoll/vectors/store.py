@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -16,24 +15,17 @@ import lance
 import numpy as np
 import pyarrow as pa
 from lance.commit import CommitConflictError
-from lance.file import LanceFileReader
 from numpy.typing import NDArray
 
 from atoll.core.errors import (
-    AtollError,
     Conflict,
     Corrupt,
-    Forbidden,
-    InvalidInput,
     NotFound,
     Unavailable,
 )
 from atoll.storage import Storage
-from atoll.vectors.byteranges import get_rows
-from atoll.vectors.distance import decoded
-from atoll.vectors.layout import Layout, Pages
-from atoll.vectors.model import Bucket, CollectionSpec
-from atoll.vectors.sources.columns import vector_array
+from atoll.vectors.lanceerrors import lance_errors
+from atoll.vectors.model import Bucket
 
 # Pinned: a table must read the same whatever a later Lance writes by default.
 DATA_STORAGE_VERSION: Literal["2.1"] = "2.1"
@@ -42,7 +34,6 @@ MAX_ROWS_PER_FILE = 1 << 30
 MAX_BYTES_PER_FILE = 1 << 50
 FINGERPRINT = "atoll.fingerprint"
 WRITER = "atoll.writer"
-PROVED_PAGES = 16
 PINNED_TAG = "atoll"
 # What Lance notes of a version; tells those of ours that nobody pins from those of other clients.
 MADE_BY_US = "made by atoll"
@@ -50,103 +41,9 @@ DELETE_ATTEMPTS = 20
 DELETE_SECONDS = 0.05
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Name the type a column is stored as: Arrow cannot pick rows of views, nor write dictionaries
-    that change from batch to batch."""
-    if pa.types.is_dictionary(kind):
-        return plain_type(kind.value_type)
-    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
-
-
-def encode_schema(schema: pa.Schema) -> str:
-    """Write an Arrow schema as base64 text."""
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
-
-
-def decode_schema(text: str) -> pa.Schema:
-    """Read a schema that `encode_schema` wrote."""
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
-
-
 @cache
 def _session() -> Any:
     return lance.Session()  # type: ignore[attr-defined]
-
-
-@contextmanager
-def lance_errors(what: str, *, user_input: bool = False) -> Iterator[None]:
-    """Turn what Lance raises into our errors.
-
-    Args:
-        what: the table or action, for the message.
-        user_input: whether a ValueError is the caller's fault (a predicate, a column name).
-    """
-    try:
-        yield
-    except AtollError:
-        raise
-    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
-        text = re.sub(r",? ?(/\S+)?/src/[\w/.-]+\.rs:\d+(:\d+)?", "", str(error)).strip()
-        # First, since it may quote words of the caller's that read like a failure of the store.
-        _, found, said = text.partition("Invalid user input: ")
-        if user_input and found:
-            raise InvalidInput(f"where: {_said_of_predicate(said)}") from error
-        for pattern, kind, mend in _LANCE_ERRORS:
-            if re.search(pattern, text, re.IGNORECASE):
-                raise kind(f"{what}: {text[:600]}; {mend}") from error
-        if user_input:
-            raise InvalidInput(f"{what}: {text[:600]}") from error
-        raise Unavailable(f"{what}: {text[:600]}") from error
-    except BaseException as error:
-        # A panic of Lance's, over bytes that make no sense; its class cannot be imported.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise Corrupt(f"{what}: Lance stumbled ({str(error)[:300]}); run `atoll verify`") from error
-
-
-_LANCE_ERRORS: tuple[tuple[str, type[AtollError], str], ...] = (
-    (r"status code: (429|5\d\d)|slow ?down|service ?unavailable|internal ?error", Unavailable,
-     "the store is busy or failing; try again"),
-    (r"expired ?token|token.{1,20}expired", Forbidden, "the credentials have expired; renew them"),
-    (r"no space left|os error 28", Unavailable, "free some room, then run the same command again"),
-    (r"read-only file system|os error 30", Forbidden, "the place is read-only"),
-    (r"permission denied|access ?denied|forbidden|signaturedoesnotmatch|invalidaccesskey",
-     Forbidden, "check keys and permissions"),
-    (r"already exists|commit conflict|incompatible.*transaction",
-     Conflict, "another writer was there first"),
-    (r"(?=.*not found)(?=.*(\.lance|dataset|object|file))", NotFound,
-     "the object is gone; run `atoll verify`"),
-    (r"timed? ?out|connect|error sending request", Unavailable, "check the endpoint and try again"),
-    (r"corrupt|invalid.*(footer|magic|metadata)|failed to fill|unexpected end|out of bounds|"
-     r"range.*exceed|file size is too small|failed to decode", Corrupt, "run `atoll verify`"),
-)  # fmt: skip
-
-
-def predicate(where: str) -> str:
-    """Enclose an SQL predicate, so that Lance reads it to its end: it ignores what follows one.
-
-    Raises:
-        InvalidInput: its parentheses do not match.
-    """
-    depth = 0
-    for token in _SQL_TOKENS.findall(where):
-        depth += {"(": 1, ")": -1}.get(token, 0)
-        if depth < 0:
-            break
-    if depth:
-        raise InvalidInput(f"where: the parentheses of {where!r} do not match")
-    return f"({where}\n)"
-
-
-def _said_of_predicate(said: str) -> str:
-    # Columns of Lance's and ours are none of the caller's, nor is what encloses his words.
-    said = re.sub(r", _[a-z_]+", "", said)
-    said = re.sub(r"(SELECT 1 FROM t WHERE )?\((.*)\n\)", r"\2", said, flags=re.DOTALL)
-    return " ".join(said.split())[:600]
-
-
-# Quoted text and comments first: parentheses inside them do not count.
-_SQL_TOKENS = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/|[()]""", re.DOTALL)
 
 
 def open_table(storage: Storage, name: str, version: int | None = None) -> lance.LanceDataset:
@@ -400,100 +297,6 @@ def table_metadata(table: lance.LanceDataset) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in raw.items()}
 
 
-def read_layout(
-    storage: Storage,
-    name: str,
-    table: lance.LanceDataset,
-    columns: tuple[str, str | None],
-    *,
-    offsets: NDArray[np.int64],
-    names: NDArray[np.int64],
-) -> Layout:
-    """Find out where Lance put the rows of a table that was just written.
-
-    Args:
-        storage, name: where the table is.
-        table: the table.
-        columns: the vector column, and the code column where there is one; both are raw.
-        offsets, names: as `Layout` has them.
-
-    Raises:
-        Corrupt: the bytes found there are not the rows that Lance returns.
-    """
-    fragments = table.get_fragments()
-    folder = f"{name}.lance/data"
-    files = [file.path for fragment in fragments for file in fragment.data_files()]
-    vectors, codes = (
-        column and _pages(storage, folder, fragments, table, column) for column in columns
-    )
-    assert vectors
-    layout = Layout(
-        tuple(f"{folder}/{file}" for file in files), vectors, codes or None, offsets, names
-    )
-    _prove(storage, layout, table, columns)
-    return layout
-
-
-def _pages(
-    storage: Storage,
-    folder: str,
-    fragments: Sequence[lance.LanceFragment],
-    table: lance.LanceDataset,
-    column: str,
-) -> Pages:
-    width = _width(table.schema.field(column).type)
-    field = next(f.id() for f in table.lance_schema.fields() if f.name() == column)
-    first, number, at = [0], [], []
-    for index, fragment in enumerate(fragments):
-        (file,) = fragment.data_files()
-        with lance_errors(f"reading {folder}/{file.path}"):
-            reader = LanceFileReader(
-                storage.lance_uri(f"{folder}/{file.path}"), storage.lance_options()
-            )
-            described = reader.metadata().columns[file.column_indices[file.fields.index(field)]]
-        for page in described.pages:
-            (buffer,) = page.buffers
-            first.append(first[-1] + buffer.size // width)
-            number.append(index)
-            at.append(buffer.position)
-    return Pages(width, *(np.array(values, np.int64) for values in (first, number, at)))
-
-
-def _width(kind: pa.DataType) -> int:
-    if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size * kind.value_type.bit_width // 8)
-    return int(kind.byte_width)
-
-
-def _prove(
-    storage: Storage, layout: Layout, table: lance.LanceDataset, columns: tuple[str, str | None]
-) -> None:
-    """Compare a few rows, at the borders of pages above all, with what Lance reads."""
-    for pages, column in zip((layout.vectors, layout.codes), columns, strict=True):
-        if pages is None or column is None:
-            continue
-        edges = pages.first[:-1]
-        some = edges[:: max(1, len(edges) // PROVED_PAGES)]
-        rows = np.unique(np.concatenate([some, some[1:] - 1, pages.first[-1:] - 1]))
-        with lance_errors("reading back what was written"):
-            # Positions count from 0 over all fragments: nothing is deleted from a new table.
-            stored = table.take(rows.tolist(), columns=[column])[column].combine_chunks()
-        if pages.first[-1] != table.count_rows() or not np.array_equal(
-            get_rows(storage, layout.files, pages, rows), _bytes_of(stored, pages.width)
-        ):
-            raise Corrupt(
-                f"Lance keeps column {column!r} in another way than this Atoll reads; install the "
-                "version of pylance that it asks for"
-            )
-
-
-def _bytes_of(column: pa.Array, width: int) -> NDArray[np.uint8]:
-    values = column.values if pa.types.is_fixed_size_list(column.type) else column
-    data = np.frombuffer(values.buffers()[1], np.uint8)
-    start = column.offset * width
-    return data[start : start + len(column) * width].reshape(-1, width)
-
-
 class Table:
     """An open bucket: rows addressed by their position in stored order."""
 
@@ -564,38 +367,3 @@ class Table:
         offset = (value & np.uint64(0xFFFFFFFF)).astype(np.int64)
         found: NDArray[np.int64] = self._starts[fragment] + offset
         return found
-
-
-def seen_schema(spec: CollectionSpec) -> pa.Schema:
-    """Return the tables' schema as a user sees it: vectors of int8 are decoded."""
-    schema = decode_schema(spec.arrow_schema)
-    if spec.dtype == "int8":
-        at = schema.get_field_index(spec.vector_column)
-        floats = schema.field(at).with_type(pa.list_(pa.float32(), spec.dim))
-        schema = schema.set(at, floats)
-    return schema
-
-
-def seen(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Bring the columns that a schema names into its types: int8 becomes vectors of float32."""
-    table = table.select(schema.names)
-    for at, field in enumerate(schema):
-        stored = table.schema.field(at).type
-        if stored != field.type and pa.types.is_fixed_size_list(stored):
-            floats = decoded(vectors_of(table.column(at), stored.list_size))
-            table = table.set_column(at, field, vector_array(floats))
-    return table.cast(schema)
-
-
-def vectors_of(column: pa.Array | pa.ChunkedArray, dim: int) -> NDArray[np.generic]:
-    """View a column of fixed-size lists as (rows, dim), without a copy where it is one chunk."""
-    if isinstance(column, pa.ChunkedArray):
-        if column.num_chunks != 1:
-            parts = [vectors_of(chunk, dim) for chunk in column.chunks]
-            return np.concatenate(parts) if parts else np.empty((0, dim), np.float32)
-        column = column.chunk(0)
-    values = column.values.to_numpy(zero_copy_only=False)
-    found: NDArray[np.generic] = values.reshape(-1, dim)[
-        column.offset : column.offset + len(column)
-    ]
-    return found

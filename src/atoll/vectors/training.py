@@ -14,7 +14,7 @@ from atoll.core.errors import InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted
 from atoll.storage import Storage
-from atoll.vectors import blobs, index
+from atoll.vectors import blobs, index, indexspec
 from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import Blob, CollectionSpec, IndexSpec
 from atoll.vectors.paths import build_path
@@ -25,14 +25,14 @@ SAMPLE_BLOCK_ROWS = 16
 MAX_SAMPLE_ROWS = 1 << 18
 
 
-def index_model(planned: Planned, on_progress: OnProgress) -> tuple[str | None, Blob | None]:
+def index_model(planned: Planned, on_progress: OnProgress) -> Blob | None:
     """Train the index model of a build, or take the one this build trained before.
 
     Returns:
-        The model's hash and where it is; two times None for "flat".
+        Where the model is; None for "flat".
     """
     if planned.spec.index.kind == "flat":
-        return None, None
+        return None
     sources = [planned.sources[uri] for uri in sorted(planned.sources)]
     return trained(
         planned.storage,
@@ -58,7 +58,7 @@ def trained(
     seed: int,
     on_progress: OnProgress,
     device: str = "cpu",
-) -> tuple[str, Blob]:
+) -> Blob:
     """Train a model, or take the one that the same build trained before.
 
     Args:
@@ -71,13 +71,12 @@ def trained(
         device: where.
 
     Returns:
-        The model's hash and where it is.
+        Where the model is.
     """
     path = model_path(plan)
     # Not looked for first: another retrain that ends takes it away.
     with suppress(NotFound):
-        blob = msgspec.json.decode(storage.get(path), type=Blob)
-        return blob.sha256[:32], blob
+        return msgspec.json.decode(storage.get(path), type=Blob)
     on_progress(Progress("train", 0, None, "rows"))
     rows = sample()
     blob = blobs.put_model(storage, index.train(rows, spec.index, spec.distance_type, seed, device))
@@ -85,7 +84,7 @@ def trained(
     if not storage.put_new(path, msgspec.json.encode(blob)):
         blob = msgspec.json.decode(storage.get(path), type=Blob)
     on_progress(Progress("train", len(rows), len(rows), "rows"))
-    return blob.sha256[:32], blob
+    return blob
 
 
 class Sampled(Protocol):
@@ -115,7 +114,7 @@ def training_sample(
 
 def training_rows(spec: IndexSpec) -> int:
     """Tell how many rows a model is trained on, where there are as many."""
-    return min(index.sample_rows(spec), MAX_SAMPLE_ROWS)
+    return min(indexspec.sample_rows(spec), MAX_SAMPLE_ROWS)
 
 
 def drawn_rows(
@@ -137,8 +136,8 @@ def drawn_rows(
     if not keep.any():
         raise InvalidInput(
             f"none of the {counted(len(sample), 'row')} drawn from the sources can be searched: "
-            "all hold NaN, infinity, only zeros or values out of float32's range; look at the "
-            "source files"
+            "all hold NaN, infinity, only zeros or values out of float32's range; look at what "
+            "wrote them"
         )
     return sample if keep.all() else sample[keep]
 

@@ -13,7 +13,7 @@ from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted
 from atoll.storage import Storage
-from atoll.vectors import blobs, manifests, store
+from atoll.vectors import blobs, manifests, schemas, store
 from atoll.vectors.adopted import AdoptedTable, bucket_table
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.ivfpq import indexes_on, read_ivf_pq
@@ -110,7 +110,7 @@ def _other_rows(manifest: Manifest, stored: store.Table, kept: KeptIds | None) -
 
 
 def _columns(manifest: Manifest, bucket: Bucket) -> list[str]:
-    names = store.decode_schema(manifest.spec.arrow_schema).names
+    names = schemas.decode_schema(manifest.spec.arrow_schema).names
     return [name for name in names if not (bucket.is_adopted and name == CODE_COLUMN)]
 
 

@@ -15,7 +15,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.core.text import counted, some_of
-from atoll.vectors import calibration, drift, search, store
+from atoll.vectors import calibration, drift, schemas, search
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
@@ -75,7 +75,7 @@ class View:
         if not found:
             return schema.empty_table()
         rows = pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable")))
-        return store.seen(rows, schema)
+        return schemas.seen(rows, schema)
 
     # -- nearest ----------------------------------------------------------------------------------
 

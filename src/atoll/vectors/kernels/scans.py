@@ -140,7 +140,7 @@ def _estimate_of(key):
 
 @compiled
 def scan_interleaved(
-    blocks, start, stop, size, kind, levels, step, total, base,
+    blocks, size, kind, levels, step, total, base,
     keep, keys, refs, sizes, limits,
 ):  # fmt: skip
     """Do what `scan_blocks` does, to the last bit, with codes that `interleave` has interleaved.
@@ -151,7 +151,7 @@ def scan_interleaved(
     tables = np.empty(ROWS * size, np.uint8)
     excess = np.int32(2 * size * _LEAST)
     filled = -1
-    for number in range(start, stop):
+    for number in range(len(blocks)):
         at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
         pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
         width, home, whole = step[pair], base[pair], total[pair]
@@ -186,17 +186,17 @@ def scan_interleaved(
 
 @compiled
 def scan_blocks(
-    blocks, start, stop, bits, size, kind, operands, step, total, base,
+    blocks, bits, size, kind, operands, step, total, base,
     keep, keys, refs, sizes, limits,
 ):  # fmt: skip
-    """Estimate every allowed row of `blocks[start:stop]`; see `scan.scan`.
+    """Estimate every allowed row of `blocks`; see `scan.scan`.
 
     `size` is that of a code's levels in bytes, `operands` (pairs, ...) what the pairs meet them
     with.
     """
     stride = size + 12
     dots = np.empty(_TILE, np.int64)
-    for number in range(start, stop):
+    for number in range(len(blocks)):
         # Read once: LLVM cannot know that the stores below leave them alone.
         at, rows, allowed = blocks[number].address, blocks[number].rows, blocks[number].allowed
         pair, query, ref = blocks[number].pair, blocks[number].query, blocks[number].ref
