@@ -16,7 +16,7 @@ from unittest.mock import patch
 from atoll.app import main as command
 
 PROGRAM = [sys.executable, "-c", "from atoll.app.main import main; main()"]
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 120
 
 
 @dataclass(frozen=True)
