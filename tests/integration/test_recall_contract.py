@@ -205,6 +205,27 @@ def test_create_calibrates_and_add_measures_drift(folder, tmp_path, monkeypatch)
     assert collection.verify().is_clean
 
 
+# Of 20 buckets of 150 rows; or of one that is larger than all that may be searched.
+@pytest.mark.parametrize(("bucket_rows", "searched"), [(ROWS // 20, 600), (ROWS, 300 + ROWS)])
+def test_drift_is_measured_among_so_many_rows_as_came(
+    folder, tmp_path, monkeypatch, bucket_rows, searched
+):
+    monkeypatch.setattr(search, "NARROW_ROWS", 100)
+    monkeypatch.setattr(calibrate, "DRIFT_ROWS", 500)
+    found, measure = [], calibrate.with_drift
+
+    def with_drift(view, *rest):
+        found.append(view.manifest.rows)
+        return measure(view, *rest)
+
+    monkeypatch.setattr(calibrate, "with_drift", with_drift)
+    collection = atoll.create(tmp_path / "c", folder / "a.h5", bucket_rows=bucket_rows, workers=1,
+                              num_partitions=12, settings=settings(tmp_path))  # fmt: skip
+    collection.add(write_h5(tmp_path / "b.h5", hard(300, 5), names(300, ROWS)), workers=1)
+    assert found == [searched]
+    assert collection.calibration.drift[0].bucket == collection.buckets[-1].name
+
+
 @pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])
 def test_few_rows_are_calibrated_where_that_is_asked_for(tmp_path, index):
     file = write_h5(tmp_path / "a.h5", gaussian(300, 16))

@@ -125,7 +125,7 @@ def sample_buckets(
     """Pick whole buckets until they hold `max_rows`: at random, those not `known` before others.
 
     Returns:
-        At least one, in their order.
+        At least one, and one that is known unless all of those are very large; in their order.
     """
     order = np.random.default_rng(seed).permutation(len(buckets)).tolist()
     order.sort(key=lambda number: buckets[number].name in known)
@@ -135,6 +135,12 @@ def sample_buckets(
         if not chosen or rows + buckets[number].rows <= max_rows:
             chosen.add(number)
             rows += buckets[number].rows
+    old = [number for number in order if buckets[number].name in known]
+    if old and chosen.isdisjoint(old):
+        # New rows among themselves alone would find each other whatever the model.
+        smallest = min(old, key=lambda number: buckets[number].rows)
+        if buckets[smallest].rows <= MAX_SEARCHED_ROWS:
+            chosen.add(smallest)
     return tuple(buckets[number] for number in sorted(chosen))
 
 
