@@ -161,11 +161,13 @@ class _Builder:
         manifest = build.create(
             planned, force=False, settings=self.settings, executor=None, on_progress=stages
         )
-        of = calibrate.opened(planned.storage, self.settings, manifest, AT_CREATE)
+        view = calibrate.opened(planned.storage, self.settings, manifest, AT_CREATE)
         stages.begin("calibrate")
-        calibrate.measure(of, manifest, None, "", AT_CREATE, silent)
+        calibrate.measure(view, manifest, None, "", AT_CREATE, silent)
         stages.begin("search")
-        of.search(calibrate.stored_rows(of, AT_CREATE.queries, 0), SearchOptions(k=10, exact=True))
+        view.search(
+            calibrate.stored_rows(view, AT_CREATE.queries, 0), SearchOptions(k=10, exact=True)
+        )
         stages.begin("")
         return stages.run
 

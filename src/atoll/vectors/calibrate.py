@@ -164,18 +164,18 @@ def opened(
     return View(str(storage), reader, replace(manifest, buckets=some), None, settings)
 
 
-def stored_rows(of: View, count: int, seed: int) -> QueryBatch:
+def stored_rows(view: View, count: int, seed: int) -> QueryBatch:
     """Draw stored rows as queries, evenly over all rows, named by their ids."""
-    spec, total = of.manifest.spec, of.manifest.rows
+    spec, total = view.manifest.spec, view.manifest.rows
     drawn = np.sort(np.random.default_rng(seed).choice(total, min(count, total), replace=False))
     ids: list[str] = []
     vectors = []
     first = 0
-    for bucket in of.manifest.buckets:
+    for bucket in view.manifest.buckets:
         mine = drawn[slice(*np.searchsorted(drawn, (first, first + bucket.rows)))] - first
         first += bucket.rows
         if len(mine):
-            opened = of.reader.bucket(bucket)
+            opened = view.reader.bucket(bucket)
             rows = mine if opened.live is None else np.flatnonzero(opened.live)[mine]
             ids += opened.ids(rows).to_pylist()
             vectors.append(opened.vectors(rows).astype(np.float32))
@@ -183,7 +183,7 @@ def stored_rows(of: View, count: int, seed: int) -> QueryBatch:
 
 
 def measure(
-    of: View,
+    view: View,
     whole: Manifest,
     given: QueryBatch | None,
     source: str,
@@ -193,7 +193,7 @@ def measure(
     """Measure recall over the grid.
 
     Args:
-        of: what is searched.
+        view: what is searched.
         whole: the version it is a part of.
         given: queries; None draws stored rows, each of which is then left out of its own answer.
         source: what given queries are, for the record.
@@ -204,16 +204,16 @@ def measure(
         InvalidInput: a k above the number of neighbours, and that is not to be capped.
     """
     began = time.process_time()
-    batch = given if given is not None else stored_rows(of, wanted.queries, wanted.seed)
-    others = of.manifest.rows - (given is None)
+    batch = given if given is not None else stored_rows(view, wanted.queries, wanted.seed)
+    others = view.manifest.rows - (given is None)
     if max(wanted.ks) > others and not wanted.is_capped:
         raise InvalidInput(
-            f"k is {max(wanted.ks)}, but among the {counted(of.manifest.rows, 'row')} searched a "
+            f"k is {max(wanted.ks)}, but among the {counted(view.manifest.rows, 'row')} searched a "
             f"query has only {counted(others, 'neighbour')}; calibrate for fewer",
             neighbours=others,
         )
     chosen = sorted({min(k, others) for k in wanted.ks})
-    grid = Grid(of, batch, chosen, is_stored=given is None)
+    grid = Grid(view, batch, chosen, is_stored=given is None)
     points = tuple(grid.points(wanted.enough, on_progress))
     assert whole.model is not None
     return Calibration(
@@ -221,12 +221,12 @@ def measure(
         model=whole.model,
         buckets=tuple(bucket.name for bucket in whole.buckets),
         rows=whole.rows,
-        searched_rows=of.manifest.rows,
+        searched_rows=view.manifest.rows,
         queries=len(batch),
         source=STORED_ROWS if given is None else source,
         seed=wanted.seed,
         within=grid.within,
-        spread=_spread(of, batch) if given is None else 0.0,
+        spread=_spread(view, batch) if given is None else 0.0,
         cpu_s=round(time.process_time() - began, 2),
         points=points,
     )
@@ -261,8 +261,8 @@ def calibrate(
     with leases.hold(storage, "build") as lease:
         manifest = manifests.latest_manifest(storage, manifest) or manifest
         check_can_be_calibrated(manifest)
-        of = opened(storage, settings, manifest, wanted)
-        found = measure(of, manifest, given, source, wanted, on_progress)
+        view = opened(storage, settings, manifest, wanted)
+        found = measure(view, manifest, given, source, wanted, on_progress)
         blob = blobs.put_calibration(storage, found)
 
         def calibrated(current: Manifest) -> Manifest:
@@ -276,33 +276,33 @@ def calibrate(
 
 
 def with_drift(
-    of: View, whole: Manifest, known: Calibration, on_progress: OnProgress
+    view: View, whole: Manifest, known: Calibration, on_progress: OnProgress
 ) -> Calibration:
     """Measure how rows that came after a calibration are found, at the default settings.
 
     Args:
-        of: what is searched; of later buckets only those that are in it are measured.
+        view: what is searched; of later buckets only those that are in it are measured.
         whole: the version.
         known: the calibration.
         on_progress: told after each bucket.
     """
     seen = {*known.buckets, *(each.bucket for each in known.drift)}
-    later = [bucket for bucket in of.manifest.buckets if bucket.name not in seen][:DRIFT_BUCKETS]
+    later = [bucket for bucket in view.manifest.buckets if bucket.name not in seen][:DRIFT_BUCKETS]
     live = {bucket.name for bucket in whole.buckets}
     found = [each for each in known.drift if each.bucket in live]
     for number, bucket in enumerate(later):
         on_progress(Progress("measure drift", number, len(later), "buckets"))
-        found.append(_drift(of, bucket, drift.at_defaults(known)))
+        found.append(_drift(view, bucket, drift.at_defaults(known)))
     on_progress(Progress("measure drift", len(later), len(later), "buckets"))
     return replace(known, drift=tuple(found))
 
 
-def _drift(of: View, bucket: Bucket, at: CalibrationPoint) -> Drift:
-    alone = replace(of, manifest=replace(of.manifest, buckets=(bucket,)))
+def _drift(view: View, bucket: Bucket, at: CalibrationPoint) -> Drift:
+    alone = replace(view, manifest=replace(view.manifest, buckets=(bucket,)))
     batch = stored_rows(alone, DRIFT_QUERIES, seed=0)
-    k = min(at.k, of.manifest.rows - 1)
-    shares = Grid(of, batch, [k], is_stored=True).shares(at.nprobes, at.candidates, k)
-    return Drift(bucket.name, len(batch), *decide.interval(shares), _spread(of, batch))
+    k = min(at.k, view.manifest.rows - 1)
+    shares = Grid(view, batch, [k], is_stored=True).shares(at.nprobes, at.candidates, k)
+    return Drift(bucket.name, len(batch), *decide.interval(shares), _spread(view, batch))
 
 
 def check_planned(planned: Planned) -> None:
@@ -333,20 +333,20 @@ def with_recall(
         seen = {*known.buckets, *(each.bucket for each in known.drift)}
         new = sum(bucket.rows for bucket in manifest.buckets if bucket.name not in seen)
         some = replace(AT_CREATE, max_rows=max(DRIFT_ROWS, DRIFT_ROWS_PER_NEW * new))
-        of = opened(storage, settings, manifest, some, seen)
-        found = with_drift(of, manifest, known, on_progress)
+        view = opened(storage, settings, manifest, some, seen)
+        found = with_drift(view, manifest, known, on_progress)
     elif asked or manifest.rows > search.NARROW_ROWS:
-        of = opened(storage, settings, manifest, AT_CREATE)
-        found = measure(of, manifest, None, "", AT_CREATE, on_progress)
+        view = opened(storage, settings, manifest, AT_CREATE)
+        found = measure(view, manifest, None, "", AT_CREATE, on_progress)
     else:
         return manifest
     return replace(manifest, calibration=blobs.put_calibration(storage, found))
 
 
-def _spread(of: View, batch: QueryBatch) -> float:
+def _spread(view: View, batch: QueryBatch) -> float:
     """Measure the mean squared distance of rows to their centroids."""
-    manifest = of.manifest
+    manifest = view.manifest
     assert manifest.model is not None
-    model = of.reader.model(manifest.models[manifest.model])
+    model = view.reader.model(manifest.models[manifest.model])
     rows = prepared(batch.vectors, manifest.spec.distance_type)
     return float(model.partition_of(rows)[1].mean(dtype=np.float64))

@@ -40,9 +40,9 @@ def counts_to_try(default: int, share: float) -> list[tuple[int, int]]:
     counts = sorted({int(default * factor) for factor in FACTORS} - {0})
     pairs = [(count, max(1, round(count * share))) for count in counts]
     return [
-        (count, few)
-        for count, few in pairs
-        if count <= MAX_PARTITIONS and (share == 1 or few >= MIN_SAMPLE_PARTITIONS)
+        (count, sample_partitions)
+        for count, sample_partitions in pairs
+        if count <= MAX_PARTITIONS and (share == 1 or sample_partitions >= MIN_SAMPLE_PARTITIONS)
     ]
 
 

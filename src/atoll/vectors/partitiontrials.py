@@ -99,27 +99,27 @@ def choose_count(planned: Planned, settings: Settings, on_progress: OnProgress) 
         InvalidInput: the sample is too thin to tell, or none of its rows can be searched.
     """
     began = time.process_time()
-    rows, wish = planned.buckets.rows, planned.options.recall or DEFAULT_RECALL
+    rows, recall = planned.buckets.rows, planned.options.recall or DEFAULT_RECALL
     default = _default_count(planned)
-    sample = _sample(planned, wish)
+    sample = _sample(planned, recall)
     if sample is None:
         why = f"the default: {rows:,} rows are too few to try others"
-        return PartitionChoice(default, why, K, wish, rows, 0, 0, planned.options.seed, 0.0, ())
+        return PartitionChoice(default, why, K, recall, rows, 0, 0, planned.options.seed, 0.0, ())
     pairs = counts_to_try(default, sample.share)
     if len(pairs) < 2:
         raise _too_thin(planned, default, sample)
-    trials = _Trials(planned, sample, wish, settings)
+    trials = _Trials(planned, sample, recall, settings)
     found = []
-    for number, (count, few) in enumerate(pairs):
+    for number, (count, sample_partitions) in enumerate(pairs):
         on_progress(Progress("try partitions", number, len(pairs), "numbers"))
-        found.append(trials.run(count, few))
+        found.append(trials.run(count, sample_partitions))
     on_progress(Progress("try partitions", len(pairs), len(pairs), "numbers"))
-    count, why = decide(found, default, K, wish)
+    count, why = decide(found, default, K, recall)
     return PartitionChoice(
         num_partitions=count,
         why=why,
         k=K,
-        recall=wish,
+        recall=recall,
         rows=rows,
         sample_rows=len(sample.rows),
         queries=len(sample.queries),
@@ -160,7 +160,7 @@ class _Sample:
     share: float
 
 
-def _sample(planned: Planned, wish: float) -> _Sample | None:
+def _sample(planned: Planned, recall: float) -> _Sample | None:
     """Draw rows over all sources; None where they are too few."""
     spec, seed = planned.spec, planned.options.seed
     wanted = min(MAX_SAMPLE_ROWS, MAX_SAMPLE_BYTES // (4 * spec.dim))
@@ -173,7 +173,7 @@ def _sample(planned: Planned, wish: float) -> _Sample | None:
         rows = rows if fits.all() else rows[fits]
     if len(rows) < MIN_ROWS:
         return None
-    count = math.ceil(QUERIES_PER_DOUBT / (1 - wish))
+    count = math.ceil(QUERIES_PER_DOUBT / (1 - recall))
     count = min(max(count, MIN_QUERIES), MAX_QUERIES, int(len(rows) * MAX_QUERY_SHARE))
     chosen = np.random.default_rng(seed).choice(len(rows), count, replace=False)
     queries = QueryBatch([str(row) for row in chosen], rows[chosen], spec.embedder)
@@ -189,23 +189,23 @@ class _Trials:
 
     planned: Planned
     sample: _Sample
-    wish: float
+    recall: float
     settings: Settings
 
-    def run(self, count: int, few: int) -> PartitionTrial:
-        """Try `count` partitions a bucket with `few` of the sample."""
+    def run(self, count: int, sample_partitions: int) -> PartitionTrial:
+        """Try `count` partitions a bucket with `sample_partitions` of the sample."""
         sample = self.sample
         # What is sure lies below what is measured: half way to 1 is far enough.
-        wanted = Wanted(KS, queries=len(sample.queries), enough=(1 + self.wish) / 2)
+        wanted = Wanted(KS, queries=len(sample.queries), enough=(1 + self.recall) / 2)
         with scratch_folder(self.settings.scratch, "partitions") as folder:
             storage = open_storage(folder)
-            manifest = self._built(storage, count, few)
+            manifest = self._built(storage, count, sample_partitions)
             view = calibrate.opened(storage, self.settings, manifest, wanted)
             found = calibrate.measure(
                 view, manifest, sample.queries, "held-out rows", wanted, silent
             )
         points = tuple(self._of_the_whole(point, count) for point in found.points)
-        return PartitionTrial(count, few, replace(found, points=points))
+        return PartitionTrial(count, sample_partitions, replace(found, points=points))
 
     def _of_the_whole(self, point: CalibrationPoint, count: int) -> CalibrationPoint:
         """Tell what a query of the whole collection reads that has nothing cached."""
@@ -216,10 +216,10 @@ class _Trials:
             bytes=point.bytes + CENTROID_BYTES * count * self.planned.spec.dim,
         )
 
-    def _built(self, storage: Storage, count: int, few: int) -> Manifest:
+    def _built(self, storage: Storage, count: int, sample_partitions: int) -> Manifest:
         options, rows = self.planned.options, self.sample.rows
-        spec = _plain_spec(self.planned.spec, few)
-        some = self._training_rows(count, few)
+        spec = _plain_spec(self.planned.spec, sample_partitions)
+        some = self._training_rows(count, sample_partitions)
         model = index.train(some, spec.index, spec.distance_type, options.seed, options.device)
         blob = blobs.put_model(storage, model)
         job = BucketJob(
@@ -240,11 +240,11 @@ class _Trials:
         assert bucket is not None, "only rows that can be searched are drawn"
         return Manifest(1, manifests.now(), spec, {blob.key: blob}, blob.key, (bucket,))
 
-    def _training_rows(self, count: int, few: int) -> NDArray[np.float32]:
+    def _training_rows(self, count: int, sample_partitions: int) -> NDArray[np.float32]:
         """Take as many rows for each centroid as those of the whole collection get."""
         spec, rows = self.planned.spec.index, self.sample.rows
         whole = training.training_rows(replace(spec, num_partitions=count))
-        wanted = min(whole, self.planned.buckets.rows) * few // count
+        wanted = min(whole, self.planned.buckets.rows) * sample_partitions // count
         evenly = np.linspace(0, len(rows), min(wanted, len(rows)), endpoint=False)
         return rows[evenly.astype(np.int64)]
 

@@ -28,27 +28,29 @@ Finder = Callable[[int, Sequence[int]], tuple[float, Iterator[NDArray[np.bool_]]
 class Grid:
     """Queries, their true neighbours, and what is found of those at each setting."""
 
-    def __init__(self, of: View, batch: QueryBatch, ks: Sequence[int], *, is_stored: bool) -> None:
+    def __init__(
+        self, view: View, batch: QueryBatch, ks: Sequence[int], *, is_stored: bool
+    ) -> None:
         """Find the true neighbours.
 
         Args:
-            of: what is searched.
+            view: what is searched.
             batch: the queries.
             ks: numbers of neighbours.
             is_stored: whether each query is a stored row, left out of its own answer.
         """
-        self._of, self._batch, self._ks, self._is_stored = of, batch, ks, is_stored
-        exact = of.search(batch, SearchOptions(k=max(ks), exact=True, exclude_self=is_stored))
+        self._view, self._batch, self._ks, self._is_stored = view, batch, ks, is_stored
+        exact = view.search(batch, SearchOptions(k=max(ks), exact=True, exclude_self=is_stored))
         self._true = TrueNeighbours(exact, batch.ids)
         self.within = decide.distance_threshold(
-            self._true.nearest_distance(), _median_distance(batch, of.manifest)
+            self._true.nearest_distance(), _median_distance(batch, view.manifest)
         )
 
     def points(self, enough: float, on_progress: OnProgress) -> Iterator[CalibrationPoint]:
         """Go on to more and more partitions, until those find everything."""
-        spec = self._of.manifest.spec
+        spec = self._view.manifest.spec
         nprobes = decide.nprobes_grid(spec.index.num_partitions)
-        candidates = decide.candidates_grid(self._ks, self._of.manifest.rows)
+        candidates = decide.candidates_grid(self._ks, self._view.manifest.rows)
         find = self._by_search if spec.index.kind == "ivf_pq" else self._by_one_scan(candidates[-1])
         for number, probes in enumerate(nprobes):
             on_progress(Progress("calibrate", number, len(nprobes), "settings"))
@@ -65,7 +67,7 @@ class Grid:
     def _points(
         self, is_found: NDArray[np.bool_], nprobes: int, candidates: int, rows: float
     ) -> Iterator[CalibrationPoint]:
-        requests, size = _reads(self._of, nprobes, candidates, rows)
+        requests, size = _reads(self._view, nprobes, candidates, rows)
         for k in self._ks:
             if k <= candidates:
                 near = self._true.shares(is_found, k, self.within)
@@ -89,7 +91,7 @@ class Grid:
         # The k nearest of so many candidates are the first k of all of them: one search serves
         # every k. And with a refine factor of 1 a stored row that is left out of its own answer
         # costs one candidate, whatever k, so that the others are as many as a new query gets.
-        hits = self._of.search(
+        hits = self._view.search(
             self._batch,
             SearchOptions(
                 k=candidates, nprobes=nprobes, refine_factor=1, exclude_self=self._is_stored
@@ -100,17 +102,17 @@ class Grid:
     def _by_search(
         self, nprobes: int, candidates: Sequence[int]
     ) -> tuple[float, Iterator[NDArray[np.bool_]]]:
-        rows = _scanned_rows(self._of, self._batch, nprobes)
+        rows = _scanned_rows(self._view, self._batch, nprobes)
         return rows, (self._search(nprobes, count) for count in candidates)
 
     def _by_one_scan(self, most: int) -> Finder:
         """Make what tells the same as `_by_search` of an index that is ours, for less."""
-        of, true = self._of, self._true
+        view, true = self._view, self._true
         extra = int(self._is_stored)
         scan = NestedScan(
-            of.reader, of.manifest, self._batch.vectors, most + extra, of.settings.threads
+            view.reader, view.manifest, self._batch.vectors, most + extra, view.settings.threads
         )
-        neighbours = pa.array(rows_of(of.reader, of.manifest, true.ids))
+        neighbours = pa.array(rows_of(view.reader, view.manifest, true.ids))
 
         def find(
             nprobes: int, candidates: Sequence[int]
@@ -129,27 +131,27 @@ class Grid:
 # -- what it costs --------------------------------------------------------------------------------
 
 
-def _scanned_rows(of: View, batch: QueryBatch, nprobes: int) -> float:
+def _scanned_rows(view: View, batch: QueryBatch, nprobes: int) -> float:
     """Count the rows in the partitions that a query probes, in all buckets: mean over queries."""
-    manifest = of.manifest
+    manifest = view.manifest
     assert manifest.model is not None
-    model = of.reader.model(manifest.models[manifest.model])
-    sizes = np.sum([of.reader.bucket(b).partition_rows for b in manifest.buckets], axis=0)
+    model = view.reader.model(manifest.models[manifest.model])
+    sizes = np.sum([view.reader.bucket(b).partition_rows for b in manifest.buckets], axis=0)
     order, _ = model.probe_order(prepared(batch.vectors, manifest.spec.distance_type), nprobes)
     return float(sizes[order].sum() / len(batch))
 
 
-def _reads(of: View, nprobes: int, candidates: int, rows: float) -> tuple[float, float]:
+def _reads(view: View, nprobes: int, candidates: int, rows: float) -> tuple[float, float]:
     """Count requests (at most) and bytes of a query when nothing is cached."""
-    spec = of.manifest.spec
+    spec = view.manifest.spec
     vector = spec.dim * np.dtype(spec.dtype).itemsize
-    requests = nprobes * len(of.manifest.buckets) + candidates
+    requests = nprobes * len(view.manifest.buckets) + candidates
     if spec.index.kind == "rabitq":
-        code = of.reader.schema.field(CODE_COLUMN).type.byte_width
+        code = view.reader.schema.field(CODE_COLUMN).type.byte_width
     else:
         assert spec.index.num_sub_vectors
         code = spec.index.num_sub_vectors + 8
-        candidates *= len(of.manifest.buckets)
+        candidates *= len(view.manifest.buckets)
     return float(requests), rows * code + candidates * vector
 
 
