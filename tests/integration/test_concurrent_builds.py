@@ -112,6 +112,24 @@ def test_two_adders_at_once_are_both_there(tmp_path):
     assert collection.get([*names(50, 100), *names(50, 200)]).num_rows == 100
 
 
+def test_a_thread_that_is_overtaken_while_it_looks_does_not_go_back(tmp_path, monkeypatch):
+    reader = created(tmp_path, write_h5(tmp_path / "0.h5", clustered(100, 16)))
+    writer = atoll.open(tmp_path / "c", settings=settings(tmp_path / "s"))
+    look = manifests.latest_manifest
+
+    def overtaken(*given):
+        found = look(*given)
+        monkeypatch.setattr(manifests, "latest_manifest", look)
+        writer.delete(names(1))
+        reader.refresh()
+        return found
+
+    writer.delete(names(1, 1))
+    monkeypatch.setattr(manifests, "latest_manifest", overtaken)
+    reader.refresh()
+    assert (reader.version, len(reader)) == (3, 98)
+
+
 def test_two_adders_of_the_same_file_add_it_once(tmp_path, monkeypatch):
     collection = created(tmp_path, write_h5(tmp_path / "0.h5", clustered(100, 16)), index="flat")
     more = write_h5(tmp_path / "1.h5", gaussian(50, 16), names(50, 100))

@@ -154,9 +154,14 @@ class Storage:
 
     def find(self, path: str) -> bytes | None:
         """Read a whole object; None where there is none, told for little where it is a file."""
-        if self.root is not None and not os.access(f"{self._name}/{path}", os.F_OK):
+        try:
+            if self.root is not None:
+                os.stat(f"{self._name}/{path}")  # noqa: PTH116 - each search comes here
+        except (FileNotFoundError, NotADirectoryError):
             READS.add(1)
             return None
+        except OSError:
+            pass  # said better by what follows
         try:
             return self.get(path)
         except NotFound:

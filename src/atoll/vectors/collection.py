@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,7 @@ class Collection:
         self._cache = ByteCache(settings.cache_bytes)
         self._reader = self._new_reader(manifest.spec)
         self._calibration: tuple[str, Calibration] | None = None
+        self._refreshing = threading.Lock()
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -110,11 +112,15 @@ class Collection:
         if self._is_fixed:
             return
         found = manifests.latest_manifest(self._storage, self._manifest) or self._manifest
-        if found.spec != self._manifest.spec:
-            self._reader = self._new_reader(found.spec)
-        live = {bucket.name: bucket for bucket in found.buckets}
-        self._reader.forget(b for b in self._manifest.buckets if live.get(b.name) != b)
-        self._manifest = found
+        with self._refreshing:
+            # Another thread may have found a newer one meanwhile.
+            if found.version <= self._manifest.version:
+                return
+            if found.spec != self._manifest.spec:
+                self._reader = self._new_reader(found.spec)
+            live = {bucket.name: bucket for bucket in found.buckets}
+            self._reader.forget(b for b in self._manifest.buckets if live.get(b.name) != b)
+            self._manifest = found
 
     @property
     def calibration(self) -> Calibration | None:
