@@ -9,12 +9,12 @@ import pytest
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors.calibration import (
+    Promise,
     candidates_grid,
     choose,
     cost,
     interval,
     nprobes_grid,
-    point_at,
 )
 from atoll.vectors.drift import advise, at_defaults
 from atoll.vectors.model import Calibration, CalibrationPoint, Drift, SearchOptions
@@ -101,23 +101,39 @@ def test_the_choice_holds_the_wish_and_costs_little_more_than_the_best(k, wish):
 
 
 @pytest.mark.parametrize("k", [2, 7, 30, 99])
-def test_between_two_calibrated_k_the_worse_counts(k):
+def test_between_two_calibrated_k_the_promise_is_kept(k):
     chosen = choose(calibration(), k, 0.9)
     assert (chosen.k, chosen.candidates) == (k, k * chosen.refine_factor)
     assert 0.9 <= true_recall(k, chosen.nprobes, chosen.candidates) <= 0.95
+
+
+def test_few_neighbours_get_as_many_candidates_as_they_need():
+    """Where codes are poor, the nearest row needs as many candidates as the ten nearest."""
+    poor = calibration(ks=(1, 10))
+    points = [
+        replace(each, recall=found, low=found - DOUBT, high=found)
+        for each in poor.points
+        for found in [min(1.0, each.candidates / 400)]
+    ]
+    for k in (1, 3, 10):
+        chosen = choose(replace(poor, points=tuple(points)), k, 0.9)
+        assert 0.9 * 400 <= chosen.candidates <= 500
+        assert chosen.candidates / 400 - DOUBT >= 0.9
 
 
 def test_what_lies_between_measured_settings_is_never_promised_too_much():
     known = calibration()
     for nprobes in (4, 8, 13, 60, 99):
         for factor in (3, 4, 7, 13):
-            promised = point_at(known, 10, nprobes, factor)
+            promised = Promise(known, 10).at(nprobes, factor)
             assert promised.recall <= true_recall(10, nprobes, 10 * factor) + 1e-9
 
 
 def test_beyond_the_measured_settings_nothing_more_is_promised():
     known = calibration()
-    assert point_at(known, 10, 5000, 5).recall == point_at(known, 10, PARTITIONS, 5).recall
+    promise = Promise(known, 10)
+    assert promise.at(5000, 5).recall == promise.at(PARTITIONS, 5).recall
+    assert promise.at(5, 10_000).recall == promise.at(5, 200).recall
 
 
 def test_a_wish_out_of_reach_is_refused_with_the_best_there_is():
@@ -128,7 +144,7 @@ def test_a_wish_out_of_reach_is_refused_with_the_best_there_is():
 
 
 def test_more_queries_are_advised_where_they_may_reach_the_wish():
-    best = point_at(calibration(), 10, PARTITIONS, 50).recall
+    best = Promise(calibration(), 10).at(PARTITIONS, 200).recall
     with pytest.raises(InvalidInput, match="more than 500 queries"):
         choose(calibration(), 10, best - DOUBT / 10)
 

@@ -3,8 +3,8 @@
 nprobes_grid, candidates_grid    what to measure
 interval                         how far a mean over some queries may be off
 distance_threshold               up to where neighbours are more than chance
-point_at                         recall and cost between measured settings
-choose                           the cheapest setting that holds a wish
+Promise                          recall and cost between measured settings, and between measured k
+choose                           the cheapest setting that holds a recall
 """
 
 from __future__ import annotations
@@ -133,21 +133,21 @@ class Surface:
         )
 
     @property
-    def max_refine_factor(self) -> int:
-        """The largest refine factor that was measured."""
-        return min(max(1, self._candidates[-1] // self.k), REFINE_FACTORS[-1])
+    def max_candidates(self) -> int:
+        """The largest number of candidates that was measured."""
+        return self._candidates[-1]
 
-    def at(self, nprobes: int, refine_factor: int) -> CalibrationPoint:
+    def at(self, nprobes: int, candidates: int) -> CalibrationPoint:
         """Tell recall and cost at a setting."""
-        column = self._at_candidates(self.k * refine_factor)
+        column = self._at_candidates(candidates)
         (found,) = _between(np.array([nprobes]), self.nprobes, column)
         named = dict(zip(self.FIELDS, found.tolist(), strict=True))
-        point = CalibrationPoint(self.k, nprobes, self.k * refine_factor, **named)
+        point = CalibrationPoint(self.k, nprobes, candidates, **named)
         return replace(point, near_recall=None) if math.isnan(named["near_recall"]) else point
 
-    def lows(self, nprobes: NDArray[np.int64], refine_factor: int) -> NDArray[np.float64]:
+    def lows(self, nprobes: NDArray[np.int64], candidates: int) -> NDArray[np.float64]:
         """Tell the lower ends of the interval of recall at several nprobes."""
-        column = self._at_candidates(self.k * refine_factor)
+        column = self._at_candidates(candidates)
         return _between(nprobes, self.nprobes, column)[:, self.FIELDS.index("low")]
 
     def _at_candidates(self, candidates: int) -> NDArray[np.float64]:
@@ -174,60 +174,85 @@ def _between(
     return mixed
 
 
-def surfaces_for(calibration: Calibration, k: int) -> list[Surface]:
-    """Pick the surfaces that speak for a k: its own, or those of the measured k around it.
+class Promise:
+    """What is known of k hits, from one measured k or from those around it.
 
-    Raises:
-        InvalidInput: k is above the largest measured.
+    Between two measured k there are two bounds, and the better one counts. With the same refine
+    factor recall lies between that of both. And with the same number of candidates fewer hits are
+    found at least as well as more: the nearer a row, the higher its estimate stands.
     """
-    measured = sorted({point.k for point in calibration.points})
-    if not measured[0] <= k <= measured[-1]:
-        # Fewer are found worse than many with the same refine factor.
-        raise InvalidInput(
-            f"recall is calibrated for {measured[0]} to {measured[-1]} neighbours, not {k}; run "
-            f"`atoll calibrate` with -k {k}, or search with --exact",
-            k=k,
-            calibrated_k=measured,
-        )
-    above = next(each for each in measured if each >= k)
-    below = max((each for each in measured if each <= k), default=above)
-    return [
-        Surface([point for point in calibration.points if point.k == each])
-        for each in sorted({below, above})
-    ]
 
+    def __init__(self, calibration: Calibration, k: int) -> None:
+        """Pick what speaks for a k.
 
-def point_at(
-    calibration: Calibration, k: int, nprobes: int, refine_factor: int
-) -> CalibrationPoint:
-    """Tell what a setting finds; between two measured k the worse of both.
+        Raises:
+            InvalidInput: k is above the largest measured, or below the smallest.
+        """
+        measured = sorted({point.k for point in calibration.points})
+        if not measured[0] <= k <= measured[-1]:
+            raise InvalidInput(
+                f"recall is calibrated for {measured[0]} to {measured[-1]} neighbours, not {k}; "
+                f"run `atoll calibrate` with -k {k}, or search with --exact",
+                k=k,
+                calibrated_k=measured,
+            )
+        self.k, self.queries = k, calibration.queries
+        above = next(each for each in measured if each >= k)
+        below = max((each for each in measured if each <= k), default=above)
+        self._around = [
+            Surface([point for point in calibration.points if point.k == each])
+            for each in sorted({below, above})
+        ]
+        self._above = self._around[-1]
+        self.nprobes = self._above.nprobes
 
-    Raises:
-        InvalidInput: k is above the largest measured.
-    """
-    return _worst(surfaces_for(calibration, k), k, nprobes, refine_factor)
+    def factors(self) -> list[int]:
+        """List refine factors to choose from: all small ones, of the larger each tenth more."""
+        found, last = [], self._above.max_candidates // self.k
+        factor = 1
+        while factor <= max(1, last):
+            if self._holds_by_factor(factor) or self._holds_by_candidates(factor):
+                found.append(factor)
+            factor += max(1, (factor - REFINE_FACTORS[-1]) // 10)
+        return found
 
+    def _holds_by_factor(self, factor: int) -> bool:
+        return factor == 1 or all(each.k * factor <= each.max_candidates for each in self._around)
 
-def _worst(
-    surfaces: Sequence[Surface], k: int, nprobes: int, refine_factor: int
-) -> CalibrationPoint:
-    found = [surface.at(nprobes, refine_factor) for surface in surfaces]
-    dearest = max(found, key=cost)
-    return replace(
-        min(found, key=lambda point: point.low),
-        k=k,
-        candidates=k * refine_factor,
-        rows=dearest.rows,
-        requests=dearest.requests,
-        bytes=dearest.bytes,
-    )
+    def _holds_by_candidates(self, factor: int) -> bool:
+        return self._above.k <= self.k * factor <= self._above.max_candidates
+
+    def lows(self, nprobes: NDArray[np.int64], factor: int) -> NDArray[np.float64]:
+        """Tell the lower ends of the interval of recall at several nprobes."""
+        bounds = []
+        if self._holds_by_factor(factor):
+            lows = [each.lows(nprobes, each.k * factor) for each in self._around]
+            bounds.append(np.min(lows, axis=0))
+        if self._holds_by_candidates(factor):
+            bounds.append(self._above.lows(nprobes, self.k * factor))
+        best: NDArray[np.float64] = np.max(bounds, axis=0)
+        return best
+
+    def at(self, nprobes: int, factor: int) -> CalibrationPoint:
+        """Tell recall and cost at a setting; beyond what was measured, no more than that."""
+        bounds = []
+        if self._holds_by_candidates(factor):
+            bounds.append(self._above.at(nprobes, self.k * factor))
+        if self._holds_by_factor(factor) or not bounds:
+            found = [each.at(nprobes, each.k * factor) for each in self._around]
+            dearest = max(found, key=cost)
+            worst = min(found, key=lambda point: point.low)
+            of_dearest = {name: getattr(dearest, name) for name in ("rows", "requests", "bytes")}
+            bounds.append(replace(worst, **of_dearest))
+        best = max(bounds, key=lambda point: point.low)
+        return replace(best, k=self.k, candidates=self.k * factor)
 
 
 # -- the promise ----------------------------------------------------------------------------------
 
 
 def choose(calibration: Calibration, k: int, recall: float) -> CalibrationPoint:
-    """Choose the cheapest setting whose interval of recall lies above a wish.
+    """Choose the cheapest setting whose interval of recall lies above what is asked for.
 
     Args:
         calibration: what was measured.
@@ -238,47 +263,37 @@ def choose(calibration: Calibration, k: int, recall: float) -> CalibrationPoint:
         InvalidInput: no setting holds it; the message names the best. Or k is above the largest
             measured.
     """
-    surfaces = surfaces_for(calibration, k)
-    factors = range(1, min(surface.max_refine_factor for surface in surfaces) + 1)
+    promise = Promise(calibration, k)
     found = [
-        _worst(surfaces, k, nprobes, factor)
-        for factor in factors
-        if (nprobes := _fewest_probes(surfaces, factor, recall)) is not None
+        promise.at(nprobes, factor)
+        for factor in promise.factors()
+        if (nprobes := _fewest_probes(promise, factor, recall)) is not None
     ]
     if not found:
-        raise _out_of_reach(calibration, surfaces, factors, k, recall)
+        raise _out_of_reach(promise, recall)
     return min(found, key=cost)
 
 
-def _fewest_probes(surfaces: Sequence[Surface], factor: int, recall: float) -> int | None:
+def _fewest_probes(promise: Promise, factor: int, recall: float) -> int | None:
     before = 0
-    for measured in surfaces[0].nprobes:
-        if _low(surfaces, np.array([measured]), factor)[0] >= recall:
+    for measured in promise.nprobes:
+        if promise.lows(np.array([measured]), factor)[0] >= recall:
             between = np.arange(before + 1, measured + 1)
-            holds = _low(surfaces, between, factor) >= recall
+            holds = promise.lows(between, factor) >= recall
             return int(between[np.argmax(holds)])
         before = measured
     return None
 
 
-def _low(
-    surfaces: Sequence[Surface], nprobes: NDArray[np.int64], factor: int
-) -> NDArray[np.float64]:
-    lowest: NDArray[np.float64] = np.min([each.lows(nprobes, factor) for each in surfaces], axis=0)
-    return lowest
-
-
-def _out_of_reach(
-    calibration: Calibration, surfaces: Sequence[Surface], factors: range, k: int, recall: float
-) -> InvalidInput:
-    points = [_worst(surfaces, k, n, f) for n in surfaces[0].nprobes for f in factors]
+def _out_of_reach(promise: Promise, recall: float) -> InvalidInput:
+    points = [promise.at(n, factor) for n in promise.nprobes for factor in promise.factors()]
     best = max(points, key=lambda point: (point.low, -cost(point)))
     sure = math.floor(best.low * 1000) / 1000
     more = ""
     if best.recall >= recall:
-        more = f", measure it on more than {calibration.queries} queries with `atoll calibrate`"
+        more = f", measure it on more than {promise.queries} queries with `atoll calibrate`"
     return InvalidInput(
-        f"recall {recall:g} of the {k} nearest is out of reach: the best calibrated is "
+        f"recall {recall:g} of the {promise.k} nearest is out of reach: the best calibrated is "
         f"{best.recall:.3f} at nprobes {best.nprobes}, refine factor {best.refine_factor}, "
         f"of which {sure:.3f} is sure; ask for that{more}, or search with --exact",
         recall=recall,

@@ -51,6 +51,7 @@ from atoll.vectors.model import (
     VerifyReport,
     given_options,
 )
+from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
 from atoll.vectors.upserts import UpsertReport
@@ -74,7 +75,7 @@ class Collection:
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
         self._reader = self._new_reader(manifest.spec)
-        self._calibration: tuple[str, Calibration] | None = None
+        self._known: tuple[str, Promises] | None = None
         self._refreshing = threading.Lock()
 
     # -- what it is -------------------------------------------------------------------------------
@@ -125,12 +126,8 @@ class Collection:
     @property
     def calibration(self) -> Calibration | None:
         """Measured recall of the version last read; None where nobody has calibrated."""
-        blob = self._manifest.calibration
-        if blob is None:
-            return None
-        if self._calibration is None or self._calibration[0] != blob.sha256:
-            self._calibration = blob.sha256, blobs.get_calibration(self._reader.storage, blob)
-        return self._calibration[1]
+        promises = self._promises()
+        return None if promises is None else promises.calibration
 
     @property
     def partition_choice(self) -> PartitionChoice | None:
@@ -229,7 +226,7 @@ class Collection:
         self.refresh()
         view = self._view()
         if recall is not None:
-            view = replace(view, calibration=self.calibration)
+            view = replace(view, promises=self._promises())
         return view.search(queries, options, on_progress)
 
     def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -636,6 +633,15 @@ class Collection:
     def _new_reader(self, spec: CollectionSpec) -> Reader:
         kept = self._settings.disk_cache, self._settings.disk_cache_bytes
         return Reader(self._storage.cached(*kept), spec, self._cache)
+
+    def _promises(self) -> Promises | None:
+        blob, known = self._manifest.calibration, self._known
+        if blob is None:
+            return None
+        if known is None or known[0] != blob.sha256:
+            found = blobs.get_calibration(self._reader.storage, blob)
+            known = self._known = blob.sha256, Promises(found)
+        return known[1]
 
     def _view(self) -> View:
         return View(self.uri, self._reader, self._manifest, None, self._settings)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from atoll.vectors.calibration import point_at
+from atoll.vectors.calibration import Promise
 from atoll.vectors.model import Calibration, CalibrationPoint, Drift
 
 DEFAULT_K, DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR = 10, 20, 5
@@ -30,7 +30,7 @@ def at_defaults(calibration: Calibration) -> CalibrationPoint:
     """Tell what the default settings find, for 10 neighbours or as many as were calibrated."""
     measured = [point.k for point in calibration.points]
     k = max(min(DEFAULT_K, max(measured)), min(measured))
-    return point_at(calibration, k, DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR)
+    return Promise(calibration, k).at(DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR)
 
 
 def advise(calibration: Calibration | None, rows: int, buckets: Sequence[str]) -> Advice:

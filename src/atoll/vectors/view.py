@@ -15,11 +15,12 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.core.text import counted, some_of
-from atoll.vectors import calibration, drift, schemas, search
+from atoll.vectors import schemas, search
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
-from atoll.vectors.model import Calibration, CalibrationPoint, Manifest, SearchOptions
+from atoll.vectors.model import CalibrationPoint, Manifest, SearchOptions
+from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
 
@@ -37,14 +38,14 @@ class View:
         uri: of the collection, for messages.
         reader: opens tables and models.
         manifest: the version; all its buckets are searched.
-        calibration: what `SearchOptions.recall` is chosen by; None where nobody has calibrated.
+        promises: what `SearchOptions.recall` is chosen by; None where nobody has calibrated.
         settings: memory and threads.
     """
 
     uri: str
     reader: Reader
     manifest: Manifest
-    calibration: Calibration | None
+    promises: Promises | None
     settings: Settings
 
     # -- by id ------------------------------------------------------------------------------------
@@ -115,18 +116,20 @@ class View:
         """Choose the settings that hold the recall asked for, if any was."""
         if options.recall is None:
             return options, None
-        known, manifest = self.calibration, self.manifest
+        known, manifest = self.promises, self.manifest
         is_small = known is None and manifest.rows <= search.NARROW_ROWS
         if options.recall == 1 or is_small or manifest.spec.index.kind == "flat":
             return replace(options, exact=True), None
-        if known is None or any(bucket.model != known.model for bucket in manifest.buckets):
+        if known is None or any(
+            bucket.model != known.calibration.model for bucket in manifest.buckets
+        ):
             raise InvalidInput(
                 f"the recall of {self.uri} is not calibrated"
                 f"{'' if known is None else ' for its present index model'}; run `atoll calibrate "
                 f"{self.uri}`, or search with --exact, or with --nprobes and --refine-factor",
                 recall=options.recall,
             )
-        chosen = calibration.choose(known, options.k, options.recall)
+        chosen = known.choose(options.k, options.recall)
         found = replace(options, nprobes=chosen.nprobes, refine_factor=chosen.refine_factor)
         return found, chosen
 
@@ -230,8 +233,8 @@ class _Search:
         if promised is None:
             exact = {"measured": 1.0, "low": 1.0, "high": 1.0, "holds": True, "why": ""}
             return {"asked": options.recall, **exact}
-        names = [bucket.name for bucket in self._manifest.buckets]
-        advice = drift.advise(self._view.calibration, self._manifest.rows, names)
+        assert self._view.promises is not None
+        advice = self._view.promises.advice(self._manifest)
         why = "" if advice.action == "nothing" else advice.why
         if options.where is not None or options.group_by is not None:
             why = "it was measured without filter or groups"
