@@ -16,8 +16,8 @@ from atoll.vectors.calibration import (
     interval,
     nprobes_grid,
 )
-from atoll.vectors.drift import advise, at_defaults
-from atoll.vectors.model import Calibration, CalibrationPoint, Drift, SearchOptions
+from atoll.vectors.drift import advise, at_defaults, wanted_bits
+from atoll.vectors.model import Calibration, CalibrationPoint, Drift, IndexSpec, SearchOptions
 
 PARTITIONS, ROWS = 100, 100_000
 DOUBT = 0.005
@@ -200,3 +200,27 @@ def test_later_rows_that_were_not_measured_should_be():
 def test_a_calibration_that_saw_too_few_of_the_rows_is_out_of_date():
     known = calibration(drift=(drift(at_defaults(calibration()).recall),))
     assert advise(known, 2 * ROWS, ["a", "b", "c"]).action == "calibrate"
+
+
+def with_recall(law):
+    """A calibration whose points find what a law of (nprobes, candidates / k) says."""
+    known = calibration()
+    points = [
+        replace(each, recall=found, low=found - DOUBT, high=found)
+        for each in known.points
+        for found in [law(each.nprobes, each.candidates / each.k)]
+    ]
+    return replace(known, points=tuple(points))
+
+
+def test_more_bits_are_wanted_where_codes_rank_too_roughly():
+    rough = with_recall(lambda _, factor: min(1.0, factor / 10))
+    wanted = [wanted_bits(rough, IndexSpec("rabitq", PARTITIONS, bits=bits)) for bits in (1, 4, 8)]
+    assert wanted == [4, 8, None]
+    assert wanted_bits(rough, IndexSpec("ivf_pq", PARTITIONS, 4)) is None
+
+
+def test_no_more_bits_are_wanted_where_partitions_are_what_is_missed():
+    far = with_recall(lambda nprobes, _: nprobes / PARTITIONS)
+    assert at_defaults(far).recall < 0.5
+    assert wanted_bits(far, IndexSpec("rabitq", PARTITIONS)) is None

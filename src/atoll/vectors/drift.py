@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from atoll.vectors.calibration import Promise
-from atoll.vectors.model import Calibration, CalibrationPoint, Drift
+from atoll.vectors.model import Calibration, CalibrationPoint, Drift, IndexSpec
 
 DEFAULT_K, DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR = 10, 20, 5
 # Recall of later rows that is lower by more than this, beyond doubt, calls for a new model.
 RECALL_LOSS = 0.02
+# What codes should let a search find in all partitions with the default refine factor.
+RANKED_RECALL = 0.9
+# Codes of 4 bits find nearly all where those of 1 bit find half; few need more.
+BETTER_BITS, MOST_BITS = 4, 8
 # A calibration that saw fewer than this share of the rows is out of date.
 SEEN_SHARE = 0.8
 
@@ -31,6 +35,19 @@ def at_defaults(calibration: Calibration) -> CalibrationPoint:
     measured = [point.k for point in calibration.points]
     k = max(min(DEFAULT_K, max(measured)), min(measured))
     return Promise(calibration, k).at(DEFAULT_NPROBES, DEFAULT_REFINE_FACTOR)
+
+
+def wanted_bits(calibration: Calibration, index: IndexSpec) -> int | None:
+    """Tell how many bits a dimension codes should have; None where those they have rank well.
+
+    Probing all partitions tells codes that rank roughly from partitions that are missed.
+    """
+    if index.kind != "rabitq" or index.bits == MOST_BITS:
+        return None
+    promise = Promise(calibration, at_defaults(calibration).k)
+    if promise.at(promise.nprobes[-1], DEFAULT_REFINE_FACTOR).recall >= RANKED_RECALL:
+        return None
+    return BETTER_BITS if index.bits < BETTER_BITS else MOST_BITS
 
 
 def advise(calibration: Calibration | None, rows: int, buckets: Sequence[str]) -> Advice:

@@ -67,4 +67,5 @@ def _of_recall(manifest: Manifest, known: Calibration | None) -> dict[str, Any] 
         found |= {name: getattr(known, name) for name in ("created_at", "queries", "rows")}
         found["drift"] = [vars(each) for each in known.drift]
         found["spread"] = known.spread
+        found["wanted_bits"] = drift.wanted_bits(known, manifest.spec.index)
     return found

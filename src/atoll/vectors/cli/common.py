@@ -86,6 +86,11 @@ def _recall_lines(recall: dict[str, Any] | None) -> Iterator[str]:
             )
     todo = {"nothing": "retrain   no"}.get(recall["advice"], f"{recall['advice']:<9} advised")
     yield f"{todo}: {recall['why']}"
+    if recall.get("wanted_bits"):
+        yield (
+            "codes     rank roughly: search with --recall, which refines more, or give them more "
+            f"bits once, `atoll retrain --bits {recall['wanted_bits']}`"
+        )
 
 
 def tell_cost(requests: int, size_bytes: int) -> None:
