@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from atoll.vectors.collection import Collection
-    from atoll.vectors.model import BuildOptions
+    from atoll.vectors.options import BuildOptions
     from atoll.vectors.queries import QueryBatch
 
 __all__ = [
@@ -46,7 +46,7 @@ _HOMES = {
     "open": "atoll.app.api",
     "Settings": "atoll.core.config",
     "StorageOptions": "atoll.core.config",
-    "BuildOptions": "atoll.vectors.model",
+    "BuildOptions": "atoll.vectors.options",
     "QueryBatch": "atoll.vectors.queries",
     "Collection": "atoll.vectors.collection",
 }

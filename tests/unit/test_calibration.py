@@ -17,7 +17,8 @@ from atoll.vectors.calibration import (
     nprobes_grid,
 )
 from atoll.vectors.drift import advise, at_defaults, wanted_bits
-from atoll.vectors.model import Calibration, CalibrationPoint, Drift, IndexSpec, SearchOptions
+from atoll.vectors.model import Calibration, CalibrationPoint, Drift, IndexSpec
+from atoll.vectors.options import SearchOptions
 
 PARTITIONS, ROWS = 100, 100_000
 DOUBT = 0.005

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from atoll.core.errors import InvalidInput, NotFound
 from atoll.vectors.compact import plan_compaction, put_in_place, sources_of
-from atoll.vectors.model import Blob, Bucket, CompactOptions, SourceSlice
+from atoll.vectors.model import Blob, Bucket, SourceSlice
+from atoll.vectors.options import CompactOptions
 
 NOTHING = Blob("", 0, "")
 

@@ -8,7 +8,8 @@ from atoll.core.errors import InvalidInput
 from atoll.storage import open_storage
 from atoll.vectors import blobs
 from atoll.vectors.index import as_halves, from_halves, prepared, train
-from atoll.vectors.model import BuildOptions, IndexSpec
+from atoll.vectors.model import IndexSpec
+from atoll.vectors.options import BuildOptions
 
 DIM = 20
 

@@ -8,12 +8,8 @@ import pytest
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors import indexspec
-from atoll.vectors.model import (
-    BuildOptions,
-    Calibration,
-    CalibrationPoint,
-    PartitionTrial,
-)
+from atoll.vectors.model import Calibration, CalibrationPoint, PartitionTrial
+from atoll.vectors.options import BuildOptions
 from atoll.vectors.partitions import MIN_SAMPLE_PARTITIONS, counts_to_try, decide
 
 K, WISH = 10, 0.95

@@ -13,7 +13,8 @@ from atoll.core.config import Settings
 from atoll.core.progress import OnProgress, silent
 from atoll.vectors.collection import Collection
 from atoll.vectors.fitting import AdoptOptions
-from atoll.vectors.model import BuildOptions, DistanceType, given_options
+from atoll.vectors.model import DistanceType
+from atoll.vectors.options import BuildOptions, given_options
 from atoll.vectors.service import adopt_collection, create_collection, open_collection
 
 

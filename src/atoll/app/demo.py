@@ -61,7 +61,7 @@ class RecallPoint:
 def demo(settings: Settings, /, out: Path) -> None:
     """Embed 4,000 real proteins, build a collection, find neighbours, measure recall."""
     from atoll.vectors.embed.service import embed
-    from atoll.vectors.model import BuildOptions
+    from atoll.vectors.options import BuildOptions
     from atoll.vectors.service import create_collection
 
     began = time.monotonic()

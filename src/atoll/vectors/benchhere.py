@@ -37,7 +37,8 @@ from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.index import IndexModel
 from atoll.vectors.ingest import GROUP_BYTES
 from atoll.vectors.machine import LOCAL, store_of, this_machine
-from atoll.vectors.model import BuildOptions, CollectionSpec, Dtype, IndexSpec, SearchOptions
+from atoll.vectors.model import CollectionSpec, Dtype, IndexSpec
+from atoll.vectors.options import BuildOptions, SearchOptions
 from atoll.vectors.rates import Rates, Spread, Stage, Timing
 from atoll.vectors.runs import write_run
 from atoll.vectors.shuffle import Ordered, Shuffle, merged

@@ -40,15 +40,17 @@ from atoll.vectors.history import PastVersion
 from atoll.vectors.info import facts
 from atoll.vectors.model import (
     Bucket,
-    BuildOptions,
     Calibration,
     CollectionSpec,
-    CompactOptions,
     Manifest,
     PartitionChoice,
+    VerifyReport,
+)
+from atoll.vectors.options import (
+    BuildOptions,
+    CompactOptions,
     RetrainOptions,
     SearchOptions,
-    VerifyReport,
     given_options,
 )
 from atoll.vectors.promises import Promises

@@ -22,15 +22,8 @@ from atoll.vectors import blobs, leases, manifests
 from atoll.vectors.deletes import carried
 from atoll.vectors.ids import MAX_ROWS
 from atoll.vectors.ingest import BucketJob, Facts, write_bucket
-from atoll.vectors.model import (
-    FORMAT_VERSION,
-    Blob,
-    Bucket,
-    BuildOptions,
-    CompactOptions,
-    Manifest,
-    SourceSlice,
-)
+from atoll.vectors.model import FORMAT_VERSION, Blob, Bucket, Manifest, SourceSlice
+from atoll.vectors.options import BuildOptions, CompactOptions
 from atoll.vectors.paths import bucket_name
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import LiveRows

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from atoll.core.errors import InvalidInput
-from atoll.vectors.model import AUTO, Auto, IndexKind, IndexSpec
+from atoll.vectors.model import IndexKind, IndexSpec
+from atoll.vectors.options import AUTO, Auto
 
 # Rows to scan for a recall of 0.95 on clustered vectors: 840 with 250 rows a partition, 2,400 with
 # 500, 6,700 with 1,500; on randconv vectors they hardly differ. Centroids, to be read by every cold

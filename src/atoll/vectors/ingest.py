@@ -31,8 +31,9 @@ from atoll.vectors.digest import joined, of_columns
 from atoll.vectors.index import IndexModel
 from atoll.vectors.ivfpq import IndexTask, build_ivf_pq, has_ivf_pq
 from atoll.vectors.layout import Layout, unplaced
-from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, OnBadRow, SourceSlice
+from atoll.vectors.model import CODE_COLUMN, Blob, Bucket, CollectionSpec, SourceSlice
 from atoll.vectors.nearby import max_rows, nearby_order
+from atoll.vectors.options import OnBadRow
 from atoll.vectors.parts import Part, append, join_hashes, join_names, write_part
 from atoll.vectors.paths import build_path, report_path
 from atoll.vectors.places import fetched, written

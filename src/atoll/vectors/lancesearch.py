@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from atoll.vectors.ivfpq import metric
 from atoll.vectors.lanceerrors import lance_errors
-from atoll.vectors.model import CollectionSpec, SearchOptions
+from atoll.vectors.model import CollectionSpec
+from atoll.vectors.options import SearchOptions
 from atoll.vectors.search import DEFAULT_NPROBES
 from atoll.vectors.store import Table
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
 from atoll.vectors import lancesearch, search
-from atoll.vectors.model import Blob, Bucket, SearchOptions
+from atoll.vectors.model import Blob, Bucket
 from atoll.vectors.openbucket import OpenBucket
+from atoll.vectors.options import SearchOptions
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.scan import Best, Codes

@@ -18,13 +18,8 @@ from atoll.vectors import indexspec, rabitq, schemas
 from atoll.vectors.buckets import BucketPlan, FileSize, bucket_rows_for_bytes, pack
 from atoll.vectors.ids import MAX_ROWS
 from atoll.vectors.layout import RAW_COLUMN
-from atoll.vectors.model import (
-    CODE_COLUMN,
-    FORMAT_VERSION,
-    BuildOptions,
-    CollectionSpec,
-    PartitionChoice,
-)
+from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, CollectionSpec, PartitionChoice
+from atoll.vectors.options import BuildOptions
 from atoll.vectors.sources import Source, common_schema, open_sources
 
 VECTOR_COLUMN, ID_COLUMN = "embedding", "id"

@@ -13,8 +13,9 @@ from atoll.core.progress import OnProgress, Progress
 from atoll.vectors import calibration as decide
 from atoll.vectors.distance import product_distances
 from atoll.vectors.index import prepared
-from atoll.vectors.model import CODE_COLUMN, CalibrationPoint, Manifest, SearchOptions
+from atoll.vectors.model import CODE_COLUMN, CalibrationPoint, Manifest
 from atoll.vectors.nested import NestedScan, rows_of
+from atoll.vectors.options import SearchOptions
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.recall import TrueNeighbours
 from atoll.vectors.search import place_in_query

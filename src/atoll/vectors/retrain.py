@@ -31,16 +31,8 @@ from atoll.vectors import (
 from atoll.vectors.compact import put_in_place, sources_of
 from atoll.vectors.deletes import carried
 from atoll.vectors.ingest import BucketJob, build_bucket
-from atoll.vectors.model import (
-    CODE_COLUMN,
-    FORMAT_VERSION,
-    Blob,
-    Bucket,
-    BuildOptions,
-    CollectionSpec,
-    Manifest,
-    RetrainOptions,
-)
+from atoll.vectors.model import CODE_COLUMN, FORMAT_VERSION, Blob, Bucket, CollectionSpec, Manifest
+from atoll.vectors.options import BuildOptions, RetrainOptions
 from atoll.vectors.paths import bucket_name
 from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes

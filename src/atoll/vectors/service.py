@@ -24,7 +24,7 @@ from atoll.vectors import (
 )
 from atoll.vectors.collection import Collection
 from atoll.vectors.fitting import AdoptOptions
-from atoll.vectors.model import BuildOptions
+from atoll.vectors.options import BuildOptions
 from atoll.vectors.paths import FOLDER
 from atoll.vectors.queries import QueryBatch
 

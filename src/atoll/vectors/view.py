@@ -19,7 +19,8 @@ from atoll.vectors import schemas, search
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
-from atoll.vectors.model import CalibrationPoint, Manifest, SearchOptions
+from atoll.vectors.model import CalibrationPoint, Manifest
+from atoll.vectors.options import SearchOptions
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader

@@ -21,16 +21,8 @@ from atoll.vectors.cli.common import (
     tell_cost,
     uri_argument,
 )
-from atoll.vectors.model import (
-    AUTO,
-    CODE_BITS,
-    DEVICES,
-    DISTANCE_TYPES,
-    DTYPES,
-    INDEX_KINDS,
-    ON_BAD_ROW,
-    BuildOptions,
-)
+from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS
+from atoll.vectors.options import AUTO, CODE_BITS, DEVICES, ON_BAD_ROW, BuildOptions
 from atoll.vectors.output import write_table
 
 

@@ -19,7 +19,7 @@ from atoll.vectors.cli.common import (
     uri_argument,
     version_option,
 )
-from atoll.vectors.model import CODE_BITS, CompactOptions, RetrainOptions
+from atoll.vectors.options import CODE_BITS, CompactOptions, RetrainOptions
 from atoll.vectors.output import write_table
 
 

@@ -13,7 +13,7 @@ from atoll.core.errors import Incomplete
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
 from atoll.vectors.cli.common import json_option, uri_argument, version_option
-from atoll.vectors.model import SearchOptions
+from atoll.vectors.options import SearchOptions
 from atoll.vectors.output import FORMATS, describe_search, write_hits
 
 
