@@ -168,7 +168,7 @@ def answers_of(place):
 @pytest.mark.slow
 def test_builders_of_segments_that_are_killed_are_replaced(tmp_path, source, create):
     process = commandline.start(*create)
-    await_file(tmp_path, "scratch/atoll-build-*/atoll-ivfpq-*", process)
+    await_file(tmp_path, "scratch/atoll-scratch-build-*/atoll-scratch-ivfpq-*", process)
     for worker in commandline.children_of(process):
         os.kill(worker, signal.SIGKILL)
     done = commandline.ended(process)
