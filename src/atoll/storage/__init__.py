@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -323,11 +324,14 @@ class Storage:
             ]
         return iter(sorted(found, key=lambda one: one.path))
 
-    def list_unfinished(self) -> builtins.list[StoredObject]:
+    def list_unfinished(self, *, older_than_s: float = 0) -> builtins.list[StoredObject]:
         """List files that killed writers left in a local folder, which `list` does not show.
 
         A write that is under way looks the same. Object stores hide theirs; see the lifecycle rules
         of the store for uploads that were never completed.
+
+        Args:
+            older_than_s: leave out those last written to within so many seconds.
         """
         root = self.root
         if root is None:
@@ -336,9 +340,9 @@ class Storage:
         for path in sorted(root.rglob("*#*")):
             # One that goes meanwhile has been finished.
             with suppress(NotFound), self._errors(""):
-                if _STAGED.search(path.name):
-                    size_bytes = path.stat().st_size
-                    found.append(StoredObject(path.relative_to(root).as_posix(), size_bytes))
+                status = path.stat()
+                if _STAGED.search(path.name) and status.st_mtime <= time.time() - older_than_s:
+                    found.append(StoredObject(path.relative_to(root).as_posix(), status.st_size))
         return found
 
     def download(self, path: str, target: Path) -> None:

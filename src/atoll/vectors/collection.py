@@ -484,6 +484,7 @@ class Collection:
 
         Raises:
             NotFound: no live bucket has that name.
+            Conflict: `gc` is running.
         """
         self._require_current()
         self.refresh()

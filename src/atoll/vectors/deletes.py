@@ -195,6 +195,7 @@ def drop_bucket(storage: Storage, manifest: Manifest, name: str) -> Manifest:
 
     Raises:
         NotFound: no live bucket has that name.
+        Conflict: `gc` is running.
     """
 
     def less(current: Manifest) -> Manifest:
@@ -203,7 +204,8 @@ def drop_bucket(storage: Storage, manifest: Manifest, name: str) -> Manifest:
             raise NotFound(f"{storage} has no live bucket {name!r}; `atoll info` lists them")
         return manifests.next_manifest(current, "drop-bucket", buckets=left)
 
-    return manifests.commit_next(storage, manifest, less)[0]
+    with leases.hold(storage, "build") as lease:
+        return manifests.commit_next(storage, manifest, less, lease)[0]
 
 
 def _report(manifest: Manifest, rows: Rows, requests: int, size_bytes: int) -> DeleteReport:

@@ -139,6 +139,8 @@ def _garbage(
         if top == FOLDER:
             kind = rest.partition("/")[0]
             is_ours = kind in ("models", "blobs", "builds", "reports") or kind.startswith("probe-")
+            # Manifests and hints that were never whole; leases may be written meanwhile.
+            is_ours |= entry.path in unfinished and kind != "leases"
             if is_ours and entry.path not in needed:
                 objects[entry.path] = entry.size_bytes
         elif re.fullmatch(TABLE_PATTERN, top):

@@ -118,7 +118,10 @@ def alive(storage: Storage) -> list[Lease]:
 
 def expired(storage: Storage) -> list[StoredObject]:
     """List what killed holders left behind."""
-    return [entry for entry, lease in _leases(storage) if not (lease and _is_alive(lease))]
+    found = [entry for entry, lease in _leases(storage) if not (lease and _is_alive(lease))]
+    # Who is killed while it writes its lease leaves a part of one.
+    unfinished = storage.list_unfinished(older_than_s=LEASE_SECONDS + SKEW_SECONDS)
+    return found + [entry for entry in unfinished if entry.path.startswith(f"{FOLDER}/")]
 
 
 def _leases(storage: Storage) -> Iterator[tuple[StoredObject, Lease | None]]:

@@ -170,7 +170,7 @@ def commit_next(
     storage: Storage,
     manifest: Manifest,
     make: Callable[[Manifest], Manifest],
-    lease: Held | None = None,
+    lease: Held,
 ) -> tuple[Manifest, bool]:
     """Commit what follows the version in force, or where somebody else is first, theirs.
 
@@ -187,8 +187,7 @@ def commit_next(
         Conflict: the lease has lapsed.
     """
     while (following := make(manifest)) is not manifest:
-        if lease is not None:
-            lease.require()
+        lease.require()
         if commit_manifest(storage, following):
             return following, True
         manifest = latest_manifest(storage, manifest) or manifest
