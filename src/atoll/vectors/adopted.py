@@ -13,6 +13,7 @@ import pyarrow as pa
 from lance.fragment import LanceFragment
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
 from atoll.vectors import lanceerrors, schemas, store
@@ -20,7 +21,6 @@ from atoll.vectors.distance import unsearchable
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.openbucket import OpenBucket
 
-IntArray = NDArray[np.int64]
 _ADDRESSES_AT_ONCE = 1 << 16
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
+from atoll.core.arrays import FloatArray, IntArray
 
 BLOCK_ROWS = 1024
 ROWS_AT_ONCE = 16_384

@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.storage import Storage
 from atoll.storage.counting import READS
 from atoll.vectors.blobs import missing_is_corrupt
 from atoll.vectors.layout import Pages, Requests, cut, gathered, join_ranges
 
-IntArray = NDArray[np.int64]
 MAX_KEPT_PIECES = 4096
 # Rows of local files are read one by one: a system call costs less than weighing gaps.
 READS_SINGLY = True

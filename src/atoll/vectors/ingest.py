@@ -23,6 +23,7 @@ import numpy as np
 
 from atoll.compute.inline import InlineExecutor
 from atoll.compute.port import Executor
+from atoll.core.arrays import IntArray
 from atoll.core.errors import Conflict, NotFound, Unavailable
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
 from atoll.storage import Storage, open_storage
@@ -39,16 +40,7 @@ from atoll.vectors.paths import build_path, report_path
 from atoll.vectors.places import fetched, written
 from atoll.vectors.rows import REPORT_HEAD, JobSlice, Tally, read_rows
 from atoll.vectors.runs import RunFile, write_run
-from atoll.vectors.shuffle import (
-    HeldRun,
-    IntArray,
-    Ordered,
-    Run,
-    RunRef,
-    Shuffle,
-    merged,
-    total_offsets,
-)
+from atoll.vectors.shuffle import HeldRun, Ordered, Run, RunRef, Shuffle, merged, total_offsets
 
 ATTEMPTS = 5
 # What is brought into order at once.

@@ -13,10 +13,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.vectors.assign import Groups, nearest, nearest_by_groups
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 # Rows and centroids in; each row's centroid, and its squared distance, out.
 Nearest = Callable[[FloatArray, FloatArray], tuple[NDArray[np.uint32], FloatArray]]
 

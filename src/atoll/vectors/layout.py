@@ -16,7 +16,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from atoll.core.arrays import IntArray
 
 # Metadata of a field: rows as they are, without compression.
 RAW_COLUMN = {

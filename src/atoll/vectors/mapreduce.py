@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
 from atoll.vectors import lancesearch, search
 from atoll.vectors.model import Blob, Bucket
@@ -30,7 +31,6 @@ from atoll.vectors.store import Table
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
-IntArray = NDArray[np.int64]
 ATTEMPTS = 3
 RETRY_SECONDS = 0.2
 # Whose requests a distant store answers at once; they wait, not work.

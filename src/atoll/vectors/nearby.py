@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.core.resources import one_blas_thread
 from atoll.vectors.model import DistanceType
-
-IntArray = NDArray[np.int64]
 
 ROWS_PER_GROUP = 64
 MAX_GROUPS = 64

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.vectors import search
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.model import Manifest
 from atoll.vectors.reader import Reader
 from atoll.vectors.scan import Best
-from atoll.vectors.search import FloatArray, IntArray, Pairs
+from atoll.vectors.search import Pairs
 
 
 class NestedScan:

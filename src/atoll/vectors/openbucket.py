@@ -8,14 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
 from atoll.vectors import blobs, byteranges
 from atoll.vectors.layout import Layout
 from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.shelf import Shelf
-
-IntArray = NDArray[np.int64]
 
 
 class OpenBucket:

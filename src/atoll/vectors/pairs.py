@@ -11,10 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.vectors.kernels.compiling import compiled
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 
 @compiled

@@ -13,13 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.core.resources import one_blas_thread
 from atoll.vectors.assign import Groups
 from atoll.vectors.kernels.compiling import compiled
 from atoll.vectors.pairs import fold, measure
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 # Centroids compared for each one wanted, and at least: whole groups, the nearest first. Measured on
 # vectors of 960 (docs/benchmarks.md): 99 % of the nearest 20 of 14,142 are among these.

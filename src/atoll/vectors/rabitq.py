@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.vectors.model import DistanceType
 
 ROTATION_ROUNDS = 4
@@ -32,9 +33,6 @@ ROWS_TOGETHER = 32
 # How kernels know the distance types.
 KINDS: dict[DistanceType, int] = {"l2": 0, "cosine": 1, "dot": 2}
 L2, COSINE, DOT = KINDS["l2"], KINDS["cosine"], KINDS["dot"]
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 
 def code_dtype(dim: int, bits: int = 1) -> np.dtype[np.void]:

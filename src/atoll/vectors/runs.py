@@ -17,9 +17,10 @@ import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.storage import Storage
 from atoll.vectors.places import written
-from atoll.vectors.shuffle import HeldRun, IntArray, Ordered
+from atoll.vectors.shuffle import HeldRun, Ordered
 
 # Rows written at once, and rows of a block of ids and further columns.
 BLOCK_ROWS = 4096

@@ -17,15 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.vectors.model import DistanceType
-from atoll.vectors.rabitq import (
-    KINDS,
-    ROWS_TOGETHER,
-    FloatArray,
-    IntArray,
-    PartitionQuery,
-    code_dtype,
-)
+from atoll.vectors.rabitq import KINDS, ROWS_TOGETHER, PartitionQuery, code_dtype
 
 # Beside the levels of a code: scale, offset and hash.
 FACTOR_BYTES = 12

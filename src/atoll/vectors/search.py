@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import FloatArray, IntArray
 from atoll.vectors import rabitq
 from atoll.vectors.distance import as_floats, close_pairs, distances_of, product_distances
 from atoll.vectors.index import IndexModel, prepared
@@ -37,9 +38,6 @@ CODE_BYTES = 128 << 20
 PAIRS_AT_ONCE = 1 << 13
 ROWS_AT_ONCE = 8192
 QUERIES_AT_ONCE = 1024
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 
 # -- plan -----------------------------------------------------------------------------------------

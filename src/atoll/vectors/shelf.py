@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
 from atoll.vectors import byteranges, names
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from atoll.vectors.openbucket import OpenBucket
 
 T = TypeVar("T")
-IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
 # So few ids are picked one by one sooner than by Arrow's calls.
 FEW_ROWS = 64

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.vectors.sources.columns import pool_array
 
-IntArray = NDArray[np.int64]
 Arrange: TypeAlias = Callable[[NDArray[np.generic]], IntArray]
 """Rows in, their order out: (n, dim) to (n,) positions."""
 

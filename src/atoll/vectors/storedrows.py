@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from atoll.core.arrays import IntArray
 from atoll.core.cache import ByteCache
 from atoll.storage import Storage
 from atoll.vectors import blobs, byteranges
@@ -21,8 +22,6 @@ from atoll.vectors.model import Bucket, CollectionSpec
 from atoll.vectors.reader import Reader
 from atoll.vectors.shuffle import Ordered
 from atoll.vectors.sources.columns import ID, VECTOR, vector_array
-
-IntArray = NDArray[np.int64]
 
 # Ids are read in order, so that few of their blocks are wanted again.
 CACHE_BYTES = 4 << 20
