@@ -5,7 +5,7 @@ import pytest
 from vectordata import DISTANCE_TYPES, gaussian
 
 from atoll.core.errors import InvalidInput
-from atoll.vectors import rabitq
+from atoll.vectors import probes, rabitq
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.indexspec import resolve
 from atoll.vectors.search import plan, prepare_queries
@@ -121,3 +121,14 @@ def test_a_dimension_that_does_not_divide_is_refused_with_a_way_out(given):
     options = {"num_partitions": None, "num_sub_vectors": None} | given
     with pytest.raises(InvalidInput, match="divisor"):
         resolve("ivf_pq", 100, 1000, **options)
+
+
+@pytest.mark.parametrize("dim", [1, 15, 16, 17, 960])
+def test_products_of_bytes_are_exact_at_their_extremes(dim):
+    random = np.random.default_rng(dim)
+    level = random.choice(np.array([-127, 0, 127], np.int8), dim)
+    near = random.choice(np.array([-127, 1, 127], np.int8), (5, dim))
+    near[0], near[1] = level, -level
+    out = np.empty(5, np.int32)
+    probes._products(level, near, out)
+    assert out.tolist() == (near.astype(np.int64) @ level.astype(np.int64)).tolist()

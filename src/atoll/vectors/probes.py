@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from atoll.core.arrays import FloatArray, IntArray
 from atoll.core.resources import one_blas_thread
 from atoll.vectors.assign import Groups
+from atoll.vectors.kernels.bits import byte_dot
 from atoll.vectors.kernels.compiling import compiled
 from atoll.vectors.pairs import fold, measure
 
@@ -129,12 +130,12 @@ def _quantise(
 
 @compiled
 def _products(level: NDArray[np.int8], near: NDArray[np.int8], out: NDArray[np.int32]) -> None:
-    # Alone in its function LLVM multiplies and adds 8 at once; beside other stores it does not.
+    dim = level.shape[0]
+    whole = dim // 16 * 16
     for c in range(near.shape[0]):
-        row = near[c]
-        product = np.int32(0)
-        for j in range(level.shape[0]):
-            product += np.int32(level[j]) * np.int32(row[j])
+        product = byte_dot(level.ctypes.data, near.ctypes.data + c * dim, whole)
+        for j in range(whole, dim):
+            product += np.int64(level[j]) * np.int64(near[c, j])
         out[c] = product
 
 

@@ -239,6 +239,29 @@ def level_dot(bits: int) -> Any:
     return dot
 
 
+@intrinsic
+def byte_dot(context, left, right, count):
+    """Sum up products of signed bytes at two addresses, of the first `count`, whole sixteens."""
+    shorts, products = ir.VectorType(ir.IntType(16), 16), ir.VectorType(ir.IntType(32), 16)
+    half = ir.VectorType(ir.IntType(32), 8)
+    masks = [ir.Constant(half, list(range(first, 16, 2))) for first in (0, 1)]
+
+    def build(_context, builder, _signature, arguments):
+        *addresses, count = arguments
+        total = cgutils.alloca_once_value(builder, ir.Constant(half, [0] * 8))
+        kind = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        with cgutils.for_range(builder, builder.udiv(count, _INT(16))) as loop:
+            at = builder.mul(loop.index, _INT(16))
+            places = [builder.inttoptr(builder.add(each, at), kind) for each in addresses]
+            loaded = [builder.sext(builder.load(place, align=1), shorts) for place in places]
+            product = builder.mul(*(builder.sext(each, products) for each in loaded))
+            pairs = [builder.shuffle_vector(product, product, mask) for mask in masks]
+            builder.store(builder.add(builder.load(total), builder.add(*pairs)), total)
+        return builder.sext(sum_of(builder, builder.load(total), builder.add), _INT)
+
+    return types.int64(types.int64, types.int64, types.int64), build
+
+
 def stored(builder, value, address):
     """Store a value that may lie anywhere."""
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
