@@ -5,9 +5,10 @@ import pytest
 from vectordata import DISTANCE_TYPES, gaussian
 
 from atoll.core.errors import InvalidInput
-from atoll.vectors import probes, rabitq
+from atoll.vectors import rabitq
 from atoll.vectors.index import IndexModel, prepared
 from atoll.vectors.indexspec import resolve
+from atoll.vectors.probes import _products
 from atoll.vectors.search import plan, prepare_queries
 
 DIM, PARTITIONS = 8, 70
@@ -130,5 +131,5 @@ def test_products_of_bytes_are_exact_at_their_extremes(dim):
     near = random.choice(np.array([-127, 1, 127], np.int8), (5, dim))
     near[0], near[1] = level, -level
     out = np.empty(5, np.int32)
-    probes._products(level, near, out)
+    _products(level, near, out)
     assert out.tolist() == (near.astype(np.int64) @ level.astype(np.int64)).tolist()
