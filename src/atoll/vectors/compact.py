@@ -7,7 +7,6 @@ assigned or encoded again, so a search finds the same as before. The old tables 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,8 +27,6 @@ from atoll.vectors.paths import bucket_name
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import LiveRows
 from atoll.vectors.teams import SHUFFLE_SHARE
-
-logger = logging.getLogger(__name__)
 
 # A bucket with a larger share of deleted rows is written anew, whatever its size.
 MAX_DELETED_SHARE = 0.2

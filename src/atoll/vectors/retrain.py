@@ -7,7 +7,6 @@ retrain that was killed goes on with the model it trained and the buckets it has
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,8 +37,6 @@ from atoll.vectors.rows import JobSlice
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.storedrows import StoredRows
 from atoll.vectors.teams import SHUFFLE_SHARE
-
-logger = logging.getLogger(__name__)
 
 
 def retrain(

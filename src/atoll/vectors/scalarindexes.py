@@ -6,7 +6,6 @@ it stays true. Which columns have one is the manifest's to say.
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Sequence
@@ -22,8 +21,6 @@ from atoll.core.progress import OnProgress, Progress
 from atoll.storage import Storage
 from atoll.vectors import lanceerrors, leases, manifests, schemas, store
 from atoll.vectors.model import Bucket, CollectionSpec, Manifest
-
-logger = logging.getLogger(__name__)
 
 # A bitmap keeps a list of rows for each value; with more values a tree is smaller and as quick.
 MAX_BITMAP_VALUES = 256
