@@ -23,18 +23,18 @@ def ask_ours(folder: str, queries: str, number: int, k: int, setting: list[int])
     """Count what one query reads of ours, choosing requests as for an object store."""
     import atoll
     import atoll.storage
-    from atoll.storage import count_reads
+    from atoll.storage import count_usage
     from atoll.vectors import byteranges
 
     # The collection lies on this disk, where a request costs nothing and none would be saved.
     atoll.storage.LOCAL_GAP_BYTES = atoll.storage.REMOTE_GAP_BYTES
     byteranges.READS_SINGLY = False
     asked = np.load(queries, mmap_mode="r")[number : number + 1]
-    with count_reads() as reads:
+    with count_usage() as usage:
         collection = atoll.open(f"{folder}/collection")
         table = collection.search(np.array(asked), k, nprobes=setting[0], refine_factor=setting[1])
     names = systems.names_of(table, 1)
-    return {"requests": reads.requests, "bytes": reads.bytes, "names": names[0]}
+    return {"requests": usage.reads, "bytes": usage.bytes_read, "names": names[0]}
 
 
 def ask_lance(folder: str, queries: str, number: int, k: int, setting: list[int]) -> Figures:

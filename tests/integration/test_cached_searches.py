@@ -8,7 +8,7 @@ from commandline import ended, start
 from vectordata import clustered, hit_ids, settings, write_parquet
 
 import atoll
-from atoll.storage import count_reads
+from atoll.storage import count_usage
 
 VECTORS = clustered(400, 24)
 
@@ -26,11 +26,11 @@ def place(moto_s3, tmp_path_factory):
 
 def searched(url, reach, **options):
     """What a process that has just started finds, and what it read."""
-    with count_reads() as reads:
+    with count_usage() as usage:
         hits = atoll.open(url, settings=reach).search(
             VECTORS[:3], **{"k": 5, "nprobes": 4} | options
         )
-    return hit_ids(hits), reads.requests
+    return hit_ids(hits), usage.reads
 
 
 def test_the_same_query_reads_only_the_manifest_again(place, tmp_path):

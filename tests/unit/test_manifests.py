@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.core.errors import Corrupt
-from atoll.storage import count_reads, open_storage
+from atoll.storage import count_usage, open_storage
 from atoll.vectors import blobs, manifests
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest, SourceSlice
 
@@ -62,9 +62,9 @@ def test_the_newest_manifest_is_found_whatever_the_hint_says(storage, hint):
 def test_a_known_manifest_costs_one_read_to_confirm(storage):
     for version in (1, 2):
         manifests.commit_manifest(storage, manifest(version))
-    with count_reads() as reads:
+    with count_usage() as usage:
         assert manifests.latest_manifest(storage, manifest(2)) == manifest(2)
-    assert (reads.requests, reads.bytes) == (1, 0)
+    assert (usage.reads, usage.bytes_read) == (1, 0)
 
 
 def test_where_nothing_is_there_is_no_manifest(storage):

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import builtins
 import os
+import random
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
 import obstore
@@ -33,7 +33,7 @@ from obstore.store import LocalStore, MemoryStore
 from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, Corrupt, InvalidInput, NotFound, Unavailable
 from atoll.core.files import whole_file
-from atoll.storage.counting import READS, count_reads
+from atoll.storage.counting import Threads, Usage, count, count_usage
 from atoll.storage.diskcache import Data, DiskCache, open_cache
 from atoll.storage.failures import translated
 from atoll.storage.s3 import connect_s3, endpoint_of, lance_s3_options
@@ -42,7 +42,19 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
-__all__ = ["SCHEMES", "Storage", "StoredObject", "count_reads", "local_path", "open_storage"]
+R = TypeVar("R")
+
+__all__ = [
+    "SCHEMES",
+    "Storage",
+    "StoredObject",
+    "Threads",
+    "Usage",
+    "count",
+    "count_usage",
+    "local_path",
+    "open_storage",
+]
 
 SCHEMES = ("file", "s3", "memory")
 CHUNK_BYTES = 8 << 20
@@ -51,6 +63,13 @@ CHUNK_BYTES = 8 << 20
 REMOTE_GAP_BYTES = 64 << 10
 LOCAL_GAP_BYTES = 1 << 10
 REQUESTS_AT_ONCE = 32
+# A failed request is made again after this long, then twice as long and so on, never longer than
+# the second; a little less for some, lest all come back at once. Not once the third has passed.
+RETRY_SECONDS, RETRY_MOST_SECONDS, RETRYING_SECONDS = 0.1, 5.0, 180.0
+# Larger files go up in parts of this size.
+PART_BYTES = 8 << 20
+# Keys in a page of a listing.
+PAGE_KEYS = 1000
 # As obstore names a local file until it is whole.
 _STAGED = re.compile(r"#\d+$")
 
@@ -143,15 +162,15 @@ class Storage:
 
     def get(self, path: str) -> bytes:
         """Read a whole object."""
-        READS.add(1)
-        with self._errors(path):
-            if self.root is not None:
-                _check(path, self)
-                data = (self.root / path).read_bytes()
-            else:
-                data = obstore.get(self._objects(), self._key(path)).bytes().to_bytes()
-        READS.add(0, len(data))
+        data = self._request(path, partial(self._get_whole, path), gets=1)
+        count(bytes_read=len(data))
         return data
+
+    def _get_whole(self, path: str) -> bytes:
+        if self.root is not None:
+            _check(path, self)
+            return (self.root / path).read_bytes()
+        return obstore.get(self._objects(), self._key(path)).bytes().to_bytes()
 
     def find(self, path: str) -> bytes | None:
         """Read a whole object; None where there is none, told for little where it is a file."""
@@ -159,7 +178,7 @@ class Storage:
             if self.root is not None:
                 os.stat(f"{self._name}/{path}")  # noqa: PTH116 - each search comes here
         except (FileNotFoundError, NotADirectoryError):
-            READS.add(1)
+            count(gets=1)
             return None
         except OSError:
             pass  # said better by what follows
@@ -200,14 +219,15 @@ class Storage:
             paths: the object of each range; those of one object are best given together.
             starts, lengths: first byte of each range, and bytes wanted of it.
         """
-        READS.add(sum(map(bool, lengths)), sum(lengths))
         if self.root is not None:
+            count(gets=sum(map(bool, lengths)))
             found = self._read_files(paths, starts, lengths)
         elif len(lengths) == 1:
             found = [self._request_range(paths[0], starts[0], lengths[0])]
         else:
             # Not obstore's own get_ranges: it joins ranges up to a megabyte apart.
             found = builtins.list(_requests().map(self._request_range, paths, starts, lengths))
+        count(bytes_read=sum(map(len, found)))
         for path, start, length, data in zip(paths, starts, lengths, found, strict=True):
             if len(data) != length:
                 raise self._cut_off(path, start, len(data), length)
@@ -242,29 +262,41 @@ class Storage:
     def _request_range(self, path: str, start: int, length: int) -> bytes:
         if not length:
             return b""
-        with self._errors(path):
-            _check(path, self)
+
+        def ask() -> bytes:
             objects, key = self._objects(), self._key(path)
             return obstore.get_range(objects, key, start=start, length=length).to_bytes()
 
+        return self._request(path, ask, gets=1)
+
     def stream(self, path: str) -> Iterator[bytes]:
         """Read an object from front to back in pieces of about 8 MiB."""
-        READS.add(1)
+        count(gets=1)
         with self._errors(path):
-            pieces = obstore.get(self._objects(), self._key(path)).stream(CHUNK_BYTES)
+            pieces = obstore.get(self._patient_objects(), self._key(path)).stream(CHUNK_BYTES)
             for piece in pieces:
-                READS.add(0, len(piece))
+                count(bytes_read=len(piece))
                 yield bytes(piece)
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what was there; readers see the old or the new one, whole."""
-        with self._errors(path):
-            obstore.put(self._objects(), self._key(path), data)
+
+        def ask() -> None:
+            obstore.put(self._objects(), self._key(path), data, use_multipart=False)
+
+        self._request(path, ask, puts=1, bytes_written=len(data))
 
     def put_file(self, path: str, source: Path) -> None:
         """Write an object from a local file, in parts where it is large; readers see it whole."""
         with self._errors(path):
-            obstore.put(self._objects(), self._key(path), source)
+            size = source.stat().st_size
+            # Parts, and one request each that starts and ends them.
+            parts = -(-size // PART_BYTES) + 2 if size > PART_BYTES else 1
+            count(puts=parts, bytes_written=size)
+            obstore.put(
+                self._patient_objects(), self._key(path), source, chunk_size=PART_BYTES,
+                use_multipart=parts > 1,
+            )  # fmt: skip
 
     def put_new(self, path: str, data: bytes) -> bool:
         """Write an object only if none is there, atomically among all writers.
@@ -273,23 +305,29 @@ class Storage:
             True if this call made it. False if it exists; where a server's answer was lost, that
             can be this call's own first attempt: whoever must know compares the contents.
         """
-        with self._errors(path):
+
+        def ask() -> bool:
+            objects, key = self._objects(), self._key(path)
             try:
-                obstore.put(
-                    self._objects(), self._key(path), data, mode="create", use_multipart=False
-                )
+                obstore.put(objects, key, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return False
-        return True
+            return True
+
+        return self._request(path, ask, puts=1, bytes_written=len(data))
 
     def delete(self, path: str) -> None:
         """Remove an object; no error where there is none. Local folders left empty go with it."""
         root = self.root
-        with suppress(NotFound), self._errors(path):
+
+        def ask() -> None:
             if root and _STAGED.search(path):
                 (root / path).unlink(missing_ok=True)
             else:
                 obstore.delete(self._objects(), self._key(path))
+
+        with suppress(NotFound):
+            self._request(path, ask, deletes=1)
         if root:
             _remove_empty_folders(root, (root / path).parent)
 
@@ -307,21 +345,23 @@ class Storage:
 
     def stat(self, path: str) -> StoredObject:
         """Return what a listing would say of one object."""
-        READS.add(1)
-        with self._errors(path):
+
+        def ask() -> StoredObject:
             return _stored(path, obstore.head(self._objects(), self._key(path)))
+
+        return self._request(path, ask, gets=1)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """List all objects below the folder `prefix`, at any depth, sorted by path."""
         root = self._folder_key("")
         skip = len(root) + 1 if root else 0
-        READS.add(1)
         with self._errors(prefix):
             found = [
                 _stored(one["path"][skip:], one)
-                for page in obstore.list(self._objects(), self._folder_key(prefix) or None)
+                for page in obstore.list(self._patient_objects(), self._folder_key(prefix) or None)
                 for one in page
             ]
+        count(lists=max(1, -(-len(found) // PAGE_KEYS)))
         return iter(sorted(found, key=lambda one: one.path))
 
     def list_unfinished(self, *, older_than_s: float = 0) -> builtins.list[StoredObject]:
@@ -392,10 +432,34 @@ class Storage:
             return {}
         return lance_s3_options(_split(self.url)[1], self.options)
 
+    def _request(self, path: str, ask: Callable[[], R], **counts: int) -> R:
+        """Make one request; make it again where the store did not serve it, and count each."""
+        retries = self.options.retries if self.url.startswith("s3://") else 0
+        until = time.monotonic() + RETRYING_SECONDS
+        for number in range(retries + 1):
+            count(**counts, retries=min(number, 1))
+            try:
+                with self._errors(path):
+                    return ask()
+            except Unavailable:
+                if number == retries or time.monotonic() > until:
+                    raise
+            wait = min(RETRY_SECONDS * 2**number, RETRY_MOST_SECONDS)
+            time.sleep(random.uniform(wait / 2, wait))
+        raise AssertionError
+
     def _objects(self) -> ObjectStore:
+        """Connect for single requests, which `_request` makes again."""
+        return self._connected(replace(self.options, retries=0))
+
+    def _patient_objects(self) -> ObjectStore:
+        """Connect for what takes many requests: each is made again by the client itself."""
+        return self._connected(self.options)
+
+    def _connected(self, options: StorageOptions) -> ObjectStore:
         _refuse_forked_child()
         scheme, container, _ = _split(self.url)
-        return _connect(scheme, container, self.options)
+        return _connect(scheme, container, options)
 
     def _key(self, path: str) -> str:
         _check(path, self)
@@ -485,9 +549,9 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 @cache
-def _requests() -> ThreadPoolExecutor:
+def _requests() -> Threads:
     # They wait for the network; what they start is never joined by another that waits for them.
-    return ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="atoll-requests")
+    return Threads(REQUESTS_AT_ONCE, thread_name_prefix="atoll-requests")
 
 
 def _read_file(path: str, pieces: Iterable[tuple[str, int, int]]) -> list[bytes]:

@@ -1,45 +1,106 @@
-"""Counts what is read from stores: requests and bytes, over all threads of the process."""
+"""Counts what stores are asked for: requests of each kind and bytes, for whoever wants to know.
+
+Counts follow the code that asks, also into `Threads` that it starts; what others do at the same
+time is not in them.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass
-class Reads:
-    """Reads so far.
+class Usage:
+    """What was asked of stores.
 
     Attributes:
-        requests: requests that read: objects, ranges, listings, also those that found nothing.
-        bytes: what came back.
+        gets: requests that read an object, a part of it or its size, also those that found none.
+        lists: listings; each page of a long one counts where the store tells.
+        puts: requests that wrote an object, or a part of one.
+        deletes: requests that removed one.
+        retries: of all these, those made because an earlier one had failed.
+        bytes_read, bytes_written: what came back, and what was sent.
     """
 
-    requests: int = 0
-    bytes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    gets: int = 0
+    lists: int = 0
+    puts: int = 0
+    deletes: int = 0
+    retries: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    _lock: threading.Lock = field(
+        default_factory=threading.Lock, repr=False, compare=False, init=False
+    )
 
-    def add(self, requests: int, size_bytes: int = 0) -> None:
-        """Count some more."""
+    @property
+    def reads(self) -> int:
+        """Requests that read."""
+        return self.gets + self.lists
+
+    def add(
+        self,
+        *,
+        gets: int = 0,
+        lists: int = 0,
+        puts: int = 0,
+        deletes: int = 0,
+        retries: int = 0,
+        bytes_read: int = 0,
+        bytes_written: int = 0,
+    ) -> None:
+        """Count some more; for several threads at once."""
         with self._lock:
-            self.requests += requests
-            self.bytes += size_bytes
+            self.gets += gets
+            self.lists += lists
+            self.puts += puts
+            self.deletes += deletes
+            self.retries += retries
+            self.bytes_read += bytes_read
+            self.bytes_written += bytes_written
+
+    def facts(self) -> dict[str, int]:
+        """Return all counts, JSON-ready."""
+        with self._lock:
+            return {name: getattr(self, name) for name in COUNTS}
 
 
-READS = Reads()
+COUNTS = (
+    "gets", "lists", "puts", "deletes", "retries", "bytes_read", "bytes_written",
+)  # fmt: skip
+_counting: ContextVar[tuple[Usage, ...]] = ContextVar("counting", default=())
+
+
+def count(**counts: int) -> None:
+    """Count requests or bytes, by the names of `Usage`, for all who count here."""
+    for usage in _counting.get():
+        usage.add(**counts)
 
 
 @contextmanager
-def count_reads() -> Iterator[Reads]:
-    """Count the reads that this process makes within the block; known when it ends.
-
-    What Lance reads by itself (predicates, further columns) is not in it.
-    """
-    before = READS.requests, READS.bytes
-    counted = Reads()
+def count_usage() -> Iterator[Usage]:
+    """Count what stores are asked for within the block; the counts grow as it goes on."""
+    usage = Usage()
+    token = _counting.set((*_counting.get(), usage))
     try:
-        yield counted
+        yield usage
     finally:
-        counted.add(READS.requests - before[0], READS.bytes - before[1])
+        _counting.reset(token)
+
+
+class Threads(ThreadPoolExecutor):
+    """Threads that count for whoever starts a call in them."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Start a call."""
+        counting = copy_context()
+        return super().submit(lambda: counting.run(fn, *args, **kwargs))

@@ -17,7 +17,7 @@ import pytest
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import Corrupt, InvalidInput, NotFound
-from atoll.storage import Storage, StoredObject, count_reads
+from atoll.storage import Storage, StoredObject, count_usage
 
 ODD_NAMES = ["a b.bin", "ü.bin", "100%25.bin", "h#sh?.bin", "+&=.bin", "~.bin", "深い.bin"]
 
@@ -81,12 +81,12 @@ class EmulatorContract:
 
     def test_reads_are_counted(self, storage: Storage) -> None:
         storage.put("x", b"0123456789")
-        with count_reads() as reads:
+        with count_usage() as usage:
             storage.get("x")
             storage.get_ranges("x", [0, 6], [2, 3])
             with pytest.raises(NotFound):
                 storage.get("nothing")
-        assert (reads.requests, reads.bytes) == (4, 15)
+        assert (usage.reads, usage.bytes_read) == (4, 15)
 
     def test_a_file_becomes_an_object(self, storage: Storage, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"first")

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.core.arrays import IntArray
-from atoll.storage import Storage
-from atoll.storage.counting import READS
+from atoll.storage import Storage, count
 from atoll.vectors.blobs import missing_is_corrupt
 from atoll.vectors.layout import Pages, Requests, cut, gathered, join_ranges
 
@@ -104,10 +103,10 @@ def _read_rows(
             start += read_rows(descriptor, at[start:stop], out[start:stop])
             if start < stop:
                 # If it is cut off, or the disk fails, this says so.
-                count = stop - start
-                rest = _get(storage, [path] * count, at[start:stop].tolist(), [width] * count)
+                left = stop - start
+                rest = _get(storage, [path] * left, at[start:stop].tolist(), [width] * left)
                 out[start:stop] = np.frombuffer(b"".join(rest), np.uint8).reshape(-1, width)
-    READS.add(len(at), out.nbytes)
+    count(gets=len(at), bytes_read=out.nbytes)
     return out
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from atoll.core.cache import ByteCache
 from atoll.core.errors import NotFound
 from atoll.core.text import counted, some_of
-from atoll.storage import Storage, count_reads
+from atoll.storage import Storage, Threads, count_usage
 from atoll.vectors import blobs, leases, manifests, store
 from atoll.vectors.adopted import bucket_table
 from atoll.vectors.duplicates import hash_ids
@@ -104,7 +103,7 @@ def delete_where(
         return np.flatnonzero(bucket_table(storage, bucket, manifest.spec).allowed(where))
 
     def find(buckets: Sequence[Bucket]) -> Rows:
-        with ThreadPoolExecutor(threads) as pool:
+        with Threads(threads) as pool:
             found = list(pool.map(passing, buckets))
         return {b.name: rows for b, rows in zip(buckets, found, strict=True) if len(rows)}
 
@@ -166,18 +165,18 @@ def _delete(
     storage: Storage, manifest: Manifest, find: Find, dry_run: bool
 ) -> tuple[Manifest, DeleteReport]:
     if dry_run:
-        with count_reads() as reads:
+        with count_usage() as usage:
             rows = find(manifest.buckets)
-        return manifest, _report(manifest, rows, reads.requests, reads.bytes)
+        return manifest, _report(manifest, rows, usage.reads, usage.bytes_read)
     with leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()
         report = _report(manifest, {}, 0, 0)
 
         def less(current: Manifest) -> Manifest:
             nonlocal report
-            with count_reads() as reads:
+            with count_usage() as usage:
                 rows = find(current.buckets)
-            report = _report(current, rows, reads.requests, reads.bytes)
+            report = _report(current, rows, usage.reads, usage.bytes_read)
             if not rows:
                 return current
             left = without(storage, current.spec, current.buckets, rows)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from atoll.core.errors import Corrupt, NotFound
-from atoll.storage import Storage
+from atoll.storage import Storage, Threads
 from atoll.vectors import leases, manifests, store
 from atoll.vectors.model import Bucket, Manifest
 
@@ -170,7 +169,7 @@ def _require_there(storage: Storage, manifest: Manifest, threads: int) -> None:
             return f"version {bucket.version} of table {bucket.name}"
         return None
 
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         gone = [what for what in pool.map(missing, manifest.buckets) if what]
     gone += [blob.path for blob in manifest.blobs if not storage.exists(blob.path)]
     if gone:
@@ -181,5 +180,5 @@ def _require_there(storage: Storage, manifest: Manifest, threads: int) -> None:
 
 
 def _show(storage: Storage, buckets: Sequence[Bucket], threads: int) -> None:
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         list(pool.map(lambda bucket: store.show_pinned(storage, bucket), buckets))

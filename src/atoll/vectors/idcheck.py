@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -17,7 +16,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted, some_of
-from atoll.storage import Storage
+from atoll.storage import Storage, Threads
 from atoll.vectors.duplicates import Duplicate, IdChecker, hash_ids
 from atoll.vectors.ids import IdIndex
 from atoll.vectors.model import Bucket, CollectionSpec, Manifest
@@ -142,7 +141,7 @@ class LiveIds:
             positions, found = index.find(hashes)
             return matching(bucket, found.astype(np.int64), positions, ids)
 
-        with ThreadPoolExecutor(self._threads * 4) as pool:
+        with Threads(self._threads * 4) as pool:
             results = pool.map(look, self._opened)
             for (bucket, _), (positions, found) in zip(self._opened, results, strict=True):
                 if len(positions):

@@ -10,7 +10,7 @@ from atoll.vectors.lanceerrors import lance_errors
 from atoll.vectors.model import CollectionSpec
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.search import DEFAULT_NPROBES
-from atoll.vectors.store import Table
+from atoll.vectors.store import Table, reading
 
 
 def map_bucket(
@@ -42,7 +42,8 @@ def map_bucket(
             "minimum_nprobes": nprobes or DEFAULT_NPROBES,
             "maximum_nprobes": nprobes,
         }
-        with lance_errors(f"searching table {table.bucket.name}", user_input=bool(options.where)):
+        named, is_asked = f"searching table {table.bucket.name}", bool(options.where)
+        with lance_errors(named, user_input=is_asked), reading(table.dataset):
             found = table.dataset.to_table(
                 columns=[],
                 nearest={name: value for name, value in nearest.items() if value is not None},

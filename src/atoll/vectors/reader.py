@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
 from operator import is_not
@@ -12,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from atoll.core.cache import ByteCache
-from atoll.storage import Storage
+from atoll.storage import Storage, Threads
 from atoll.vectors import blobs, byteranges, schemas
 from atoll.vectors.adopted import AdoptedBucket, AdoptedTable, bucket_table
 from atoll.vectors.ids import IdIndex
@@ -115,7 +114,7 @@ class Reader:
         if count <= 1:
             yield lambda action, *given: partial(action, *given)
             return
-        pool = ThreadPoolExecutor(count)
+        pool = Threads(count)
         try:
             yield lambda action, *given: pool.submit(action, *given).result
         finally:

@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
-from atoll.storage import Storage
+from atoll.storage import Storage, count
 from atoll.vectors.lanceerrors import lance_errors
 from atoll.vectors.model import Bucket
 
@@ -53,12 +53,24 @@ def open_table(storage: Storage, name: str, version: int | None = None) -> lance
         NotFound, Forbidden, Unavailable, Corrupt: as the store says.
     """
     with lance_errors(f"table {name}"):
-        return lance.dataset(
+        table = lance.dataset(
             storage.lance_uri(f"{name}.lance"),
             version=version,
             storage_options=storage.lance_options(),
             session=_session(),
         )
+    with reading(table):
+        return table
+
+
+@contextmanager
+def reading(table: lance.LanceDataset) -> Iterator[None]:
+    """Count what Lance has asked the store for when the block ends."""
+    try:
+        yield
+    finally:
+        asked = table.io_stats_incremental()
+        count(gets=asked.read_iops, bytes_read=asked.read_bytes)
 
 
 def find_table(storage: Storage, name: str) -> lance.LanceDataset | None:
@@ -313,7 +325,7 @@ class Table:
 
     def take(self, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Read some rows, in the order given."""
-        with lance_errors(f"reading table {self.bucket.name}"):
+        with lance_errors(f"reading table {self.bucket.name}"), reading(self.dataset):
             address = pa.array(self.addresses(rows))
             found = self.dataset._take_rows(address, columns=list(columns))
         if len(found) != len(rows):
@@ -328,7 +340,9 @@ class Table:
         self, columns: Sequence[str], *, batch_rows: int = 8192, where: str | None = None
     ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
         """Scan in stored order: (positions, batch) pairs, of the rows that pass `where`."""
-        with lance_errors(f"reading table {self.bucket.name}", user_input=where is not None):
+        is_asked = where is not None
+        named = f"reading table {self.bucket.name}"
+        with lance_errors(named, user_input=is_asked), reading(self.dataset):
             for batch in self.dataset.to_batches(
                 columns=list(columns), filter=where, batch_size=batch_rows, with_row_address=True
             ):
@@ -348,7 +362,7 @@ class Table:
 
     def count(self, where: str) -> int:
         """Count the rows that pass a predicate."""
-        with lance_errors("where", user_input=True):
+        with lance_errors("where", user_input=True), reading(self.dataset):
             return int(self.dataset.count_rows(filter=where))
 
     def addresses(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -14,7 +14,7 @@ from atoll.compute.port import Executor
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.progress import OnProgress, Progress
-from atoll.storage import Storage, count_reads
+from atoll.storage import Storage, count_usage
 from atoll.vectors import build
 from atoll.vectors.deletes import without
 from atoll.vectors.duplicates import hash_ids
@@ -73,14 +73,14 @@ def upsert(
     def replacing(found: Manifest, built: Sequence[Bucket]) -> tuple[Bucket, ...]:
         """Take what the new buckets replace out of those of a version that may be newer."""
         nonlocal done
-        with count_reads() as reads:
+        with count_usage() as usage:
             rows = _rows_replaced(planned.storage, found, built, settings.threads, on_progress)
         done = UpsertReport(
             found.version + 1,
             sum(bucket.rows for bucket in built),
             sum(map(len, rows.values())),
-            reads.requests,
-            reads.bytes,
+            usage.reads,
+            usage.bytes_read,
         )
         kept = without(planned.storage, found.spec, found.buckets, rows)
         return kept + tuple(_marked(bucket, planned.hash) for bucket in built)
