@@ -34,6 +34,8 @@ from atoll.vectors import (
 from atoll.vectors.calibrate import Wanted
 from atoll.vectors.compact import CompactReport
 from atoll.vectors.deletes import DeleteReport
+from atoll.vectors.distributed.asking import begin
+from atoll.vectors.distributed.run import Run
 from atoll.vectors.export import ExportOptions, ExportReport, export
 from atoll.vectors.exportfiles import Format
 from atoll.vectors.history import PastVersion
@@ -52,6 +54,7 @@ from atoll.vectors.options import (
     RetrainOptions,
     SearchOptions,
     given_options,
+    search_options,
 )
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
@@ -206,30 +209,48 @@ class Collection:
                 recall beside settings of one's own, or one that no calibrated setting holds.
             Incomplete: a bucket failed three times; its `partial` holds the answer of the others.
         """
-        if recall is not None and (nprobes is not None or refine_factor is not None or exact):
-            raise InvalidInput(
-                "recall chooses nprobes and the refine factor itself; give either recall, or "
-                "nprobes and refine_factor, or exact"
-            )
-        options = SearchOptions(
+        options = search_options(
             k=k,
             nprobes=nprobes,
-            refine_factor=SearchOptions.refine_factor if refine_factor is None else refine_factor,
+            refine_factor=refine_factor,
             recall=recall,
             exact=exact,
             max_distance=max_distance,
-            where=None if where is None else lanceerrors.predicate(where),
-            columns=tuple(columns),
+            where=where,
+            columns=columns,
             with_vectors=with_vectors,
             exclude_self=exclude_self,
             group_by=group_by,
             allow_partial=allow_partial,
         )
-        self.refresh()
-        view = self._view()
-        if recall is not None:
-            view = replace(view, promises=self._promises())
-        return view.search(queries, options, on_progress)
+        return self._current_view(options).search(queries, options, on_progress)
+
+    def begin_run(
+        self,
+        place: str | Path,
+        queries: Any,
+        options: SearchOptions,
+        *,
+        suffix: str = ".csv",
+        is_refined_early: bool = False,
+    ) -> Run:
+        """Write down a search for others to carry out, step by step.
+
+        Args:
+            place: folder or `s3://bucket/prefix` for it; empty, or holding the same search.
+            queries: as for `search`.
+            options: as `search_options` made them.
+            suffix: of the files with hits, ".csv" or ".parquet".
+            is_refined_early: whether steps that search a bucket compute exact distances at once.
+
+        Raises:
+            InvalidInput: what `search` refuses, and `group_by`, which no bucket can do alone.
+            Conflict: something else is at the place.
+        """
+        view = self._current_view(options)
+        return begin(
+            view, place, queries, options, suffix=suffix, is_refined_early=is_refined_early
+        )
 
     def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Read rows by id.
@@ -645,6 +666,11 @@ class Collection:
             found = blobs.get_calibration(self._reader.storage, blob)
             known = self._known = blob.sha256, Promises(found)
         return known[1]
+
+    def _current_view(self, options: SearchOptions) -> View:
+        self.refresh()
+        view = self._view()
+        return view if options.recall is None else replace(view, promises=self._promises())
 
     def _view(self) -> View:
         return View(self.uri, self._reader, self._manifest, None, self._settings)

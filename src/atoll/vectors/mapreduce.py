@@ -24,7 +24,7 @@ from atoll.vectors.queries import QueryBatch
 from atoll.vectors.reader import Reader
 from atoll.vectors.scan import Best, Codes
 from atoll.vectors.schemas import seen
-from atoll.vectors.search import Found
+from atoll.vectors.search import Found, Pairs, Queries
 from atoll.vectors.shelf import Group, Mask, Shelf
 from atoll.vectors.store import Table
 
@@ -86,12 +86,43 @@ class MapReduce:
     masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
     _group_count: int | None = None
+    _prepared: dict[str, Queries] = field(default_factory=dict)
+
+    def numbered(self, position: IntArray, row: IntArray) -> IntArray:
+        """Number rows over the buckets searched here, given each one's bucket and number there."""
+        first = np.zeros(max(self.live, default=-1) + 1, np.int64)
+        first[list(self.live)] = self._shelf.starts[:-1]
+        return first[position] + row
+
+    def ids(self, row: IntArray) -> pa.Array:
+        """Read the ids of rows."""
+        return self._ids(Found(np.zeros_like(row), row, np.zeros(len(row), np.float32)))
+
+    def nearest_of(self, found: Found) -> Found:
+        """Bring rows with exact distances into order, and keep as many of each query as count."""
+        return search.in_order(found, self.wanted, self._ids, self.options.max_distance)
+
+    def result_of(self, found: Found) -> pa.Table:
+        """Return the hits among rows that other processes found, with exact distances.
+
+        Args:
+            found: ordered by query: of each the k nearest, and one more where the query's own row
+                is to be left out.
+        """
+        found = self.nearest_of(found)
+        hits = Hits(found, self._ids(found))
+        return self._result(hits.take(self._kept(hits)) if self.options.exclude_self else hits)
+
+    @property
+    def wanted(self) -> int:
+        """Rows to find at first: k, and one that may be the query's own."""
+        return self.options.k + (1 if self.options.exclude_self else 0)
 
     def run(self) -> pa.Table:
         """Return the hits as a table."""
         options = self.options
         rows = max(1, self._shelf.live_rows)
-        wanted = min(rows, options.k + (1 if options.exclude_self else 0))
+        wanted = min(rows, self.wanted)
         while True:
             found = self._nearest(wanted)
             hits = Hits(found, self._ids(found))
@@ -107,29 +138,37 @@ class MapReduce:
 
     def _nearest(self, k: int) -> Found:
         """Find the k nearest rows of each query, with exact distances, in order."""
-        found = self._brute_force(k) if self._is_brute_force(k) else self._by_index(k)
+        is_brute_force = self.is_brute_force(k, self._shelf.live_rows)
+        found = self.by_comparing(k) if is_brute_force else self._by_index(k)
         return search.in_order(found, k, self._ids, self.options.max_distance)
 
-    def _is_brute_force(self, k: int) -> bool:
+    def is_brute_force(self, k: int, rows: int, passing: int | None = None) -> bool:
         """Tell whether to compare every row that may be a hit.
 
         Apart from what was asked for: where few rows pass a predicate; and where all rows would be
         refined anyway, so that the answer is the same.
+
+        Args:
+            k: rows wanted.
+            rows: how many there are.
+            passing: rows that pass the predicate, if there is one; None counts them.
         """
         if self.options.exact or self.reader.spec.index.kind == "flat":
             return True
         if self.options.where is not None:
-            allowed = sum(int(mask.sum()) for mask in self._masks() if mask is not None)
-            return allowed <= search.NARROW_ROWS
+            if passing is None:
+                passing = sum(int(mask.sum()) for mask in self._masks() if mask is not None)
+            return passing <= search.NARROW_ROWS
         partitions = self.reader.spec.index.num_partitions
         return (
-            k * self.options.refine_factor >= self._shelf.live_rows
+            k * self.options.refine_factor >= rows
             and (self.options.nprobes or search.DEFAULT_NPROBES) >= partitions
         )
 
     # -- brute force ------------------------------------------------------------------------------
 
-    def _brute_force(self, k: int) -> Found:
+    def by_comparing(self, k: int) -> Found:
+        """Find the k nearest rows of each query among all that may be hits."""
         self.paths.add("brute force")
         masks, starts = self._masks(), self._shelf.starts
 
@@ -159,10 +198,12 @@ class MapReduce:
             parts.append(self._by_codes(k))
         if len(ours) < len(shelf):
             theirs = [position for position, place in self._places.items() if place not in ours]
-            parts.append(self._by_lance(theirs, k))
+            parts.append(self.by_lance(k, theirs))
         return search.join(parts)
 
-    def _by_lance(self, mine: list[int], k: int) -> Found:
+    def by_lance(self, k: int, mine: Sequence[int] | None = None) -> Found:
+        """Find rows through Lance's own indexes of buckets, those at positions `mine` or all."""
+        mine = list(self.live) if mine is None else list(mine)
         self.paths.add("Lance")
         found = self._each(
             lambda position: lancesearch.map_bucket(
@@ -175,24 +216,63 @@ class MapReduce:
         query = np.concatenate([part[0] for part in found.values()])
         row = np.concatenate([starts[self._places[i]] + rows for i, (_, rows) in found.items()])
         order = np.argsort(query, kind="stable")
-        refined = self._refined(query[order], row[order])
+        refined = self.refined(query[order], row[order])
         # Lance's index has rows of adopted tables that have no distances: they come as NaN.
         return refined.take(np.flatnonzero(~np.isnan(refined.distance)))
 
     def _by_codes(self, k: int) -> Found:
         rows = max(1, self._shelf.live_rows)
-        best = Best.of(len(self.batch), min(rows, k * self.options.refine_factor))
-        for group in self._shelf.groups:
-            self._scan(group, k, best)
+        best = self.candidates(self.pairs(k), min(rows, k * self.options.refine_factor))
         query, _, row = best.taken()
-        return self._refined(query, row.view(np.int64))
+        return self.refined(query, row.view(np.int64))
 
-    def _scan(self, group: Group, k: int, best: Best) -> None:
+    def pairs(self, k: int, allowed: Mapping[str, IntArray] | None = None) -> dict[str, Pairs]:
+        """Choose the partitions that each query reads, the same in every bucket of a model.
+
+        Args:
+            k: rows wanted.
+            allowed: by model, the rows of each partition that may be hits, over all its buckets;
+                None counts them.
+
+        Returns:
+            By the model's hash.
+        """
+        if allowed is None:
+            masks = self._masks()
+            allowed = {
+                group.model: self._allowed_rows(group, masks) for group in self._shelf.groups
+            }
+        return {
+            model: search.plan(
+                self._queries(model),
+                self.reader.model(self.models[model]),
+                rows,
+                nprobes=self.options.nprobes,
+                wanted=k,
+            )
+            for model, rows in allowed.items()
+        }
+
+    def candidates(self, pairs: Mapping[str, Pairs], keep: int) -> Best:
+        """Estimate the rows of the partitions chosen; keep the best of each query.
+
+        They are numbered over the buckets searched here.
+        """
+        best = Best.of(len(self.batch), keep)
+        for group in self._shelf.groups:
+            self._scan(group, pairs[group.model], best)
+        return best
+
+    def _queries(self, model: str) -> Queries:
+        if model not in self._prepared:
+            found = self.reader.model(self.models[model])
+            self._prepared[model] = search.prepare_queries(self.batch.vectors, found)
+        return self._prepared[model]
+
+    def _scan(self, group: Group, pairs: Pairs, best: Best) -> None:
         """Fold the rows of all buckets of one model into the best of each query."""
         model, masks = self.reader.model(self.models[group.model]), self._masks()
-        queries = search.prepare_queries(self.batch.vectors, model)
-        allowed = self._allowed_rows(group, masks)
-        pairs = search.plan(queries, model, allowed, nprobes=self.options.nprobes, wanted=k)
+        queries = self._queries(group.model)
         for part in search.rounds(pairs, group.held, group.codes.width):
             partitions = np.unique(part.partition)
             codes = self._codes(group, partitions, model.bits, masks)
@@ -201,8 +281,8 @@ class MapReduce:
             is_shared = len(partitions) < len(part)
             self.paths.add("grouped by partition" if is_shared else "per query")
 
-    def _refined(self, query: IntArray, row: IntArray) -> Found:
-        """Compute exact distances of candidates."""
+    def refined(self, query: IntArray, row: IntArray) -> Found:
+        """Compute exact distances of candidates, ordered by query."""
         vectors, spec = self.batch.vectors, self.reader.spec
         return Found(query, row, search.refined(row, query, vectors, self._vectors, spec))
 

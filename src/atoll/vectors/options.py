@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from atoll.core.errors import InvalidInput
+from atoll.vectors import lanceerrors
 from atoll.vectors.model import (
     DISTANCE_TYPES,
     DTYPES,
@@ -252,3 +254,35 @@ class SearchOptions:
             )
         if self.max_distance is not None and math.isnan(self.max_distance):
             raise InvalidInput("max_distance is NaN; give a number, or leave it out")
+
+
+def search_options(
+    *,
+    refine_factor: int | None = None,
+    where: str | None = None,
+    columns: Sequence[str] = (),
+    **given: Any,
+) -> SearchOptions:
+    """Make the options of a search of what a caller gives.
+
+    Args:
+        refine_factor: None is the default.
+        where: a predicate; refused here if it cannot be one.
+        columns: further columns to return.
+        given: the other fields of `SearchOptions`.
+
+    Raises:
+        InvalidInput: a value that makes no sense, or recall beside settings of one's own.
+    """
+    is_set = refine_factor is not None or given.get("nprobes") is not None or given.get("exact")
+    if given.get("recall") is not None and is_set:
+        raise InvalidInput(
+            "recall chooses nprobes and the refine factor itself; give either recall, or "
+            "nprobes and refine_factor, or exact"
+        )
+    return SearchOptions(
+        refine_factor=SearchOptions.refine_factor if refine_factor is None else refine_factor,
+        where=None if where is None else lanceerrors.predicate(where),
+        columns=tuple(columns),
+        **given,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -51,6 +52,13 @@ def write_hits(
     if hits is not None:
         with whole_file(output) as file:
             _write(hits, file, output.suffix.lower())
+
+
+def as_bytes(hits: pa.Table, suffix: str) -> bytes:
+    """Write a result as the contents of a file of that kind, one of `FORMATS`."""
+    out = io.BytesIO()
+    _write(hits, out, suffix)
+    return out.getvalue()
 
 
 def describe_search(hits: pa.Table) -> str:

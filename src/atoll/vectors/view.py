@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from atoll.vectors import schemas, search
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.idcheck import matching
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
-from atoll.vectors.model import CalibrationPoint, Manifest
+from atoll.vectors.model import CalibrationPoint, CollectionSpec, IndexKind, Manifest
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
@@ -85,10 +85,61 @@ class View:
         self, queries: Any, options: SearchOptions, on_progress: OnProgress = silent
     ) -> pa.Table:
         """Answer queries; see `Collection.search`."""
-        self._check_options(options)
-        options, promised = self._with_settings_for_recall(options)
+        options, recall = self.settled(options)
         batch = as_queries(queries, self.manifest.spec, self.settings)
-        return _Search(self, options, promised).answer(batch, on_progress)
+        return _Search(self, options, recall).answer(batch, on_progress)
+
+    def settled(self, options: SearchOptions) -> tuple[SearchOptions, dict[str, Any] | None]:
+        """Check options, and choose the settings that hold the recall asked for.
+
+        Returns:
+            The options with those settings; what recall was asked for and what holds it, or None
+            where none was.
+        """
+        self._check_options(options)
+        chosen, promised = self._with_settings_for_recall(options)
+        return chosen, self._recall_facts(chosen, promised)
+
+    def queries_at_once(self, options: SearchOptions) -> int:
+        """Say how many queries are answered together, within the memory there is."""
+        room = self.settings.memory_bytes * CANDIDATE_SHARE
+        return max(1, int(room / (CANDIDATE_BYTES * max(1, self._candidates(options)))))
+
+    def _candidates(self, options: SearchOptions) -> int:
+        """Count the rows held for a query: our index keeps the best over all buckets, but Lance's
+        brings some from each, and so does comparing every row."""
+        spec = self.manifest.spec
+        is_compared = options.exact or spec.index.kind == "flat"
+        wanted = options.k * (1 if is_compared else max(1, options.refine_factor))
+        together, apart = 0, 0
+        for bucket in self.manifest.buckets:
+            if is_compared or spec.index_of(bucket).kind != "rabitq":
+                apart += min(bucket.rows, wanted)
+            else:
+                together += bucket.rows
+        return min(together, wanted) + apart
+
+    def _recall_facts(
+        self, options: SearchOptions, promised: CalibrationPoint | None
+    ) -> dict[str, Any] | None:
+        if options.recall is None:
+            return None
+        if promised is None:
+            exact = {"measured": 1.0, "low": 1.0, "high": 1.0, "holds": True, "why": ""}
+            return {"asked": options.recall, **exact}
+        assert self.promises is not None
+        advice = self.promises.advice(self.manifest)
+        why = "" if advice.action == "nothing" else advice.why
+        if options.where is not None or options.group_by is not None:
+            why = "it was measured without filter or groups"
+        return {
+            "asked": options.recall,
+            "measured": promised.recall,
+            "low": promised.low,
+            "high": promised.high,
+            "holds": not why,
+            "why": why,
+        }
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse a name that is no column a user sees.
@@ -138,11 +189,9 @@ class View:
 class _Search:
     """One search: its settings, and what the batches of its queries share and find out."""
 
-    def __init__(
-        self, view: View, options: SearchOptions, promised: CalibrationPoint | None
-    ) -> None:
-        self._view, self._options, self._promised = view, options, promised
-        self._manifest, self._spec = view.manifest, view.manifest.spec
+    def __init__(self, view: View, options: SearchOptions, recall: dict[str, Any] | None) -> None:
+        self._view, self._options, self._recall = view, options, recall
+        self._manifest = view.manifest
         self._masks: dict[int, NDArray[np.bool_]] = {}
         self._paths: set[str] = set()
         self._failed: dict[int, AtollError] = {}
@@ -154,14 +203,21 @@ class _Search:
             Incomplete: buckets failed, and not all of them, and that is not allowed.
         """
         parts = []
-        at_once = self._queries_at_once()
+        at_once = self._view.queries_at_once(self._options)
         for start in range(0, len(batch), at_once):
             parts.append(self._search_without_failing(batch.slice(start, start + at_once)))
             done = min(start + at_once, len(batch))
             on_progress(Progress("search", done, len(batch), "queries"))
-        table = pa.concat_tables(parts).replace_schema_metadata(
-            {METADATA_KEY: json.dumps(self._facts())}
+        failed = {
+            self._manifest.buckets[position].name: error.message
+            for position, error in self._failed.items()
+        }
+        spec = self._manifest.spec
+        kinds = dict.fromkeys(spec.index_of(bucket).kind for bucket in self._manifest.buckets)
+        facts = search_facts(
+            self._manifest.version, spec, kinds, self._options, self._recall, self._paths, failed
         )
+        table = pa.concat_tables(parts).replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
         if self._failed and not self._options.allow_partial:
             raise self._incomplete(table)
         return table
@@ -186,68 +242,6 @@ class _Search:
                 if len(self._failed) == len(self._manifest.buckets):
                     raise next(iter(self._failed.values())) from failure
 
-    def _queries_at_once(self) -> int:
-        """Say how many queries are answered together, within the memory there is."""
-        room = self._view.settings.memory_bytes * CANDIDATE_SHARE
-        return max(1, int(room / (CANDIDATE_BYTES * max(1, self._candidates()))))
-
-    def _candidates(self) -> int:
-        """Count the rows held for a query: our index keeps the best over all buckets, but Lance's
-        brings some from each, and so does comparing every row."""
-        options = self._options
-        is_compared = options.exact or self._spec.index.kind == "flat"
-        wanted = options.k * (1 if is_compared else max(1, options.refine_factor))
-        together, apart = 0, 0
-        for bucket in self._manifest.buckets:
-            if is_compared or self._spec.index_of(bucket).kind != "rabitq":
-                apart += min(bucket.rows, wanted)
-            else:
-                together += bucket.rows
-        return min(together, wanted) + apart
-
-    def _facts(self) -> dict[str, Any]:
-        """Say how the answer was found; JSON-ready."""
-        options = self._options
-        return {
-            "version": self._manifest.version,
-            "index": "exact" if options.exact else self._kinds(),
-            "paths": sorted(self._paths),
-            "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
-            "refine_factor": options.refine_factor,
-            "recall": self._recall_facts(),
-            "distance_type": self._spec.distance_type,
-            "failed_buckets": {
-                self._manifest.buckets[position].name: error.message
-                for position, error in self._failed.items()
-            },
-        }
-
-    def _kinds(self) -> str:
-        kinds = [self._spec.index_of(bucket).kind for bucket in self._manifest.buckets]
-        return ", ".join(dict.fromkeys(kinds)) or self._spec.index.kind
-
-    def _recall_facts(self) -> dict[str, Any] | None:
-        """Say what recall was asked for and what holds it; None where none was."""
-        options, promised = self._options, self._promised
-        if options.recall is None:
-            return None
-        if promised is None:
-            exact = {"measured": 1.0, "low": 1.0, "high": 1.0, "holds": True, "why": ""}
-            return {"asked": options.recall, **exact}
-        assert self._view.promises is not None
-        advice = self._view.promises.advice(self._manifest)
-        why = "" if advice.action == "nothing" else advice.why
-        if options.where is not None or options.group_by is not None:
-            why = "it was measured without filter or groups"
-        return {
-            "asked": options.recall,
-            "measured": promised.recall,
-            "low": promised.low,
-            "high": promised.high,
-            "holds": not why,
-            "why": why,
-        }
-
     def _incomplete(self, table: pa.Table) -> Incomplete:
         missing = [self._manifest.buckets[position] for position in self._failed]
         rows = sum(bucket.rows for bucket in missing)
@@ -262,3 +256,33 @@ class _Search:
         )
         error.partial = table
         return error
+
+
+def search_facts(
+    version: int,
+    spec: CollectionSpec,
+    kinds: Collection[IndexKind],
+    options: SearchOptions,
+    recall: dict[str, Any] | None,
+    paths: Collection[str],
+    failed: Mapping[str, str],
+) -> dict[str, Any]:
+    """Say how an answer was found; JSON-ready.
+
+    Args:
+        version, spec: what was searched.
+        kinds: indexes of its buckets, each once.
+        options, recall: as `View.settled` gave them.
+        paths: how rows were found.
+        failed: buckets that did not answer, and why.
+    """
+    return {
+        "version": version,
+        "index": "exact" if options.exact else ", ".join(kinds) or spec.index.kind,
+        "paths": sorted(paths),
+        "nprobes": options.nprobes or f"{search.DEFAULT_NPROBES}, widened until k are found",
+        "refine_factor": options.refine_factor,
+        "recall": recall,
+        "distance_type": spec.distance_type,
+        "failed_buckets": dict(failed),
+    }
