@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atoll.core.config import Settings, StorageOptions
+from atoll.core.config import AwsOptions, Settings, StorageOptions
 from atoll.core.errors import InvalidInput
 from atoll.core.resources import parse_bytes
 
@@ -37,6 +37,10 @@ STORAGE: dict[str, tuple[str, ...]] = {
     "connect_timeout_s": ("ATOLL_CONNECT_TIMEOUT",),
     "retries": ("ATOLL_RETRIES",),
 }
+AWS: dict[str, tuple[str, ...]] = {
+    "stack": ("ATOLL_STACK",),
+    "endpoint": ("ATOLL_AWS_ENDPOINT",),
+}
 CONFIG_VARIABLE = "ATOLL_CONFIG"
 OFF = "off"
 
@@ -54,8 +58,8 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
         InvalidInput: the file or a value in it cannot be read.
     """
     found, where = _read_file(environment, home)
-    storage = found.pop("storage", {})
-    for table, names in ((found, GENERAL), (storage, STORAGE)):
+    storage, aws = found.pop("storage", {}), found.pop("aws", {})
+    for table, names in ((found, GENERAL), (storage, STORAGE), (aws, AWS)):
         for setting in table:
             if setting not in names:
                 raise InvalidInput(
@@ -70,7 +74,10 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     if _wants_default_profile(options, home):
         options = replace(options, profile="default")
     kept = home / ".cache" / "atoll"
-    settings = Settings(storage=options, rates=kept / "rates.json", disk_cache=kept / "ranges")
+    on_aws = replace(AwsOptions(), **{k: _parse(k, v) for k, v in aws.items()})
+    settings = Settings(
+        storage=options, aws=on_aws, rates=kept / "rates.json", disk_cache=kept / "ranges"
+    )
     return with_general(settings, found)
 
 

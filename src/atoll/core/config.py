@@ -31,6 +31,19 @@ class StorageOptions:
 
 
 @dataclass(frozen=True)
+class AwsOptions:
+    """What runs on AWS for us.
+
+    Attributes:
+        stack: name of the CloudFormation stack that `atoll deploy aws` describes.
+        endpoint: of all AWS services but S3; None is AWS itself.
+    """
+
+    stack: str = "atoll"
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a run may use and how it talks.
 
@@ -45,6 +58,7 @@ class Settings:
         rates: file of what was measured on this machine (`atoll bench-here`); None keeps nothing.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
+        aws: what runs on AWS for us.
     """
 
     threads: int = field(default_factory=available_threads)
@@ -56,3 +70,4 @@ class Settings:
     rates: Path | None = None
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
+    aws: AwsOptions = AwsOptions()

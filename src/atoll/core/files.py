@@ -95,6 +95,18 @@ def system_failure(
 
 
 @contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock for the block, which other processes of this machine wait for.
+
+    Args:
+        path: the lock's file; it stays.
+    """
+    with writing(path), path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def scratch_folder(scratch: Path | None, what: str) -> Iterator[Path]:
     """Make a folder for spill files, removed with all that is in it when the block ends.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,13 +12,15 @@ from urllib.parse import urlsplit
 
 from obstore.store import S3Store
 
-from atoll.core.config import StorageOptions
-from atoll.core.errors import Forbidden, InvalidInput, Unavailable
+from atoll.core.config import Settings, StorageOptions
+from atoll.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 DEFAULT_REGION = "us-east-1"
+# The longest that a function of AWS Lambda may run.
+LAMBDA_SECONDS = 900
 # botocore hands out credentials that live at least 10 minutes more, and refreshes them itself;
 # obstore asks again 5 minutes before what it was told.
 _KEYS_KEEP = timedelta(minutes=10)
@@ -178,12 +182,70 @@ def _boto3_keys(options: StorageOptions) -> Callable[[], Keys]:
     return now
 
 
+def aws_client(service: str, settings: Settings, connections: int = 10) -> Any:
+    """Connect to a service of AWS, with the credentials that S3 is reached with.
+
+    Args:
+        service: as boto3 names it.
+        settings: the `storage` and `aws` of them count.
+        connections: requests at once.
+
+    Raises:
+        InvalidInput: boto3 is not installed, or there is no such profile.
+    """
+    session = _session(settings.storage)
+    from botocore.config import Config
+
+    return session.client(
+        service,
+        endpoint_url=settings.aws.endpoint,
+        region_name=_region(settings.storage),
+        config=Config(
+            max_pool_connections=connections,
+            # As long as a function may take.
+            read_timeout=LAMBDA_SECONDS + 30,
+            retries={"mode": "standard", "total_max_attempts": settings.storage.retries + 1},
+        ),
+    )
+
+
+@contextmanager
+def aws_errors(what: str) -> Iterator[None]:
+    """Raise what boto3 raises within the block as one of Atoll's errors.
+
+    Args:
+        what: was asked for, for the message.
+
+    Raises:
+        Forbidden, NotFound, InvalidInput, Unavailable: as AWS says.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        said = f"{what}: {error}"
+        if re.search("AccessDenied|Unauthorized|Token|Signature|NotAuthorized", code):
+            raise Forbidden(f"{said}; check the keys, and what they may do") from error
+        if re.search("NotFound|DoesNotExist|NoSuch", code):
+            raise NotFound(said) from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        if status >= 500 or status == 429 or "Throttl" in code or "TooMany" in code:
+            raise Unavailable(f"{said}; try again later") from error
+        raise InvalidInput(said) from error
+    except BotoCoreError as error:
+        raise Unavailable(f"{what}: AWS did not answer: {error}") from error
+
+
 @cache
 def _session(options: StorageOptions) -> Any:
     try:
         import boto3
     except ImportError as error:
-        raise InvalidInput("profile and role_arn need boto3: install atoll[aws]") from error
+        raise InvalidInput(
+            "profiles, roles and what runs on AWS need boto3: install atoll[aws]"
+        ) from error
     from botocore.exceptions import ProfileNotFound
 
     try:

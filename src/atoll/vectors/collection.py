@@ -15,7 +15,7 @@ from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, silent
-from atoll.storage import Storage
+from atoll.storage import Storage, Usage, count_usage
 from atoll.vectors import (
     blobs,
     build,
@@ -62,6 +62,7 @@ from atoll.vectors.reader import Reader
 from atoll.vectors.upserts import UpsertReport
 from atoll.vectors.verify import verify
 from atoll.vectors.view import View
+from atoll.vectors.warming import warm
 
 
 class Collection:
@@ -251,6 +252,20 @@ class Collection:
         return begin(
             view, place, queries, options, suffix=suffix, is_refined_early=is_refined_early
         )
+
+    def warm(self, *, codes: bool = False) -> Usage:
+        """Keep what every search reads in the disk cache, for all processes of this machine.
+
+        Args:
+            codes: also all codes, as far as the cache may grow.
+
+        Returns:
+            What was read from the store for that; nothing where the cache has it all.
+        """
+        self.refresh()
+        with count_usage() as usage:
+            warm(self._reader, self._manifest, codes=codes, threads=self._settings.threads)
+        return usage
 
     def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Read rows by id.

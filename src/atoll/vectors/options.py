@@ -21,6 +21,10 @@ from atoll.vectors.model import (
 
 OnBadRow = Literal["error", "skip"]
 ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
+# What may carry a search out on AWS.
+Cloud = Literal["stepfunctions", "lambda", "batch"]
+CLOUDS: tuple[Cloud, ...] = get_args(Cloud)
+STEPS = ("plan", "filter", "search", "fold", "refine")
 CODE_BITS = (1, 2, 4, 8)
 # Of partitions: as many as turn out best on a sample.
 Auto = Literal["auto"]

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -61,9 +61,8 @@ def as_bytes(hits: pa.Table, suffix: str) -> bytes:
     return out.getvalue()
 
 
-def describe_search(hits: pa.Table) -> str:
-    """Say in one line how a search was made."""
-    facts = json.loads((hits.schema.metadata or {})[b"atoll"])
+def describe_search(facts: Mapping[str, Any], hits: int) -> str:
+    """Say in one line how a search was made, by what it says of itself, and how many it found."""
     how = facts["index"]
     if facts["paths"] == ["brute force"]:
         how += ", every row compared" if how != "exact" else ""
@@ -80,7 +79,7 @@ def describe_search(hits: pa.Table) -> str:
         how += "" if recall["holds"] else f", no promise here: {recall['why']}"
     failed = facts["failed_buckets"]
     text = (
-        f"{counted(len(hits), 'hit')}; {how}; {facts['distance_type']} distance; "
+        f"{counted(hits, 'hit')}; {how}; {facts['distance_type']} distance; "
         f"version {facts['version']}"
     )
     return text + (f"; WITHOUT failed buckets {', '.join(failed)}" if failed else "")

@@ -18,7 +18,14 @@ from atoll.vectors.adopted import AdoptedTable, bucket_table
 from atoll.vectors.digest import ColumnDigest
 from atoll.vectors.ivfpq import indexes_on, read_ivf_pq
 from atoll.vectors.keptids import KeptIds
-from atoll.vectors.model import CODE_COLUMN, Bucket, Issue, Manifest, VerifyReport
+from atoll.vectors.model import (
+    CODE_COLUMN,
+    Bucket,
+    CollectionSpec,
+    Issue,
+    Manifest,
+    VerifyReport,
+)
 from atoll.vectors.paths import FOLDER
 
 
@@ -40,7 +47,7 @@ def verify(
         try:
             # Opened anew: what a cache still knows is not what is there.
             table = bucket_table(storage, bucket, manifest.spec)
-            issues += _faults(storage, manifest, table, scratch)
+            issues += faults_of(storage, manifest.spec, table, scratch)
             notes += _unsearchable(table)
             notes += _foreign_changes(table)
         except AtollError as error:
@@ -57,13 +64,21 @@ def verify(
     return VerifyReport(manifest.version, buckets, done, tuple(issues), tuple(notes))
 
 
-def _faults(
-    storage: Storage, manifest: Manifest, table: store.Table, scratch: Path | None
+def faults_of(
+    storage: Storage, spec: CollectionSpec, table: store.Table, scratch: Path | None
 ) -> Iterator[Issue]:
+    """Read a bucket and hold it against what the manifest says of it.
+
+    Args:
+        storage: where it lies.
+        spec: of the collection.
+        table: the bucket, opened.
+        scratch: folder for about 24 bytes for each row.
+    """
     bucket: Bucket = table.bucket
     faulty = [*_faulty_blobs(storage, bucket)]
     yield from faulty
-    stored = _stored(storage, manifest, table)
+    stored = _stored(storage, spec, table)
     if (rows := stored.dataset.count_rows()) != bucket.stored_rows:
         yield Issue(
             bucket.name, f"holds {counted(rows, 'row')}, the manifest says {bucket.stored_rows:,}"
@@ -71,15 +86,15 @@ def _faults(
     else:
         with (
             scratch_folder(scratch, "verify") as folder,
-            KeptIds(storage, manifest.spec, bucket, folder) as kept,
+            KeptIds(storage, spec, bucket, folder) as kept,
         ):
-            yield from _other_rows(manifest, stored, None if faulty else kept)
+            yield from _other_rows(spec, stored, None if faulty else kept)
     if bucket.deleted is not None and not faulty:
         left = np.setdiff1d(np.arange(bucket.stored_rows), blobs.get_rows(storage, bucket.deleted))
         if not np.array_equal(table.live_rows(), left):
             yield Issue(bucket.name, "its table has other rows deleted than the manifest says")
-    if manifest.spec.index_of(bucket).kind == "ivf_pq":
-        indexes = indexes_on(table.dataset, manifest.spec.vector_column)
+    if spec.index_of(bucket).kind == "ivf_pq":
+        indexes = indexes_on(table.dataset, spec.vector_column)
         for name in indexes:
             read_ivf_pq(table.dataset, name)
         if not indexes:
@@ -94,13 +109,13 @@ def _faulty_blobs(storage: Storage, bucket: Bucket) -> Iterator[Issue]:
             yield Issue(bucket.name, error.message)
 
 
-def _other_rows(manifest: Manifest, stored: store.Table, kept: KeptIds | None) -> Iterator[Issue]:
+def _other_rows(spec: CollectionSpec, stored: store.Table, kept: KeptIds | None) -> Iterator[Issue]:
     """Read all rows; hold columns against their checksums, ids against what is kept of them."""
     bucket, digest = stored.bucket, ColumnDigest()
-    for _, batch in stored.batches(_columns(manifest, bucket)):
+    for _, batch in stored.batches(_columns(spec, bucket)):
         digest.update(batch)
         if kept is not None:
-            kept.update(batch[manifest.spec.id_column])
+            kept.update(batch[spec.id_column])
     found = digest.hexdigest()
     for column, expected in bucket.digest.items():
         if found.get(column) != expected:
@@ -109,8 +124,8 @@ def _other_rows(manifest: Manifest, stored: store.Table, kept: KeptIds | None) -
         yield Issue(bucket.name, what)
 
 
-def _columns(manifest: Manifest, bucket: Bucket) -> list[str]:
-    names = schemas.decode_schema(manifest.spec.arrow_schema).names
+def _columns(spec: CollectionSpec, bucket: Bucket) -> list[str]:
+    names = schemas.decode_schema(spec.arrow_schema).names
     return [name for name in names if not (bucket.is_adopted and name == CODE_COLUMN)]
 
 
@@ -125,12 +140,12 @@ def _unsearchable(table: store.Table) -> Iterator[Issue]:
             yield Issue(table.bucket.name, what)
 
 
-def _stored(storage: Storage, manifest: Manifest, table: store.Table) -> store.Table:
+def _stored(storage: Storage, spec: CollectionSpec, table: store.Table) -> store.Table:
     """Open a table with all its rows, deleted ones included."""
     if table.bucket.first_version is None:
         return table
     whole = replace(table.bucket, version=table.bucket.first_version)
-    return bucket_table(storage, whole, manifest.spec)
+    return bucket_table(storage, whole, spec)
 
 
 def _lost_versions(storage: Storage, manifest: Manifest) -> Iterator[Issue]:

@@ -1,6 +1,7 @@
 """The commands of collections: thin edges that call the service."""
 
 from atoll.vectors.cli.building import add, adopt, create, plan, upsert
+from atoll.vectors.cli.distributing import batch_search, step, warm
 from atoll.vectors.cli.life import (
     compact,
     delete,
@@ -18,5 +19,5 @@ from atoll.vectors.cli.searching import export, search
 
 COMMANDS = (
     plan, bench_here, create, add, upsert, delete, compact, retrain, adopt, index, info, verify,
-    history, restore, export, drop_bucket, gc, calibrate, search,
+    history, restore, export, drop_bucket, gc, calibrate, search, batch_search, step, warm,
 )  # fmt: skip

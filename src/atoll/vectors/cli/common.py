@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 import pyarrow as pa
 
 from atoll.core.errors import InvalidInput
-from atoll.core.text import counted, printable
+from atoll.core.text import counted, printable, sized
 from atoll.vectors.calibration import choose
 from atoll.vectors.model import Calibration, Embedder, PartitionChoice
 from atoll.vectors.output import write_table
+from atoll.vectors.work import Work, together
 
 uri_argument = click.argument("uri")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -143,3 +145,31 @@ def print_choice(choice: PartitionChoice | None) -> None:
             f"{counted(choice.queries, 'query', 'queries')} in {choice.cpu_s:.1f} CPU seconds"
         )
     click.echo(f"{counted(choice.num_partitions, 'partition')} per bucket: {choice.why}\n")
+
+
+def print_bill(works: Sequence[Work]) -> None:
+    """Say what works took and asked of the store, a line each, on standard error."""
+    lines = []
+    for work in [*works, *_in_all(works)]:
+        usage = work.usage
+        lines.append(
+            {
+                "step": work.step,
+                "times": work.times,
+                "seconds": round(work.seconds, 2),
+                "cpu_s": round(work.cpu_s, 2),
+                "GET": usage["gets"],
+                "LIST": usage["lists"],
+                "PUT": usage["puts"],
+                "retries": usage["retries"],
+                "read": sized(usage["bytes_read"]),
+                "written": sized(usage["bytes_written"]),
+            }
+        )
+    write_table(pa.Table.from_pylist(lines), sys.stderr)
+
+
+def _in_all(works: Sequence[Work]) -> list[Work]:
+    if len(works) == 1:
+        return []
+    return together(replace(work, step="in all") for work in works)

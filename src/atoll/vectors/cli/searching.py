@@ -3,45 +3,78 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import pyarrow as pa
 
 from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
+from atoll.core.progress import OnProgress
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
-from atoll.vectors.cli.common import json_option, uri_argument, version_option
-from atoll.vectors.options import SearchOptions
+from atoll.vectors.cli.common import json_option, print_bill, uri_argument, version_option
+from atoll.vectors.options import CLOUDS, SearchOptions
 from atoll.vectors.output import FORMATS, describe_search, write_hits
+from atoll.vectors.work import Work, watched
+
+if TYPE_CHECKING:
+    from atoll.vectors.collection import Collection
+    from atoll.vectors.queries import QueryBatch
+
+
+_SETTINGS = (
+    click.option("-k", type=int, default=SearchOptions.k, show_default=True,
+                 help="Hits per query."),
+    click.option("--nprobes", type=int,
+                 help="Partitions read per bucket.  [default: 20, more until k are found]"),
+    click.option("--refine-factor", type=int,
+                 help="k x this many candidates get exact distances.  [default: 5]"),
+    click.option("--recall", type=float, metavar="SHARE",
+                 help="Find this share of the true neighbours, e.g. 0.95."),
+    click.option("--exact", is_flag=True, help="Compare with every row."),
+    click.option("--max-distance", type=float, help="Leave out hits beyond this distance."),
+    click.option("--where", metavar="SQL", help="Only rows that pass this predicate."),
+    click.option("--columns", help="Further columns, comma-separated."),
+    click.option("--with-vectors", is_flag=True, help="Return the stored vectors."),
+    click.option("--exclude-self", is_flag=True, help="Leave out the hit with the query's own id."),
+    click.option("--allow-partial", is_flag=True,
+                 help="Accept an answer without failed buckets."),
+    click.option("--version", type=click.IntRange(1), metavar="N",
+                 help="An older version, as it was."),
+    click.option("--ids", metavar="FILE", help="Ids, one a line, for .npy or .fvecs queries."),
+    click.option("--model-path", type=click.Path(path_type=Path),
+                 help="Weights for FASTA queries."),
+)  # fmt: skip
+
+
+def search_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what may be said of a search, however it is carried out."""
+    for option in reversed(_SETTINGS):
+        command = option(command)
+    return command
+
+
+def names_of(columns: str | None) -> tuple[str, ...]:
+    """Read names that commas separate."""
+    return tuple(name.strip() for name in columns.split(",")) if columns else ()
 
 
 @click.command()
 @uri_argument
 @click.argument("queries", required=False)
 @click.option("--id", "stored", multiple=True, help="Query with a stored vector; may be repeated.")
-@click.option("-k", type=int, default=SearchOptions.k, show_default=True, help="Hits per query.")
-@click.option(
-    "--nprobes",
-    type=int,
-    help="Partitions read per bucket.  [default: 20, more until k are found]",
-)
-@click.option("--refine-factor", type=int,
-              help="k x this many candidates get exact distances.  [default: 5]")  # fmt: skip
-@click.option("--recall", type=float, metavar="SHARE",
-              help="Find this share of the true neighbours, e.g. 0.95.")  # fmt: skip
-@click.option("--exact", is_flag=True, help="Compare with every row.")
-@click.option("--max-distance", type=float, help="Leave out hits beyond this distance.")
-@click.option("--where", metavar="SQL", help="Only rows that pass this predicate.")
-@click.option("--columns", help="Further columns, comma-separated.")
-@click.option("--with-vectors", is_flag=True, help="Return the stored vectors.")
-@click.option("--exclude-self", is_flag=True, help="Leave out the hit with the query's own id.")
+@search_settings
 @click.option("--group-by", metavar="COLUMN", help="Best hit per value of this column only.")
-@click.option("--allow-partial", is_flag=True, help="Accept an answer without failed buckets.")
-@version_option
-@click.option("--ids", metavar="FILE", help="Ids, one a line, for .npy or .fvecs queries.")
-@click.option("--model-path", type=click.Path(path_type=Path), help="Weights for FASTA queries.")
+@click.option("--via", type=click.Choice(("local", *CLOUDS)), default="local", show_default=True,
+              help="Who searches: this machine, or what `atoll deploy aws` set up.")  # fmt: skip
+@click.option("--stack", metavar="NAME", help="CloudFormation stack of --via.  [default: atoll]")
+@click.option("--results", metavar="URL", help="Where --via leaves its results.  [default: the "
+              "stack's bucket]")  # fmt: skip
+@click.option("--bill", is_flag=True, help="Say what the search asked of the store, and took.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help=f"Write hits to a file: {', '.join(FORMATS)}.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output file.")
@@ -56,6 +89,10 @@ def search(
     columns: str | None,
     ids: str | None,
     model_path: Path | None,
+    via: str,
+    stack: str | None,
+    results: str | None,
+    bill: bool,
     output: Path | None,
     force: bool,
     version: int | None,
@@ -71,24 +108,81 @@ def search(
         raise click.UsageError("--ids names the rows of a QUERIES file; it does not go with --id")
     if output and as_json:
         raise click.UsageError("--json prints the hits; give it or --output, not both")
+    if (results or stack) and via == "local":
+        raise click.UsageError("--results and --stack go with --via")
+    if stack:
+        settings = replace(settings, aws=replace(settings.aws, stack=stack))
     write_hits(None, output, force=force)
-    collection = open_collection(uri, settings, version)
-    if stored:
-        batch = stored_queries(collection, stored)
-    else:
-        batch = collection.queries(queries, ids=ids, model_path=model_path)
-    names = [name.strip() for name in columns.split(",")] if columns else []
-    incomplete = None
-    with progress_bars(settings.quiet) as on_progress:
-        try:
-            hits = collection.search(batch, columns=names, on_progress=on_progress, **given)
-        except Incomplete as error:
-            hits, incomplete = error.partial, error
-    write_hits(hits, output, force=force, as_json=as_json)
+    with watched("open and search") as watch, progress_bars(settings.quiet) as on_progress:
+        collection = open_collection(uri, settings, version)
+        if stored:
+            batch = stored_queries(collection, stored)
+        else:
+            batch = collection.queries(queries, ids=ids, model_path=model_path)
+        given["columns"] = names_of(columns)
+        if via == "local":
+            found = _searched_here(collection, batch, given, on_progress)
+        else:
+            found = _searched_by(via, collection, batch, given, results, settings, on_progress)
+        works = [watch.taken(), *found.works]
+    write_hits(found.hits, output, force=force, as_json=as_json)
     if not settings.quiet:
-        click.echo(describe_search(hits), err=True)
-    if incomplete is not None:
-        raise incomplete
+        click.echo(describe_search(found.facts, len(found.hits)), err=True)
+    if bill:
+        print_bill(works)
+    if found.incomplete is not None:
+        raise found.incomplete
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a search found, how, what others did for it, and what it lacks."""
+
+    hits: pa.Table
+    facts: dict[str, Any]
+    works: list[Work]
+    incomplete: Incomplete | None = None
+
+
+def _searched_here(
+    collection: Collection, batch: QueryBatch, given: dict[str, Any], on_progress: OnProgress
+) -> _Answer:
+    incomplete = None
+    try:
+        hits = collection.search(batch, on_progress=on_progress, **given)
+    except Incomplete as error:
+        hits, incomplete = error.partial, error
+    return _Answer(hits, json.loads(hits.schema.metadata[b"atoll"]), [], incomplete)
+
+
+def _searched_by(
+    via: Any,
+    collection: Collection,
+    batch: QueryBatch,
+    given: dict[str, Any],
+    results: str | None,
+    settings: Settings,
+    on_progress: OnProgress,
+) -> _Answer:
+    from atoll.vectors.distributed import clouds
+    from atoll.vectors.options import search_options
+
+    deployment = clouds.find_deployment(settings)
+    run = collection.begin_run(
+        results or deployment.new_run(),
+        batch,
+        search_options(**given),
+        is_refined_early=via == "batch",
+    )
+    summary = clouds.carried_out(run, via, deployment, settings, on_progress)
+    incomplete = None
+    try:
+        clouds.require_whole(run, summary)
+    except Incomplete as error:
+        incomplete = error
+    click.echo(f"results: {run}", err=True)
+    works = [Work(**each) for each in summary["works"]]
+    return _Answer(run.hits(), summary, works, incomplete)
 
 
 @click.command()

@@ -28,6 +28,8 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from atoll.core.arrays import IntArray
@@ -262,6 +264,11 @@ class Run:
         """
         return self._read(PLAN, Plan)
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether the plan is there."""
+        return self.storage.exists(PLAN)
+
     def _read(self, path: str, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(self.storage.get(path), type=kind)
@@ -332,6 +339,10 @@ class Run:
         """Tell whether a bucket has answered."""
         return self.storage.exists(f"{FOLDER}/parts/{block}/{bucket}")
 
+    def is_answered(self, bucket: int) -> bool:
+        """Tell whether a bucket has answered all queries."""
+        return all(self.has_part(block, bucket) for block in self.request.blocks)
+
     def part(self, block: int, bucket: int) -> Part | None:
         """Read what a bucket answers; None where it does not."""
         return self._part(f"{FOLDER}/parts/{block}/{bucket}")
@@ -373,6 +384,19 @@ class Run:
         request = self.request
         name = "hits" if len(request.blocks) == 1 else f"hits-{block:05d}"
         return f"{name}{request.suffix}"
+
+    def hits(self) -> pa.Table:
+        """Read the hits: of a CSV file distances, ranks and ids as a search returns them."""
+        parts = [self._hits_of(block) for block in self.request.blocks]
+        return pa.concat_tables(parts)
+
+    def _hits_of(self, block: int) -> pa.Table:
+        data = io.BytesIO(self.storage.get(self.hits_path(block)))
+        if self.request.suffix == ".parquet":
+            return pa.parquet.read_table(data)
+        text = dict.fromkeys(("query_id", "id"), pa.string())
+        kinds = text | {"rank": pa.int32(), "_distance": pa.float32()}
+        return pa.csv.read_csv(data, convert_options=pa.csv.ConvertOptions(column_types=kinds))
 
     def put_summary(self, summary: Mapping[str, Any]) -> None:
         """Write how the hits were found; it says that all of them are there."""

@@ -12,7 +12,7 @@ A step that ends twice leaves the same. One that fails raises; whoever runs it m
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,8 +50,16 @@ GROUP = 100
 # -- plan -----------------------------------------------------------------------------------------
 
 
-def plan(run: Run, settings: Settings) -> dict[str, Any]:
+def plan(
+    run: Run, settings: Settings, filtered: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Choose the partitions that each query reads.
+
+    Args:
+        run: begun.
+        settings: threads, memory, caches, stores.
+        filtered: what the filter steps said; a bucket that was given up has "bucket" and "error",
+            and is not searched.
 
     Returns:
         run, buckets and groups (numbers for the steps to come), is_filtered: whether the rows that
@@ -68,14 +76,18 @@ def plan(run: Run, settings: Settings) -> dict[str, Any]:
         target, buckets = Target.of(manifest), manifest.buckets
         run.put_target(target)
         run.put_buckets(buckets)
-        told = {"run": str(run.storage.url), "buckets": list(range(len(buckets)))}
+        given_up = _given_up(filtered)
+        for position, why in given_up.items():
+            run.put_failure(position, {"error": "Filter", "message": why})
+        positions = [each for each in range(len(buckets)) if each not in given_up]
+        told = {"run": run.storage.url, "buckets": positions}
         counts = None
         if _is_filtered_first(run, target):
-            counts = _passing_counts(run, len(buckets))
+            counts = _passing_counts(run, positions)
             if counts is None:
                 return told | {"groups": [], "is_filtered": True}
         rows = max(1, target.rows)
-        passing = None if counts is None else sum(total for total, _ in counts)
+        passing = None if counts is None else sum(total for total, _ in counts.values())
         reader = _reader(run, target.spec, settings)
         live = dict(enumerate(buckets))
         one = _searching(run, reader, target, live, 0, settings)
@@ -99,12 +111,22 @@ def _is_filtered_first(run: Run, target: Target) -> bool:
     return options.where is not None and not options.exact and target.spec.index.kind != "flat"
 
 
-def _passing_counts(run: Run, buckets: int) -> list[tuple[int, IntArray]] | None:
-    counts = []
-    for position in range(buckets):
+def _given_up(said: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Tell which buckets steps have given up, and why, by what Step Functions caught."""
+    found = {}
+    for each in said:
+        if error := each.get("error"):
+            why = f"{error.get('Error', 'failed')}: {error.get('Cause', '')}"
+            found[int(each["bucket"])] = why.strip(": ")[:1000]
+    return found
+
+
+def _passing_counts(run: Run, positions: Iterable[int]) -> dict[int, tuple[int, IntArray]] | None:
+    counts = {}
+    for position in positions:
         if (found := run.passing_counts(position)) is None:
             return None
-        counts.append(found)
+        counts[position] = found
     return counts
 
 
@@ -112,7 +134,7 @@ def _allowed(
     run: Run,
     target: Target,
     buckets: Sequence[Bucket],
-    counts: Sequence[tuple[int, IntArray]] | None,
+    counts: Mapping[int, tuple[int, IntArray]] | None,
 ) -> dict[str, IntArray] | None:
     """Count the rows of each partition that may be hits; None leaves that to whoever needs it."""
     models = {bucket.model for bucket in buckets if _has_codes(bucket, target.spec)}
@@ -122,7 +144,8 @@ def _allowed(
     if counts is None:
         return None
     allowed: dict[str, IntArray] = {}
-    for bucket, (_, mine) in zip(buckets, counts, strict=True):
+    for position, (_, mine) in counts.items():
+        bucket = buckets[position]
         if bucket.model in models and bucket.model:
             allowed[bucket.model] = allowed.get(bucket.model, np.zeros_like(mine)) + mine
     return allowed
@@ -147,7 +170,7 @@ def filter_bucket(run: Run, position: int, settings: Settings) -> dict[str, Any]
     """Find the rows of a bucket that pass the predicate."""
     target, where = run.target, run.request.options.where
     assert where is not None, "nothing is to be filtered"
-    with _noting_failure(run, position):
+    with noting_failure(run, position):
         bucket = run.bucket(position)
         reader = _reader(run, target.spec, settings)
         mask = reader.table(bucket).allowed(where)
@@ -174,7 +197,7 @@ def search_bucket(
         Unavailable: the store fails; another try may end well.
         Corrupt, NotFound, Forbidden: the bucket cannot be read.
     """
-    with watched("search") as watch, _noting_failure(run, position):
+    with watched("search") as watch, noting_failure(run, position):
         request, planned = run.request, run.plan
         bucket = run.bucket(position)
         reader = _reader(run, planned.target.spec, settings, copy)
@@ -221,7 +244,7 @@ def _as_rows(found: Found, position: int) -> Rows:
 
 
 @contextmanager
-def _noting_failure(run: Run, position: int) -> Iterator[None]:
+def noting_failure(run: Run, position: int) -> Iterator[None]:
     """Write down why a bucket does not answer, for whoever merges what the others say."""
     try:
         yield
@@ -287,9 +310,7 @@ def refine(
     """
     with watched("refine") as watch:
         request, planned = run.request, run.plan
-        failed: dict[int, str] = {
-            int(each["bucket"]): _said(each["error"]) for each in searched if "error" in each
-        }
+        failed = _given_up(searched)
         reader = _reader(run, planned.target.spec, settings)
         paths: set[str] = set()
         works, rows = [planned.work], 0
@@ -312,11 +333,6 @@ def refine(
     is_one = len(request.blocks) == 1
     where = f"{run.storage.url}/{run.hits_path(0)}" if is_one else run.storage.url
     return {"run": run.storage.url, "hits": where, "rows": rows, "failed_buckets": names}
-
-
-def _said(error: Mapping[str, Any]) -> str:
-    """Put what Step Functions caught into words."""
-    return f"{error.get('Error', 'failed')}: {error.get('Cause', '')}".strip(": ")[:1000]
 
 
 def _all_merged(run: Run, planned: Plan, block: int) -> _Merged:
