@@ -28,7 +28,7 @@ class Behaviour:
         failing: share of requests refused with 503 SlowDown.
         is_down: close each connection without an answer.
         breaks: (method, path) -> whether to damage the answer's last byte.
-        requests, bytes_out, refused: by method, seen so far; bytes of bodies that went to clients.
+        requests, bytes_out, refused: by method, seen so far; bytes of objects that went to clients.
         paths: of each request, with its method.
     """
 
@@ -63,12 +63,22 @@ def proxied(server):
     """Put a proxy before an `S3Server`; yields the server as seen through it, and its behaviour."""
     behaviour = Behaviour()
     upstream = urlsplit(server.endpoint).netloc
-    connections = threading.local()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         # Headers and body would wait for each other's acknowledgement.
         disable_nagle_algorithm = True
+
+        upstream = None
+
+        def finish(self):
+            super().finish()
+            self.forget_upstream()
+
+        def forget_upstream(self):
+            if self.upstream is not None:
+                self.upstream.close()
+                self.upstream = None
 
         def handle_one_request(self):
             try:
@@ -96,7 +106,7 @@ def proxied(server):
             if behaviour.breaks and data and behaviour.breaks(kind, self.path):
                 data = data[:-1] + bytes([data[-1] ^ 1])
             with behaviour.lock:
-                behaviour.bytes_out[kind] += len(data)
+                behaviour.bytes_out[kind] += len(data) if status < 300 else 0
             self.answer(status, headers, data)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = serve
@@ -104,9 +114,9 @@ def proxied(server):
         def ask(self, body):
             # The Host header stays the client's own: it is part of what was signed.
             for attempt in range(2):
-                connection = getattr(connections, "upstream", None)
-                if connection is None:
-                    connection = connections.upstream = http.client.HTTPConnection(upstream)
+                if self.upstream is None:
+                    self.upstream = http.client.HTTPConnection(upstream)
+                connection = self.upstream
                 try:
                     connection.putrequest(
                         self.command, self.path, skip_host=True, skip_accept_encoding=True
@@ -118,7 +128,7 @@ def proxied(server):
                     answer = connection.getresponse()
                     return answer.status, answer.getheaders(), answer.read()
                 except (http.client.HTTPException, OSError):
-                    connections.upstream = None
+                    self.forget_upstream()
                     if attempt:
                         raise
             raise AssertionError

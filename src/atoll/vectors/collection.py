@@ -63,6 +63,7 @@ from atoll.vectors.upserts import UpsertReport
 from atoll.vectors.verify import verify
 from atoll.vectors.view import View
 from atoll.vectors.warming import warm
+from atoll.vectors.work import watched
 
 
 class Collection:
@@ -202,7 +203,7 @@ class Collection:
             Columns query_id, rank (from 1), id, _distance (float32, exact, as LanceDB defines it
             for the collection's distance_type), then those asked for; ordered by query, distance,
             id. The schema's metadata "atoll" tells version, nprobes, refine_factor, failed buckets
-            as JSON.
+            and works (seconds, requests, bytes: see `atoll.vectors.work.Work`) as JSON.
 
         Raises:
             InvalidInput: k below 1, two queries of one id, a query of another dimension or model,
@@ -224,7 +225,9 @@ class Collection:
             group_by=group_by,
             allow_partial=allow_partial,
         )
-        return self._current_view(options).search(queries, options, on_progress)
+        with watched("search") as watch:
+            view = self._current_view(options)
+            return view.search(queries, options, on_progress, watch)
 
     def begin_run(
         self,

@@ -24,6 +24,7 @@ from atoll.vectors.options import SearchOptions
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
+from atoll.vectors.work import Watch, described
 
 # Of the memory, what candidates may take, and bytes each takes until it is refined.
 CANDIDATE_SHARE = 0.25
@@ -82,12 +83,16 @@ class View:
     # -- nearest ----------------------------------------------------------------------------------
 
     def search(
-        self, queries: Any, options: SearchOptions, on_progress: OnProgress = silent
+        self,
+        queries: Any,
+        options: SearchOptions,
+        on_progress: OnProgress = silent,
+        watch: Watch | None = None,
     ) -> pa.Table:
-        """Answer queries; see `Collection.search`."""
+        """Answer queries; see `Collection.search`. What `watch` measured is told with the hits."""
         options, recall = self.settled(options)
         batch = as_queries(queries, self.manifest.spec, self.settings)
-        return _Search(self, options, recall).answer(batch, on_progress)
+        return _Search(self, options, recall).answer(batch, on_progress, watch)
 
     def settled(self, options: SearchOptions) -> tuple[SearchOptions, dict[str, Any] | None]:
         """Check options, and choose the settings that hold the recall asked for.
@@ -196,7 +201,7 @@ class _Search:
         self._paths: set[str] = set()
         self._failed: dict[int, AtollError] = {}
 
-    def answer(self, batch: QueryBatch, on_progress: OnProgress) -> pa.Table:
+    def answer(self, batch: QueryBatch, on_progress: OnProgress, watch: Watch | None) -> pa.Table:
         """Search for all of them, as many at once as memory allows.
 
         Raises:
@@ -217,6 +222,8 @@ class _Search:
         facts = search_facts(
             self._manifest.version, spec, kinds, self._options, self._recall, self._paths, failed
         )
+        if watch is not None:
+            facts["works"] = described([watch.taken()])
         table = pa.concat_tables(parts).replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
         if self._failed and not self._options.allow_partial:
             raise self._incomplete(table)

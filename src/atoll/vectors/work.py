@@ -82,6 +82,6 @@ def together(works: Iterable[Work]) -> list[Work]:
     return list(found.values())
 
 
-def facts(works: Iterable[Work]) -> list[dict[str, Any]]:
+def described(works: Iterable[Work]) -> list[dict[str, Any]]:
     """Describe works, JSON-ready."""
     return [vars(work) | {"usage": dict(work.usage)} for work in works]

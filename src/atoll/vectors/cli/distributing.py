@@ -12,6 +12,7 @@ import click
 from atoll.core.config import Settings
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted
+from atoll.storage import local_path
 from atoll.vectors.cli.common import json_option, print_bill, uri_argument
 from atoll.vectors.cli.searching import names_of, search_settings
 from atoll.vectors.options import STEPS
@@ -118,6 +119,8 @@ def warm(settings: Settings, /, uri: str, codes: bool) -> None:
 
     if settings.disk_cache is None:
         raise InvalidInput("disk_cache is off, so nothing can be kept; set it to a folder")
+    if local_path(uri) is not None:
+        raise InvalidInput(f"{uri} lies on this machine; only what an object store holds is kept")
     report = open_collection(uri, settings).warm(codes=codes)
     click.echo(
         f"{counted(report.gets, 'read')} of {counted(report.bytes_read, 'byte')}; kept in "

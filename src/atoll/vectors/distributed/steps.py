@@ -36,7 +36,7 @@ from atoll.vectors.reader import Reader
 from atoll.vectors.search import Found
 from atoll.vectors.search import join as joined
 from atoll.vectors.view import search_facts
-from atoll.vectors.work import Work, facts, together, watched
+from atoll.vectors.work import Work, described, together, watched
 
 logger = logging.getLogger(__name__)
 
@@ -329,7 +329,7 @@ def refine(
             target.version, target.spec, target.kinds, request.options, request.recall, paths, names
         )
         works.append(watch.taken())
-        run.put_summary(told | {"hits": rows, "works": facts(together(works))})
+        run.put_summary(told | {"hits": rows, "works": described(together(works))})
     is_one = len(request.blocks) == 1
     where = f"{run.storage.url}/{run.hits_path(0)}" if is_one else run.storage.url
     return {"run": run.storage.url, "hits": where, "rows": rows, "failed_buckets": names}
