@@ -73,13 +73,16 @@ def moto_server(wrap=lambda app: app):
 
 
 @contextmanager
-def ceph_server():
-    """Start one monitor, one object daemon in memory and one gateway; stop them at the end."""
+def ceph_server(memory_bytes=2 << 30):
+    """Start one monitor, one object daemon in memory and one gateway; stop them at the end.
+
+    `memory_bytes` is what the store may hold.
+    """
     # Not pytest's folder: the daemons' sockets need a short path.
     folder = Path(tempfile.mkdtemp(prefix="atoll-ceph-"))
     daemons = []
     try:
-        yield _start_ceph(folder, daemons)
+        yield _start_ceph(folder, daemons, memory_bytes)
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()
@@ -90,14 +93,15 @@ def ceph_server():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_ceph(folder, daemons):
+def _start_ceph(folder, daemons, memory_bytes):
     port, *monitor_ports = _free_ports(3)
     monitor = f"[v2:127.0.0.1:{monitor_ports[0]}/0,v1:127.0.0.1:{monitor_ports[1]}/0]"
     cluster, osd = str(uuid.uuid4()), str(uuid.uuid4())
     for name in ("mon", "osd", "run", "log"):
         (folder / name).mkdir()
     config = folder / "ceph.conf"
-    config.write_text(_CEPH_CONF.format(folder=folder, cluster=cluster, monitor=monitor, port=port))
+    told = {"folder": folder, "cluster": cluster, "monitor": monitor, "port": port}
+    config.write_text(_CEPH_CONF.format(memory=memory_bytes, **told))
 
     def run(program, *arguments):
         command = [program, "-c", config, *arguments]
@@ -210,13 +214,13 @@ log file = {folder}/log/$name.log
 mon data = {folder}/mon
 osd data = {folder}/osd
 osd objectstore = memstore
-memstore device bytes = 2147483648
+memstore device bytes = {memory}
 osd class load list = *
 osd class default list = *
 [mon.a]
 host = localhost
 [client.rgw.a]
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw enable apis = s3
 rgw enable usage log = false
 rgw enable ops log = false

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,53 @@ class IndexModel:
             "dot" the products with them: float32, rounded once from float64.
         """
         return self._probes.order(queries, count)
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedModel(IndexModel):
+    """A model of which only some partitions are known: enough to search those.
+
+    Attributes:
+        rotated: (num_partitions, dim) float32; what stands for the others is anything.
+    """
+
+    rotated: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    @property
+    def rotated_centroids(self) -> NDArray[np.float32]:
+        """The centroids after the rotation."""
+        return self.rotated
+
+
+def probed_arrays(model: IndexModel, partitions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Take out of a "rabitq" model what searching some partitions, ascending, needs."""
+    return {
+        "distance_type": np.array(model.distance_type),
+        "signs": model.signs,
+        "bits": np.array(model.bits),
+        "num_partitions": np.array(len(model.centroids)),
+        "partitions": partitions.astype(np.int32),
+        "rotated": model.rotated_centroids[partitions],
+    }
+
+
+def probed_model(arrays: Mapping[str, NDArray[Any]]) -> ProbedModel:
+    """Make a model of what `probed_arrays` took."""
+    known = arrays["rotated"]
+    # Not touched but where partitions are known, so that most of it takes no memory.
+    rotated = np.empty((int(arrays["num_partitions"]), known.shape[1]), np.float32)
+    rotated[arrays["partitions"]] = known
+    none = np.empty(0, np.int64)
+    return ProbedModel(
+        "rabitq",
+        cast("DistanceType", str(arrays["distance_type"])),
+        rotated,
+        arrays["signs"],
+        np.empty(0, np.float32),
+        none,
+        int(arrays["bits"]),
+        rotated,
+    )
 
 
 def as_halves(rows: NDArray[np.float32]) -> tuple[NDArray[np.float16], int]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from atoll.core.arrays import IntArray
 from atoll.core.errors import AtollError, Corrupt, Forbidden, NotFound, Unavailable
 from atoll.vectors import lancesearch, search
+from atoll.vectors.index import IndexModel
 from atoll.vectors.model import Blob, Bucket
 from atoll.vectors.openbucket import OpenBucket
 from atoll.vectors.options import SearchOptions
@@ -75,6 +76,7 @@ class MapReduce:
         masks: rows that pass `options.where`, by bucket; filled when first needed, so that the
             batches of one search may share it.
         paths: how the rows were found, for the result's metadata.
+        known: models by hash, or what is needed of them; others are read.
     """
 
     reader: Reader
@@ -85,6 +87,7 @@ class MapReduce:
     threads: int
     masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
+    known: Mapping[str, IndexModel] = field(default_factory=dict)
     _group_count: int | None = None
     _prepared: dict[str, Queries] = field(default_factory=dict)
 
@@ -245,7 +248,7 @@ class MapReduce:
         return {
             model: search.plan(
                 self._queries(model),
-                self.reader.model(self.models[model]),
+                self._model(model),
                 rows,
                 nprobes=self.options.nprobes,
                 wanted=k,
@@ -263,15 +266,18 @@ class MapReduce:
             self._scan(group, pairs[group.model], best)
         return best
 
+    def _model(self, model: str) -> IndexModel:
+        return self.known.get(model) or self.reader.model(self.models[model])
+
     def _queries(self, model: str) -> Queries:
         if model not in self._prepared:
-            found = self.reader.model(self.models[model])
+            found = self._model(model)
             self._prepared[model] = search.prepare_queries(self.batch.vectors, found)
         return self._prepared[model]
 
     def _scan(self, group: Group, pairs: Pairs, best: Best) -> None:
         """Fold the rows of all buckets of one model into the best of each query."""
-        model, masks = self.reader.model(self.models[group.model]), self._masks()
+        model, masks = self._model(group.model), self._masks()
         queries = self._queries(group.model)
         for part in search.rounds(pairs, group.held, group.codes.width):
             partitions = np.unique(part.partition)

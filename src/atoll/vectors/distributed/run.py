@@ -1,10 +1,10 @@
 """The folder of one distributed search: what its steps are told, and what they leave.
 
 <run>/_run/request.json            what was asked; made once, by whoever starts the search
-<run>/_run/queries/<hash>-<block>  the query vectors and their names
+<run>/_run/queries/<block>         the query vectors and their names
 <run>/_run/target.json             what is searched
 <run>/_run/plan.json               how it is searched
-<run>/_run/plan/<block>            which query reads which partitions
+<run>/_run/probes/<block>          which query reads which partitions, and their centroids
 <run>/_run/buckets/<number>.json   the buckets to search, some together
 <run>/_run/passing/<bucket>        rows that pass the predicate: how many, and which
 <run>/_run/parts/<block>/<bucket>  what a bucket answers
@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,10 +34,11 @@ from numpy.typing import NDArray
 
 from atoll.core.arrays import IntArray
 from atoll.core.errors import Conflict, Corrupt, NotFound
-from atoll.storage import Storage
+from atoll.storage import Storage, Threads
 from atoll.vectors import blobs
 from atoll.vectors.distributed import rows
 from atoll.vectors.distributed.rows import Part
+from atoll.vectors.index import IndexModel, probed_arrays, probed_model
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexKind, Manifest
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.queries import QueryBatch
@@ -51,8 +52,15 @@ REQUEST = f"{FOLDER}/request.json"
 TARGET = f"{FOLDER}/target.json"
 PLAN = f"{FOLDER}/plan.json"
 SUMMARY = "summary.json"
+# Metadata of queries: which search they are of.
+_VECTORS = b"atoll.vectors"
+# Parts read at once.
+PARTS_AT_ONCE = 16
 # Records of buckets in one object: a step reads that of its own.
 BUCKETS_TOGETHER = 64
+# Where no more of its partitions are read, what is needed of a model comes with the plan: the model
+# of a large collection has tens of megabytes.
+KNOWN_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -130,13 +138,15 @@ class Plan:
     """How it is searched.
 
     Attributes:
-        target: what.
+        request: what was asked.
+        target: what is searched.
         is_compared: whether every row that may be a hit is compared.
         keep: candidates of each query that get exact distances.
         group: buckets whose parts are merged by one inner step; 0 where there are none.
         work: what planning took.
     """
 
+    request: Request
     target: Target
     is_compared: bool
     keep: int
@@ -153,12 +163,27 @@ class Plan:
         return range(group * self.group, min(self.target.buckets, (group + 1) * self.group))
 
 
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Which partitions queries read.
+
+    Attributes:
+        pairs: by the hash of the index model.
+        known: the models, or as much of them as the pairs need.
+    """
+
+    pairs: Mapping[str, Pairs]
+    known: Mapping[str, IndexModel]
+
+
 class Run:
     """The folder of a search."""
 
     def __init__(self, storage: Storage) -> None:
         """Read nothing yet."""
         self.storage = storage
+        self._last_batch: tuple[int, QueryBatch] | None = None
+        self._last_probes: tuple[int, Probes] | None = None
 
     def __str__(self) -> str:
         """Name it by its place."""
@@ -176,7 +201,8 @@ class Run:
         if next(self.storage.list(), None) is None:
             for block in request.blocks:
                 mine = batch.slice(block * request.block, (block + 1) * request.block)
-                self.storage.put(_queries(request, block), _packed_queries(mine))
+                data_of = _packed_queries(mine, request.vectors)
+                self.storage.put(f"{FOLDER}/queries/{block}", data_of)
             # Last: it says that the queries are there.
             self.storage.put_new(REQUEST, data)
         found = self.storage.find(REQUEST)
@@ -205,13 +231,24 @@ class Run:
             raise Corrupt(f"{self}/{REQUEST} cannot be read ({error})", path=REQUEST) from error
 
     def batch(self, block: int) -> QueryBatch:
-        """Read the queries of a block."""
-        path = _queries(self.request, block)
+        """Read the queries of a block; the last ones read are kept.
+
+        Raises:
+            Conflict: they are of another search, begun here at the same time.
+        """
+        if self._last_batch is None or self._last_batch[0] != block:
+            self._last_batch = block, self._batch(block)
+        return self._last_batch[1]
+
+    def _batch(self, block: int) -> QueryBatch:
+        path = f"{FOLDER}/queries/{block}"
         try:
             with pa.ipc.open_file(io.BytesIO(self.storage.get(path))) as file:
                 table = file.read_all()
         except pa.ArrowInvalid as error:
             raise Corrupt(f"{self}/{path} cannot be read ({error})", path=path) from error
+        if table.schema.metadata[_VECTORS].decode() != self.request.vectors:
+            raise Conflict(f"{self}/{path} is of another search, begun here at the same time")
         vectors = table["vector"].combine_chunks()
         flat = np.asarray(vectors.flatten(), np.float32)
         return QueryBatch(table["id"].to_pylist(), flat.reshape(len(table), -1))
@@ -257,12 +294,14 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        """What holds for all buckets.
+        """How it is searched, and what was asked.
 
         Raises:
             NotFound: nobody has planned yet.
         """
-        return self._read(PLAN, Plan)
+        found = self._read(PLAN, Plan)
+        self.__dict__.setdefault("request", found.request)
+        return found
 
     @property
     def is_planned(self) -> bool:
@@ -277,27 +316,40 @@ class Run:
                 f"{self} is not planned yet: it has no {path}; run its step `plan`", run=str(self)
             ) from error
 
-    def put_pairs(self, block: int, pairs: Mapping[str, Pairs]) -> None:
-        """Write which query reads which partitions, by index model."""
+    def put_probes(self, block: int, probes: Probes) -> None:
+        """Write which query reads which partitions."""
         arrays: dict[str, NDArray[Any]] = {}
-        for model, mine in pairs.items():
+        for model, mine in probes.pairs.items():
             arrays[f"{model} query"] = mine.query.astype(np.int32)
             arrays[f"{model} partition"] = mine.partition.astype(np.int32)
             arrays[f"{model} base"] = mine.base
-        self.storage.put(f"{FOLDER}/plan/{block}", blobs.pack_arrays(arrays))
+        for model, known in probes.known.items():
+            partitions = np.unique(probes.pairs[model].partition)
+            if len(partitions) <= KNOWN_SHARE * len(known.centroids):
+                taken = probed_arrays(known, partitions)
+                arrays |= {f"{model} {name}": array for name, array in taken.items()}
+        self.storage.put(f"{FOLDER}/probes/{block}", blobs.pack_arrays(arrays))
 
-    def pairs(self, block: int) -> dict[str, Pairs]:
-        """Read which query reads which partitions."""
-        arrays = blobs.unpack_arrays(self.storage.get(f"{FOLDER}/plan/{block}"))
-        models = {name.rsplit(" ", 1)[0] for name in arrays}
-        return {
+    def probes(self, block: int) -> Probes:
+        """Read which query reads which partitions; what was read last is kept."""
+        if self._last_probes is None or self._last_probes[0] != block:
+            self._last_probes = block, self._probes(block)
+        return self._last_probes[1]
+
+    def _probes(self, block: int) -> Probes:
+        arrays = blobs.unpack_arrays(self.storage.get(f"{FOLDER}/probes/{block}"))
+        by_model: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in arrays.items():
+            model, what = name.split(" ")
+            by_model.setdefault(model, {})[what] = array
+        pairs = {
             model: Pairs(
-                arrays[f"{model} query"].astype(np.int64),
-                arrays[f"{model} partition"].astype(np.int64),
-                arrays[f"{model} base"],
+                mine["query"].astype(np.int64), mine["partition"].astype(np.int64), mine["base"]
             )
-            for model in sorted(models)
+            for model, mine in sorted(by_model.items())
         }
+        known = {m: probed_model(mine) for m, mine in by_model.items() if "rotated" in mine}
+        return Probes(pairs, known)
 
     # -- rows that pass the predicate -------------------------------------------------------------
 
@@ -346,6 +398,17 @@ class Run:
     def part(self, block: int, bucket: int) -> Part | None:
         """Read what a bucket answers; None where it does not."""
         return self._part(f"{FOLDER}/parts/{block}/{bucket}")
+
+    def parts(self, block: int, buckets: Sequence[int]) -> list[Part | None]:
+        """Read what several buckets answer."""
+        return self.at_once([partial(self.part, block, bucket) for bucket in buckets])
+
+    def at_once(self, reads: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Do several reads, side by side where each waits for a network."""
+        if self.storage.root is not None or len(reads) < 2:
+            return [read() for read in reads]
+        with Threads(min(PARTS_AT_ONCE, len(reads))) as pool:
+            return list(pool.map(lambda read: read(), reads))
 
     def put_fold(self, part: Part, block: int, group: int) -> None:
         """Write what several buckets answer."""
@@ -412,11 +475,6 @@ class Run:
         return found
 
 
-def _queries(request: Request, block: int) -> str:
-    # Of two who start other searches here at once, neither may answer the other's queries.
-    return f"{FOLDER}/queries/{request.vectors[:16]}-{block}"
-
-
 def hash_of(batch: QueryBatch) -> str:
     """Hash queries and their names."""
     digest = hashlib.sha256(np.ascontiguousarray(batch.vectors).data)
@@ -424,10 +482,11 @@ def hash_of(batch: QueryBatch) -> str:
     return digest.hexdigest()
 
 
-def _packed_queries(batch: QueryBatch) -> bytes:
+def _packed_queries(batch: QueryBatch, whole: str) -> bytes:
     flat = pa.array(np.ascontiguousarray(batch.vectors).reshape(-1))
     vectors = pa.FixedSizeListArray.from_arrays(flat, batch.vectors.shape[1])
     table = pa.table({"id": pa.array(batch.ids, pa.string()), "vector": vectors})
+    table = table.replace_schema_metadata({_VECTORS: whole})
     out = io.BytesIO()
     with pa.ipc.new_file(out, table.schema) as file:
         file.write_table(table)

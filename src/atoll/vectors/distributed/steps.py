@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from atoll.core.errors import AtollError, Corrupt, NotFound
 from atoll.storage import Storage, open_storage
 from atoll.vectors import manifests, output
 from atoll.vectors.distributed.rows import Part, Rows, best_of, folded, join
-from atoll.vectors.distributed.run import Plan, Run, Target
+from atoll.vectors.distributed.run import Plan, Probes, Run, Target
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import Bucket, CollectionSpec
@@ -93,14 +94,15 @@ def plan(
         one = _searching(run, reader, target, live, 0, settings)
         wanted = min(rows, one.wanted)
         is_compared = one.is_brute_force(wanted, rows, passing)
-        if not is_compared:
-            allowed = _allowed(run, target, buckets, counts)
-            for block in request.blocks:
-                one = _searching(run, reader, target, live, block, settings)
-                run.put_pairs(block, one.pairs(wanted, allowed))
+        allowed = {} if is_compared else _allowed(run, target, buckets, counts)
+        for block in request.blocks:
+            one = _searching(run, reader, target, live, block, settings)
+            pairs = one.pairs(wanted, allowed)
+            known = {model: reader.model(target.models[model]) for model in pairs}
+            run.put_probes(block, Probes(pairs, known))
         keep = min(rows, wanted * (1 if is_compared else options.refine_factor))
         group = _group(keep * min(request.block, request.queries), buckets)
-        found = Plan(target, is_compared, keep, group, watch.taken())
+        found = Plan(request, target, is_compared, keep, group, watch.taken())
         run.put_plan(found)
     return told | {"groups": list(found.groups), "is_filtered": False}
 
@@ -198,8 +200,15 @@ def search_bucket(
         Corrupt, NotFound, Forbidden: the bucket cannot be read.
     """
     with watched("search") as watch, noting_failure(run, position):
-        request, planned = run.request, run.plan
-        bucket = run.bucket(position)
+        run.at_once(
+            [
+                lambda: run.plan,
+                partial(run.bucket, position),
+                partial(run.batch, 0),
+                partial(run.probes, 0),
+            ]
+        )
+        request, planned, bucket = run.request, run.plan, run.bucket(position)
         reader = _reader(run, planned.target.spec, settings, copy)
         for block in request.blocks:
             # A step that was killed goes on where it stopped; a single block is sooner done anew.
@@ -225,8 +234,9 @@ def _answer(run: Run, planned: Plan, one: MapReduce, block: int, position: int) 
         if not _has_codes(bucket, planned.target.spec):
             found = one.nearest_of(one.by_lance(wanted))
             return Part(Rows.none(), _as_rows(found, position))
-        pairs = run.pairs(block)
-        best = one.candidates(pairs, min(planned.keep, bucket.stored_rows))
+        probes = run.probes(block)
+        one.known = probes.known
+        best = one.candidates(probes.pairs, min(planned.keep, bucket.stored_rows))
         rows = Rows.of_best(best, position)
         if request.is_refined_early:
             rows = replace(rows, distance=one.refined(rows.query, rows.row).distance)
@@ -309,7 +319,7 @@ def refine(
         Unavailable: the store fails; another try may end well.
     """
     with watched("refine") as watch:
-        request, planned = run.request, run.plan
+        planned, request = run.plan, run.request
         failed = _given_up(searched)
         reader = _reader(run, planned.target.spec, settings)
         paths: set[str] = set()
@@ -358,8 +368,7 @@ def _all_merged(run: Run, planned: Plan, block: int) -> _Merged:
 def _merged(run: Run, planned: Plan, block: int, positions: Sequence[int]) -> _Merged:
     whole = _Merged(Rows.none(), Rows.none(), set(), [], set())
     estimated, exact = [], []
-    for position in positions:
-        part = run.part(block, position)
+    for position, part in zip(positions, run.parts(block, positions), strict=True):
         if part is None:
             whole.missing.add(position)
             continue
