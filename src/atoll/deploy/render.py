@@ -18,6 +18,8 @@ MAX_CONCURRENCY = {"distributed": 10_000, "inline": 40}
 DEFAULT_CONCURRENCY = {"distributed": 500, "inline": 40}
 # More must go through a bucket to be deployed.
 TEMPLATE_BYTES = 51_200
+# Share of the time allowed from which on an alarm is raised.
+NEAR_TIMEOUT = 0.8
 DEFINITION = "search.asl.json"
 # Statements that a Map without executions of its own can do without.
 _DISTRIBUTED_ONLY = ("StartMapRuns", "FollowMapRuns")
@@ -112,6 +114,7 @@ def render(stack: SearchStack) -> str:
         "SearchMemory": stack.search_memory,
         "ReduceMemory": stack.reduce_memory,
         "StepTimeout": stack.step_timeout,
+        "NearTimeoutMs": int(stack.step_timeout * 1000 * NEAR_TIMEOUT),
         "S3Endpoint": stack.endpoint,
         "S3AllowHttp": str(stack.allow_http).lower(),
     }
