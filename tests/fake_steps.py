@@ -4,6 +4,7 @@ A run is a local folder with `scenario.json`; each call leaves a file in `calls/
 """
 
 import json
+import os
 import time
 import uuid
 from pathlib import Path
@@ -34,6 +35,8 @@ def calls(folder):
 
 def _misbehave(orders, earlier):
     time.sleep(orders.get("seconds", 0))
+    if orders.get("dies"):
+        os._exit(1)
     if "error" in orders and earlier < orders.get("times", 1_000_000):
         raise getattr(errors, orders["error"])("ordered by the scenario")
 

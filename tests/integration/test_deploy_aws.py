@@ -78,6 +78,11 @@ def test_bucket_that_takes_too_long_is_named(stack, run):
     assert "timed out" in result["searched"][0]["error"]["Cause"]
 
 
+def test_bucket_whose_function_dies_is_named(stack, run):
+    folder = run(buckets=2, **{"search-0": {"dies": True}})
+    assert stack.result(str(folder))["failed_buckets"] == {"0": "Runtime.ExitError"}
+
+
 def test_parts_are_folded_where_there_are_groups(stack, run):
     folder = run(buckets=2, groups=3)
     assert stack.result(str(folder))["failed_buckets"] == {}

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from textwrap import indent
 from typing import Any
 
 from atoll.core.errors import InvalidInput
@@ -178,18 +179,14 @@ def _with_definition(template: str, machine: dict[str, Any]) -> str:
     for state in _bucket_maps(machine):
         state["MaxConcurrency"] = "${MaxConcurrency}"
     states = [
-        f"{json.dumps(name)}: {json.dumps(state)}" for name, state in machine.pop("States").items()
+        f"{json.dumps(name)}: {json.dumps(state)}" for name, state in machine["States"].items()
     ]
-    text = f'{json.dumps(machine)[:-1]}, "States": {{\n' + ",\n".join(states) + "\n}}"
-    lines = text.replace('"${MaxConcurrency}"', "${MaxConcurrency}").splitlines()
-    filled, count = re.subn(
-        rf'^( *)- "{re.escape(DEFINITION)}"\n',
-        lambda found: "\n".join([f"{found[1]}- |", *(f"{found[1]}  {line}" for line in lines), ""]),
-        template,
-        flags=re.MULTILINE,
-    )
-    assert count == 1
-    return filled
+    rest = json.dumps({key: value for key, value in machine.items() if key != "States"})
+    text = f'{rest[:-1]}, "States": {{\n' + ",\n".join(states) + "\n}}"
+    text = text.replace('"${MaxConcurrency}"', "${MaxConcurrency}")
+    text = text.replace("FunctionArn}", "Function.Arn}")
+    before, after = template.split(f'      DefinitionString: !Sub "{DEFINITION}"\n')
+    return f"{before}      DefinitionString: !Sub |\n{indent(text, ' ' * 8)}\n{after}"
 
 
 def _bucket_maps(machine: dict[str, Any]) -> list[dict[str, Any]]:
