@@ -20,7 +20,7 @@ from atoll.deploy.render import MAP_MODES, SearchStack, render
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.yaml",
               help="Write the template there instead of printing it.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file.")
-@click.option("--image", default="", metavar="URI",
+@click.option("--image", metavar="URI",
               help="Image of functions and jobs; else to be given when deploying.")  # fmt: skip
 @click.option("--map-mode", type=click.Choice(MAP_MODES), default="distributed", show_default=True,
               help="An execution for each bucket, or all in one: fewer state transitions, at most "
@@ -34,15 +34,26 @@ from atoll.deploy.render import MAP_MODES, SearchStack, render
 @click.option("--step-timeout", type=int, default=900, show_default=True, metavar="SECONDS",
               help="How long one run of a function may take.")  # fmt: skip
 @click.pass_obj
-def deploy(settings: Settings, /, target: str, out: Path | None, force: bool, **given: Any) -> None:
+def deploy(
+    settings: Settings,
+    /,
+    target: str,
+    out: Path | None,
+    force: bool,
+    image: str | None,
+    **given: Any,
+) -> None:
     """Print what to deploy so that a collection on S3 is searched with nothing running.
 
     TARGET is `aws`: a CloudFormation template of a bucket for results, three Lambda functions, a
-    Step Functions state machine, alarms, and AWS Batch where its parameters name subnets. An S3
+    Step Functions state machine, alarms, and AWS Batch where its parameter Batch says so. An S3
     endpoint other than AWS's own is taken from the settings, as every command does.
     """
     stack = SearchStack(
-        **given, endpoint=settings.storage.endpoint or "", allow_http=settings.storage.allow_http
+        **given,
+        image=image or "",
+        endpoint=settings.storage.endpoint or "",
+        allow_http=settings.storage.allow_http,
     )
     text = render(stack)
     if out is None:
