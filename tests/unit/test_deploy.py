@@ -112,10 +112,12 @@ def test_every_task_tries_transient_failures_again_and_no_others():
     tasks = [*tasks_of(machine)]
     assert len(tasks) == 6
     for task in tasks:
-        again, once = task["Retry"]
+        throttled, again, once = task["Retry"]
+        assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+        assert throttled["MaxAttempts"] > again["MaxAttempts"] > once["MaxAttempts"] == 1
         assert again["ErrorEquals"][0] == "Unavailable"
         assert all(name.startswith("Lambda.") for name in again["ErrorEquals"][1:])
-        assert (once["ErrorEquals"][0], once["MaxAttempts"]) == ("States.Timeout", 1)
+        assert once["ErrorEquals"][0] == "States.Timeout"
         assert task["TimeoutSeconds"] > 900
 
 
