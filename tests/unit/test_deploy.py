@@ -1,7 +1,10 @@
 """What `atoll deploy aws` writes: linted, and each right that it grants read and judged."""
 
 import json
+import os
 import re
+import subprocess
+from email import message_from_string
 
 import pytest
 from aws_servers import parsed
@@ -302,6 +305,40 @@ def test_every_image_is_the_one_that_is_given(template):
         if resource["Type"] == "AWS::Batch::JobDefinition":
             images.add(json.dumps(resource["Properties"]["ContainerProperties"]["Image"]))
     assert images == {'{"Ref": "ImageUri"}'}
+
+
+DISKS = {
+    0: ["mkdir -p /scratch", "chmod 1777 /scratch"],
+    1: [
+        "mkdir -p /scratch",
+        "mkfs.xfs -f -K /dev/nvme1n1",
+        "mount -o noatime,discard /dev/nvme1n1 /scratch",
+        "chmod 1777 /scratch",
+    ],
+    2: [
+        "mkdir -p /scratch",
+        "mdadm --create /dev/md0 --level=0 --raid-devices=2 /dev/nvme1n1 /dev/nvme2n1",
+        "mkfs.xfs -f -K /dev/md0",
+        "mount -o noatime,discard /dev/md0 /scratch",
+        "chmod 1777 /scratch",
+    ],
+}
+
+
+@pytest.mark.parametrize("count", DISKS)
+def test_instance_mounts_all_its_own_disks_as_one(template, tmp_path, count):
+    data = template["Resources"]["Instances"]["Properties"]["LaunchTemplateData"]["UserData"]
+    (part,) = message_from_string(data["Fn::Base64"]).get_payload()
+    own = "".join(f"/dev/nvme{n}n1 Amazon EC2 NVMe Instance Storage\n" for n in range(1, count + 1))
+    (tmp_path / "disks").write_text(f"/dev/nvme0n1 Amazon Elastic Block Store\n{own}")
+    for name in ("mkdir", "mdadm", "mkfs.xfs", "mount", "chmod"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $@" >> {tmp_path}/done\n')
+    (tmp_path / "lsblk").write_text(f"#!/bin/sh\ncat {tmp_path}/disks\n")
+    for path in tmp_path.iterdir():
+        path.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-c", part.get_payload()], env={"PATH": path}, check=True)
+    assert (tmp_path / "done").read_text().splitlines() == DISKS[count]
 
 
 # -- What is filled in.
