@@ -9,6 +9,7 @@ stay the template's. What neither shows: IAM, payload limits, cold starts of an 
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -149,7 +150,7 @@ def _invoke(self, function_name, qualifier, body, headers, response_headers):
         is_error, answer = _run_bootstrap(
             Path(folder),
             {
-                "AWS_LAMBDA_FUNCTION_NAME": function_name,
+                "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
             }
             | function.environment_vars,
@@ -279,7 +280,7 @@ def deploy(server, text, *, handler, environment=None, parameters=None):
         server: where.
         text: the template, as `atoll deploy aws` writes it.
         handler: "module.function", importable from src or tests.
-        environment: what functions see besides the template's variables.
+        environment: what functions see besides the template's variables; keys of a store, too.
         parameters: values other than the template's defaults.
     """
     template = runnable(server, text, handler=handler, environment=environment or {})
@@ -346,13 +347,12 @@ def _failures(formation, name):
 def runnable(server, text, *, handler, environment):
     """Make of a template one that an emulator can run; no logical resource comes or goes."""
     template = parsed(text)
-    code = _uploaded(server, handler)
+    code = _uploaded(server, handler, {"PYTHONPATH": PYTHONPATH} | environment)
     for resource in template["Resources"].values():
         properties = resource["Properties"]
         if resource["Type"] == "AWS::Lambda::Function":
             assert properties.pop("PackageType") == "Image"
             properties |= {"Code": code, "Runtime": "provided.al2023", "Handler": handler}
-            properties["Environment"]["Variables"] |= {"PYTHONPATH": PYTHONPATH} | environment
         if resource["Type"] == "AWS::Batch::ComputeEnvironment" and server.name == "moto":
             # It does not know AWS's service-linked role.
             role = server.client("iam").create_role(
@@ -369,13 +369,16 @@ def parsed(text):
     return json.loads(json.dumps(template))
 
 
-def _uploaded(server, handler):
+def _uploaded(server, handler, environment):
     """Put a zip there that starts AWS's runtime client as the image's entry point does."""
+    # Said here, not in the function's configuration: that keeps no AWS_ACCESS_KEY_ID.
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    start = f"exec {sys.executable} {ONE_EVENT} {handler}"
     bootstrap = zipfile.ZipInfo("bootstrap")
     bootstrap.external_attr = 0o100755 << 16
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(bootstrap, f"#!/bin/sh\nexec {sys.executable} {ONE_EVENT} {handler}\n")
+        archive.writestr(bootstrap, "\n".join(["#!/bin/sh", *exports, start, ""]))
     bucket = server.new_bucket()
     server.client("s3").put_object(Bucket=bucket, Key="code.zip", Body=packed.getvalue())
     return {"S3Bucket": bucket, "S3Key": "code.zip"}
