@@ -382,3 +382,36 @@ def _uploaded(server, handler, environment):
     bucket = server.new_bucket()
     server.client("s3").put_object(Bucket=bucket, Key="code.zip", Body=packed.getvalue())
     return {"S3Bucket": bucket, "S3Key": "code.zip"}
+
+
+def statements(template, role):
+    """All statements that a role holds, those of policies that name it included."""
+    resources = template["Resources"]
+    for policy in resources[role]["Properties"].get("Policies", []):
+        yield from policy["PolicyDocument"]["Statement"]
+    for resource in resources.values():
+        if resource["Type"] == "AWS::IAM::Policy":
+            properties = resource["Properties"]
+            if {"Ref": role} in properties["Roles"]["Fn::If"][1]:
+                yield from properties["PolicyDocument"]["Statement"]
+
+
+def rights(template, role):
+    """(action, resource as text) of all that a role may do."""
+    for statement in statements(template, role):
+        assert statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                yield action, as_text(resource)
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def as_text(resource):
+    if isinstance(resource, str):
+        return resource
+    (kind,) = resource
+    value = resource[kind]
+    return "${" + ".".join(value) + "}" if kind == "Fn::GetAtt" else value

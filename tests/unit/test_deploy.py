@@ -7,7 +7,7 @@ import subprocess
 from email import message_from_string
 
 import pytest
-from aws_servers import parsed
+from aws_servers import as_text, parsed, rights, statements
 from cfnlint.api import ManualArgs, lint
 from commandline import atoll, must
 from statelint.linter import Linter
@@ -135,44 +135,13 @@ def tasks_of(machine):
 # -- What is granted.
 
 
-def statements(template, role):
-    """All statements that a role holds, those of policies that name it included."""
-    resources = template["Resources"]
-    for policy in resources[role]["Properties"].get("Policies", []):
-        yield from policy["PolicyDocument"]["Statement"]
-    for resource in resources.values():
-        if resource["Type"] == "AWS::IAM::Policy":
-            properties = resource["Properties"]
-            if {"Ref": role} in properties["Roles"]["Fn::If"][1]:
-                yield from properties["PolicyDocument"]["Statement"]
-
-
-def rights(template, role):
-    """(action, resource as text) of all that a role may do."""
-    for statement in statements(template, role):
-        assert statement["Effect"] == "Allow"
-        for action in as_list(statement["Action"]):
-            for resource in as_list(statement["Resource"]):
-                yield action, as_text(resource)
-
-
-def as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
-def as_text(resource):
-    if isinstance(resource, str):
-        return resource
-    (kind,) = resource
-    value = resource[kind]
-    return "${" + ".".join(value) + "}" if kind == "Fn::GetAtt" else value
-
-
 IN_COLLECTION = "arn:${AWS::Partition}:s3:::${CollectionBucket}/${CollectionPrefix}*"
 WRITES = {
-    "Plan": {"plan*"},
-    "Search": {"masks/*", "parts/*"},
-    "Reduce": {"folds/*", "hits*", "summary*"},
+    "Plan": {
+        f"_run/{name}" for name in ("target.json", "buckets/*", "plan/*", "plan.json", "failed/*")
+    },
+    "Search": {f"_run/{name}" for name in ("passing/*", "parts/*", "failed/*")},
+    "Reduce": {"_run/folds/*", "hits*", "summary.json"},
 }
 
 
@@ -194,7 +163,9 @@ def test_step_reads_the_collection_and_runs_only(template, step, kind):
     granted = set(rights(template, f"{step}{kind}"))
     read_from = {resource for action, resource in granted if action == "s3:GetObject"}
     assert IN_COLLECTION in read_from
-    assert all(name.startswith("${Results.Arn}/runs/*") for name in read_from - {IN_COLLECTION})
+    assert all(
+        name.startswith("${Results.Arn}/runs/*/_run/") for name in read_from - {IN_COLLECTION}
+    )
     listed = {
         as_text(statement["Condition"]["StringLike"]["s3:prefix"])
         for statement in statements(template, f"{step}{kind}")
