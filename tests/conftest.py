@@ -2,6 +2,7 @@
 
 import hypothesis
 import pytest
+from aws_servers import ministack_server, moto_aws_server
 from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
 
 pytest.register_assert_rewrite("atoll.testing")
@@ -55,4 +56,18 @@ def ceph():
 def moto_s3():
     """An S3 emulator: quick, but no proof of what a real store does under a race."""
     with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack():
+    """An emulator of AWS in a process of its own; the first interpreter of state machines."""
+    with ministack_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_aws():
+    """The second interpreter of state machines."""
+    with moto_aws_server() as server:
         yield server

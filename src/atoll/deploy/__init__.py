@@ -1,0 +1,1 @@
+"""What runs searches where nothing runs in between: a template for AWS."""
