@@ -27,7 +27,8 @@ class Behaviour:
         delay_s: before each answer.
         failing: share of requests refused with 503 SlowDown.
         is_down: close each connection without an answer.
-        breaks: (method, path) -> whether to damage the answer's last byte.
+        refuses: (kind, path) -> whether to refuse a request with 503 SlowDown.
+        breaks: (kind, path) -> whether to damage the answer's last byte.
         requests, bytes_out, refused: by method, seen so far; bytes of objects that went to clients.
         paths: of each request, with its method.
     """
@@ -35,6 +36,7 @@ class Behaviour:
     delay_s: float = 0.0
     failing: float = 0.0
     is_down: bool = False
+    refuses: object = None
     breaks: object = None
     dice: random.Random = field(default_factory=lambda: random.Random(7))
     requests: Counter = field(default_factory=Counter)
@@ -93,6 +95,8 @@ def proxied(server):
                 behaviour.requests[kind] += 1
                 behaviour.paths.append((kind, self.path))
                 is_refused = behaviour.dice.random() < behaviour.failing
+                if behaviour.refuses and behaviour.refuses(kind, self.path):
+                    is_refused = True
                 behaviour.refused[kind] += is_refused
             if behaviour.is_down:
                 self.close_connection = True
