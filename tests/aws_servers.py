@@ -26,7 +26,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import boto3
-from cfnlint.decode import decode_str
 from s3_servers import _dying_with_us, _free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -147,7 +146,7 @@ def _invoke(self, function_name, qualifier, body, headers, response_headers):
     with tempfile.TemporaryDirectory(prefix="atoll-lambda-") as folder:
         zipfile.ZipFile(io.BytesIO(function.code_bytes)).extractall(folder)
         Path(folder, "bootstrap").chmod(0o755)
-        is_error, answer = _run_bootstrap(
+        is_error, answer = run_bootstrap(
             Path(folder),
             {
                 "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
@@ -162,7 +161,7 @@ def _invoke(self, function_name, qualifier, body, headers, response_headers):
     return answer
 
 
-def _run_bootstrap(folder, environment, event, timeout_s):
+def run_bootstrap(folder, environment, event, timeout_s):
     """Run a function once against a Runtime API of our own: (whether it failed, its answer)."""
     call = _Call(event if isinstance(event, bytes) else event.encode(), time.time() + timeout_s)
     api = ThreadingHTTPServer(("127.0.0.1", 0), call.handler())
@@ -364,6 +363,8 @@ def runnable(server, text, *, handler, environment):
 
 def parsed(text):
     """Read a template; short tags become the long functions they stand for."""
+    from cfnlint.decode import decode_str  # a second that other tests need not wait for
+
     template, problems = decode_str(text)
     assert not problems, problems
     return json.loads(json.dumps(template))

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aws_servers import PYTHONPATH, ROOT, _run_bootstrap
+from aws_servers import PYTHONPATH, ROOT, run_bootstrap
 from fake_steps import calls
 
 AWS = ROOT / "src" / "atoll" / "deploy" / "aws"
@@ -108,7 +108,7 @@ def test_entry_point_runs_a_handler_where_lambda_calls_it(tmp_path, no_kernels):
     bootstrap.write_text(f"#!/bin/sh\nexec {AWS / 'entrypoint.sh'} fake_steps.handler\n")
     bootstrap.chmod(0o755)
     event = json.dumps({"step": "plan", "run": str(tmp_path)})
-    is_error, answer = _run_bootstrap(tmp_path, environment(**no_kernels), event, 60)
+    is_error, answer = run_bootstrap(tmp_path, environment(**no_kernels), event, 60)
     assert (is_error, json.loads(answer)["buckets"]) == (False, [0, 1])
     assert calls(tmp_path)[0]["place"] == "plan"
 
