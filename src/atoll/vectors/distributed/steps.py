@@ -350,8 +350,8 @@ def _all_merged(run: Run, planned: Plan, block: int) -> _Merged:
         return _merged(run, planned, block, range(planned.target.buckets))
     whole = _Merged(Rows.none(), Rows.none(), set(), [], set())
     estimated, exact = [], []
-    for group in planned.groups:
-        part = run.fold(block, group)
+    folds = run.at_once([partial(run.fold, block, group) for group in planned.groups])
+    for group, part in zip(planned.groups, folds, strict=True):
         if part is None:
             raise NotFound(
                 f"group {group} of {run} is not merged; run its step `fold`", run=str(run)

@@ -1,0 +1,243 @@
+"""The steps of a search: what each reads and writes, computes and holds.
+
+A search on Lambda is plan, one search per bucket, folds where there are many parts, refine; one in
+a single process reads the same without the files of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from atoll.vectors.costs import MODEL_COPIES
+from atoll.vectors.distributed.steps import GROUP, MAX_MERGED_ROWS, MAX_PARTS
+from atoll.vectors.forecast import BASE_BYTES, LIBRARY_BYTES
+from atoll.vectors.pricing import accesses
+from atoll.vectors.pricing.accesses import Access
+from atoll.vectors.pricing.shape import CENTROID_BYTES, CollectionShape, SearchSettings
+from atoll.vectors.search import CODE_BYTES, REFINE_BYTES, ROWS_AT_ONCE
+from atoll.vectors.view import CANDIDATE_BYTES
+
+# CPU-seconds of a core, measured on an AMD EPYC ("here" in a quote).
+# 87 million codes of 120 B a second (bench/results/kernels.json).
+SCAN_S_PER_BYTE = 1 / (87e6 * 120)
+# Reading a model, choosing partitions with it, rotating its centroids: by bytes stored.
+MODEL_S_PER_BYTE = 2.0e-8
+# Exact distance of a candidate, by values of its vector.
+REFINE_S_PER_VALUE = 7e-10
+# A row compared by brute force: what its values cost to fetch from memory, 10 GB/s, and to multiply
+# (1,000 queries with 20 million rows of 960 took 500 s).
+FETCH_S_PER_VALUE, COMPARE_S_PER_VALUE = 4e-10, 2.6e-11
+# Unpacking and merging a candidate: 0.07 us with numpy. A hit: 0.2 us to write, its id to look up.
+PART_ROW_S, HIT_S = 1e-7, 1e-6
+# Of Lance, a row of a probed partition: 7 ms for 80 partitions of 316 and more
+# (bench/results/query.json).
+LANCE_ROW_S = 1.4e-7
+# Centroids in memory are float32.
+MODEL_GROWTH = MODEL_COPIES * 4 / CENTROID_BYTES
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a search, as often as a run takes it.
+
+    Attributes:
+        name: "plan", "search", "fold", "refine"; "all" where one process does everything.
+        count: how often.
+        accesses: what one of them asks of the store.
+        cpu_s: CPU-seconds of one.
+        memory_bytes: one holds at its peak.
+    """
+
+    name: str
+    count: int
+    accesses: tuple[Access, ...]
+    cpu_s: float
+    memory_bytes: float
+
+    @property
+    def gets(self) -> float:
+        """Requests of one that read."""
+        return sum(access.gets for access in self.accesses)
+
+    @property
+    def puts(self) -> float:
+        """Requests of one that write."""
+        return sum(access.puts for access in self.accesses)
+
+    @property
+    def bytes_in(self) -> float:
+        """What one reads."""
+        return sum(access.bytes_in for access in self.accesses)
+
+    @property
+    def bytes_out(self) -> float:
+        """What one writes."""
+        return sum(access.bytes_out for access in self.accesses)
+
+    @property
+    def rounds(self) -> float:
+        """How often one waits for an answer."""
+        return sum(access.rounds for access in self.accesses)
+
+
+def steps_on_lambda(shape: CollectionShape, settings: SearchSettings) -> tuple[Step, ...]:
+    """List the steps of a run, in order."""
+    fold = _fold(shape, settings)
+    return (
+        _plan(shape, settings),
+        _search(shape, settings),
+        *([] if fold is None else [fold]),
+        _refine(shape, settings, fold),
+    )
+
+
+def _plan(shape: CollectionShape, settings: SearchSettings) -> Step:
+    return Step(
+        "plan",
+        1,
+        accesses.of_plan(shape, settings),
+        _model_cpu_s(shape),
+        _libraries() + _model_memory(shape),
+    )
+
+
+def _search(shape: CollectionShape, settings: SearchSettings) -> Step:
+    return Step(
+        "search",
+        shape.buckets,
+        accesses.of_bucket(shape, settings),
+        _model_cpu_s(shape) + _search_cpu_s(shape, settings),
+        _libraries() + _model_memory(shape) + _search_memory(shape, settings),
+    )
+
+
+def _fold(shape: CollectionShape, settings: SearchSettings) -> Step | None:
+    """Merge groups of parts, where refine would have too many of them."""
+    groups = fold_groups(shape, settings)
+    if not groups:
+        return None
+    part, rows = accesses.part_bytes(shape, settings), accesses.part_rows(shape, settings)
+    each = math.ceil(shape.buckets / groups)
+    # Of estimates the best stay; of what buckets have refined all.
+    left = part if shape.index.kind == "rabitq" else each * part
+    plan, request, *_ = accesses.of_run(shape, settings)
+    return Step(
+        "fold",
+        groups,
+        (plan, request, accesses.many("parts", each, each * part),
+         accesses.written("part", left)),
+        each * rows * PART_ROW_S,
+        _libraries() + each * part + CANDIDATE_BYTES * 2 * rows,
+    )  # fmt: skip
+
+
+def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None) -> Step:
+    count = shape.buckets if fold is None else fold.count
+    each = accesses.part_bytes(shape, settings) if fold is None else fold.bytes_out
+    parts = accesses.many("parts", count, count * each)
+    hits = settings.queries * accesses.hits_of(shape, settings)
+    merged = parts.bytes_in / accesses.PART_ROW_BYTES
+    return Step(
+        "refine",
+        1,
+        (
+            *accesses.of_run(shape, settings),
+            parts,
+            accesses.winning_layouts(shape, settings),
+            *accesses.of_refine(shape, settings),
+            accesses.written("hits.csv", hits * accesses.HIT_BYTES),
+            accesses.written("summary", accesses.SUMMARY_BYTES),
+        ),
+        merged * PART_ROW_S + _refine_cpu_s(shape, settings),
+        _libraries() + _refine_memory(shape, settings, parts.bytes_in),
+    )
+
+
+def step_in_one_process(shape: CollectionShape, settings: SearchSettings) -> Step:
+    """Describe a search by a process that has nothing cached: the metric of cold queries."""
+    layouts: tuple[Access, ...] = ()
+    refined: tuple[Access, ...] = ()
+    if shape.index.kind != "rabitq":
+        layouts = (accesses.all_layouts(shape),)
+    if shape.index.kind == "ivf_pq":
+        refined = (accesses.ranges("vectors", accesses.vectors(shape, settings)),)
+    return Step(
+        "all",
+        1,
+        (
+            *accesses.opening(shape),
+            *accesses.model(shape),
+            *layouts,
+            *accesses.of_search(shape, settings, buckets=shape.buckets),
+            *refined,
+            *accesses.of_refine(shape, settings),
+        ),
+        _model_cpu_s(shape)
+        + shape.buckets * _search_cpu_s(shape, settings)
+        + _refine_cpu_s(shape, settings),
+        _libraries() + _model_memory(shape) + _search_memory(shape, settings),
+    )
+
+
+def fold_groups(shape: CollectionShape, settings: SearchSettings) -> int:
+    """Count the groups that parts are folded in first, as the plan chooses them; 0 for none."""
+    kept = min(shape.rows, settings.k * settings.refine_factor) * settings.queries
+    in_all = shape.buckets * min(kept, shape.bucket_rows)
+    if shape.buckets <= MAX_PARTS and in_all <= MAX_MERGED_ROWS:
+        return 0
+    group = max(2, min(GROUP, int(MAX_MERGED_ROWS * shape.buckets // in_all)))
+    return math.ceil(shape.buckets / group)
+
+
+# -- what is computed and held --------------------------------------------------------------------
+
+
+def _libraries() -> int:
+    return BASE_BYTES + LIBRARY_BYTES
+
+
+def _model_cpu_s(shape: CollectionShape) -> float:
+    return sum(access.bytes_in for access in accesses.model(shape)) * MODEL_S_PER_BYTE
+
+
+def _model_memory(shape: CollectionShape) -> float:
+    return sum(access.bytes_in for access in accesses.model(shape)) * MODEL_GROWTH
+
+
+def _search_cpu_s(shape: CollectionShape, settings: SearchSettings) -> float:
+    """CPU-seconds in one bucket."""
+    merge = accesses.part_rows(shape, settings) * PART_ROW_S
+    if shape.index.kind == "flat":
+        a_value = FETCH_S_PER_VALUE + settings.queries * COMPARE_S_PER_VALUE
+        return shape.bucket_rows * shape.dim * a_value + merge
+    # Shared or not, a partition is scanned for each query.
+    rows = settings.queries * shape.probed(1, settings.nprobes)[1]
+    if shape.index.kind == "ivf_pq":
+        return rows * LANCE_ROW_S + merge
+    return rows * shape.code_bytes * SCAN_S_PER_BYTE + merge
+
+
+def _refine_cpu_s(shape: CollectionShape, settings: SearchSettings) -> float:
+    exact = settings.candidates(shape) * shape.dim * REFINE_S_PER_VALUE
+    return settings.queries * (exact + accesses.hits_of(shape, settings) * HIT_S)
+
+
+def _search_memory(shape: CollectionShape, settings: SearchSettings) -> float:
+    held = CANDIDATE_BYTES * accesses.part_rows(shape, settings)
+    if shape.index.kind == "flat":
+        return held + 2 * ROWS_AT_ONCE * shape.vector_bytes
+    _, rows = shape.probed(settings.queries, settings.nprobes)
+    read = rows * shape.code_bytes
+    if shape.index.kind == "ivf_pq":
+        return held + read + shape.index.num_partitions * shape.dim * 4
+    # As read, and arranged for the scan; queries come in rounds.
+    return held + 2 * min(read, CODE_BYTES)
+
+
+def _refine_memory(shape: CollectionShape, settings: SearchSettings, parts: float) -> float:
+    rows = settings.queries * settings.candidates(shape)
+    exact = 2 * min(REFINE_BYTES, rows * shape.vector_bytes)
+    ids = accesses.ids(shape, settings).bytes
+    hits = settings.queries * accesses.hits_of(shape, settings) * accesses.HIT_BYTES
+    return 2 * parts + CANDIDATE_BYTES * rows + exact + 2 * ids + 3 * hits
