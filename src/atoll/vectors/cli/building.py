@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -21,8 +22,27 @@ from atoll.vectors.cli.common import (
     tell_cost,
     uri_argument,
 )
+from atoll.vectors.cli.onbatch import (
+    OnBatch,
+    Portable,
+    Stage,
+    batch_options,
+    require_reachable,
+    step_index_option,
+    submit,
+    taken,
+    words_of,
+)
 from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS
-from atoll.vectors.options import AUTO, CODE_BITS, DEVICES, ON_BAD_ROW, BuildOptions
+from atoll.vectors.options import (
+    AUTO,
+    BUILD_STEPS,
+    CODE_BITS,
+    DEVICES,
+    ON_BAD_ROW,
+    BuildOptions,
+    BuildStep,
+)
 from atoll.vectors.output import write_table
 
 
@@ -112,6 +132,22 @@ def index_options(command: Any) -> Any:
     return command
 
 
+def steps_options(command: Any) -> Any:
+    """Add what carries a create or add out in steps, here or by AWS Batch."""
+    for option in reversed(
+        (
+            click.option("--step", type=click.Choice(BUILD_STEPS),
+                         help="Do one step only: plan once, build each bucket, commit once."),
+            step_index_option,
+            batch_options,
+            click.option("--buckets", type=click.IntRange(1), metavar="N",
+                         help="Buckets --via batch builds.  [default: as planned]"),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @click.command()
 @build_options
 @index_options
@@ -170,18 +206,22 @@ def plan(
         click.echo(printable(f"WARNING {warning}"))
 
 
-@click.command()
+@click.command(cls=Portable)
 @build_options
 @index_options
 @click.option("--force", is_flag=True, help="Replace a collection that is there.")
+@steps_options
 @json_option
-@click.pass_obj
+@click.pass_context
 def create(
-    settings: Settings,
+    context: click.Context,
     /,
     uri: str,
     sources: tuple[str, ...],
     force: bool,
+    step: BuildStep | None,
+    step_index: int | None,
+    buckets: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -189,36 +229,140 @@ def create(
 
     Killed or interrupted, the same command continues where it stopped.
     """
-    from atoll.vectors.service import create_collection
+    from atoll.vectors import service
 
+    settings: Settings = context.obj
+    on_batch = taken(settings, given)
+    options = BuildOptions(**given)
+    _check_steps(context, step, step_index, buckets, on_batch)
+    if on_batch is not None:
+
+        def count() -> int:
+            return service.count_buckets(uri, sources, options=options, settings=settings)
+
+        _submit_steps(context, on_batch, buckets, count, as_json=as_json)
+        return
     with progress_bars(settings.quiet) as on_progress:
-        collection = create_collection(
-            uri,
-            sources,
-            options=BuildOptions(**given),
-            settings=settings,
-            force=force,
-            on_progress=on_progress,
-        )
+        if step is None:
+            found: Any = service.create_collection(
+                uri, sources, options=options, settings=settings, force=force,
+                on_progress=on_progress,
+            )  # fmt: skip
+        else:
+            found = service.create_step(
+                step, uri, sources, index=step_index, options=options, settings=settings,
+                force=force, on_progress=on_progress,
+            )  # fmt: skip
+    if isinstance(found, dict):
+        _print_step(found, as_json)
+        return
     if not as_json:
-        print_choice(collection.partition_choice)
-    print_info(collection.info(), as_json)
+        print_choice(found.partition_choice)
+    print_info(found.info(), as_json)
 
 
-@click.command()
+def _check_steps(
+    context: click.Context,
+    step: BuildStep | None,
+    index: int | None,
+    buckets: int | None,
+    on_batch: OnBatch | None,
+) -> None:
+    """Refuse options of steps that do not fit together."""
+    given = context.get_parameter_source("step_index") is click.core.ParameterSource.COMMANDLINE
+    if step == "build" and index is None:
+        raise click.UsageError("--step build needs --step-index")
+    if given and step != "build":
+        raise click.UsageError("--step-index goes with --step build")
+    if step and on_batch:
+        raise click.UsageError("--via batch does all steps; give it or --step")
+    if buckets and not on_batch:
+        raise click.UsageError("--buckets goes with --via batch")
+    if on_batch and on_batch.after and not buckets:
+        raise click.UsageError(
+            "--after needs --buckets: what that job makes may not be there to be counted yet"
+        )
+
+
+def _submit_steps(
+    context: click.Context,
+    on_batch: OnBatch,
+    buckets: int | None,
+    count: Callable[[], int],
+    *,
+    as_json: bool,
+) -> None:
+    """Submit plan, build and commit, each after the one before."""
+    given = context.params
+    require_reachable(given["uri"], *given["sources"], given["ids"])
+    words = words_of(context)
+    stages = [
+        Stage("plan", [*words, "--step", "plan"]),
+        Stage("build", [*words, "--step", "build"], buckets or count()),
+        Stage("commit", [*words, "--step", "commit"]),
+    ]
+    submit(stages, on_batch, as_json=as_json)
+
+
+def _print_step(told: dict[str, Any], as_json: bool) -> None:
+    """Print what a plan or build step did."""
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    elif told["step"] == "plan":
+        note = "; carried out before" if told["is_live"] else ""
+        click.echo(
+            f"planned {counted(told['buckets'], 'bucket')} of {counted(told['rows'], 'row')}, "
+            f"{told['left_out']:,} left out as met before{note}"
+        )
+    elif told["table"]:
+        click.echo(f"bucket {told['bucket']}: {counted(told['rows'], 'row')} in {told['table']}")
+    else:
+        click.echo(f"bucket {told['bucket']}: nothing to build, {told['why']}")
+
+
+@click.command(cls=Portable)
 @build_options
+@steps_options
 @json_option
-@click.pass_obj
+@click.pass_context
 def add(
-    settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    uri: str,
+    sources: tuple[str, ...],
+    step: BuildStep | None,
+    step_index: int | None,
+    buckets: int | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Add SOURCES to the collection at URI as new buckets; no old object is touched."""
     from atoll.vectors.service import open_collection
 
+    settings: Settings = context.obj
+    on_batch = taken(settings, given)
+    options = BuildOptions(**given)
+    _check_steps(context, step, step_index, buckets, on_batch)
+    if on_batch is not None:
+
+        def count() -> int:
+            return open_collection(uri, settings).count_new_buckets(sources, options=options)
+
+        _submit_steps(context, on_batch, buckets, count, as_json=as_json)
+        return
     collection = open_collection(uri, settings)
     with progress_bars(settings.quiet) as on_progress:
-        collection.add(sources, options=BuildOptions(**given), on_progress=on_progress)
-    print_info(collection.info(), as_json)
+        if step is None:
+            collection.add(sources, options=options, on_progress=on_progress)
+            told = None
+        else:
+            told = collection.add_step(
+                step, sources, index=step_index, options=options, on_progress=on_progress
+            )
+    if told is None:
+        print_info(collection.info(), as_json)
+    else:
+        _print_step(told, as_json)
 
 
 @click.command()
