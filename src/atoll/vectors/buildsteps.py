@@ -334,7 +334,7 @@ def _other_plan(planned: Planned, other: Prepared) -> Conflict:
         "is gone": [uri for uri in other.sources if uri not in now],
     }
     said = [f"{some_of(sorted(uris))} {what}" for what, uris in changed.items() if uris]
-    why = "; ".join(said) or "the options are others"
+    why = "; ".join(said) or "the options, or the index of the collection, are others"
     return Conflict(
         f"{planned.storage} was planned for something else: {why}; {PLAN_AGAIN}",
         uri=str(planned.storage),
