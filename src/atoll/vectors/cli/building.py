@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from atoll.core.config import Settings
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable
+from atoll.vectors.cli.buildsteps import check_steps, print_step, steps_options, submit_steps
 from atoll.vectors.cli.common import (
     index_text,
     json_option,
@@ -22,21 +22,10 @@ from atoll.vectors.cli.common import (
     tell_cost,
     uri_argument,
 )
-from atoll.vectors.cli.onbatch import (
-    OnBatch,
-    Portable,
-    Stage,
-    batch_options,
-    require_reachable,
-    step_index_option,
-    submit,
-    taken,
-    words_of,
-)
+from atoll.vectors.cli.onbatch import Portable, taken
 from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS
 from atoll.vectors.options import (
     AUTO,
-    BUILD_STEPS,
     CODE_BITS,
     DEVICES,
     ON_BAD_ROW,
@@ -132,22 +121,6 @@ def index_options(command: Any) -> Any:
     return command
 
 
-def steps_options(command: Any) -> Any:
-    """Add what carries a create or add out in steps, here or by AWS Batch."""
-    for option in reversed(
-        (
-            click.option("--step", type=click.Choice(BUILD_STEPS),
-                         help="Do one step only: plan once, build each bucket, commit once."),
-            step_index_option,
-            batch_options,
-            click.option("--buckets", type=click.IntRange(1), metavar="N",
-                         help="Buckets --via batch builds.  [default: as planned]"),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
 @click.command()
 @build_options
 @index_options
@@ -234,13 +207,13 @@ def create(
     settings: Settings = context.obj
     on_batch = taken(settings, given)
     options = BuildOptions(**given)
-    _check_steps(context, step, step_index, buckets, on_batch)
+    check_steps(context, step, step_index, buckets, on_batch)
     if on_batch is not None:
 
         def count() -> int:
             return service.count_buckets(uri, sources, options=options, settings=settings)
 
-        _submit_steps(context, on_batch, buckets, count, as_json=as_json)
+        submit_steps(context, on_batch, buckets, count, as_json=as_json)
         return
     with progress_bars(settings.quiet) as on_progress:
         if step is None:
@@ -254,70 +227,11 @@ def create(
                 force=force, on_progress=on_progress,
             )  # fmt: skip
     if isinstance(found, dict):
-        _print_step(found, as_json)
+        print_step(found, as_json)
         return
     if not as_json:
         print_choice(found.partition_choice)
     print_info(found.info(), as_json)
-
-
-def _check_steps(
-    context: click.Context,
-    step: BuildStep | None,
-    index: int | None,
-    buckets: int | None,
-    on_batch: OnBatch | None,
-) -> None:
-    """Refuse options of steps that do not fit together."""
-    given = context.get_parameter_source("step_index") is click.core.ParameterSource.COMMANDLINE
-    if step == "build" and index is None:
-        raise click.UsageError("--step build needs --step-index")
-    if given and step != "build":
-        raise click.UsageError("--step-index goes with --step build")
-    if step and on_batch:
-        raise click.UsageError("--via batch does all steps; give it or --step")
-    if buckets and not on_batch:
-        raise click.UsageError("--buckets goes with --via batch")
-    if on_batch and on_batch.after and not buckets:
-        raise click.UsageError(
-            "--after needs --buckets: what that job makes may not be there to be counted yet"
-        )
-
-
-def _submit_steps(
-    context: click.Context,
-    on_batch: OnBatch,
-    buckets: int | None,
-    count: Callable[[], int],
-    *,
-    as_json: bool,
-) -> None:
-    """Submit plan, build and commit, each after the one before."""
-    given = context.params
-    require_reachable(given["uri"], *given["sources"], given["ids"])
-    words = words_of(context)
-    stages = [
-        Stage("plan", [*words, "--step", "plan"]),
-        Stage("build", [*words, "--step", "build"], buckets or count()),
-        Stage("commit", [*words, "--step", "commit"]),
-    ]
-    submit(stages, on_batch, as_json=as_json)
-
-
-def _print_step(told: dict[str, Any], as_json: bool) -> None:
-    """Print what a plan or build step did."""
-    if as_json:
-        click.echo(json.dumps(told, indent=2))
-    elif told["step"] == "plan":
-        note = "; carried out before" if told["is_live"] else ""
-        click.echo(
-            f"planned {counted(told['buckets'], 'bucket')} of {counted(told['rows'], 'row')}, "
-            f"{told['left_out']:,} left out as met before{note}"
-        )
-    elif told["table"]:
-        click.echo(f"bucket {told['bucket']}: {counted(told['rows'], 'row')} in {told['table']}")
-    else:
-        click.echo(f"bucket {told['bucket']}: nothing to build, {told['why']}")
 
 
 @click.command(cls=Portable)
@@ -342,13 +256,13 @@ def add(
     settings: Settings = context.obj
     on_batch = taken(settings, given)
     options = BuildOptions(**given)
-    _check_steps(context, step, step_index, buckets, on_batch)
+    check_steps(context, step, step_index, buckets, on_batch)
     if on_batch is not None:
 
         def count() -> int:
             return open_collection(uri, settings).count_new_buckets(sources, options=options)
 
-        _submit_steps(context, on_batch, buckets, count, as_json=as_json)
+        submit_steps(context, on_batch, buckets, count, as_json=as_json)
         return
     collection = open_collection(uri, settings)
     with progress_bars(settings.quiet) as on_progress:
@@ -362,7 +276,7 @@ def add(
     if told is None:
         print_info(collection.info(), as_json)
     else:
-        _print_step(told, as_json)
+        print_step(told, as_json)
 
 
 @click.command()
