@@ -450,6 +450,23 @@ def test_what_gc_took_between_steps_is_planned_again(adding):
     assert atoll.open(adding.place).verify().is_clean
 
 
+def test_a_refused_build_beside_leaves_what_the_steps_need(local, tmp_path):
+    place = local.place("beside")
+    words = local.create(place, *SKIPPING, *KINDS["rabitq"])
+    must(*words, "--step", "plan")
+    must(*words, "--step", "build", "--step-index", 0)
+    bad = write_parquet(tmp_path / "bad.parquet", np.full((60, DIM), np.nan, np.float32))
+    done = atoll_here("create", place, bad, "--index", "flat")
+    assert "60 rows cannot be searched" in done.err
+    for index in (1, 2):
+        must(*words, "--step", "build", "--step-index", index)
+    must(*words, "--step", "commit")
+    must("gc", place)
+    assert local.open(place).verify().is_clean
+    kept = [path.name for path in (local.storage.root / "beside").glob("_atoll/builds/*/*")]
+    assert [name for name in kept if not name.startswith(("bucket_", "model.json"))] == []
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

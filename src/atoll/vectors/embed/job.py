@@ -123,6 +123,13 @@ class Run:
     places: Places
     state: State = field(default_factory=State)
 
+    def changed(self) -> Conflict:
+        """Say that the input differs from what the rows on disk were made from."""
+        return Conflict(
+            f"the input is no longer what the first {self.state.rows} vectors of"
+            f" {self.places.output} were made from: --force starts over"
+        )
+
     def room(self) -> int | None:
         """Count the rows the shard at hand can still take; None without a limit."""
         if self.job.shard_rows is None:

@@ -16,7 +16,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from atoll.core.config import Settings
-from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.storage import Storage, local_path, open_storage
 from atoll.vectors.embed.fasta import STDIN, FastaStats, Record, count_records, read_fasta
@@ -368,10 +368,7 @@ class _Work:
                 break
             self._digest = _extended(self._digest, row)
         if self._digest != self._run.state.digest:
-            raise Conflict(
-                f"the input is no longer what the first {count} vectors of"
-                f" {self._run.places.output} were made from: --force starts over"
-            )
+            raise self._run.changed()
 
     def _take(self, window: list[Row]) -> None:
         """Embed a window; write where a piece or shard is full."""

@@ -14,18 +14,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atoll.core.errors import Conflict
 from atoll.core.files import scratch_folder
 from atoll.storage import Storage
 from atoll.vectors.embed.job import Job, Run, State, check_part, differences, places_of
 from atoll.vectors.embed.parts import part_name, part_record, stored_records
+from atoll.vectors.embed.shards import Row
 
 
 @dataclass
 class StoredRun(Run):
-    """A job at work in a scratch folder; its shards go to `store`."""
+    """A job at work in a scratch folder; its shards go to `store`.
+
+    Attributes:
+        store: the folder of all parts.
+        is_whole: whether the last shard of the part was there before.
+    """
 
     store: Storage = field(kw_only=True)
+    is_whole: bool = field(kw_only=True)
+
+    def keep(self, rows: list[Row], vectors: NDArray[np.float32], digest: str) -> None:
+        """Write rows; finish the shard when it is full."""
+        if self.is_whole:
+            raise self.changed()
+        super().keep(rows, vectors, digest)
+
+    def changed(self) -> Conflict:
+        """Say that the input differs from what the rows in the store were made from."""
+        return Conflict(
+            f"the input is no longer what the {self.state.rows} vectors of {self.store}/"
+            f"{self.places.stem} were made from: --force starts over"
+        )
 
     def finish_shard(self) -> None:
         """Gather the pieces at hand into the next shard, and bring it to the store."""
@@ -75,11 +98,15 @@ def opened_stored_run(
     for name, record in records.items():
         if name != f"{stem}.json":
             check_part(job, f"{store}/{name}", record)
-    state = _state(job, store, None if force else records.get(f"{stem}.json"))
+    known = None if force else records.get(f"{stem}.json")
+    state = _state(job, store, known)
+    # Only the last shard of a part may have room.
+    is_whole = known is not None and known["state"] == "finished"
+    is_whole |= bool(state.shards) and state.shards[-1] != job.shard_rows
     with scratch_folder(scratch, "embed") as folder:
         places = places_of(folder, job.part, is_folder=True)
         places.state.mkdir()
-        run = StoredRun(job, places, state, store=store)
+        run = StoredRun(job, places, state, store=store, is_whole=is_whole)
         if not state.shards:
             _make_way(store, stem, force=force or f"{stem}.json" in records)
             run.tell(is_finished=False)
