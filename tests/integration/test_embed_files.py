@@ -316,7 +316,7 @@ def test_read_only_folder_is_named(tmp_path, source):
     [
         ("out.txt", {}, "does not end in .h5"),
         ("in.fasta", {"shard_rows": 5}, "is a file"),
-        ("s3://bucket/out.h5", {}, "is no local path"),
+        ("s3://bucket/out.h5", {}, "names a file"),
         ("no/such/out.h5", {}, "make the folder first"),
         ("/proc/out.h5", {}, "/proc/out.h5 cannot be written: nothing can be made there"),
         ("out.h5", {"part": (3, 2)}, "part 3/2 does not exist"),

@@ -16,7 +16,7 @@ from vectordata import clustered, gaussian, hit_ids, names, nearest, recall, set
 
 import atoll
 from atoll.core.errors import InvalidInput, Unavailable
-from atoll.vectors import build, partitions, partitiontrials
+from atoll.vectors import bucketjobs, partitions, partitiontrials
 
 ROWS, DIM, K = 3000, 32, 10
 AUTO = ("--num-partitions", "auto", "--workers", 1, "-q")
@@ -187,7 +187,7 @@ def test_a_build_that_failed_goes_on_with_what_it_chose(folder, tmp_path, monkey
         raise Unavailable("the disk is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(build, "_build", fails)
+        patched.setattr(bucketjobs, "built", fails)
         with pytest.raises(Unavailable):
             atoll.create(tmp_path / "c", folder / "a.h5", **given)
     monkeypatch.setattr(partitiontrials, "choose_count", None)

@@ -74,9 +74,14 @@ def test_reference_lists_the_options_of_every_command():
     assert listed_options(COMMON) == common_options()
 
 
+def text_of(name):
+    """What the reference says of a command's options, some of them once for several."""
+    return section(f"atoll {name}") + (section("atoll plan") if name in ("create", "add") else "")
+
+
 def test_reference_tells_the_defaults():
     for name, command in commands().items():
-        text = section("atoll plan" if name in ("create", "add") else f"atoll {name}")
+        text = text_of(name)
         for option in command.params:
             is_value = isinstance(option.default, str | int) and not isinstance(
                 option.default, bool
@@ -93,7 +98,7 @@ def test_reference_tells_the_defaults():
 
 def test_reference_names_every_choice():
     for name, command in commands().items():
-        text = section("atoll plan" if name in ("create", "add") else f"atoll {name}")
+        text = text_of(name)
         for option in command.params:
             if isinstance(option.type, click.Choice):
                 for choice in option.type.choices:

@@ -19,6 +19,7 @@ from atoll.storage import Storage, Usage, count_usage
 from atoll.vectors import (
     blobs,
     build,
+    buildsteps,
     calibrate,
     compact,
     deletes,
@@ -50,6 +51,7 @@ from atoll.vectors.model import (
 )
 from atoll.vectors.options import (
     BuildOptions,
+    BuildStep,
     CompactOptions,
     RetrainOptions,
     SearchOptions,
@@ -438,6 +440,56 @@ class Collection:
             on_progress=on_progress,
         )
         return self
+
+    def add_step(
+        self,
+        step: BuildStep,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        index: int | None = None,
+        options: BuildOptions | None = None,
+        executor: Executor | None = None,
+        on_progress: OnProgress = silent,
+        **given: Any,
+    ) -> dict[str, Any] | None:
+        """Do one step of `add`, for processes that share nothing but the store.
+
+        Args:
+            step: "plan", once; "build", for each bucket; "commit", once.
+            sources, options, executor, on_progress: as for `add`, the same for all steps.
+            index: of the bucket to build, from 0.
+
+        Returns:
+            What the step did; None of a commit, after which this is the new version.
+
+        Raises:
+            InvalidInput: as `add`.
+            NotFound: a step before it was not carried out.
+            Conflict: sources or collection are not what was planned.
+        """
+        found = buildsteps.carry_out(
+            step,
+            self._planned(sources, given_options(options, given)),
+            self._manifest,
+            index=index,
+            settings=self._settings,
+            executor=executor,
+            on_progress=on_progress,
+        )
+        if isinstance(found, dict):
+            return found
+        self._manifest = found
+        return None
+
+    def count_new_buckets(
+        self,
+        sources: Sequence[str | Path] | str | Path,
+        *,
+        options: BuildOptions | None = None,
+        **given: Any,
+    ) -> int:
+        """Tell how many buckets `add` would make; for `sources` and `options` see there."""
+        return len(self._planned(sources, given_options(options, given)).buckets.buckets)
 
     def upsert(
         self,

@@ -119,7 +119,8 @@ def _of_bucket(bucket: Bucket) -> set[str]:
 
 def _named_in(storage: Storage, path: str) -> set[str]:
     """List what an object of a build names."""
-    if "/shuffle/" in path or path.endswith("/partitions.json") or not path.endswith(".json"):
+    names_nothing = path.endswith(("/partitions.json", "/plan.json"))
+    if "/shuffle/" in path or names_nothing or not path.endswith(".json"):
         return set()
     record = storage.get(path)
     if path.endswith("/model.json"):

@@ -165,7 +165,7 @@ def settled(
     """
     for _ in range(ATTEMPTS):
         try:
-            if (found := _claimed(job) or _adopt(job, executor or InlineExecutor())) is not None:
+            if (found := claimed(job) or _adopt(job, executor or InlineExecutor())) is not None:
                 return found
         except _Overtaken:
             continue
@@ -190,8 +190,8 @@ def _claim_path(job: BucketJob) -> str:
     return build_path(job.plan, f"{job.name}.json")
 
 
-def _claimed(job: BucketJob) -> Bucket | None:
-    """Read which version of the table all builders of this bucket have agreed on."""
+def claimed(job: BucketJob) -> Bucket | None:
+    """Read which version of the table all builders of a bucket have agreed on; None if none is."""
     try:
         bucket = msgspec.json.decode(job.collection.get(_claim_path(job)), type=Bucket)
     except NotFound:
@@ -225,7 +225,7 @@ def _adopt(job: BucketJob, executor: Executor) -> Bucket | None:
     layout = blobs.put_layout(job.collection, _layout(job, table, bucket))
     bucket = replace(bucket, version=int(table.version), layout=layout)
     job.collection.put_new(_claim_path(job), msgspec.json.encode(bucket))
-    return _claimed(job)
+    return claimed(job)
 
 
 def _require_ours(job: BucketJob, table: lance.LanceDataset) -> dict[str, str]:

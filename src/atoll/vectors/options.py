@@ -25,6 +25,11 @@ ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
 Cloud = Literal["stepfunctions", "lambda", "batch"]
 CLOUDS: tuple[Cloud, ...] = get_args(Cloud)
 STEPS = ("plan", "filter", "search", "fold", "refine")
+# Of a create or add that many machines carry out.
+BuildStep = Literal["plan", "build", "commit"]
+BUILD_STEPS: tuple[BuildStep, ...] = get_args(BuildStep)
+# Tells a step which bucket, part or group is its own: set by AWS Batch, or by us for one alone.
+INDEX_VARIABLES = ("AWS_BATCH_JOB_ARRAY_INDEX", "ATOLL_STEP_INDEX")
 CODE_BITS = (1, 2, 4, 8)
 # Of partitions: as many as turn out best on a sample.
 Auto = Literal["auto"]

@@ -6,7 +6,8 @@
 <uri>/_atoll/oldest                      the number below which `gc` has removed what it could
 <uri>/_atoll/models/<hash>.npz           index models
 <uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall
-<uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables
+<uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables,
+                                         what its steps leave for each other
 <uri>/_atoll/reports/<bucket>.csv        rows that a bucket left out
 <uri>/_atoll/leases/<id>.json            who builds or collects garbage now
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from atoll.storage import Storage
 from atoll.vectors import (
     adopt,
     build,
+    buildsteps,
     garbage,
     history,
     manifests,
@@ -24,7 +26,7 @@ from atoll.vectors import (
 )
 from atoll.vectors.collection import Collection
 from atoll.vectors.fitting import AdoptOptions
-from atoll.vectors.options import BuildOptions
+from atoll.vectors.options import BuildOptions, BuildStep
 from atoll.vectors.paths import FOLDER
 from atoll.vectors.queries import QueryBatch
 
@@ -87,6 +89,59 @@ def create_collection(
         on_progress=on_progress,
     )
     return Collection(planned.storage, manifest, settings)
+
+
+def create_step(
+    step: BuildStep,
+    uri: str | Path,
+    sources: Sequence[str | Path] | str | Path,
+    *,
+    index: int | None = None,
+    options: BuildOptions,
+    settings: Settings,
+    force: bool = False,
+    executor: Executor | None = None,
+    on_progress: OnProgress = silent,
+) -> dict[str, Any] | Collection:
+    """Do one step of `create_collection`, for processes that share nothing but the store.
+
+    Args:
+        step: "plan", once; "build", for each bucket; "commit", once.
+        uri, sources, options, force: the same for all steps.
+        index: of the bucket to build, from 0.
+        settings, executor, on_progress: as for `create_collection`.
+
+    Returns:
+        What the step did; the collection, of a commit.
+
+    Raises:
+        InvalidInput: as `create_collection`.
+        NotFound: a step before it was not carried out.
+        Conflict: the sources are not what was planned, or something else lives at the place.
+    """
+    planned = planning.plan(uri, sources, options=options, settings=settings)
+    found = buildsteps.carry_out(
+        step,
+        planned,
+        None,
+        index=index,
+        force=force,
+        settings=settings,
+        executor=executor,
+        on_progress=on_progress,
+    )
+    return found if isinstance(found, dict) else Collection(planned.storage, found, settings)
+
+
+def count_buckets(
+    uri: str | Path,
+    sources: Sequence[str | Path] | str | Path,
+    *,
+    options: BuildOptions,
+    settings: Settings,
+) -> int:
+    """Tell how many buckets `create_collection` would make."""
+    return len(planning.plan(uri, sources, options=options, settings=settings).buckets.buckets)
 
 
 def adopt_collection(

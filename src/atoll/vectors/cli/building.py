@@ -13,6 +13,7 @@ from atoll.core.config import Settings
 from atoll.core.resources import parse_bytes
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable
+from atoll.vectors.cli.buildsteps import check_steps, print_step, steps_options, submit_steps
 from atoll.vectors.cli.common import (
     index_text,
     json_option,
@@ -21,8 +22,16 @@ from atoll.vectors.cli.common import (
     tell_cost,
     uri_argument,
 )
+from atoll.vectors.cli.onbatch import Portable, taken
 from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS
-from atoll.vectors.options import AUTO, CODE_BITS, DEVICES, ON_BAD_ROW, BuildOptions
+from atoll.vectors.options import (
+    AUTO,
+    CODE_BITS,
+    DEVICES,
+    ON_BAD_ROW,
+    BuildOptions,
+    BuildStep,
+)
 from atoll.vectors.output import write_table
 
 
@@ -170,18 +179,22 @@ def plan(
         click.echo(printable(f"WARNING {warning}"))
 
 
-@click.command()
+@click.command(cls=Portable)
 @build_options
 @index_options
 @click.option("--force", is_flag=True, help="Replace a collection that is there.")
+@steps_options
 @json_option
-@click.pass_obj
+@click.pass_context
 def create(
-    settings: Settings,
+    context: click.Context,
     /,
     uri: str,
     sources: tuple[str, ...],
     force: bool,
+    step: BuildStep | None,
+    step_index: int | None,
+    buckets: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -189,36 +202,81 @@ def create(
 
     Killed or interrupted, the same command continues where it stopped.
     """
-    from atoll.vectors.service import create_collection
+    from atoll.vectors import service
 
+    settings: Settings = context.obj
+    on_batch = taken(settings, given)
+    options = BuildOptions(**given)
+    check_steps(context, step, step_index, buckets, on_batch)
+    if on_batch is not None:
+
+        def count() -> int:
+            return service.count_buckets(uri, sources, options=options, settings=settings)
+
+        submit_steps(context, on_batch, buckets, count, as_json=as_json)
+        return
     with progress_bars(settings.quiet) as on_progress:
-        collection = create_collection(
-            uri,
-            sources,
-            options=BuildOptions(**given),
-            settings=settings,
-            force=force,
-            on_progress=on_progress,
-        )
+        if step is None:
+            found: Any = service.create_collection(
+                uri, sources, options=options, settings=settings, force=force,
+                on_progress=on_progress,
+            )  # fmt: skip
+        else:
+            found = service.create_step(
+                step, uri, sources, index=step_index, options=options, settings=settings,
+                force=force, on_progress=on_progress,
+            )  # fmt: skip
+    if isinstance(found, dict):
+        print_step(found, as_json)
+        return
     if not as_json:
-        print_choice(collection.partition_choice)
-    print_info(collection.info(), as_json)
+        print_choice(found.partition_choice)
+    print_info(found.info(), as_json)
 
 
-@click.command()
+@click.command(cls=Portable)
 @build_options
+@steps_options
 @json_option
-@click.pass_obj
+@click.pass_context
 def add(
-    settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    uri: str,
+    sources: tuple[str, ...],
+    step: BuildStep | None,
+    step_index: int | None,
+    buckets: int | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Add SOURCES to the collection at URI as new buckets; no old object is touched."""
     from atoll.vectors.service import open_collection
 
+    settings: Settings = context.obj
+    on_batch = taken(settings, given)
+    options = BuildOptions(**given)
+    check_steps(context, step, step_index, buckets, on_batch)
+    if on_batch is not None:
+
+        def count() -> int:
+            return open_collection(uri, settings).count_new_buckets(sources, options=options)
+
+        submit_steps(context, on_batch, buckets, count, as_json=as_json)
+        return
     collection = open_collection(uri, settings)
     with progress_bars(settings.quiet) as on_progress:
-        collection.add(sources, options=BuildOptions(**given), on_progress=on_progress)
-    print_info(collection.info(), as_json)
+        if step is None:
+            collection.add(sources, options=options, on_progress=on_progress)
+            told = None
+        else:
+            told = collection.add_step(
+                step, sources, index=step_index, options=options, on_progress=on_progress
+            )
+    if told is None:
+        print_info(collection.info(), as_json)
+    else:
+        print_step(told, as_json)
 
 
 @click.command()

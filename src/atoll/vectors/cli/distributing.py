@@ -15,12 +15,9 @@ from atoll.core.text import counted
 from atoll.storage import local_path
 from atoll.vectors.cli.common import json_option, print_bill, uri_argument
 from atoll.vectors.cli.searching import names_of, search_settings
-from atoll.vectors.options import STEPS
+from atoll.vectors.options import INDEX_VARIABLES, STEPS
 from atoll.vectors.output import describe_search
 from atoll.vectors.work import Work
-
-# What tells a step which bucket or group is its own: AWS Batch, or we where there is only one.
-INDEX_VARIABLES = ("AWS_BATCH_JOB_ARRAY_INDEX", "ATOLL_STEP_INDEX")
 
 
 @click.command("batch-search")

@@ -165,9 +165,10 @@ def _searched_by(
     on_progress: OnProgress,
 ) -> _Answer:
     from atoll.vectors.distributed import clouds
+    from atoll.vectors.distributed.deployment import find_deployment
     from atoll.vectors.options import search_options
 
-    deployment = clouds.find_deployment(settings)
+    deployment = find_deployment(settings)
     run = collection.begin_run(
         results or deployment.new_run(),
         batch,

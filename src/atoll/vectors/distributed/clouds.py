@@ -10,20 +10,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from atoll.core import errors
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError, Incomplete, InvalidInput, NotFound, Unavailable
+from atoll.core.errors import AtollError, Incomplete, Unavailable
 from atoll.core.progress import OnProgress, Progress, silent
 from atoll.core.text import counted
 from atoll.storage import Threads
 from atoll.storage.s3 import aws_client, aws_errors
 from atoll.vectors.distributed import steps
+from atoll.vectors.distributed.deployment import Deployment
+from atoll.vectors.distributed.jobs import JobQueue
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import Cloud
 
@@ -36,61 +35,6 @@ ATTEMPTS = 4
 RETRY_SECONDS = 1.0
 # What Lambda itself says when a call may end well later.
 _PASSING = {"Unavailable", "TooManyRequestsException", "ServiceException", "Sandbox.Timedout"}
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What a stack of `atoll deploy aws` has made, as its outputs name it.
-
-    Attributes:
-        stack: its name.
-        outputs: by name.
-    """
-
-    stack: str
-    outputs: Mapping[str, str]
-
-    def __getitem__(self, name: str) -> str:
-        """Return an output.
-
-        Raises:
-            InvalidInput: the stack has no such part.
-        """
-        if name not in self.outputs:
-            raise InvalidInput(
-                f"stack {self.stack!r} has no {name}; it is another's, or was made without AWS "
-                "Batch: render it with `atoll deploy aws`, and set its parameter Batch to true"
-            )
-        return self.outputs[name]
-
-    def new_run(self) -> str:
-        """Name a place for a search's results, where nothing is."""
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        return f"{self['Results'].rstrip('/')}/{now}-{uuid.uuid4().hex[:8]}"
-
-
-def find_deployment(settings: Settings) -> Deployment:
-    """Look up what was deployed.
-
-    Raises:
-        NotFound: there is no such stack.
-        Forbidden, Unavailable: AWS does not let us in, or does not answer.
-    """
-    from botocore.exceptions import ClientError
-
-    stack = settings.aws.stack
-    with aws_errors(f"stack {stack!r}"):
-        try:
-            found = aws_client("cloudformation", settings).describe_stacks(StackName=stack)
-        except ClientError as error:
-            if "does not exist" in str(error):
-                raise NotFound(
-                    f"there is no stack {stack!r}; make it from what `atoll deploy aws` renders, "
-                    "see docs/aws.md, or name another with --stack"
-                ) from error
-            raise
-    outputs = found["Stacks"][0].get("Outputs", [])
-    return Deployment(stack, {each["OutputKey"]: each["OutputValue"] for each in outputs})
 
 
 def carried_out(
@@ -230,54 +174,19 @@ def _called(client: Any, function: str, event: Mapping[str, Any]) -> dict[str, A
 
 def _by_jobs(run: Run, deployment: Deployment, settings: Settings, on_progress: OnProgress) -> None:
     """Plan here, then submit all that is left: each kind of job waits for the one before."""
-    client = aws_client("batch", settings)
+    queue = JobQueue(aws_client("batch", settings), deployment)
+    url = run.storage.url
+
+    def submitted(definition: str, size: int | None, after: str | None = None) -> str:
+        name = f"{definition}-{url.rsplit('/', 1)[1]}"
+        return queue.submit(definition, name, size=size, after=after, parameters={"run": url})
+
     told = steps.plan(run, settings)
     if told["is_filtered"]:
-        job = _submitted(client, deployment, run, "FilterJob", len(told["buckets"]), None)
-        _await_jobs(client, run, [job], on_progress)
+        queue.wait([submitted("FilterJob", len(told["buckets"]))], str(run), on_progress)
         told = steps.plan(run, settings)
-    jobs = [_submitted(client, deployment, run, "SearchJob", len(told["buckets"]), None)]
+    jobs = [submitted("SearchJob", len(told["buckets"]))]
     if told["groups"]:
-        jobs.append(_submitted(client, deployment, run, "FoldJob", len(told["groups"]), jobs[-1]))
-    jobs.append(_submitted(client, deployment, run, "RefineJob", None, jobs[-1]))
-    _await_jobs(client, run, jobs, on_progress)
-
-
-def _submitted(
-    client: Any,
-    deployment: Deployment,
-    run: Run,
-    definition: str,
-    size: int | None,
-    after: str | None,
-) -> str:
-    """Submit a job, an array of `size` where it is of several; return its id."""
-    # An array has at least two children; one alone is told its index by us.
-    array = {"arrayProperties": {"size": size}} if size and size > 1 else {}
-    only = {"environment": [{"name": "ATOLL_STEP_INDEX", "value": "0"}]} if size == 1 else {}
-    with aws_errors(f"job {definition}"):
-        answer = client.submit_job(
-            jobName=f"{definition}-{run.storage.url.rsplit('/', 1)[1]}"[:128],
-            jobQueue=deployment["JobQueue"],
-            jobDefinition=deployment[definition],
-            parameters={"run": run.storage.url},
-            dependsOn=[{"jobId": after}] if after else [],
-            containerOverrides=only,
-            **array,
-        )
-    return str(answer["jobId"])
-
-
-def _await_jobs(client: Any, run: Run, jobs: Sequence[str], on_progress: OnProgress) -> None:
-    done = 0
-    while done < len(jobs):
-        with aws_errors("AWS Batch"):
-            found = {job["jobId"]: job for job in client.describe_jobs(jobs=list(jobs))["jobs"]}
-        for job in jobs:
-            if found[job]["status"] == "FAILED":
-                why = found[job].get("statusReason", "no reason is given")
-                raise Unavailable(f"job {job} of {run} failed: {why}; see its log", job=job)
-        done = sum(found[job]["status"] == "SUCCEEDED" for job in jobs)
-        on_progress(Progress("search", done, len(jobs), "jobs"))
-        if done < len(jobs):
-            time.sleep(POLL_SECONDS)
+        jobs.append(submitted("FoldJob", len(told["groups"]), jobs[-1]))
+    jobs.append(submitted("RefineJob", None, jobs[-1]))
+    queue.wait(jobs, str(run), on_progress)

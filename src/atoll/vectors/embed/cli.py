@@ -12,6 +12,16 @@ import click
 from atoll.core.config import Settings
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted
+from atoll.vectors.cli.onbatch import (
+    Portable,
+    Stage,
+    batch_options,
+    require_reachable,
+    step_index_option,
+    submit,
+    taken,
+    words_of,
+)
 from atoll.vectors.embed.devices import PRECISIONS
 from atoll.vectors.embed.models import DEFAULT_BATCH_TOKENS, DEFAULT_MODEL, REGISTRY
 from atoll.vectors.embed.service import DEFAULT_SHARD_ROWS, EmbedOptions, EmbedReport
@@ -26,10 +36,13 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
     return int(index), int(count)
 
 
-@click.command()
+@click.command(cls=Portable)
 @click.argument("inputs", nargs=-1, required=True, metavar="FASTA...")
 @click.option(
-    "-o", "--output", required=True, help="HDF5 file; with --shard-rows or --part a folder."
+    "-o",
+    "--output",
+    required=True,
+    help="HDF5 file; with --shard-rows or --part a folder; or a folder's URL.",
 )
 @click.option(
     "--model",
@@ -84,6 +97,13 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
     help="Embed part i of n, for n machines.",
 )
 @click.option(
+    "--parts",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Embed the part of n that --step-index, or AWS Batch, says.",
+)
+@step_index_option
+@click.option(
     "--on-duplicate",
     type=click.Choice(["error", "skip"]),
     default="error",
@@ -91,15 +111,35 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
     help="Ids met before.",
 )
 @click.option("--force", is_flag=True, help="Replace what is there.")
+@batch_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
+@click.pass_context
 def embed(
-    settings: Settings, /, inputs: tuple[str, ...], output: str, as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    inputs: tuple[str, ...],
+    output: str,
+    parts: int | None,
+    step_index: int | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Turn the proteins of FASTA files (or - for standard input) into vectors.
 
     Files may be plain, gzip, bzip2, xz or zstd. Killed at any point, the same command continues.
     """
+    settings: Settings = context.obj
+    on_batch = taken(settings, given)
+    _check_parts(context, parts)
+    if on_batch is not None:
+        require_reachable(*inputs, output)
+        submit([Stage("embed", words_of(context), parts)], on_batch, as_json=as_json)
+        return
+    if parts is not None:
+        if step_index is None:
+            raise click.UsageError("--parts needs --step-index")
+        given["part"] = (step_index + 1, parts)
+        given["shard_rows"] = given["shard_rows"] or DEFAULT_SHARD_ROWS
     with progress_bars(settings.quiet) as on_progress:
         report = embed_service(
             inputs,
@@ -114,6 +154,19 @@ def embed(
         click.echo(json.dumps(_facts(report, output), indent=2))
     elif not settings.quiet:
         click.echo(_sentence(report, output))
+
+
+def _check_parts(context: click.Context, parts: int | None) -> None:
+    """Refuse options of parts that do not fit together."""
+    said = click.core.ParameterSource.COMMANDLINE
+    if parts is not None and context.get_parameter_source("part") is said:
+        raise click.UsageError("give --part or --parts, not both")
+    if context.get_parameter_source("step_index") is not said:
+        return
+    if parts is None:
+        raise click.UsageError("--step-index goes with --parts")
+    if context.params["via"] == "batch":
+        raise click.UsageError("--via batch embeds all parts; leave --step-index out")
 
 
 def _facts(report: EmbedReport, output: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -123,6 +123,13 @@ class Run:
     places: Places
     state: State = field(default_factory=State)
 
+    def changed(self) -> Conflict:
+        """Say that the input differs from what the rows on disk were made from."""
+        return Conflict(
+            f"the input is no longer what the first {self.state.rows} vectors of"
+            f" {self.places.output} were made from: --force starts over"
+        )
+
     def room(self) -> int | None:
         """Count the rows the shard at hand can still take; None without a limit."""
         if self.job.shard_rows is None:
@@ -147,7 +154,7 @@ class Run:
         self._save(replace(self.state, shards=(*self.state.shards, rows), pieces=()))
         remove_pieces(self.places.state)
 
-    def finish(self) -> list[Path]:
+    def finish(self) -> Sequence[Path | str]:
         """Finish the last shard, record the part as finished, remove the state."""
         self.finish_shard()
         files = [self.places.shard(number) for number in range(len(self.state.shards))]
@@ -196,21 +203,21 @@ def _known_state(job: Job, places: Places, *, force: bool) -> State | None:
     try:
         with reading(places.state):
             asked = json.loads((places.state / "job.json").read_text())
-            found = json.loads((places.state / "progress.json").read_text())
-        pieces = tuple(Piece(**piece) for piece in found["pieces"])
-        state = State(tuple(found["shards"]), pieces, found["digest"])
+            done = json.loads((places.state / "progress.json").read_text())
+        pieces = tuple(Piece(**piece) for piece in done["pieces"])
+        state = State(tuple(done["shards"]), pieces, done["digest"])
     except NotFound:
         return None
     except (ValueError, KeyError, TypeError) as error:
         if force:
             return None
         raise Corrupt(f"{places.state} cannot be read; --force starts over") from error
-    if differences := _differences(asked, job.to_json()):
+    if found := differences(asked, job.to_json()):
         if force:
             return None
         raise Conflict(
             f"{places.output} holds an unfinished embedding of another command"
-            f" ({'; '.join(differences)}): finish it with that command, choose another place, or"
+            f" ({'; '.join(found)}): finish it with that command, choose another place, or"
             " discard it with --force",
             path=str(places.output),
         )
@@ -262,17 +269,32 @@ def _check_other_parts(job: Job, places: Places) -> None:
     for path, record in read_records(places.output).items():
         if path == places.record:
             continue
-        other = record["job"]
-        mine = {**job.to_json(), "part": [other["part"][0], job.part[1]]}
-        if differences := _differences(other, mine):
-            raise Conflict(
-                f"{places.output} holds {path.stem} of another command"
-                f" ({'; '.join(differences)}): give every part the same options, or another folder",
-                path=str(path),
-            )
+        check_part(job, str(path), record)
 
 
-def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+def check_part(job: Job, path: str, record: dict[str, Any]) -> None:
+    """Refuse a folder that holds a part of another job.
+
+    Args:
+        job: what is asked for.
+        path: of the record, for the message.
+        record: of another part than the job's.
+
+    Raises:
+        Conflict: its job differs in more than the part's number.
+    """
+    other = record["job"]
+    mine = {**job.to_json(), "part": [other["part"][0], job.part[1]]}
+    if found := differences(other, mine):
+        folder, _, name = path.rpartition("/")
+        raise Conflict(
+            f"{folder} holds {name.removesuffix('.json')} of another command"
+            f" ({'; '.join(found)}): give every part the same options, or another folder",
+            path=path,
+        )
+
+
+def differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     """Name what differs between two jobs, then and now."""
     before, now = _flat(theirs), _flat(mine)
     return [

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NoReturn, TypeVar
@@ -16,9 +16,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from atoll.core.config import Settings
-from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, Progress, silent
-from atoll.storage import local_path
+from atoll.storage import Storage, local_path, open_storage
 from atoll.vectors.embed.fasta import STDIN, FastaStats, Record, count_records, read_fasta
 from atoll.vectors.embed.job import SINGLE_PART, Job, Run, opened_run, places_of
 from atoll.vectors.embed.models import (
@@ -30,6 +30,7 @@ from atoll.vectors.embed.models import (
 )
 from atoll.vectors.embed.seen import SeenIds, id_hash
 from atoll.vectors.embed.shards import Row
+from atoll.vectors.embed.stored import opened_stored_run
 from atoll.vectors.embed.tiling import check_tile, tiles
 from atoll.vectors.model import Embedder
 
@@ -88,7 +89,7 @@ class EmbedReport:
     """What an embed did.
 
     Attributes:
-        files: the HDF5 files of this part.
+        files: paths or URLs of the HDF5 files of this part.
         rows: vectors in them; `resumed_rows` of these were there from a run that had stopped.
         proteins: sequences read that belong to this part, duplicates left out.
         skipped: duplicates left out.
@@ -97,7 +98,7 @@ class EmbedReport:
         seconds: of this run, model loading not counted.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Path | str, ...]
     rows: int
     resumed_rows: int
     proteins: int
@@ -120,8 +121,9 @@ def embed(
 
     Args:
         inputs: paths, storage URLs or "-"; plain, gzip, bzip2, xz or zstd; each id once.
-        output: an HDF5 file, or with `shard_rows` or `part` a folder of them, in this file system.
-            Hidden state beside it lets the same call continue after a kill.
+        output: an HDF5 file, or with `shard_rows` or `part` a folder of them. Hidden state beside
+            it lets the same call continue after a kill. Or the URL of a folder, which a call on any
+            machine continues after the last whole file; finished, it is compared with the input.
         options: model, tiles, shards.
         settings: threads, memory, scratch folder, how to reach stores.
         on_progress: told of vectors written, stage "embed".
@@ -141,7 +143,8 @@ def embed(
     names = [str(inputs)] if isinstance(inputs, str | Path) else [str(each) for each in inputs]
     overlap = _check_options(names, options)
     is_folder = options.shard_rows is not None or options.part != SINGLE_PART
-    target = _check_output(output, is_folder)
+    target = _check_output(output, is_folder, settings)
+    is_folder |= isinstance(target, Storage)
     model = load_model(
         options.model,
         ModelOptions(
@@ -160,9 +163,14 @@ def embed(
         shard_rows=(options.shard_rows or DEFAULT_SHARD_ROWS) if is_folder else None,
         part=options.part,
     )
-    places = places_of(target, options.part, is_folder)
     total = _total(names, options)
-    with opened_run(job, places, force=options.force) as run:
+    opened: AbstractContextManager[Run]
+    if isinstance(target, Storage):
+        opened = opened_stored_run(job, target, settings.scratch, force=options.force)
+    else:
+        places = places_of(target, options.part, is_folder)
+        opened = opened_run(job, places, force=options.force)
+    with opened as run:
         memory = settings.memory_bytes // _SEEN_SHARE
         with SeenIds(settings.scratch, memory) as seen:
             reading = _Reading(names, job, options.on_duplicate, settings, seen, stdin)
@@ -190,12 +198,16 @@ def _check_options(names: Sequence[str], options: EmbedOptions) -> int | None:
     return overlap
 
 
-def _check_output(output: str | Path, is_folder: bool) -> Path:
+def _check_output(output: str | Path, is_folder: bool, settings: Settings) -> Path | Storage:
+    """Return the file or folder, or the folder of a store, that is to be written."""
     path = local_path(output)
     if path is None:
-        raise InvalidInput(
-            f"{output} is no local path: embed into a local file or folder, then copy it"
-        )
+        if str(output).lower().endswith(SUFFIXES):
+            raise InvalidInput(
+                f"{output} names a file, but what is embedded into a store is a folder of files; "
+                "leave out the suffix"
+            )
+        return open_storage(output, settings.storage)
     if is_folder and path.exists() and not path.is_dir():
         raise InvalidInput(f"{path} is a file: --shard-rows and --part write into a folder")
     if not is_folder and (path.is_dir() or path.suffix.lower() not in SUFFIXES):
@@ -356,10 +368,7 @@ class _Work:
                 break
             self._digest = _extended(self._digest, row)
         if self._digest != self._run.state.digest:
-            raise Conflict(
-                f"the input is no longer what the first {count} vectors of"
-                f" {self._run.places.output} were made from: --force starts over"
-            )
+            raise self._run.changed()
 
     def _take(self, window: list[Row]) -> None:
         """Embed a window; write where a piece or shard is full."""

@@ -20,7 +20,7 @@ from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, InvalidInput, NotFound
 from atoll.core.files import read_failure, reading
 from atoll.storage import Storage, StoredObject, local_path, open_storage
-from atoll.vectors.embed.parts import embedded_shards
+from atoll.vectors.embed.parts import embedded_shards, stored_shards
 
 T = TypeVar("T")
 
@@ -240,6 +240,9 @@ def _find_remote(
     else:
         folder = folder.child(name) if name else folder
         chosen = _inside(folder)
+        inside = {each.path: each for each in chosen}
+        if shards := stored_shards(folder, inside.keys()):
+            return [_remote(folder, inside[shard]) for shard in shards]
     chosen = [each for each in chosen if _counts(each.path, known_suffixes)]
     return [_remote(folder, each) for each in _some(chosen, url, known_suffixes)]
 
