@@ -18,7 +18,7 @@ import atoll
 from atoll.core.config import AwsOptions
 from atoll.deploy.render import MAP_MODES, SearchStack, render
 from atoll.vectors import output
-from atoll.vectors.distributed import clouds, steps
+from atoll.vectors.distributed import clouds, deployment, steps
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import search_options
 
@@ -106,7 +106,7 @@ def asked(world, reach, index, queries, place, cloud="stepfunctions", **given):
     """Have a search carried out; return what it says and its file."""
     bucket, collections, _ = world
     run = collections[index].begin_run(f"{bucket}/runs/{place}", queries, search_options(**given))
-    summary = clouds.carried_out(run, cloud, clouds.find_deployment(reach), reach)
+    summary = clouds.carried_out(run, cloud, deployment.find_deployment(reach), reach)
     return run, summary, run.storage.get(run.hits_path(0))
 
 
@@ -281,7 +281,7 @@ def test_what_cannot_carry_a_search_out_says_so(world, reach, wrong, error, said
     aws = replace(reach.aws, **wrong)
     few = replace(reach.storage, retries=0)
     with pytest.raises(error, match=said):
-        clouds.find_deployment(replace(reach, aws=aws, storage=few))
+        deployment.find_deployment(replace(reach, aws=aws, storage=few))
 
 
 def test_functions_without_rights_on_the_store_are_forbidden_by_name(
