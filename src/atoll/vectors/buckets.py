@@ -25,8 +25,8 @@ from atoll.vectors.model import Dtype, IndexKind
 
 BUCKET_ROWS = 200_000_000
 MAX_RATIO = 1.1
-_ID_BYTES = 20
-_ITEM_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "int8": 1}
+ID_BYTES = 20
+ITEM_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def bytes_per_row(dim: int, dtype: Dtype = "float32", *, index: IndexKind = "rab
         take 3,849 before the index.
     """
     code = {"rabitq": -(-dim // 8) + 12, "ivf_pq": -(-dim // 16) + 8, "flat": 0}[index]
-    return dim * _ITEM_BYTES[dtype] + _ID_BYTES + code
+    return dim * ITEM_BYTES[dtype] + ID_BYTES + code
 
 
 def bucket_rows_for_bytes(

@@ -1,0 +1,17 @@
+"""What a collection costs: a quote before, a bill after, at prices kept in one file.
+
+    prices        the prices, and where each is from
+    bill          what was counted, priced
+    shape         what a collection and its searches look like, as far as cost goes
+    ranges        how many requests are left once pieces that lie close are joined
+    steps         what each step of a search reads, writes, computes
+    searchcost    one search: steps, time, memory, bill
+    storedcost    bytes at rest, hours of building
+    downloads     from how many queries downloading the buckets is cheaper
+    planner       the bucket size for a latency, a budget, a concurrency
+    quote         all of it, as `atoll estimate` prints it
+    quoteplot     time against k, as a picture
+
+Pure arithmetic: no clock, no network; the only files read are those of the prices and of the rates
+that `atoll bench-here` measured.
+"""

@@ -1,0 +1,104 @@
+"""From how many queries a run is cheaper on an instance that downloads the buckets.
+
+`atoll batch-search` copies each bucket to the disks of an instance once and answers all queries
+there; on Lambda every run reads what it needs, and little else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from atoll.storage import CHUNK_BYTES
+from atoll.vectors.forecast import POST_CORES, POST_VCPU_SPEED
+from atoll.vectors.pricing.bill import Bill, cost
+from atoll.vectors.pricing.prices import Prices
+from atoll.vectors.pricing.searchcost import search_cost
+from atoll.vectors.pricing.shape import CollectionShape, SearchSettings
+from atoll.vectors.pricing.steps import step_in_one_process
+from atoll.vectors.pricing.storedcost import stored
+
+# i4i.8xlarge: 18.75 Gbit/s of network, of which ranged reads side by side fill some four fifths;
+# from its disks some 400,000 rows a second at random. Both are recalled, not measured.
+DOWNLOAD_BYTES_S = 0.8 * 18.75e9 / 8
+DISK_READS_S = 400_000
+# Until an instance has started and its container runs.
+START_S = 120
+# Beyond so many queries nobody asks.
+MOST_QUERIES = 10**9
+
+
+@dataclass(frozen=True)
+class Download:
+    """A run of many queries on instances, one bucket after the other.
+
+    Attributes:
+        once: what copying all buckets takes, whatever the queries.
+        a_query: what one query adds.
+    """
+
+    once: Bill
+    a_query: Bill
+
+    def bill(self, queries: int) -> Bill:
+        """What a run comes to."""
+        return self.once + self.a_query.times(queries)
+
+
+def download(shape: CollectionShape, settings: SearchSettings) -> Download:
+    """Count a run of `atoll batch-search`; with more instances each has its share."""
+    size = stored(shape).bytes
+    once = Bill(
+        gets=size / CHUNK_BYTES,
+        bytes_in=size,
+        instance_s=START_S + size / DOWNLOAD_BYTES_S,
+    )
+    one = replace(settings, queries=1)
+    cpu = step_in_one_process(shape, one).cpu_s
+    reads = one.candidates(shape) + one.k
+    busy = cpu / (POST_CORES * POST_VCPU_SPEED) + reads / DISK_READS_S
+    return Download(once, Bill(cpu_s=cpu, instance_s=busy))
+
+
+def break_even(shape: CollectionShape, settings: SearchSettings, prices: Prices) -> int | None:
+    """Find from how many queries in one run downloading is cheaper than Lambda.
+
+    Returns:
+        The number: 1 where no run on Lambda is possible; None where it never is.
+    """
+    if search_cost(shape, replace(settings, queries=1)).obstacles:
+        return 1
+    each = download(shape, settings)
+
+    def is_cheaper(queries: int) -> bool:
+        there = cost(each.bill(queries), prices)
+        return there < lambda_cost(shape, settings, queries, prices)
+
+    most = 1
+    while not is_cheaper(most):
+        most *= 2
+        if most > MOST_QUERIES:
+            return None
+    least = most // 2
+    while least + 1 < most:
+        middle = (least + most) // 2
+        least, most = (least, middle) if is_cheaper(middle) else (middle, most)
+    return most
+
+
+def lambda_cost(
+    shape: CollectionShape, settings: SearchSettings, queries: int, prices: Prices
+) -> float:
+    """Price so many queries on Lambda, in runs of as many as a function can answer."""
+    runs = -(-queries // queries_at_once(shape, settings))
+    each = search_cost(shape, replace(settings, queries=-(-queries // runs)))
+    return runs * cost(each.bill, prices)
+
+
+def queries_at_once(shape: CollectionShape, settings: SearchSettings) -> int:
+    """Tell how many queries one run on Lambda can answer, in powers of 2; at least 1."""
+    count = 1
+    while count < MOST_QUERIES:
+        if search_cost(shape, replace(settings, queries=2 * count)).obstacles:
+            break
+        count *= 2
+    return count
