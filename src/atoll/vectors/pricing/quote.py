@@ -174,7 +174,7 @@ class Quote:
         built = self.building
         yield (
             f"build     {shape.rows:,} / {POST_ROWS_PER_S:,} vectors a second (the post's, on one "
-            f"{POST.name}) = {built.post_hours:.0f} h, {built.bucket_hours:.1f} h a bucket"
+            f"{POST.name}) = {built.post_hours:,.0f} h, {built.bucket_hours:.1f} h a bucket"
         )
         yield f"          {built.line(prices)}"
         if prices.spot_hour is not None:

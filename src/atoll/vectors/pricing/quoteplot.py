@@ -55,6 +55,7 @@ def draw(shape: CollectionShape, settings: SearchSettings, prices: Prices, path:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(10, 4.6), dpi=100, layout="constrained")
     time, money = figure.subplots(1, 2)
@@ -68,6 +69,8 @@ def draw(shape: CollectionShape, settings: SearchSettings, prices: Prices, path:
     for axes, label in ((time, "seconds, nothing warm"), (money, "US dollars a run")):
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel("neighbours asked for")

@@ -85,7 +85,9 @@ def _closed(
         return 0, 0
     points = min(gaps, _QUANTILES)
     at = (np.arange(points) + 0.5) / points
-    sizes = mean_bytes * (-np.log1p(-at)) ** (1 / shape) / math.gamma(1 + 1 / shape)
+    sizes = (-np.log1p(-at)) ** (1 / shape)
+    # However uneven, together they are all that lies between.
+    sizes *= mean_bytes / sizes.mean()
     sizes = np.floor(sizes / unit_bytes + 0.5) * unit_bytes
     spent = np.cumsum(sizes) * (gaps / points)
     closed = int(np.searchsorted(spent, allowance, "right"))

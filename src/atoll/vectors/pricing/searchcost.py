@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.vectors.forecast import POST_VCPU_SPEED
 from atoll.vectors.pricing.bill import Bill
@@ -11,7 +11,9 @@ from atoll.vectors.pricing.shape import CollectionShape, SearchSettings
 from atoll.vectors.pricing.steps import Step, step_in_one_process, steps_on_lambda
 
 MIB = 1 << 20
-GIB = 1 << 30
+# Rows that nearly all touch, and rows that lie more evenly than chance.
+ROW_GAPS_RANGE = (0.1, 2.0)
+FIT_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,25 @@ def cold_search(shape: CollectionShape, settings: SearchSettings) -> Bill:
     """Count what a search by one process reads that has nothing cached."""
     step = step_in_one_process(shape, settings)
     return Bill(gets=step.gets, bytes_in=step.bytes_in, cpu_s=step.cpu_s)
+
+
+def with_row_gaps(shape: CollectionShape, settings: SearchSettings, gets: float) -> CollectionShape:
+    """Learn from counted searches how rows refined lie in a collection.
+
+    Args:
+        shape: of the collection.
+        settings: that the searches had; rabitq only, others do not join rows.
+        gets: requests of one by a process that had nothing cached, mean over several.
+
+    Returns:
+        The shape with `row_gaps` such that `cold_search` expects so many, as far as it can be.
+    """
+    low, high = ROW_GAPS_RANGE
+    for _ in range(FIT_ROUNDS):
+        middle = (low + high) / 2
+        expected = cold_search(replace(shape, row_gaps=middle), settings).gets
+        low, high = (middle, high) if expected < gets else (low, middle)
+    return replace(shape, row_gaps=(low + high) / 2)
 
 
 def _costed(step: Step, runtime: Runtime) -> StepCost:

@@ -244,6 +244,14 @@ def _layouts(shape: CollectionShape) -> Access:
     return _many("layouts", shape.buckets, shape.buckets * shape.layout_size)
 
 
+def _winning_layouts(shape: CollectionShape, settings: SearchSettings) -> Access:
+    """Refine reads those of the buckets that have a candidate: with thousands of buckets, few."""
+    rows = settings.queries * max(settings.candidates(shape), _hits(shape, settings))
+    miss = math.log1p(-1 / shape.buckets) if shape.buckets > 1 else -math.inf
+    count = shape.buckets * -math.expm1(rows * miss)
+    return _many("layouts", count, count * shape.layout_size)
+
+
 def _search_accesses(
     shape: CollectionShape, settings: SearchSettings, buckets: int = 1
 ) -> tuple[Access, ...]:
@@ -296,7 +304,7 @@ def _lance(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ac
 def _refine_accesses(
     shape: CollectionShape, settings: SearchSettings, *, has_layouts: bool = False
 ) -> tuple[Access, ...]:
-    layouts = () if has_layouts else (_layouts(shape),)
+    layouts = () if has_layouts else (_winning_layouts(shape, settings),)
     found = (_ranges("ids", _ids(shape, settings)),)
     if shape.index.kind == "flat":
         return (*layouts, *found)
