@@ -1,4 +1,4 @@
-"""Laws of the quote: what grows with what; and requests joined, against the code that joins them."""
+"""Laws of the quote: what grows with what; requests joined, against the code that joins them."""
 
 from dataclasses import fields, replace
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from atoll.vectors.layout import MAX_RANGE_BYTES, join_ranges
+from atoll.vectors.layout import DEAR_PIECES, MAX_RANGE_BYTES, join_ranges
 from atoll.vectors.pricing.bill import Bill, cost
 from atoll.vectors.pricing.prices import load_prices
 from atoll.vectors.pricing.ranges import joined
@@ -48,7 +48,7 @@ def test_every_figure_is_a_number_and_not_below_nothing(shape, asked):
 
 
 @given(SHAPES, SETTINGS, st.integers(2, 5))
-def test_more_queries_take_more_work_but_each_of_them_asks_no_more(shape, asked, times):
+def test_more_queries_take_more_work_but_each_of_them_asks_hardly_more(shape, asked, times):
     more = replace(asked, queries=asked.queries * times)
     few_steps, many_steps = search_cost(shape, asked), search_cost(shape, more)
     # The parts of many queries may have to be folded first, by functions of their own.
@@ -57,8 +57,8 @@ def test_more_queries_take_more_work_but_each_of_them_asks_no_more(shape, asked,
     # Not always more requests: where most rows are wanted, they are read in fewer, longer ranges.
     assert many.cpu_s > one.cpu_s
     assert many.bytes_out > one.bytes_out
-    # More memory, too, so that money may grow faster; requests never do.
-    assert many.requests <= times * one.requests * 1.01
+    # Up to DEAR_PIECES requests are saved at more bytes, once in a run however large.
+    assert many.requests <= times * (one.requests + 2 * DEAR_PIECES)
 
 
 @given(SHAPES, st.integers(2, 10))

@@ -1,10 +1,11 @@
-"""What a collection will cost, held against the post (rows of section 1 of the anchors) and by hand.
+"""What a collection will cost, held against the post and by hand.
 
-Row numbers in names are those of the statements of the post that the test is about.
+Row numbers in names are those of the post's statements, as the project counts them.
 """
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from commandline import atoll, must
@@ -21,6 +22,7 @@ from atoll.vectors.pricing.shape import SearchSettings, for_recall, planned_shap
 from atoll.vectors.pricing.storedcost import TIB, building, stored
 
 PRICES = load_prices()
+NO_LIMITS, ONE = Limits(), SearchSettings()
 ROWS = 3_500_000_000
 POST = ("--rows", "3.5e9", "--dim", 960, "--bucket-rows", "200e6")
 
@@ -29,7 +31,7 @@ def post(index="ivf_pq", **changes):
     return planned_shape(ROWS, 960, index=index, **changes)
 
 
-def chosen(limits=Limits(), settings=SearchSettings(), index="rabitq", own=(), rows=ROWS):
+def chosen(limits=NO_LIMITS, settings=ONE, index="rabitq", own=(), rows=ROWS):
     return choose_size(rows, 960, "float32", index, settings, limits, PRICES, own)
 
 
@@ -75,7 +77,7 @@ def test_row_24_a_query_over_18_buckets_costs_a_fraction_of_a_cent(index):
 def test_row_25_larger_buckets_are_cheaper_to_query_slower_to_answer_and_to_index():
     sizes = chosen().sizes
     assert [size.bucket_rows for size in sizes] == [50e6, 100e6, 200e6, 500e6, 1e9]
-    for smaller, larger in zip(sizes, sizes[1:], strict=False):
+    for smaller, larger in pairwise(sizes):
         assert larger.query_usd < smaller.query_usd
         assert larger.cost.latency_s > smaller.cost.latency_s
         assert larger.index_hours > smaller.index_hours
@@ -83,7 +85,7 @@ def test_row_25_larger_buckets_are_cheaper_to_query_slower_to_answer_and_to_inde
 
 def test_row_25_through_lance_too_a_larger_bucket_is_searched_more_slowly_and_for_less():
     sizes = chosen(index="ivf_pq").sizes
-    for smaller, larger in zip(sizes, sizes[1:], strict=False):
+    for smaller, larger in pairwise(sizes):
         assert larger.query_usd < smaller.query_usd
         assert larger.cost.step("search").seconds > smaller.cost.step("search").seconds
 
@@ -251,7 +253,7 @@ def test_row_21_from_so_many_queries_downloading_is_cheaper_and_not_before():
     shape, settings = post("rabitq"), SearchSettings()
     count = break_even(shape, settings, PRICES)
     each = download(shape, settings)
-    assert 1 < count
+    assert count > 1
     assert cost(each.bill(count), PRICES) < lambda_cost(shape, settings, count, PRICES)
     fewer = count - 1
     assert cost(each.bill(fewer), PRICES) >= lambda_cost(shape, settings, fewer, PRICES)

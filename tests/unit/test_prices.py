@@ -49,7 +49,7 @@ def test_an_edited_copy_changes_the_quote(tmp_path):
     ],
 )
 def test_a_wrong_price_is_named(old, new, message):
-    with pytest.raises(InvalidInput, match="mine.toml") as caught:
+    with pytest.raises(InvalidInput, match=r"mine\.toml") as caught:
         parse_prices(with_line(old, new), "mine.toml")
     assert message in caught.value.message
 
