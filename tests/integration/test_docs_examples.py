@@ -200,6 +200,10 @@ def test_guides_go_on_from_the_quickstart(page, quickstart, tmp_path):
     check(run_page(page, tmp_path))
 
 
+def test_guide_to_costs_prints_what_it_shows(tmp_path):
+    check(run_page("docs/costs.md", tmp_path))
+
+
 def test_a_page_that_lies_would_be_found():
     assert shows(["a  0.501", "...", "z ..."], ["a 0.55", "b", "c", "z 3"])
     assert not shows(["a  0.50"], ["a  0.61"])

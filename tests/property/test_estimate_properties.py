@@ -108,8 +108,8 @@ def test_joined_ranges_stay_within_their_bounds(pieces, size, spread, shape, fil
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.integers(32, 2000), st.sampled_from([132, 960, 3840]), st.floats(1.1, 3000),
-    st.floats(0.25, 1.5), st.integers(0, 2**32 - 1),
+    st.integers(64, 2000), st.sampled_from([132, 960, 3840]), st.floats(1.1, 3000),
+    st.floats(0.3, 1.5), st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_expected_requests_are_what_joining_drawn_pieces_gives(pieces, size, spread, shape, seed):
     """The oracle is the code that searches join with, on pieces drawn with gaps of that shape."""

@@ -13,7 +13,7 @@ from atoll.vectors.pricing.steps import Step, step_in_one_process, steps_on_lamb
 MIB = 1 << 20
 # Rows that nearly all touch, and rows that lie more evenly than chance.
 ROW_GAPS_RANGE = (0.1, 2.0)
-FIT_ROUNDS = 20
+FIT_ROUNDS, SPREAD_STEPS = 12, 40
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,34 @@ def cold_search(shape: CollectionShape, settings: SearchSettings) -> Bill:
     return Bill(gets=step.gets, bytes_in=step.bytes_in, cpu_s=step.cpu_s)
 
 
-def with_row_gaps(shape: CollectionShape, settings: SearchSettings, gets: float) -> CollectionShape:
-    """Learn from counted searches how rows refined lie in a collection.
+def learned(
+    shape: CollectionShape, settings: SearchSettings, gets: float, bytes_in: float
+) -> CollectionShape:
+    """Learn from counted searches how the rows that are refined lie in a collection.
 
     Args:
         shape: of the collection.
-        settings: that the searches had; rabitq only, others do not join rows.
-        gets: requests of one by a process that had nothing cached, mean over several.
+        settings: that the searches had; "rabitq" only, others do not choose by codes.
+        gets, bytes_in: of one by a process that had nothing cached, mean over several.
 
     Returns:
-        The shape with `row_gaps` such that `cold_search` expects so many, as far as it can be.
+        The shape with `row_gaps` and `row_spread` at which `cold_search` comes nearest.
     """
+    widest = shape.rows / settings.candidates(shape)
+    spreads = [widest ** (step / SPREAD_STEPS) for step in range(SPREAD_STEPS + 1)]
+    fits = (_with_row_gaps(replace(shape, row_spread=each), settings, gets) for each in spreads)
+
+    def error(fit: CollectionShape) -> float:
+        expected = cold_search(fit, settings)
+        return abs(expected.gets / gets - 1) + abs(expected.bytes_in / bytes_in - 1)
+
+    return min(fits, key=error)
+
+
+def _with_row_gaps(
+    shape: CollectionShape, settings: SearchSettings, gets: float
+) -> CollectionShape:
+    """Find the shape of gaps that gives so many requests: more, the more even gaps are."""
     low, high = ROW_GAPS_RANGE
     for _ in range(FIT_ROUNDS):
         middle = (low + high) / 2

@@ -22,6 +22,9 @@ PARTITION_SKEW = 1.5
 # (`ranges`) fitted to the requests of cold queries on these sets. Row gaps: 0.55 to 0.65 on protein
 # windows, 0.25 to 0.3 on clusters of some 50 near-equal rows.
 PARTITION_GAPS, ROW_GAPS = 0.4, 0.6
+# Candidates may lie anywhere among the rows probed, as on protein windows; where vectors form tight
+# clusters, they lie among a few times as many rows as they are.
+ROW_SPREAD = math.inf
 # Ids in a block of `names`, compressed: 6 B for counted ones of 16 characters, 12 for accessions
 # with positions.
 NAME_BYTES = 10
@@ -51,6 +54,7 @@ class CollectionShape:
         partition_skew: rows in a probed partition over those in the mean one.
         partition_gaps, row_gaps: shapes of the gaps between partitions probed, and between rows
             refined; see `ranges`.
+        row_spread: rows among which a candidate lies; as many as are probed at most.
         name_bytes: an id takes in its block.
         manifest_bytes, layout_bytes, model_bytes: of these objects; None estimates them.
     """
@@ -63,6 +67,7 @@ class CollectionShape:
     partition_skew: float = PARTITION_SKEW
     partition_gaps: float = PARTITION_GAPS
     row_gaps: float = ROW_GAPS
+    row_spread: float = ROW_SPREAD
     name_bytes: float = NAME_BYTES
     manifest_bytes: int | None = None
     layout_bytes: int | None = None

@@ -318,7 +318,7 @@ def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     return joined(
         rows,
         shape.vector_bytes,
-        stretch_bytes=probed * shape.vector_bytes,
+        stretch_bytes=_stretch(shape, rows, probed) * shape.vector_bytes,
         shape=shape.row_gaps,
         unit_bytes=shape.vector_bytes,
         gap_bytes=REMOTE_GAP_BYTES,
@@ -329,8 +329,9 @@ def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
 def _ids(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     """Expect the requests for the blocks of ids in which the hits are."""
     hits = settings.queries * _hits(shape, settings)
-    # Hits lie like candidates: near ones share blocks. Blocks that rows probed lie in:
-    blocks = _probed_rows(shape, settings) / names.BLOCK_ROWS + shape.buckets
+    # Hits lie like candidates: near ones share blocks.
+    rows = _stretch(shape, hits, _probed_rows(shape, settings))
+    blocks = rows / names.BLOCK_ROWS + min(shape.buckets, hits)
     touched = -blocks * math.expm1(hits * math.log1p(-1 / blocks)) if blocks > 1 else 1.0
     return joined(
         min(touched, hits),
@@ -341,6 +342,11 @@ def _ids(shape: CollectionShape, settings: SearchSettings) -> Ranges:
         gap_bytes=REMOTE_GAP_BYTES,
         files=min(shape.buckets, math.ceil(hits)),
     )
+
+
+def _stretch(shape: CollectionShape, rows: float, probed: float) -> float:
+    """Count the rows among which so many lie."""
+    return min(probed, rows * shape.row_spread)
 
 
 def _probed_rows(shape: CollectionShape, settings: SearchSettings) -> float:
