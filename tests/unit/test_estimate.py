@@ -20,6 +20,7 @@ from atoll.vectors.pricing.quoteplot import curve, one_bucket
 from atoll.vectors.pricing.searchcost import Runtime, search_cost
 from atoll.vectors.pricing.shape import SearchSettings, for_recall, planned_shape
 from atoll.vectors.pricing.storedcost import TIB, building, stored
+from atoll.vectors.rates import NOTHING, STAGES, Rates, Spread, Timing
 
 PRICES = load_prices()
 NO_LIMITS, ONE = Limits(), SearchSettings()
@@ -49,6 +50,32 @@ def test_row_22_the_build_takes_the_posts_108_hours_at_its_rate():
     assert "/ 9,002 vectors a second (the post's, on one i4i.8xlarge) = 108 h" in must(
         "estimate", *POST
     )
+
+
+def test_row_22_the_build_is_projected_from_rates_measured_here_where_there_are_any():
+    second = Spread(1e-6, 2e-6, 3e-6)
+    measured = Rates(
+        machine="m",
+        measured_at="2026-11-26",
+        timings=tuple(Timing(stage, 960, 0, second, second) for stage in STAGES),
+        start_s=NOTHING,
+        worker_s=NOTHING,
+        bucket_s=NOTHING,
+        calibrate_s=NOTHING,
+        train_passes=NOTHING,
+        base_bytes=0,
+        library_bytes=0,
+        stores={},
+    )
+    found = building(post("rabitq"), measured).here
+    # One process checks ids, draws the sample and measures recall; 32 half cores do the rest.
+    ids = ROWS * 2e-6 / 0.5
+    assert ids < found.total_s.mid < 2 * ids
+    assert building(post(), measured).here is None
+    wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, ONE, NO_LIMITS)
+    text = "\n".join(make_quote(wanted, PRICES, measured).text())
+    assert "at the rates measured here" in text
+    assert "atoll bench-here" not in text
 
 
 def test_row_23_storage_is_the_posts_12_9_read_as_tib_and_the_formula_is_shown():
@@ -351,7 +378,7 @@ def test_a_picture_is_drawn(tmp_path):
 
 
 def test_a_spot_price_is_shown_beside_the_other():
-    wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, SearchSettings(), Limits())
+    wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, ONE, NO_LIMITS)
     text = "\n".join(make_quote(wanted, replace(PRICES, spot_hour=1.0)).text())
     assert "108 h of spot x $1.00 = $108.00" in text
 
