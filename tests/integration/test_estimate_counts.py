@@ -10,7 +10,13 @@ from atoll.storage import REMOTE_GAP_BYTES, count_reads, open_storage
 from atoll.vectors import blobs, byteranges, manifests
 from atoll.vectors.options import BuildOptions
 from atoll.vectors.pricing.searchcost import cold_search, learned
-from atoll.vectors.pricing.shape import SearchSettings, planned_shape, shape_of
+from atoll.vectors.pricing.shape import (
+    SearchSettings,
+    planned_shape,
+    shape_of,
+    skew_of_calibration,
+    skew_of_layouts,
+)
 from atoll.vectors.pricing.storedcost import stored
 from atoll.vectors.service import create_collection, open_collection
 
@@ -39,7 +45,7 @@ def shape(place):
     manifest = manifests.latest_manifest(storage)
     layouts = [blobs.get_layout(storage, bucket.layout) for bucket in manifest.buckets]
     size = storage.size(manifests.manifest_path(manifest.version))
-    return shape_of(manifest, size, layouts)
+    return shape_of(manifest, size, skew_of_layouts(layouts))
 
 
 @pytest.fixture
@@ -91,3 +97,10 @@ def test_a_shape_planned_is_that_of_the_collection_made(shape):
 def test_row_23_storage_is_within_3_per_cent_of_what_lies_there(place, shape):
     found = sum(each.size_bytes for each in open_storage(place[0]).list())
     assert stored(shape).bytes == pytest.approx(found, rel=0.03)
+
+
+def test_a_calibration_tells_how_uneven_partitions_are(place, shape, tmp_path):
+    collection = open_collection(place[0], settings(tmp_path))
+    found = collection.calibrate(k=[10], num_queries=200)
+    skew = skew_of_calibration(found, shape.index.num_partitions)
+    assert skew == pytest.approx(shape.partition_skew, rel=0.15)

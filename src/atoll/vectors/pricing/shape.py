@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors import indexspec, names, rabitq
 from atoll.vectors.buckets import BUCKET_ROWS, ITEM_BYTES
 from atoll.vectors.indexspec import CODEBOOK_SIZE
 from atoll.vectors.layout import Layout
-from atoll.vectors.model import DTYPES, INDEX_KINDS, Dtype, IndexKind, IndexSpec, Manifest
+from atoll.vectors.model import (
+    DTYPES,
+    INDEX_KINDS,
+    Calibration,
+    Dtype,
+    IndexKind,
+    IndexSpec,
+    Manifest,
+)
 from atoll.vectors.search import DEFAULT_NPROBES
 
 # Queries lie where rows are dense, so that the partitions they probe hold more rows than the mean:
@@ -248,14 +258,14 @@ def planned_shape(
 
 
 def shape_of(
-    manifest: Manifest, manifest_bytes: int, layouts: Sequence[Layout] = ()
+    manifest: Manifest, manifest_bytes: int, partition_skew: float = PARTITION_SKEW
 ) -> CollectionShape:
     """Describe a collection that is there.
 
     Args:
         manifest: the version searched; its buckets are our own.
         manifest_bytes: its size.
-        layouts: of its buckets, where they are known; they tell how uneven its partitions are.
+        partition_skew: what `skew_of_layouts` or `skew_of_calibration` makes of its partitions.
 
     Raises:
         InvalidInput: it has no rows, or tables with indexes of their own.
@@ -263,28 +273,45 @@ def shape_of(
     buckets = manifest.buckets
     if not manifest.rows or any(bucket.is_adopted for bucket in buckets):
         raise InvalidInput(
-            "a collection without rows, or with adopted tables, has no shape that a search's cost "
-            "follows from; give --rows and --dim instead"
+            "what a search costs does not follow from the shape of a collection without rows or "
+            "with adopted tables; give --rows and --dim instead"
         )
     stored = sum(bucket.stored_rows for bucket in buckets)
-    index = manifest.spec.index
-    shape = CollectionShape(
+    return CollectionShape(
         rows=stored,
         buckets=len(buckets),
         dim=manifest.spec.dim,
         dtype=manifest.spec.dtype,
-        index=index,
+        index=manifest.spec.index,
+        partition_skew=partition_skew,
         name_bytes=sum(blob.size_bytes for b in buckets if (blob := b.names)) / stored,
         manifest_bytes=manifest_bytes,
         layout_bytes=sum(blob.size_bytes for b in buckets if (blob := b.layout)) // len(buckets),
         model_bytes=manifest.models[manifest.model].size_bytes if manifest.model else None,
     )
-    if not layouts or not index.num_partitions:
-        return shape
-    sizes = [
-        sum(int(layout.offsets[i + 1] - layout.offsets[i]) for layout in layouts)
-        for i in range(index.num_partitions)
-    ]
-    # A query is about as likely to fall into a partition as a row is.
-    skew = sum(size * size for size in sizes) * len(sizes) / sum(sizes) ** 2
-    return replace(shape, partition_skew=skew)
+
+
+def skew_of_layouts(layouts: Sequence[Layout]) -> float:
+    """Tell how uneven partitions are: a query falls into one about as likely as a row does.
+
+    Args:
+        layouts: of all buckets of one model, or of some.
+    """
+    sizes = np.sum([np.diff(layout.offsets) for layout in layouts], axis=0).astype(np.float64)
+    return float(np.square(sizes).mean() / sizes.mean() ** 2)
+
+
+def skew_of_calibration(calibration: Calibration, num_partitions: int) -> float:
+    """Tell how uneven partitions are from the rows that calibrating queries met.
+
+    Args:
+        calibration: of the collection's model.
+        num_partitions: in each bucket.
+    """
+    some = [point for point in calibration.points if point.nprobes < num_partitions]
+    if not some:
+        return PARTITION_SKEW
+    at = min(some, key=lambda point: abs(point.nprobes - DEFAULT_NPROBES))
+    share = at.nprobes / num_partitions
+    # As `CollectionShape.probed` has it.
+    return max(1.0, 1 + (at.rows / (calibration.searched_rows * share) - 1) / (1 - share))

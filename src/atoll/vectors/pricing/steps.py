@@ -1,8 +1,8 @@
 """What each step of a search reads, writes and computes: the code that does it, as arithmetic.
 
-A search on Lambda is plan, one search per bucket, folds where there are many parts, refine
-(`docs/aws.md`); one in a single process reads the same without the files of a run. Requests follow
-`mapreduce`, `shelf`, `byteranges`: what is joined there is joined here, in expectation.
+A search on Lambda is plan, one search per bucket, folds where there are many parts, refine; one in
+a single process reads the same without the files of a run. Requests follow `mapreduce`, `shelf`,
+`byteranges`: what is joined there is joined here, in expectation.
 """
 
 from __future__ import annotations
