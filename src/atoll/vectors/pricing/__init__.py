@@ -4,7 +4,8 @@
     bill          what was counted, priced
     shape         what a collection and its searches look like, as far as cost goes
     ranges        how many requests are left once pieces that lie close are joined
-    steps         what each step of a search reads, writes, computes
+    accesses      what the steps of a search ask of the store
+    steps         what each step reads and writes, computes and holds
     searchcost    one search: steps, time, memory, bill
     storedcost    bytes at rest, hours of building
     downloads     from how many queries downloading the buckets is cheaper

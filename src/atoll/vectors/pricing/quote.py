@@ -269,7 +269,7 @@ class Quote:
         )
 
 
-_HINT = HINT.replace("plan says how long it takes", "this says how long it takes by our own")
+_HINT = HINT.replace("plan says how long it takes", "this says what ours takes")
 
 
 def make_quote(wanted: Wanted, prices: Prices, rates: Rates | None = None) -> Quote:

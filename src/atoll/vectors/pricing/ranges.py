@@ -1,8 +1,9 @@
 """How many requests are left once pieces that lie close together are read as one.
 
 `layout.join_ranges` closes the smallest gaps first, as long as what is read in vain stays within an
-allowance. How many gaps that closes depends on how unevenly the pieces lie; here their gaps follow
-a Weibull distribution, whose shape says so: 1 where they lie at random, less where they cluster.
+allowance. How many gaps that closes depends on how unevenly the pieces lie; here some touch, and
+the gaps of the others follow a Weibull distribution, whose shape says so: 1 where they lie at
+random, less where they cluster.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def joined(
     shape: float,
     unit_bytes: float,
     gap_bytes: int,
+    touching: float = 0.0,
     files: int = 1,
 ) -> Ranges:
     """Expect the requests for pieces spread over a stretch of an object, or of several.
@@ -57,16 +59,22 @@ def joined(
         shape: of the distribution of gaps.
         unit_bytes: gaps are whole multiples of it.
         gap_bytes: what a request is worth.
+        touching: share of neighbours with nothing between them.
         files: objects they lie in, none of which is joined with another.
     """
     if pieces <= 0:
         return NOTHING
     wanted = pieces * piece_bytes
-    gaps = max(0, math.ceil(pieces) - min(files, math.ceil(pieces)))
+    neighbours = max(0, math.ceil(pieces) - min(files, math.ceil(pieces)))
+    gaps = math.ceil(neighbours * (1 - touching))
     closed, in_vain = _closed(
-        gaps, max(0.0, stretch_bytes - wanted) / pieces, shape, unit_bytes,
+        gaps,
+        max(0.0, stretch_bytes - wanted) / pieces / (1 - touching),
+        shape,
+        unit_bytes,
         _allowance(math.ceil(pieces), gap_bytes),
-    )  # fmt: skip
+    )
+    closed += neighbours - gaps
     size = wanted + in_vain
     return Ranges(max(pieces - closed, size / MAX_RANGE_BYTES, min(files, pieces)), size)
 

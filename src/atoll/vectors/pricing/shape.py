@@ -28,10 +28,11 @@ from atoll.vectors.search import DEFAULT_NPROBES
 # Queries lie where rows are dense, so that the partitions they probe hold more rows than the mean:
 # 1.5 to 2 times on 200,000 clustered vectors, 1.5 to 1.7 on 29,622 windows of UniProt proteins.
 PARTITION_SKEW = 1.5
-# Near partitions have near numbers, near rows are neighbours: shapes of the distributions of gaps
-# (`ranges`) fitted to the requests of cold queries on these sets. Row gaps: 0.55 to 0.65 on protein
-# windows, 0.25 to 0.3 on clusters of some 50 near-equal rows.
-PARTITION_GAPS, ROW_GAPS = 0.4, 0.6
+# Near partitions have near numbers: of 20 probed, 0.4 to 0.7 touch the next, among 400 to 6,000
+# partitions of clustered vectors and of protein windows. The shape of the other gaps (`ranges`),
+# and of those between rows refined, was fitted to the requests of cold queries. Of rows: 0.55 to
+# 0.65 on protein windows, 0.25 to 0.3 on clusters of some 50 near-equal rows.
+PARTITIONS_TOUCHING, PARTITION_GAPS, ROW_GAPS = 0.5, 0.5, 0.6
 # Candidates may lie anywhere among the rows probed, as on protein windows; where vectors form tight
 # clusters, they lie among a few times as many rows as they are.
 ROW_SPREAD = math.inf
