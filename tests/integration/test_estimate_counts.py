@@ -6,7 +6,7 @@ from vectordata import clustered, write_h5
 
 import atoll.storage
 from atoll.core.config import Settings
-from atoll.storage import REMOTE_GAP_BYTES, count_reads, open_storage
+from atoll.storage import REMOTE_GAP_BYTES, count_usage, open_storage
 from atoll.vectors import blobs, byteranges, manifests
 from atoll.vectors.options import BuildOptions
 from atoll.vectors.pricing.searchcost import cold_search, learned
@@ -58,12 +58,12 @@ def counted(place, monkeypatch, tmp_path):
     def count(queries, asked):
         found = []
         for query in queries:
-            with count_reads() as reads:
+            with count_usage() as reads:
                 collection = open_collection(place[0], settings(tmp_path))
                 collection.search(
                     query[None], asked.k, nprobes=asked.nprobes, refine_factor=asked.refine_factor
                 )
-            found.append((reads.requests, reads.bytes))
+            found.append((reads.reads, reads.bytes_read))
         return np.array(found).T
 
     return count

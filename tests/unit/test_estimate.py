@@ -91,7 +91,7 @@ def test_row_23_storage_is_the_posts_12_9_read_as_tib_and_the_formula_is_shown()
 
 @pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])
 def test_row_24_a_query_over_18_buckets_costs_a_fraction_of_a_cent(index):
-    run = search_cost(post(index), SearchSettings())
+    run = search_cost(post(index), SearchSettings(widens=True))
     assert 0 < cost(run.bill, PRICES) < 0.01
     said = must("estimate", *POST, "--index", index)
     for line in price(run.bill, PRICES).values():
@@ -175,11 +175,14 @@ def test_bytes_that_leave_the_region_cost_and_those_inside_do_not():
 def test_a_search_is_counted_step_by_step():
     shape, settings = post("rabitq"), SearchSettings()
     run = search_cost(shape, settings)
-    # request, queries, manifest, model; of a bucket also plan, layout, 20 partitions: half touch.
-    assert run.step("plan").step.gets == 4
+    # request, manifest, queries twice, model; layouts of all where partitions are added until k.
+    assert run.step("plan").step.gets == 5
+    widened = search_cost(shape, SearchSettings(widens=True))
+    assert widened.step("plan").step.gets == 5 + 18
+    # Of 20 partitions half touch.
     by_what = {access.what: access.gets for access in run.step("search").step.accesses}
-    assert {name: by_what[name] for name in ("request", "plan", "layouts")} == {
-        "request": 1, "plan": 1, "layouts": 1,
+    assert {name: by_what[name] for name in ("target", "plan", "model", "layouts")} == {
+        "target": 1, "plan": 1, "model": 1, "layouts": 1,
     }  # fmt: skip
     assert 10 <= by_what["codes"] <= 20
     bill = run.bill
@@ -195,8 +198,8 @@ def test_a_search_is_counted_step_by_step():
 def test_lambda_seconds_are_start_waits_bytes_and_cpu():
     runtime = Runtime(latency_s=1, start_s=10, max_bytes_s=1e6, bytes_s_per_gib=1e9)
     step = search_cost(post("rabitq"), SearchSettings()).step("plan").step
-    seconds = 10 + 5 + (step.bytes_in + step.bytes_out) / 1e6 + step.cpu_s / 0.5
-    assert step.rounds == 5
+    seconds = 10 + 9 + (step.bytes_in + step.bytes_out) / 1e6 + step.cpu_s / 0.5
+    assert step.rounds == 9
     assert runtime.seconds(step, 1769) == pytest.approx(seconds)
 
 
@@ -232,7 +235,7 @@ def test_a_latency_asks_for_smaller_buckets_and_the_reason_is_told():
 
 
 def test_a_budget_asks_for_larger_buckets():
-    limit = Limits(query_usd=0.01, month_usd=40, queries_per_month=10_000)
+    limit = Limits(query_usd=0.01, month_usd=50, queries_per_month=10_000)
     misses = {size.bucket_rows: size.misses for size in chosen(limit).sizes}
     assert "a query over the budget" in misses[50_000_000][0]
     assert "a month over the budget" in misses[100_000_000][0]

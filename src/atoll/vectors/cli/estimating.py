@@ -151,5 +151,6 @@ def _search_settings(given: dict[str, Any]) -> tuple[SearchSettings, str]:
         k=given["k"],
         queries=given["queries_per_run"],
         concurrency=given["concurrency"],
+        widens="nprobes" not in chosen,
         **chosen,
     ), why

@@ -7,10 +7,11 @@ here, in expectation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.storage import REMOTE_GAP_BYTES, REQUESTS_AT_ONCE
 from atoll.vectors import names
+from atoll.vectors.distributed.run import BUCKETS_TOGETHER
 from atoll.vectors.indexspec import CODEBOOK_SIZE
 from atoll.vectors.mapreduce import REMOTE_THREADS
 from atoll.vectors.pricing.ranges import Ranges, joined
@@ -23,16 +24,16 @@ from atoll.vectors.pricing.shape import (
 )
 from atoll.vectors.search import ROWS_AT_ONCE
 
-# The files of a run. `request` is the collection's URL, version and options.
-REQUEST_BYTES, SUMMARY_BYTES = 1000, 2000
-# A query's id beside its vector.
-QUERY_ID_BYTES = 20
-# A query and a partition in the plan: the residual in a byte a dimension (what `rabitq.prepare`
-# makes of the model, so that the map steps do without it), step, sum, distance, both numbers.
-PAIR_BYTES = 32
-# A candidate in a part: estimate and row number, compressed.
-PART_ROW_BYTES, PART_BASE_BYTES = 4.3, 100
-# A line of hits.csv: query id, rank, id, distance. Measured 39 with short names of queries.
+# The files of a run, as they were with one query of 960 and with 32: `request.json`, `target.json`,
+# `plan.json`, `summary.json`; of the queries what is beside the vectors; of `plan/` a query with a
+# partition it reads; of `buckets/` a bucket with one source file.
+REQUEST_BYTES, TARGET_BYTES, PLAN_BYTES, SUMMARY_BYTES = 490, 1260, 1555, 1160
+QUERIES_BASE_BYTES, QUERY_ID_BYTES = 760, 6
+PAIRS_BASE_BYTES, PAIR_BYTES = 952, 12
+BUCKET_RECORD_BYTES = 1047
+# A candidate in a part: estimate and row number, compressed; or distance and row number.
+PART_ROW_BYTES, EXACT_ROW_BYTES, PART_BASE_BYTES = 4.3, 6.0, 320
+# A line of hits.csv: query id, rank, id, distance.
 HIT_BYTES = 50
 HINT_BYTES = 2
 # An unpinned handle looks for a newer manifest when it opens, and once per search: no such object.
@@ -77,7 +78,8 @@ def many(what: str, count: float, size: float) -> Access:
     return Access(what, gets=count, bytes_in=size, rounds=math.ceil(count / REMOTE_THREADS))
 
 
-def _asked(what: str, found: Ranges) -> Access:
+def ranges(what: str, found: Ranges) -> Access:
+    """Read ranges of objects, as many at once as there are threads."""
     rounds = math.ceil(found.requests / REQUESTS_AT_ONCE)
     return Access(what, gets=found.requests, bytes_in=found.bytes, rounds=rounds)
 
@@ -91,20 +93,65 @@ def opening(shape: CollectionShape) -> tuple[Access, ...]:
     )
 
 
-def run_files(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
-    """Read what every step of a run starts with."""
-    queries = settings.queries * (shape.dim * 4 + QUERY_ID_BYTES)
+def of_plan(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
+    """Choose partitions once for all buckets; queries are read to check them and for the plan."""
+    queries = _queries(shape, settings)
+    target, plan = written("target", TARGET_BYTES), written("plan", PLAN_BYTES)
+    records = Access(
+        "bucket records",
+        puts=math.ceil(shape.buckets / BUCKETS_TOGETHER),
+        bytes_out=shape.buckets * BUCKET_RECORD_BYTES,
+        rounds=math.ceil(shape.buckets / BUCKETS_TOGETHER),
+    )
+    request = whole("request", REQUEST_BYTES)
+    common = (request, whole("manifest", shape.manifest_size), target, records, queries)
+    if shape.index.kind == "flat":
+        return (*common, plan)
+    # Partitions are added until k rows can be found, which the layouts of all buckets tell.
+    layouts = (all_layouts(shape),) if settings.widens else ()
+    pairs = written("pairs", pairs_bytes(shape, settings))
+    return (*common, queries, *layouts, *model(shape), pairs, plan)
+
+
+def of_run(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
+    """Read what search and refine start with."""
     return (
         whole("request", REQUEST_BYTES),
-        whole("queries", queries),
-        whole("manifest", shape.manifest_size),
+        whole("plan", PLAN_BYTES),
+        whole("bucket records", min(shape.buckets, BUCKETS_TOGETHER) * BUCKET_RECORD_BYTES),
+        _queries(shape, settings),
     )
 
 
-def plan_bytes(shape: CollectionShape, settings: SearchSettings) -> float:
-    """Size of the plan: every query with every partition it probes."""
-    pairs = settings.queries * min(settings.nprobes, shape.index.num_partitions)
-    return pairs * (shape.dim + PAIR_BYTES)
+def of_bucket(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
+    """Answer for one bucket, from its number to its part."""
+    start = (whole("target", TARGET_BYTES), *of_run(shape, settings))
+    part = written("part", part_bytes(shape, settings))
+    if shape.index.kind == "rabitq":
+        pairs = whole("pairs", pairs_bytes(shape, settings))
+        return (*start, pairs, *model(shape), *of_search(shape, settings), part)
+    # An index of Lance's is refined bucket by bucket, the post's way.
+    layout = whole("layout", shape.layout_size)
+    refined = () if shape.index.kind == "flat" else (ranges("vectors", _of_one(shape, settings)),)
+    return (*start, *of_search(shape, settings), layout, *refined, part)
+
+
+def model(shape: CollectionShape) -> tuple[Access, ...]:
+    """Read the index model; Lance has its own, which it reads itself."""
+    return (whole("model", shape.model_size),) if shape.index.kind == "rabitq" else ()
+
+
+def _queries(shape: CollectionShape, settings: SearchSettings) -> Access:
+    each = shape.dim * 4 + QUERY_ID_BYTES
+    return whole("queries", QUERIES_BASE_BYTES + settings.queries * each)
+
+
+def pairs_bytes(shape: CollectionShape, settings: SearchSettings) -> float:
+    """Size of the plan's list of every query with every partition it probes."""
+    if shape.index.kind != "rabitq":
+        return 0
+    nprobes = min(settings.nprobes, shape.index.num_partitions)
+    return PAIRS_BASE_BYTES + settings.queries * nprobes * PAIR_BYTES
 
 
 def all_layouts(shape: CollectionShape) -> Access:
@@ -114,7 +161,9 @@ def all_layouts(shape: CollectionShape) -> Access:
 
 def winning_layouts(shape: CollectionShape, settings: SearchSettings) -> Access:
     """Refine reads those of the buckets that have a candidate: with thousands of buckets, few."""
-    rows = settings.queries * max(settings.candidates(shape), hits_of(shape, settings))
+    is_ours = shape.index.kind == "rabitq"
+    each = settings.candidates(shape) if is_ours else hits_of(shape, settings)
+    rows = settings.queries * each
     miss = math.log1p(-1 / shape.buckets) if shape.buckets > 1 else -math.inf
     count = shape.buckets * -math.expm1(rows * miss)
     return many("layouts", count, count * shape.layout_size)
@@ -125,11 +174,11 @@ def of_search(
 ) -> tuple[Access, ...]:
     """Find the candidates in so many buckets."""
     if shape.index.kind == "flat":
-        return (_asked("vectors", _all_vectors(shape).times(buckets)),)
+        return (ranges("vectors", _all_vectors(shape).times(buckets)),)
     if shape.index.kind == "ivf_pq":
         return (_lance(shape, settings, buckets),)
     layouts = many("layouts", buckets, buckets * shape.layout_size)
-    return (layouts, _asked("codes", codes(shape, settings, buckets)))
+    return (layouts, ranges("codes", codes(shape, settings, buckets)))
 
 
 def codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ranges:
@@ -172,15 +221,17 @@ def _lance(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ac
     )
 
 
-def of_refine(
-    shape: CollectionShape, settings: SearchSettings, *, has_layouts: bool = False
-) -> tuple[Access, ...]:
-    """Read the vectors of all candidates and the ids of the hits; layouts first, if need be."""
-    layouts = () if has_layouts else (winning_layouts(shape, settings),)
-    found = (_asked("ids", ids(shape, settings)),)
-    if shape.index.kind == "flat":
-        return (*layouts, *found)
-    return (*layouts, _asked("vectors", vectors(shape, settings)), *found)
+def of_refine(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
+    """Read the vectors of the best over all buckets, where their codes chose them; ids of hits."""
+    found = ranges("ids", ids(shape, settings))
+    if shape.index.kind != "rabitq":
+        return (found,)
+    return (ranges("vectors", vectors(shape, settings)), found)
+
+
+def _of_one(shape: CollectionShape, settings: SearchSettings) -> Ranges:
+    """Expect the requests for the vectors of the candidates of one bucket."""
+    return vectors(replace(shape, rows=round(shape.bucket_rows), buckets=1), settings)
 
 
 def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
@@ -234,8 +285,8 @@ def hits_of(shape: CollectionShape, settings: SearchSettings) -> int:
 
 
 def part_rows(shape: CollectionShape, settings: SearchSettings) -> float:
-    """Rows in the part of a bucket."""
-    if shape.index.kind == "flat":
+    """Count the rows in the part of a bucket: candidates, or hits where it has refined them."""
+    if shape.index.kind != "rabitq":
         return settings.queries * min(settings.k, shape.bucket_rows)
     found = shape.probed(1, settings.nprobes)[1]
     return settings.queries * min(settings.k * settings.refine_factor, found)
@@ -243,4 +294,5 @@ def part_rows(shape: CollectionShape, settings: SearchSettings) -> float:
 
 def part_bytes(shape: CollectionShape, settings: SearchSettings) -> float:
     """Size of the part of a bucket."""
-    return PART_BASE_BYTES + PART_ROW_BYTES * part_rows(shape, settings)
+    row = PART_ROW_BYTES if shape.index.kind == "rabitq" else EXACT_ROW_BYTES
+    return PART_BASE_BYTES + row * part_rows(shape, settings)

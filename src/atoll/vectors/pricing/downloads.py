@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from atoll.storage import CHUNK_BYTES
+from atoll.vectors.distributed.copies import PIECE_BYTES
 from atoll.vectors.forecast import POST_CORES, POST_VCPU_SPEED
 from atoll.vectors.pricing.bill import Bill, cost
 from atoll.vectors.pricing.prices import Prices
@@ -48,14 +48,15 @@ def download(shape: CollectionShape, settings: SearchSettings) -> Download:
     """Count a run of `atoll batch-search`; with more instances each has its share."""
     size = stored(shape).bytes
     once = Bill(
-        gets=size / CHUNK_BYTES,
+        gets=size / PIECE_BYTES,
         bytes_in=size,
         instance_s=START_S + size / DOWNLOAD_BYTES_S,
     )
     # The model is read once, for all of them.
     one, two = (step_in_one_process(shape, replace(settings, queries=n)).cpu_s for n in (1, 2))
     cpu = two - one
-    reads = settings.candidates(shape) + settings.k
+    # Each bucket refines its own candidates, from its disk.
+    reads = shape.buckets * min(shape.bucket_rows, settings.k * settings.refine_factor)
     busy = cpu / (POST_CORES * POST_VCPU_SPEED) + reads / DISK_READS_S
     return Download(once, Bill(cpu_s=cpu, instance_s=busy))
 

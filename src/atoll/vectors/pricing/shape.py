@@ -167,6 +167,7 @@ class SearchSettings:
         refine_factor: k times this many candidates get exact distances.
         queries: in a run.
         concurrency: map steps at a time at most; None for all buckets at once.
+        widens: whether `nprobes` is only where a search starts, as by default.
     """
 
     k: int = 10
@@ -174,6 +175,7 @@ class SearchSettings:
     refine_factor: int = 5
     queries: int = 1
     concurrency: int | None = None
+    widens: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1.

@@ -10,15 +10,13 @@ import math
 from dataclasses import dataclass
 
 from atoll.vectors.costs import MODEL_COPIES
+from atoll.vectors.distributed.steps import GROUP, MAX_MERGED_ROWS, MAX_PARTS
 from atoll.vectors.forecast import BASE_BYTES, LIBRARY_BYTES
 from atoll.vectors.pricing import accesses
 from atoll.vectors.pricing.accesses import Access
 from atoll.vectors.pricing.shape import CENTROID_BYTES, CollectionShape, SearchSettings
 from atoll.vectors.search import CODE_BYTES, REFINE_BYTES, ROWS_AT_ONCE
 from atoll.vectors.view import CANDIDATE_BYTES
-
-# From so many buckets on, or so many bytes of parts, they are folded in groups of FOLD_PARTS first.
-TREE_BUCKETS, TREE_BYTES, FOLD_PARTS = 1000, 512 << 20, 100
 
 # CPU-seconds of a core, measured on an AMD EPYC ("here" in a quote).
 # 87 million codes of 120 B a second (bench/results/kernels.json).
@@ -95,33 +93,22 @@ def steps_on_lambda(shape: CollectionShape, settings: SearchSettings) -> tuple[S
 
 
 def _plan(shape: CollectionShape, settings: SearchSettings) -> Step:
-    model = _model(shape)
     return Step(
         "plan",
         1,
-        (
-            *accesses.run_files(shape, settings),
-            *model,
-            accesses.written("plan", accesses.plan_bytes(shape, settings)),
-        ),
+        accesses.of_plan(shape, settings),
         _model_cpu_s(shape),
-        _libraries() + MODEL_GROWTH * sum(access.bytes_in for access in model),
+        _libraries() + _model_memory(shape),
     )
 
 
 def _search(shape: CollectionShape, settings: SearchSettings) -> Step:
-    plan = accesses.whole("plan", accesses.plan_bytes(shape, settings))
     return Step(
         "search",
         shape.buckets,
-        (
-            *accesses.run_files(shape, settings),
-            plan,
-            *accesses.of_search(shape, settings),
-            accesses.written("part", accesses.part_bytes(shape, settings)),
-        ),
-        _search_cpu_s(shape, settings),
-        _libraries() + plan.bytes_in + _search_memory(shape, settings),
+        accesses.of_bucket(shape, settings),
+        _model_cpu_s(shape) + _search_cpu_s(shape, settings),
+        _libraries() + _model_memory(shape) + _search_memory(shape, settings),
     )
 
 
@@ -132,16 +119,17 @@ def _fold(shape: CollectionShape, settings: SearchSettings) -> Step | None:
         return None
     part, rows = accesses.part_bytes(shape, settings), accesses.part_rows(shape, settings)
     each = math.ceil(shape.buckets / groups)
-    # Of our estimates the best stay; what Lance brings is refined whole.
-    left = each * part if shape.index.kind == "ivf_pq" else part
-    request, *_ = accesses.run_files(shape, settings)
+    # Of estimates the best stay; of what buckets have refined all.
+    left = part if shape.index.kind == "rabitq" else each * part
+    plan, request, *_ = accesses.of_run(shape, settings)
     return Step(
         "fold",
         groups,
-        (request, accesses.many("parts", each, each * part), accesses.written("part", left)),
+        (plan, request, accesses.many("parts", each, each * part),
+         accesses.written("part", left)),
         each * rows * PART_ROW_S,
         _libraries() + each * part + CANDIDATE_BYTES * 2 * rows,
-    )
+    )  # fmt: skip
 
 
 def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None) -> Step:
@@ -154,8 +142,9 @@ def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None)
         "refine",
         1,
         (
-            *accesses.run_files(shape, settings),
+            *accesses.of_run(shape, settings),
             parts,
+            accesses.winning_layouts(shape, settings),
             *accesses.of_refine(shape, settings),
             accesses.written("hits.csv", hits * accesses.HIT_BYTES),
             accesses.written("summary", accesses.SUMMARY_BYTES),
@@ -167,37 +156,38 @@ def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None)
 
 def step_in_one_process(shape: CollectionShape, settings: SearchSettings) -> Step:
     """Describe a search by a process that has nothing cached: the metric of cold queries."""
-    model = _model(shape)
-    layouts = () if shape.index.kind == "rabitq" else (accesses.all_layouts(shape),)
+    layouts: tuple[Access, ...] = ()
+    refined: tuple[Access, ...] = ()
+    if shape.index.kind != "rabitq":
+        layouts = (accesses.all_layouts(shape),)
+    if shape.index.kind == "ivf_pq":
+        refined = (accesses.ranges("vectors", accesses.vectors(shape, settings)),)
     return Step(
         "all",
         1,
         (
             *accesses.opening(shape),
-            *model,
+            *accesses.model(shape),
             *layouts,
             *accesses.of_search(shape, settings, buckets=shape.buckets),
-            *accesses.of_refine(shape, settings, has_layouts=True),
+            *refined,
+            *accesses.of_refine(shape, settings),
         ),
         _model_cpu_s(shape)
         + shape.buckets * _search_cpu_s(shape, settings)
         + _refine_cpu_s(shape, settings),
-        _libraries()
-        + MODEL_GROWTH * sum(access.bytes_in for access in model)
-        + _search_memory(shape, settings),
+        _libraries() + _model_memory(shape) + _search_memory(shape, settings),
     )
 
 
 def fold_groups(shape: CollectionShape, settings: SearchSettings) -> int:
-    """Count the groups that parts are folded in first; 0 where refine merges them itself."""
-    size = shape.buckets * accesses.part_bytes(shape, settings)
-    is_tree = shape.buckets > TREE_BUCKETS or size > TREE_BYTES
-    return math.ceil(shape.buckets / FOLD_PARTS) if is_tree and shape.buckets > 1 else 0
-
-
-def _model(shape: CollectionShape) -> tuple[Access, ...]:
-    """Read the index model; Lance has its own, which it reads itself."""
-    return (accesses.whole("model", shape.model_size),) if shape.index.kind == "rabitq" else ()
+    """Count the groups that parts are folded in first, as the plan chooses them; 0 for none."""
+    kept = min(shape.rows, settings.k * settings.refine_factor) * settings.queries
+    in_all = shape.buckets * min(kept, shape.bucket_rows)
+    if shape.buckets <= MAX_PARTS and in_all <= MAX_MERGED_ROWS:
+        return 0
+    group = max(2, min(GROUP, int(MAX_MERGED_ROWS * shape.buckets // in_all)))
+    return math.ceil(shape.buckets / group)
 
 
 # -- what is computed and held --------------------------------------------------------------------
@@ -208,7 +198,11 @@ def _libraries() -> int:
 
 
 def _model_cpu_s(shape: CollectionShape) -> float:
-    return sum(access.bytes_in for access in _model(shape)) * MODEL_S_PER_BYTE
+    return sum(access.bytes_in for access in accesses.model(shape)) * MODEL_S_PER_BYTE
+
+
+def _model_memory(shape: CollectionShape) -> float:
+    return sum(access.bytes_in for access in accesses.model(shape)) * MODEL_GROWTH
 
 
 def _search_cpu_s(shape: CollectionShape, settings: SearchSettings) -> float:
