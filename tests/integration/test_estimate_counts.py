@@ -1,5 +1,7 @@
 """The quote of a cold search against the requests and bytes of real ones, counted at the store."""
 
+import tempfile
+
 import numpy as np
 import pytest
 from vectordata import clustered, write_h5
@@ -8,8 +10,10 @@ import atoll.storage
 from atoll.core.config import Settings
 from atoll.storage import REMOTE_GAP_BYTES, count_usage, open_storage
 from atoll.vectors import blobs, byteranges, manifests
-from atoll.vectors.options import BuildOptions
-from atoll.vectors.pricing.searchcost import cold_search, learned
+from atoll.vectors.distributed import steps
+from atoll.vectors.distributed.dispatch import carry_out
+from atoll.vectors.options import BuildOptions, SearchOptions
+from atoll.vectors.pricing.searchcost import cold_search, learned, search_cost
 from atoll.vectors.pricing.shape import (
     SearchSettings,
     planned_shape,
@@ -80,6 +84,58 @@ def test_row_24_the_estimate_of_a_cold_search_is_within_a_tenth_of_what_is_count
     expected = cold_search(fitted, asked)
     assert expected.gets == pytest.approx(requests.mean(), rel=0.1)
     assert expected.bytes_in == pytest.approx(size.mean(), rel=0.1)
+
+
+@pytest.fixture
+def counted_steps(place, monkeypatch, tmp_path):
+    """Carries a search out in steps, each with nothing open: what they asked for, by step."""
+    monkeypatch.setattr(atoll.storage, "LOCAL_GAP_BYTES", REMOTE_GAP_BYTES)
+    monkeypatch.setattr(byteranges, "READS_SINGLY", False)
+    reach = settings(tmp_path)
+
+    def carry(run, name, **number):
+        monkeypatch.setattr(steps, "_last", [])
+        with count_usage() as usage:
+            told = carry_out({"step": name, "run": run.storage.url, **number}, reach)
+        return told, usage
+
+    def count(query, asked):
+        collection = open_collection(place[0], reach)
+        options = SearchOptions(
+            k=asked.k,
+            nprobes=None if asked.widens else asked.nprobes,
+            refine_factor=asked.refine_factor,
+        )
+        run = collection.begin_run(tempfile.mkdtemp(dir=tmp_path), query, options)
+        told, plan = carry(run, "plan")
+        searched = [carry(run, "search", bucket=bucket)[1] for bucket in told["buckets"]]
+        return {"plan": [plan], "search": searched, "refine": [carry(run, "refine")[1]]}
+
+    return count
+
+
+@pytest.mark.parametrize("widens", [False, True])
+def test_row_24_the_estimate_of_a_run_is_within_a_tenth_of_its_bill(
+    place, shape, counted, counted_steps, widens
+):
+    asked = SearchSettings(k=10, nprobes=20 if widens else 5, widens=widens)
+    requests, size = counted(place[1][LEARNED], asked)
+    expected = search_cost(learned(shape, asked, requests.mean(), size.mean()), asked)
+    runs = [counted_steps(query[None], asked) for query in place[1][HELD]]
+    for name in ("plan", "search", "refine"):
+        usages = [usage for run in runs for usage in run[name]]
+        step = expected.step(name).step
+        assert step.count * len(runs) == len(usages)
+        assert step.puts == usages[0].puts
+        if name == "plan":
+            assert step.gets == usages[0].gets
+    usages = [usage for run in runs for works in run.values() for usage in works]
+    bill = expected.bill.times(len(runs))
+    assert bill.gets == pytest.approx(sum(usage.gets for usage in usages), rel=0.1)
+    assert bill.puts == sum(usage.puts for usage in usages)
+    assert bill.bytes_in == pytest.approx(sum(usage.bytes_read for usage in usages), rel=0.1)
+    written = sum(usage.bytes_written for usage in usages)
+    assert bill.bytes_out == pytest.approx(written, rel=0.1)
 
 
 def test_a_shape_planned_is_that_of_the_collection_made(shape):
