@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from atoll.vectors.pricing.prices import Prices
+from atoll.vectors.work import Work
 
 GIB = 1 << 30
 
@@ -21,7 +22,7 @@ class Bill:
         lists: requests that list.
         bytes_in: read from the object store.
         bytes_out: written to it.
-        retries: requests that had to be sent again; they are charged as `gets`.
+        retries: of all these, those sent again because an earlier one had failed.
         cpu_s: CPU-seconds, of whatever core; no price of their own.
         invocations: of functions.
         gb_s: 2^30 bytes of a function's memory for a second.
@@ -59,7 +60,31 @@ class Bill:
     @property
     def requests(self) -> float:
         """All requests to the object store."""
-        return self.gets + self.puts + self.lists + self.retries
+        return self.gets + self.puts + self.lists
+
+
+def bill_of(works: Iterable[Work], transitions: int = 0) -> Bill:
+    """Sum up what was measured.
+
+    Args:
+        works: of the steps of a run; where `memory_mb` is 0 no function did them.
+        transitions: of the state machine, if there was one.
+    """
+    whole = Bill(transitions=transitions)
+    for work in works:
+        is_function = work.memory_mb > 0
+        whole += Bill(
+            gets=work.usage["gets"],
+            puts=work.usage["puts"],
+            lists=work.usage["lists"],
+            bytes_in=work.usage["bytes_read"],
+            bytes_out=work.usage["bytes_written"],
+            retries=work.usage["retries"],
+            cpu_s=work.cpu_s,
+            invocations=work.times if is_function else 0,
+            gb_s=work.memory_mb / 1024 * work.seconds,
+        )
+    return whole
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,7 @@ def price(bill: Bill, prices: Prices) -> dict[str, Line]:
         CPU-seconds cost nothing of their own.
     """
     lines = {
-        "gets": Line("S3 reads", bill.gets + bill.retries, "GET", prices.get),
+        "gets": Line("S3 reads", bill.gets, "GET", prices.get),
         "puts": Line("S3 writes", bill.puts, "PUT", prices.put),
         "lists": Line("S3 listings", bill.lists, "LIST", prices.list),
         "bytes": Line(
