@@ -1,5 +1,7 @@
 """Small vector files, and a brute-force search in float64 to hold ours against."""
 
+import random
+
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -7,6 +9,7 @@ import pyarrow.parquet as pq
 
 from atoll.core.config import Settings
 
+RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 DISTANCE_TYPES = ("cosine", "l2", "dot")
 
 
@@ -47,6 +50,13 @@ def write_h5(path, vectors, ids=None, attributes=(), **columns):
         for name, column in columns.items():
             file[name] = column
         file.attrs.update(attributes)
+    return path
+
+
+def write_fasta(path, proteins):
+    draw = random.Random(5)
+    lines = [f">q{i}\n{''.join(draw.choices(RESIDUES, k=40))}\n" for i in range(proteins)]
+    path.write_text("".join(lines))
     return path
 
 

@@ -12,8 +12,7 @@ from botocore.stub import Stubber
 from commandline import atoll as command
 from commandline import ended, must, start
 from s3_servers import moto_server
-from test_build_steps import write_fasta
-from vectordata import clustered, settings, write_parquet
+from vectordata import clustered, settings, write_fasta, write_parquet
 
 import atoll
 from atoll.app.main import program

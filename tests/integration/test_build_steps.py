@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commandline import atoll as atoll_here
 from commandline import ended, kill_midway, must, start, steps_of
-from vectordata import clustered, names, settings, write_h5, write_parquet
+from vectordata import clustered, names, settings, write_fasta, write_h5, write_parquet
 
 import atoll
 from atoll.storage import open_storage
@@ -450,6 +450,22 @@ def test_what_gc_took_between_steps_is_planned_again(adding):
     assert atoll.open(adding.place).verify().is_clean
 
 
+@pytest.mark.parametrize("damaged", ["plan.json", "left-out-*", "model.json"])
+def test_what_the_plan_step_left_is_checked(local, damaged):
+    name = f"damaged-{damaged[:4]}"
+    words = local.create(local.place(name), *SKIPPING, *KINDS["rabitq"])
+    must(*words, "--step", "plan")
+    (path, *_) = (local.storage.root / name).glob(f"_atoll/builds/*/{damaged}")
+    if damaged == "model.json":
+        path = local.storage.root / name / json.loads(path.read_text())["path"]
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+    index = 1 if damaged != "left-out-*" else int(path.name.split("-")[2])
+    done = atoll_here(*words, "--step", "build", "--step-index", index)
+    assert done.code == 1
+    assert path.name in done.err
+    assert done.err.startswith("atoll: ")
+
+
 def test_a_refused_build_beside_leaves_what_the_steps_need(local, tmp_path):
     place = local.place("beside")
     words = local.create(place, *SKIPPING, *KINDS["rabitq"])
@@ -483,14 +499,6 @@ def test_options_that_do_not_fit_together_are_usage_errors(local, options, why):
     done = atoll_here(*local.create(local.place("usage")), *options)
     assert done.code == 2
     assert why in done.err
-
-
-def write_fasta(path, proteins):
-    draw = random.Random(5)
-    letters = "ACDEFGHIKLMNPQRSTVWY"
-    lines = [f">q{i}\n{''.join(draw.choices(letters, k=40))}\n" for i in range(proteins)]
-    path.write_text("".join(lines))
-    return path
 
 
 def test_parts_are_embedded_then_built_each_by_a_process_of_its_own(world):

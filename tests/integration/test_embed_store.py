@@ -7,8 +7,7 @@ import time
 import pytest
 from commandline import DEADLINE_SECONDS, ended, start
 from s3_servers import moto_server
-from test_build_steps import write_fasta
-from vectordata import settings
+from vectordata import settings, write_fasta
 
 import atoll
 from atoll.core.errors import Conflict, Corrupt, InvalidInput

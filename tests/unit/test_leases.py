@@ -8,6 +8,7 @@ import pytest
 
 from atoll.core.errors import Conflict, Unavailable
 from atoll.storage import open_storage
+from atoll.storage.counting import count_usage
 from atoll.vectors import leases
 
 
@@ -36,6 +37,15 @@ def test_builds_and_garbage_collection_exclude_each_other(storage, first, second
 def test_several_builds_run_at_once(storage):
     with leases.hold(storage, "build"), leases.hold(storage, "build"):
         assert [lease.kind for lease in leases.alive(storage)] == ["build", "build"]
+
+
+def test_ten_thousand_builds_do_not_read_each_others_leases(storage):
+    for _ in range(3):
+        left_behind(storage, "gc", time.time() - 1000)
+    with leases.hold(storage, "build"), leases.hold(storage, "build"):
+        with count_usage() as usage, leases.hold(storage, "build"):
+            pass
+        assert usage.gets == 3
 
 
 def test_a_lease_goes_however_the_work_ends(storage):

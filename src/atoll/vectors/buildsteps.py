@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
-from atoll.core.errors import Conflict, InvalidInput, NotFound
+from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound
 from atoll.core.progress import OnProgress
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage, Threads
@@ -238,8 +238,20 @@ def _only(planned: Planned, bucket: PlannedBucket) -> Planned:
 
 
 def _known(planned: Planned) -> Prepared | None:
-    data = planned.storage.find(build_path(planned.hash, RECORD))
-    return None if data is None else msgspec.json.decode(data, type=Prepared)
+    path = build_path(planned.hash, RECORD)
+    data = planned.storage.find(path)
+    return None if data is None else _parsed(planned.storage, path, data)
+
+
+def _parsed(storage: Storage, path: str, data: bytes) -> Prepared:
+    try:
+        return msgspec.json.decode(data, type=Prepared)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Corrupt(
+            f"{storage}/{path} is not what the step plan leaves ({error}); remove the object, "
+            f"{PLAN_AGAIN}",
+            path=path,
+        ) from error
 
 
 def _is_whole(storage: Storage, prepared: Prepared, into: Manifest | None) -> bool:
@@ -302,13 +314,14 @@ def require_prepared(planned: Planned) -> Prepared:
 
     Raises:
         NotFound: there was none at this place.
+        Corrupt: what it left is damaged.
         Conflict: there was one, of other sources or options.
     """
     if (found := _known(planned)) is not None:
         return found
     records = f"{FOLDER}/builds"
     others = [
-        msgspec.json.decode(planned.storage.get(entry.path), type=Prepared)
+        _parsed(planned.storage, entry.path, planned.storage.get(entry.path))
         for entry in planned.storage.list(records)
         if entry.path.endswith(f"/{RECORD}")
     ]

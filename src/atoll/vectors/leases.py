@@ -87,13 +87,14 @@ def hold(storage: Storage, kind: Kind) -> Iterator[Held]:
     Raises:
         Conflict: the other kind is held by somebody alive.
     """
-    path = f"{FOLDER}/{uuid.uuid4().hex}.json"
+    # Of the same kind there may be ten thousand, one of each job of an array: the name tells it.
+    path = f"{FOLDER}/{kind}-{uuid.uuid4().hex}.json"
     held = Held(storage, path, kind, f"process {os.getpid()} on {socket.gethostname()}")
     stop = threading.Event()
     keeper = threading.Thread(target=_renew, args=(held, stop), daemon=True)
     try:
-        for other in alive(storage):
-            if other.kind != kind:
+        for _, other in _leases(storage, but=kind):
+            if other and other.kind != kind and _is_alive(other):
                 raise Conflict(
                     f"{storage} is in use by {other.kind}, {other.holder}; wait for it to end. "
                     "If it was killed, its lease ends by itself within "
@@ -124,8 +125,13 @@ def expired(storage: Storage) -> list[StoredObject]:
     return found + [entry for entry in unfinished if entry.path.startswith(f"{FOLDER}/")]
 
 
-def _leases(storage: Storage) -> Iterator[tuple[StoredObject, Lease | None]]:
+def _leases(
+    storage: Storage, *, but: Kind | None = None
+) -> Iterator[tuple[StoredObject, Lease | None]]:
+    """Read leases; None where one is unreadable. Those named as `but` are not looked at."""
     for entry in storage.list(FOLDER):
+        if but is not None and entry.path.startswith(f"{FOLDER}/{but}-"):
+            continue
         try:
             yield entry, msgspec.json.decode(storage.get(entry.path), type=Lease)
         except NotFound:

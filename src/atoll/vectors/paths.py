@@ -9,7 +9,7 @@
 <uri>/_atoll/builds/<plan hash>/         a running build: its model, its records of written tables,
                                          what its steps leave for each other
 <uri>/_atoll/reports/<bucket>.csv        rows that a bucket left out
-<uri>/_atoll/leases/<id>.json            who builds or collects garbage now
+<uri>/_atoll/leases/<kind>-<id>.json     who builds or collects garbage now
 """
 
 from __future__ import annotations
