@@ -40,6 +40,8 @@ STORAGE: dict[str, tuple[str, ...]] = {
 AWS: dict[str, tuple[str, ...]] = {
     "stack": ("ATOLL_STACK",),
     "endpoint": ("ATOLL_AWS_ENDPOINT",),
+    "prices": ("ATOLL_PRICES",),
+    "inside_region": ("ATOLL_INSIDE_REGION",),
 }
 CONFIG_VARIABLE = "ATOLL_CONFIG"
 OFF = "off"
@@ -121,10 +123,10 @@ def _parse(setting: str, value: Any) -> Any:
             return number
         if setting in ("timeout_s", "connect_timeout_s"):
             return float(value)
-        if setting in ("allow_http", "virtual_hosted"):
+        if setting in ("allow_http", "virtual_hosted", "inside_region"):
             return value if isinstance(value, bool) else _FLAG[value.lower()]
         if setting == "disk_cache":
             return None if value == OFF else Path(value)
-        return Path(value) if setting in ("scratch", "rates") else str(value)
+        return Path(value) if setting in ("scratch", "rates", "prices") else str(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

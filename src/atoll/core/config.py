@@ -37,10 +37,15 @@ class AwsOptions:
     Attributes:
         stack: name of the CloudFormation stack that `atoll deploy aws` describes.
         endpoint: of all AWS services but S3; None is AWS itself.
+        prices: file of prices; None takes Atoll's own.
+        inside_region: whether this machine is in the store's region, so that what it reads costs
+            nothing to carry.
     """
 
     stack: str = "atoll"
     endpoint: str | None = None
+    prices: Path | None = None
+    inside_region: bool = False
 
 
 @dataclass(frozen=True)

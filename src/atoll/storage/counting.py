@@ -74,6 +74,23 @@ class Usage:
             return {name: getattr(self, name) for name in COUNTS}
 
 
+class Limited(Usage):
+    """Counts as far as a check lets it: each request is counted before it is made."""
+
+    def __init__(self, check: Callable[[Usage], None]) -> None:
+        """Start at nothing; `check` raises where no more may be asked, and nothing is."""
+        super().__init__()
+        self._check = check
+
+    def add(self, **counts: int) -> None:
+        """Count some more, if that is allowed."""
+        with self._lock:
+            wanted = Usage(**{name: getattr(self, name) + counts.get(name, 0) for name in COUNTS})
+            self._check(wanted)
+            for name in COUNTS:
+                setattr(self, name, getattr(wanted, name))
+
+
 COUNTS = (
     "gets", "lists", "puts", "deletes", "retries", "bytes_read", "bytes_written",
 )  # fmt: skip
@@ -87,9 +104,14 @@ def count(**counts: int) -> None:
 
 
 @contextmanager
-def count_usage() -> Iterator[Usage]:
-    """Count what stores are asked for within the block; the counts grow as it goes on."""
-    usage = Usage()
+def count_usage(check: Callable[[Usage], None] | None = None) -> Iterator[Usage]:
+    """Count what stores are asked for within the block; the counts grow as it goes on.
+
+    Args:
+        check: is told what the counts are about to be, before a request is made; raises where that
+            is too much. Requests that Lance makes by itself are counted afterwards.
+    """
+    usage = Usage() if check is None else Limited(check)
     token = _counting.set((*_counting.get(), usage))
     try:
         yield usage

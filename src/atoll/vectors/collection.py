@@ -58,6 +58,8 @@ from atoll.vectors.options import (
     given_options,
     search_options,
 )
+from atoll.vectors.pricing.offers import Offers, make_offers
+from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
@@ -93,6 +95,11 @@ class Collection:
     def uri(self) -> str:
         """Where it is."""
         return str(self._storage)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it lies on a disk of this machine, where no request costs anything."""
+        return self._storage.root is not None
 
     @property
     def version(self) -> int:
@@ -256,6 +263,36 @@ class Collection:
         view = self._current_view(options)
         return begin(
             view, place, queries, options, suffix=suffix, is_refined_early=is_refined_early
+        )
+
+    def offers(
+        self,
+        options: SearchOptions,
+        queries: int,
+        prices: Prices,
+        *,
+        clouds: Sequence[str] = (),
+    ) -> Offers:
+        """Quote a search by each way that it can be carried out, with nothing cached.
+
+        Args:
+            options: as `search_options` made them.
+            queries: how many.
+            prices: of everything.
+            clouds: what is deployed: "stepfunctions", "lambda", "batch".
+
+        Raises:
+            InvalidInput: what `search` refuses; adopted tables, whose cost nobody knows.
+        """
+        view = self._current_view(options)
+        is_distant = self._storage.root is None and self._settings.storage.endpoint is None
+        return make_offers(
+            view.manifest,
+            view.settled(options)[0],
+            queries,
+            prices,
+            clouds=clouds,
+            is_leaving=is_distant and not self._settings.aws.inside_region,
         )
 
     def warm(self, *, codes: bool = False) -> Usage:

@@ -78,7 +78,8 @@ def batch_search(
         files = counted(len(run.request.blocks), "file")
         click.echo(f"{describe_search(summary, summary['hits'])}; {files} in {run}", err=True)
     if bill:
-        print_bill([Work(**each) for each in summary["works"]])
+        works = [Work(**each) for each in summary["works"]]
+        print_bill(works, settings, is_free=collection.is_here)
     require_whole(run, summary)
 
 

@@ -119,7 +119,7 @@ def estimate(
             ),
             settings_why=why,
         ),
-        load_prices(prices),
+        load_prices(prices or settings.aws.prices),
         load_rates(settings.rates, this_machine()) if settings.rates else None,
     )
     if plot is not None:

@@ -12,20 +12,28 @@ import click
 import pyarrow as pa
 
 from atoll.core.config import Settings
-from atoll.core.errors import Incomplete
+from atoll.core.errors import AtollError, Incomplete, InvalidInput
 from atoll.core.progress import OnProgress
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
-from atoll.vectors.cli.common import json_option, print_bill, uri_argument, version_option
+from atoll.vectors.cli.common import (
+    json_option,
+    print_bill,
+    spending,
+    uri_argument,
+    version_option,
+)
 from atoll.vectors.options import CLOUDS, SearchOptions
 from atoll.vectors.output import FORMATS, describe_search, write_hits
 from atoll.vectors.work import Work, watched
 
 if TYPE_CHECKING:
     from atoll.vectors.collection import Collection
+    from atoll.vectors.distributed.deployment import Deployment
     from atoll.vectors.queries import QueryBatch
 
 
+LOCAL, AUTO = "local", "auto"
 _SETTINGS = (
     click.option("-k", type=int, default=SearchOptions.k, show_default=True,
                  help="Hits per query."),
@@ -69,8 +77,11 @@ def names_of(columns: str | None) -> tuple[str, ...]:
 @click.option("--id", "stored", multiple=True, help="Query with a stored vector; may be repeated.")
 @search_settings
 @click.option("--group-by", metavar="COLUMN", help="Best hit per value of this column only.")
-@click.option("--via", type=click.Choice(("local", *CLOUDS)), default="local", show_default=True,
-              help="Who searches: this machine, or what `atoll deploy aws` set up.")  # fmt: skip
+@click.option("--via", type=click.Choice((LOCAL, AUTO, *CLOUDS)), default=LOCAL, show_default=True,
+              help="Who searches: this machine, what `atoll deploy aws` set up, or whoever is "
+              "cheapest.")  # fmt: skip
+@click.option("--budget", type=click.FloatRange(0), metavar="USD",
+              help="Begin nothing that costs more by estimate; stop once it is spent.")  # fmt: skip
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of --via.  [default: atoll]")
 @click.option("--results", metavar="URL", help="Where --via leaves its results.  [default: the "
               "stack's bucket]")  # fmt: skip
@@ -92,6 +103,7 @@ def search(
     via: str,
     stack: str | None,
     results: str | None,
+    budget: float | None,
     bill: bool,
     output: Path | None,
     force: bool,
@@ -108,7 +120,7 @@ def search(
         raise click.UsageError("--ids names the rows of a QUERIES file; it does not go with --id")
     if output and as_json:
         raise click.UsageError("--json prints the hits; give it or --output, not both")
-    if (results or stack) and via == "local":
+    if (results or stack) and via == LOCAL:
         raise click.UsageError("--results and --stack go with --via")
     if stack:
         settings = replace(settings, aws=replace(settings.aws, stack=stack))
@@ -120,18 +132,70 @@ def search(
         else:
             batch = collection.queries(queries, ids=ids, model_path=model_path)
         given["columns"] = names_of(columns)
-        if via == "local":
-            found = _searched_here(collection, batch, given, on_progress)
+        if via == AUTO and collection.is_here:
+            via = LOCAL
+        deployment = None if via == LOCAL else _deployment(settings, is_needed=via != AUTO)
+        if via == AUTO or budget is not None:
+            via = _chosen(via, collection, given, len(batch), budget, deployment, settings)
+        if deployment is None or via == LOCAL:
+            with spending(budget if via == LOCAL else None, collection, settings):
+                found = _searched_here(collection, batch, given, on_progress)
         else:
-            found = _searched_by(via, collection, batch, given, results, settings, on_progress)
+            found = _searched_by(
+                via, collection, batch, given, results, deployment, settings, on_progress
+            )
         works = [watch.taken(), *found.works]
     write_hits(found.hits, output, force=force, as_json=as_json)
     if not settings.quiet:
         click.echo(describe_search(found.facts, len(found.hits)), err=True)
     if bill:
-        print_bill(works)
+        print_bill(works, settings, is_free=collection.is_here, transitions=found.transitions)
     if found.incomplete is not None:
         raise found.incomplete
+
+
+def _deployment(settings: Settings, *, is_needed: bool) -> Deployment | None:
+    """Look up what is deployed; None where nothing is, and nothing need be."""
+    from atoll.vectors.distributed.deployment import find_deployment
+
+    try:
+        return find_deployment(settings)
+    except AtollError as error:
+        if is_needed:
+            raise
+        click.echo(f"nothing is deployed that could search: {error.message}", err=True)
+        return None
+
+
+def _chosen(
+    via: str,
+    collection: Collection,
+    given: dict[str, Any],
+    queries: int,
+    budget: float | None,
+    deployment: Deployment | None,
+    settings: Settings,
+) -> str:
+    """Choose the cheapest way where that is asked for, and hold it against the budget."""
+    from atoll.vectors.options import search_options
+    from atoll.vectors.pricing.bill import dollars
+    from atoll.vectors.pricing.prices import load_prices
+
+    if collection.is_here:
+        return LOCAL
+    clouds = () if deployment is None else deployment.clouds
+    prices = load_prices(settings.aws.prices)
+    offers = collection.offers(search_options(**given), queries, prices, clouds=clouds)
+    offer = offers.offers[0] if via == AUTO else offers.of(via)
+    if via == AUTO:
+        click.echo(f"via {offer.via}: {offers.text()}", err=True)
+    if budget is not None and offer.usd > budget:
+        raise InvalidInput(
+            f"by estimate this search costs {dollars(offer.usd)} via {offer.via}, more than the "
+            f"budget of {dollars(budget)}: {offer.why}; nothing was searched",
+            usd=offer.usd,
+        )
+    return offer.via
 
 
 @dataclass(frozen=True)
@@ -142,6 +206,7 @@ class _Answer:
     facts: dict[str, Any]
     works: list[Work]
     incomplete: Incomplete | None = None
+    transitions: int = 0
 
 
 def _searched_here(
@@ -161,14 +226,13 @@ def _searched_by(
     batch: QueryBatch,
     given: dict[str, Any],
     results: str | None,
+    deployment: Deployment,
     settings: Settings,
     on_progress: OnProgress,
 ) -> _Answer:
     from atoll.vectors.distributed import clouds
-    from atoll.vectors.distributed.deployment import find_deployment
     from atoll.vectors.options import search_options
 
-    deployment = find_deployment(settings)
     run = collection.begin_run(
         results or deployment.new_run(),
         batch,
@@ -183,7 +247,8 @@ def _searched_by(
         incomplete = error
     click.echo(f"results: {run}", err=True)
     works = [Work(**each) for each in summary["works"]]
-    return _Answer(run.hits(), summary, works, incomplete)
+    transitions = clouds.transitions_of(works) if via == "stepfunctions" else 0
+    return _Answer(run.hits(), summary, works, incomplete, transitions)
 
 
 @click.command()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput, NotFound
 from atoll.storage.s3 import aws_client, aws_errors
+from atoll.vectors.options import CLOUDS, Cloud
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Deployment:
                 "Batch: render it with `atoll deploy aws`, and set its parameter Batch to true"
             )
         return self.outputs[name]
+
+    @property
+    def clouds(self) -> tuple[Cloud, ...]:
+        """What of it can carry a search out."""
+        return tuple(cloud for cloud in CLOUDS if cloud != "batch" or "JobQueue" in self.outputs)
 
     def new_run(self) -> str:
         """Name a place for a search's results, where nothing is."""
