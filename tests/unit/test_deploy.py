@@ -138,7 +138,7 @@ def tasks_of(machine):
 IN_COLLECTION = "arn:${AWS::Partition}:s3:::${CollectionBucket}/${CollectionPrefix}*"
 WRITES = {
     "Plan": {
-        f"_run/{name}" for name in ("target.json", "buckets/*", "plan/*", "plan.json", "failed/*")
+        f"_run/{name}" for name in ("target.json", "buckets/*", "probes/*", "plan.json", "failed/*")
     },
     "Search": {f"_run/{name}" for name in ("passing/*", "parts/*", "failed/*")},
     "Reduce": {"_run/folds/*", "hits*", "summary.json"},
