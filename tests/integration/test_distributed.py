@@ -129,7 +129,8 @@ def test_a_bucket_that_is_gone_is_named_and_the_others_answer(collection, tmp_pa
     told = steps.plan(run, collection._settings)
     for position in told["buckets"][1:]:
         steps.search_bucket(Run(run.storage), position, collection._settings)
-    said = {"bucket": 0, "error": {"Error": "Corrupt", "Cause": "it is damaged"}}
+    run.put_failure(0, {"error": "Corrupt", "message": "it is damaged"})
+    said = {"bucket": 0, "error": {"Error": "Corrupt"}}
     found = steps.refine(Run(run.storage), collection._settings, [said])
     name = collection.buckets[0].name
     assert found["failed_buckets"] == {name: "Corrupt: it is damaged"}

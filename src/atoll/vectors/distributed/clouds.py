@@ -138,8 +138,7 @@ def _by_functions(
         try:
             return call("SearchFunction", event)
         except AtollError as error:
-            said = {"Error": type(error).__name__, "Cause": error.message}
-            return {"bucket": event["bucket"], "error": said}
+            return {"bucket": event["bucket"], "error": {"Error": type(error).__name__}}
 
     def each(step: str, positions: Sequence[int]) -> list[dict[str, Any]]:
         found = []

@@ -114,12 +114,11 @@ def _is_filtered_first(run: Run, target: Target) -> bool:
 
 
 def _given_up(said: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """Tell which buckets steps have given up, and why, by what Step Functions caught."""
+    """Tell which buckets steps have given up, and by which error."""
     found = {}
     for each in said:
         if error := each.get("error"):
-            why = f"{error.get('Error', 'failed')}: {error.get('Cause', '')}"
-            found[int(each["bucket"])] = why.strip(": ")[:1000]
+            found[int(each["bucket"])] = str(error.get("Error", "failed"))
     return found
 
 
@@ -320,7 +319,11 @@ def refine(
     """
     with watched("refine") as watch:
         planned, request = run.plan, run.request
-        failed = _given_up(searched)
+        # The state machine tells the error's name; what it said stands in the run's folder.
+        failed = {
+            position: f"{name}: {run.failure(position)}"
+            for position, name in _given_up(searched).items()
+        }
         reader = _reader(run, planned.target.spec, settings)
         paths: set[str] = set()
         works, rows = [planned.work], 0
