@@ -109,6 +109,7 @@ def test_reference_names_every_setting_with_its_variables():
     rows = [line.split("|") for line in section("Settings").splitlines() if line.startswith("| `")]
     told = {row[1].strip(" `"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
     known = settings.GENERAL | {f"storage.{name}": v for name, v in settings.STORAGE.items()}
+    known |= {f"aws.{name}": v for name, v in settings.AWS.items()}
     assert told == known
     assert settings.CONFIG_VARIABLE in section("Settings")
 
@@ -196,5 +197,6 @@ def test_python_and_toml_in_pages_can_be_read(page, tmp_path):
         found = settings.read_settings({settings.CONFIG_VARIABLE: str(file)}, tmp_path)
         told = tomllib.loads(body)
         assert set(told["storage"]) == set(settings.STORAGE)
-        assert set(told) == {*settings.GENERAL, "storage"}
+        assert set(told["aws"]) == set(settings.AWS)
+        assert set(told) == {*settings.GENERAL, "storage", "aws"}
         assert found.storage.endpoint == told["storage"]["endpoint"]
