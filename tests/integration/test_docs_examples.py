@@ -197,7 +197,9 @@ def test_readme_prints_what_it_shows(tmp_path):
     check(run_page("README.md", start_folder(tmp_path)))
 
 
-@pytest.mark.parametrize("page", ["docs/collections.md", "docs/search.md", "docs/recall.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/batch.md", "docs/collections.md", "docs/search.md", "docs/recall.md"]
+)
 def test_guides_go_on_from_the_quickstart(page, quickstart, tmp_path):
     shutil.copytree(quickstart[1], tmp_path, dirs_exist_ok=True)
     check(run_page(page, tmp_path))
