@@ -1,15 +1,21 @@
 """A search in steps, each by itself, gives what one process gives: the same file, byte for byte."""
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from unittest.mock import ANY
 
+import boto3
 import numpy as np
 import pytest
+from botocore.stub import Stubber
 from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.storage import open_storage
 from atoll.vectors import output
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import clouds, steps
+from atoll.vectors.distributed.deployment import Deployment
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import search_options
 
@@ -154,3 +160,49 @@ def test_groups_cannot_be_asked_for(collection, tmp_path):
     with pytest.raises(atoll.InvalidInput, match="group_by looks further"):
         collection.begin_run(tmp_path / "run", QUERIES, search_options(k=3, group_by="length"))
     assert not (tmp_path / "run").exists()
+
+
+# -- begun again ----------------------------------------------------------------------------------
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:atoll-search"
+DEPLOYED = Deployment("atoll", {"StateMachine": MACHINE})
+
+
+@pytest.fixture
+def machine(collection, tmp_path, monkeypatch):
+    """A run, and the state machine that is to carry it out: AWS's answers, given in order."""
+    client = boto3.client(
+        "stepfunctions", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    monkeypatch.setattr(clouds, "aws_client", lambda *_: client)
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=3))
+    with Stubber(client) as stubbed:
+        yield run, stubbed
+
+
+def test_a_search_that_has_ended_is_not_carried_out_again(machine, tmp_path):
+    run, _ = machine
+    reach = settings(tmp_path / "scratch")
+    carried_out(run, reach)
+    assert clouds.carried_out(run, "stepfunctions", DEPLOYED, reach) == run.summary()
+
+
+def test_an_execution_that_failed_is_begun_anew_under_another_name(machine, tmp_path):
+    run, stubbed = machine
+    asked = {"stateMachineArn": MACHINE, "input": json.dumps({"run": run.storage.url})}
+    stubbed.add_client_error(
+        "start_execution", "ExecutionAlreadyExists", http_status_code=400,
+        expected_params=asked | {"name": "run"},
+    )  # fmt: skip
+    arn = MACHINE.replace("stateMachine:", "execution:") + ":run"
+    stubbed.add_response(
+        "start_execution",
+        {"executionArn": arn, "startDate": datetime.now(UTC)},
+        expected_params=asked | {"name": ANY},
+    )
+    failed = {"executionArn": arn, "stateMachineArn": MACHINE, "startDate": datetime.now(UTC)}
+    said = {"status": "FAILED", "error": "Forbidden", "cause": '{"errorMessage": "no keys"}'}
+    stubbed.add_response("describe_execution", failed | said)
+    with pytest.raises(atoll.Forbidden, match="no keys"):
+        clouds.carried_out(run, "stepfunctions", DEPLOYED, settings(tmp_path / "scratch"))
+    stubbed.assert_no_pending_responses()
