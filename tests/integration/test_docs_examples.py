@@ -220,7 +220,7 @@ def test_guide_to_aws_prints_what_it_shows(ceph, ministack, tmp_path):
         ministack,
         render(SearchStack("s3://my-data/proteins", image="registry.example/atoll:1")),
         handler="atoll.app.awslambda.handler",
-        environment=keys | {"HOME": str(tmp_path)},
+        environment=keys | {"HOME": str(tmp_path), "ATOLL_DISK_CACHE": str(tmp_path / "functions")},
         parameters={"S3Endpoint": ceph.endpoint, "S3AllowHttp": "true", "MaxConcurrency": 2},
     )
     # The emulator has its own S3; runs lie where the collection does.
