@@ -1,6 +1,7 @@
 """A search in steps, each by itself, gives what one process gives: the same file, byte for byte."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from unittest.mock import ANY
@@ -142,6 +143,43 @@ def test_a_bucket_that_is_gone_is_named_and_the_others_answer(collection, tmp_pa
     assert found["failed_buckets"] == {name: "Corrupt: it is damaged"}
     assert Run(run.storage).summary()["failed_buckets"] == found["failed_buckets"]
     assert b"p00305" not in (tmp_path / "run" / "hits.csv").read_bytes()
+
+
+def tried(run, reach):
+    """Do all steps as the state machine does: of a bucket that fails only the error is told."""
+
+    def each(step):
+        for position in told["buckets"]:
+            try:
+                yield step(Run(run.storage), position, reach)
+            except atoll.AtollError as error:
+                yield {"bucket": position, "error": {"Error": type(error).__name__}}
+
+    told = steps.plan(Run(run.storage), reach)
+    if told["is_filtered"]:
+        filtered = list(each(steps.filter_bucket))
+        told = steps.plan(Run(run.storage), reach, filtered)
+    return steps.refine(Run(run.storage), reach, list(each(steps.search_bucket)))
+
+
+def test_a_predicate_that_no_bucket_understands_is_told(collection, tmp_path):
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(where="weight > 3"))
+    with pytest.raises(atoll.InvalidInput, match="No field named weight"):
+        tried(run, settings(tmp_path / "scratch"))
+    assert run.summary() is None
+
+
+def test_why_a_bucket_could_not_be_filtered_is_told(collection, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(str(collection.uri).removeprefix("file://"), folder)
+    reach = settings(tmp_path / "scratch")
+    victim = collection.buckets[2].name
+    shutil.rmtree(folder / f"{victim}.lance")
+    options = search_options(k=5, where="length < 500")
+    run = atoll.open(folder, settings=reach).begin_run(tmp_path / "run", QUERIES, options)
+    found = tried(run, reach)
+    assert list(found["failed_buckets"]) == [victim]
+    assert "the object is gone" in found["failed_buckets"][victim]
 
 
 def test_a_damaged_part_is_named(collection, tmp_path):

@@ -79,7 +79,7 @@ def plan(
         run.put_buckets(buckets)
         given_up = _given_up(filtered)
         for position, why in given_up.items():
-            run.put_failure(position, {"error": "Filter", "message": why})
+            run.put_failure(position, {"error": why, "message": why}, is_guess=True)
         positions = [each for each in range(len(buckets)) if each not in given_up]
         told = {"run": run.storage.url, "buckets": positions}
         counts = None
@@ -316,6 +316,7 @@ def refine(
 
     Raises:
         Unavailable: the store fails; another try may end well.
+        AtollError: no bucket answers; the error is that of the first.
     """
     with watched("refine") as watch:
         planned, request = run.plan, run.request
@@ -331,6 +332,8 @@ def refine(
             found = _all_merged(run, planned, block)
             for position in found.missing:
                 failed.setdefault(position, run.failure(position))
+            if failed and len(failed) == planned.target.buckets:
+                raise run.error(min(failed))
             hits = _hits(run, planned, reader, found, block, settings, failed)
             run.storage.put(run.hits_path(block), output.as_bytes(hits, request.suffix))
             paths |= found.paths
