@@ -25,7 +25,7 @@ from bench import servers
 INDEXES = ("rabitq", "ivf_pq")
 K = 10
 CONCURRENCY = 4
-EMULATED = """Real are the object store (Ceph), the commands, template, state machine and the handler
+EMULATED = """Real are the object store (Ceph), commands, template, state machine and the handler
 under AWS's own runtime client, a process for each call. Emulated, by ministack, are CloudFormation,
 Lambda and Step Functions. What that does not show: IAM, limits of memory and time, the start of a
 container image, S3's latency. Prices are AWS's; nothing was paid. Vectors come from randconv, the

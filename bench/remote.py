@@ -10,6 +10,7 @@ by itself and delays each. What is measured, in modules of their own:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -36,13 +37,14 @@ def run(
     """Run the bench; see `bench.__main__`."""
     if why := servers.absent():
         return {}, [skipped(NAME, "searches of an object store", why)]
-    facts: dict[str, Any] = {"delay_s": World.DELAY_S}
+    facts: dict[str, Any] = {"delay_s": World.DELAY_S, "load": []}
     rows: list[Row] = []
     with opened(scratch, sizes, say) as world:
         world.setting = _setting(world)
         facts |= {"set": world.made["name"], "setting": world.setting}
         parts = (_cold, _warm, _batch, remotebills.measure, remotesteps.measure)
         for part in parts:
+            facts["load"].append(round(os.getloadavg()[0], 2))
             found, more = part(world)
             facts |= found
             rows += more

@@ -195,11 +195,11 @@ def _curves(world: World) -> tuple[dict[str, Any], list[Row]]:
         for k in sizes.curve_ks:
             runs = _in_steps(world, name, list(range(CURVE_QUERIES)), k, REFINE)
             seconds.append(median(map(_seconds, runs)))
-            works.append([{**run, "names": len(run["names"])} for run in runs])
+            works.append(_parts_of(runs))
             world.say(f"{buckets} buckets, k = {k:,}: {seconds[-1]:.2f} s")
         estimated = _estimated(world, name)
         found["curves"].append(
-            {"buckets": buckets, "seconds": seconds, "estimated": estimated, "runs": works}
+            {"buckets": buckets, "seconds": seconds, "estimated": estimated, "steps": works}
         )
         low, high = sizes.curve_ks[0], sizes.curve_ks[-1]
         what = f"time against k, {buckets} bucket{'s' if buckets > 1 else ''} of "
@@ -213,6 +213,16 @@ def _curves(world: World) -> tuple[dict[str, Any], list[Row]]:
             )
         )  # fmt: skip
     return found, rows
+
+
+def _parts_of(runs: Sequence[Figures]) -> dict[str, float]:
+    """Median seconds of each step, the slowest of the map steps; the largest part, in bytes."""
+    return {
+        "plan": median(run["plan"]["seconds"] for run in runs),
+        "slowest": median(max(one["seconds"] for one in run["search"]) for run in runs),
+        "refine": median(run["refine"]["seconds"] for run in runs),
+        "part_bytes": max(max(run["parts"]) for run in runs),
+    }
 
 
 def _estimated(world: World, name: str) -> list[float]:
