@@ -47,7 +47,7 @@ def test_the_post_tells_time_cold_and_warm_recall_bill_and_place(post, index):
 
 
 def test_the_post_says_what_of_it_is_emulated(post):
-    assert "emulated, by ministack" in post[0]
+    assert "Emulated, by ministack" in post[0]
 
 
 def test_the_post_leaves_no_process_behind(post):
