@@ -197,3 +197,20 @@ def exact(uri: str, queries: str, numbers: list[int], k: int) -> list[list[str]]
 
     asked = np.array(np.load(queries, mmap_mode="r")[numbers])
     return systems.names_of(atoll.open(uri).search(asked, k, exact=True), len(numbers))
+
+
+def partitions(uri: str) -> int:
+    """Count the partitions of a bucket."""
+    import atoll
+
+    return int(atoll.open(uri).spec.index.num_partitions)
+
+
+def skew(uri: str) -> float:
+    """Measure, by calibrating a collection on this disk, how uneven its probed partitions are."""
+    import atoll
+    from atoll.vectors.pricing.shape import skew_of_calibration
+
+    collection = atoll.open(uri)
+    found = collection.calibrate(k=[10], num_queries=200)
+    return skew_of_calibration(found, collection.spec.index.num_partitions)

@@ -65,6 +65,7 @@ def _setting(world: World) -> list[int]:
     assert enough or world.sizes.far_rows < standing.K * 1000, "no setting has the recall wanted"
     world.say(f"recall@{standing.K} {recall:.4f} with nprobes/refine {setting}")
     world.recall = recall
+    world.partitions = fresh(distant.partitions, uri=str(world.here / "far" / "collection"))
     return setting
 
 

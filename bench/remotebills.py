@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,21 @@ MOST_PERCENT = 10
 
 def measure(world: World) -> tuple[dict[str, Any], list[Row]]:
     """Count cold searches and runs of steps in several settings; estimate the same."""
+    skew = fresh(distant.skew, uri=str(world.here / "far" / "collection"))
     # What is asked for does not depend on how long an answer takes.
     with world.at_once():
-        found = [_setting(world, k, nprobes) for k, nprobes in SETTINGS]
-    return {"bills": found}, [
+        found = [_setting(world, k, nprobes, skew) for k, nprobes in SETTINGS]
+    return {"bills": found, "skew": skew}, [
         *_rows("a cold search by one process", found, "search"),
         *_rows("a run of steps", found, "run"),
     ]
 
 
-def _setting(world: World, k: int, nprobes: int) -> dict[str, Any]:
-    """Count searches; learn from the first ones how rows lie, hold the estimate to the others."""
+def _setting(world: World, k: int, nprobes: int, skew: float) -> dict[str, Any]:
+    """Count searches; learn from the first ones how rows lie, hold the estimate to the others.
+
+    How uneven partitions are was learned from a calibration.
+    """
     from atoll.vectors.pricing.searchcost import cold_search, learned, search_cost
     from atoll.vectors.pricing.shape import SearchSettings
 
@@ -50,7 +55,8 @@ def _setting(world: World, k: int, nprobes: int) -> dict[str, Any]:
         nprobes=nprobes, refine=REFINE, **asked,
     )  # fmt: skip
     shape, settings = _shape(world), SearchSettings(k=k, nprobes=nprobes, refine_factor=REFINE)
-    known = learned(shape, settings, *counts[:count].mean(axis=0))
+    uneven = replace(shape, partition_skew=skew)
+    known = learned(uneven, settings, *counts[:count].mean(axis=0))
     counted = {
         "search": tuple(counts[count:].mean(axis=0)),
         "run": tuple(np.mean([_of_run(each) for each in runs], axis=0)),
@@ -90,7 +96,7 @@ def _rows(what: str, found: Sequence[dict[str, Any]], kind: str) -> list[Row]:
                for how in ("learned", "offered")}  # fmt: skip
         note = "most of k 10, 100, 1,000 with nprobes 5, 20; by setting: "
         note += ", ".join(f"{each:+.0f}" for each in off["learned"])
-        note += "; not learned from counted searches: "
+        note += "; as `--budget` and `--via auto` have it, nothing learned: "
         note += ", ".join(f"{each:+.0f}" for each in off["offered"])
         worst = max(abs(each) for each in off["learned"])
         title = f"estimate against count of {what}: {name}, off by"

@@ -114,28 +114,33 @@ def _wide(world: World, stack: Any) -> tuple[dict[str, Any], list[Row]]:
         distant.exact, uri=str(world.here / "far" / "collection"), numbers=numbers,
         queries=world.made["queries"], k=most,
     )  # fmt: skip
-    found: dict[str, Any] = {}
-    for k, refine in ((few, REFINE), (most, REFINE), (most, 1)):
-        runs = _in_steps(world, "far", numbers, k, refine)
+    found: dict[str, Any] = {"few": few, "most": most}
+    # So many are found in few partitions, but not the nearest: only all of them hold a recall.
+    for name, k, nprobes, refine in (
+        ("few", few, None, REFINE), ("default", most, None, REFINE),
+        ("whole", most, world.partitions, REFINE), ("unrefined", most, world.partitions, 1),
+    ):  # fmt: skip
+        runs = _in_steps(world, "far", numbers, k, refine, nprobes)
         recall = np.mean(
             [len({*run.pop("names")} & {*names[:k]}) / k
              for run, names in zip(runs, true, strict=True)]
         )  # fmt: skip
-        found[f"{k} refine {refine}"] = {"runs": runs, "recall": float(recall)}
-    walls = {
-        k: [_executed(world, stack, "far", number, k, None, REFINE)
-            for number in range(min(2, world.sizes.executions))]
-        for k in (few, most)
-    }  # fmt: skip
-    found["executions"] = walls
-    return found, _wide_rows(found, few, most)
+        found[f"{name} runs"], found[f"{name} recall"] = runs, float(recall)
+    for name, k, nprobes in (("few", few, None), ("whole", most, world.partitions)):
+        found[f"{name} executions"] = [
+            _executed(world, stack, "far", number, k, nprobes, REFINE)
+            for number in range(min(2, world.sizes.executions))
+        ]
+    return found, _wide_rows(found, world.sizes.far_buckets)
 
 
-def _in_steps(world: World, name: str, numbers: list[int], k: int, refine: int) -> list[Figures]:
+def _in_steps(
+    world: World, name: str, numbers: list[int], k: int, refine: int, nprobes: int | None = None
+) -> list[Figures]:
     runs: list[Figures] = fresh(
         distant.steps, store=world.store, uri=world.url(name), results=world.url("runs"),
-        small=world.small, queries=world.made["queries"], numbers=numbers, k=k, nprobes=None,
-        refine=refine,
+        small=world.small, queries=world.made["queries"], numbers=numbers, k=k,
+        nprobes=nprobes, refine=refine,
     )  # fmt: skip
     return runs
 
@@ -146,40 +151,46 @@ def _seconds(run: Figures) -> float:
     return float(run["plan"]["seconds"] + slowest + run["refine"]["seconds"])
 
 
-def _wide_rows(found: dict[str, Any], few: int, most: int) -> list[Row]:
-    wide, narrow = (found[f"{k} refine {REFINE}"]["runs"] for k in (most, few))
-    plain = found[f"{most} refine 1"]
+def _wide_rows(found: dict[str, Any], buckets: int) -> list[Row]:
+    few, most = found["few"], found["most"]
     what = f"k = {most:,}"
-    against = f"{what} against {few:,}, 8 buckets"
-    recalls = ", ".join(f"{name} {each['recall']:.3f}" for name, each in found.items()
-                        if name != "executions")  # fmt: skip
-    walls = {k: median(run["seconds"] for run in runs) for k, runs in found["executions"].items()}
-
-    def middle(runs: Sequence[Figures]) -> float:
-        return median(map(_seconds, runs))
-
-    refined = median(run["refine"]["seconds"] for run in wide)
-    return [
+    against = f"{what} against {few:,}, {buckets} buckets"
+    part = max(max(run["parts"]) for run in found["whole runs"]) / 1e6
+    rows = [
         measured(
-            NAME, f"{what}: a bucket returns", max(max(run["parts"]) for run in wide) / 1e6, "MB",
-            most=MOST_MB, note=f"largest of {len(wide)} queries; candidates for refine factor "
-            f"{REFINE}",
-        ),
-        compared(
-            NAME, f"{against}: plan, slowest map step and refine, one after the other",
-            middle(wide), middle(narrow), "s", most=MOST_RATIO,
-            note=f"refining {most * REFINE:,} candidates takes {refined:.2f} s of it",
-        ),
-        compared(
-            NAME, f"{against}: the same, refine factor 1 of the {most:,}",
-            middle(plain["runs"]), middle(narrow), "s", most=MOST_RATIO,
-            note=f"recall: {recalls}",
-        ),
-        compared(
-            NAME, f"{against}: wall of the execution", walls[most], walls[few], "s",
-            most=MOST_RATIO, note="most of it starts processes on two cores",
-        ),
+            NAME, f"{what}: a bucket returns", part, "MB", most=MOST_MB,
+            note="every partition probed; the most, over 3 queries",
+        )
     ]  # fmt: skip
+    narrow = median(map(_seconds, found["few runs"]))
+    for name, words in (
+        ("whole", f"every partition probed, refine factor {REFINE}"),
+        ("unrefined", "every partition probed, refine factor 1"),
+        ("default", "default settings"),
+    ):
+        runs = found[f"{name} runs"]
+        refined = [run["refine"] for run in runs]
+        rows.append(
+            compared(
+                NAME, f"{against}: plan, slowest map step and refine, {words}",
+                median(map(_seconds, runs)), narrow, "s", most=MOST_RATIO,
+                note=f"recall {found[f'{name} recall']:.3f} against "
+                f"{found['few recall']:.3f}; refine reads "
+                f"{median(one['bytes_in'] for one in refined) / 1e6:.0f} MB in "
+                f"{median(one['gets'] for one in refined):.0f} requests, "
+                f"{median(one['seconds'] for one in refined):.1f} s of it",
+            )
+        )  # fmt: skip
+    walls = [
+        median(run["seconds"] for run in found[f"{name} executions"]) for name in ("whole", "few")
+    ]
+    rows.append(
+        compared(
+            NAME, f"{against}: wall of the execution, every partition probed", *walls, "s",
+            most=MOST_RATIO, note="most of it starts processes on two cores",
+        )
+    )  # fmt: skip
+    return rows
 
 
 # -- time against k -------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class World:
         here: folder of the same collections on this disk.
         made: the set of the collection "far": name, paths, queries, rows, truth.
         setting, recall: nprobes and refine factor to ask it with, and what they find.
+        partitions: of each of its buckets.
     """
 
     DELAY_S: ClassVar[float] = 0.02
@@ -40,6 +41,7 @@ class World:
     say: Callable[[str], None]
     setting: list[int] = field(default_factory=list)
     recall: float = 0.0
+    partitions: int = 0
 
     @property
     def small(self) -> str:

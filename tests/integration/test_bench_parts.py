@@ -111,7 +111,7 @@ def test_an_estimate_is_held_against_the_count_of_its_kind():
     assert (size.ours, size.is_met) == (25, False)
     requests, _ = remotebills._rows("a search", [each], "search")
     assert requests.ours == pytest.approx(10)
-    assert requests.note.endswith("not learned from counted searches: +100")
+    assert requests.note.endswith("nothing learned: +100")
 
 
 def test_time_against_k_is_drawn(tmp_path):
