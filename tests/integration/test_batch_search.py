@@ -16,7 +16,7 @@ from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.vectors import output
-from atoll.vectors.distributed import batch, copies
+from atoll.vectors.distributed import copies, workers
 from atoll.vectors.options import search_options
 
 ROWS, DIM, BUCKET_ROWS = 1200, 32, 300
@@ -136,7 +136,7 @@ def searched(distant, tmp_path, **changes):
     collection, reach = distant
     options = search_options(k=7, nprobes=3)
     run = collection.begin_run(tmp_path / "run", QUERIES, options, is_refined_early=True)
-    batch.batch_search(run, replace(reach, scratch=tmp_path / "disk", **changes), workers=1)
+    workers.batch_search(run, replace(reach, scratch=tmp_path / "disk", **changes), workers=1)
     return (tmp_path / "run" / "hits.csv").read_bytes()
 
 

@@ -163,8 +163,8 @@ def _corrupt(*_):
         ("search", "s3:PutObject", "results", "runs/1/hits.csv"),
         ("search", "s3:GetObject", "collection", "vectors/two/x"),
         ("search", "s3:ListBucket", "collection", "vectors/"),
-        ("plan", "s3:PutObject", "results", "runs/1/_run/parts/0/0"),
-        ("refine", "s3:PutObject", "results", "runs/1/_run/parts/0/0"),
+        ("plan", "s3:PutObject", "results", "runs/1/_run/parts/key/0/0"),
+        ("refine", "s3:PutObject", "results", "runs/1/_run/parts/key/0/0"),
         ("refine", "s3:DeleteObject", "results", "runs/1/hits.csv"),
     ],
 )  # fmt: skip

@@ -41,7 +41,7 @@ def test_50_000_neighbours_of_18_buckets_are_refined_within_memory_and_time(tmp_
     for position in steps.plan(run, reach)["buckets"]:
         steps.search_bucket(Run(run.storage), position, reach)
         # What the map step returns of a bucket, whatever k is.
-        assert run.storage.size(f"_run/parts/0/{position}") < 2_000_000
+        assert run.storage.size(f"_run/parts/{run.plan.key}/0/{position}") < 2_000_000
     assert run.plan.keep == K * REFINE_FACTOR
     done = subprocess.run(
         [sys.executable, "-c", REFINE, str(tmp_path / "run"), str(MEMORY_MB)],

@@ -18,7 +18,7 @@ import atoll
 from atoll.core.config import AwsOptions
 from atoll.deploy.render import MAP_MODES, SearchStack, render
 from atoll.vectors import output
-from atoll.vectors.distributed import clouds, deployment, steps
+from atoll.vectors.distributed import clouds, deployment, grouping, steps
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import search_options
 
@@ -137,13 +137,14 @@ def test_rows_that_pass_a_filter(world, reach, tmp_path):
     given = {"k": 9, "where": "length < 700"}
     _, summary, hits = asked(world, reach, "rabitq", QUERIES[:3], f"where-{tmp_path.name}", **given)
     assert hits == expected(world, "rabitq", QUERIES[:3], **given)
-    assert [work["step"] for work in summary["works"]] == ["plan", "search", "refine"]
+    times = {work["step"]: work["times"] for work in summary["works"]}
+    assert times == {"plan": 2, "filter": 3, "search": 3, "refine": 1}
 
 
 def test_a_tree_of_merges(world, reach, tmp_path, stack, monkeypatch):
     # The plan decides; with it made here, functions do the rest.
-    monkeypatch.setattr(steps, "MAX_PARTS", 2)
-    monkeypatch.setattr(steps, "GROUP", 2)
+    monkeypatch.setattr(grouping, "MAX_PARTS", 2)
+    monkeypatch.setattr(grouping, "GROUP", 2)
     bucket, collections, _ = world
     options = search_options(k=9)
     run = collections["rabitq"].begin_run(

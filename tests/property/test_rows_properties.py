@@ -87,7 +87,9 @@ def test_best_of_all_parts_are_those_that_sorting_finds(parts, keep):
 def test_merging_in_a_tree_changes_nothing(parts, keep):
     plain = [without_hashes(part) for part in parts]
     inner = [folded(join(plain[i : i + 2]), QUERIES, keep) for i in (0, 2)]
-    again = [unpack(pack(Part(rows, Rows.none()), QUERIES), "x").estimated for rows in inner]
+    again = [
+        unpack(pack(Part(rows, Rows.none()), QUERIES), "x", QUERIES).estimated for rows in inner
+    ]
     found = best_of(folded(join(again), QUERIES, keep), QUERIES, keep, hashes_in(parts))
     assert named(found) == oracle(parts, keep)
 
@@ -108,7 +110,7 @@ def test_a_part_is_read_as_it_was_written(estimated, other, has_hashes, data):
     exact = Rows(rows.query, rows.bucket, rows.row, distance=distance)
     part = Part(rows if has_hashes else without_hashes(rows), exact, ("p",), (WORK,), (4,))
     packed = pack(part, QUERIES)
-    read = unpack(packed, "x")
+    read = unpack(packed, "x", QUERIES)
     assert (read.paths, read.works, read.missing) == (("p",), (WORK,), (4,))
     assert read.size_bytes == len(packed)
     for one, two in ((read.estimated, part.estimated), (read.exact, part.exact)):
@@ -126,10 +128,10 @@ def test_a_damaged_part_is_never_taken_for_a_whole_one(rows, data):
     # What zstd does not look at, bits of its header that are reserved or say the same, may pass.
     said, read = "", None
     try:
-        read = unpack(broken, "some/part")
+        read = unpack(broken, "some/part", QUERIES)
     except Corrupt as error:
         said = error.message
     assert "some/part is damaged" in said or named(read.estimated) == named(rows)
     for cut in (packed[:at], b""):
         with pytest.raises(Corrupt, match="some/part is damaged"):
-            unpack(cut, "some/part")
+            unpack(cut, "some/part", QUERIES)

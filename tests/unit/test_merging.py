@@ -9,9 +9,10 @@ import pytest
 from atoll.core.config import Settings
 from atoll.core.errors import NotFound
 from atoll.storage import open_storage
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import grouping, steps
+from atoll.vectors.distributed.model import Plan, Request, Target
 from atoll.vectors.distributed.rows import Part, Rows
-from atoll.vectors.distributed.run import Plan, Request, Run, Target
+from atoll.vectors.distributed.run import Run
 from atoll.vectors.model import CollectionSpec, IndexSpec
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.queries import QueryBatch
@@ -32,7 +33,7 @@ def begun(buckets, group):
     request = Request("s3://x/c", 1, SearchOptions(k=10), None, QUERIES, QUERIES, "hash")
     run.begin(request, QueryBatch(["a", "b"], np.zeros((QUERIES, 2), np.float32)))
     target = Target(SPEC, {}, 1, ("rabitq",), buckets, buckets * EACH)
-    run.put_plan(Plan(request, target, False, KEEP, group, WORK))
+    run.put_plan(Plan("key", request, target, False, KEEP, group, (), (WORK,)))
     return run
 
 
@@ -45,8 +46,8 @@ def synthetic(bucket, random):
 
 def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
     random = np.random.default_rng(5)
-    group = steps._group(KEEP * QUERIES, [_Bucket(EACH)] * BUCKETS)
-    assert group == steps.GROUP
+    group = grouping.group_size(BUCKETS, BUCKETS * EACH)
+    assert group == grouping.GROUP
     run = begun(BUCKETS, group)
     parts = [synthetic(bucket, random) for bucket in range(BUCKETS)]
     lost = {7, 1050}
@@ -55,11 +56,11 @@ def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
             run.put_part(Part(rows, Rows.none(), ("per query",), (WORK,)), 0, bucket)
     planned = run.plan
     with pytest.raises(NotFound, match=r"group 0 of .* is not merged"):
-        steps._all_merged(run, planned, 0)
+        steps._all_merged(run, planned, 0, {})
     assert len(planned.groups) == 11
     for number in planned.groups:
         steps.fold(Run(run.storage), number, Settings())
-    whole = steps._all_merged(Run(run.storage), planned, 0)
+    whole = steps._all_merged(Run(run.storage), planned, 0, {})
     assert whole.missing == lost
     # As few as can be, but all that may be among the best: by sorting everything.
     for query in range(QUERIES):
@@ -80,25 +81,21 @@ def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
     assert searched.usage["puts"] == BUCKETS - len(lost)
 
 
-class _Bucket:
-    def __init__(self, rows):
-        self.stored_rows = rows
-
-
 @pytest.mark.parametrize(
     ("rows", "buckets", "group"),
     [
         (50, [1000] * 18, 0),
         (250_000, [200_000_000] * 18, 0),
         (50, [1000] * 1000, 0),
-        (50, [1000] * 1001, steps.GROUP),
+        (50, [1000] * 1001, grouping.GROUP),
         (250_000, [200_000_000] * 1000, 80),
         (50_000_000, [200_000_000] * 18, 2),
     ],
     ids=str,
 )
 def test_there_is_a_tree_where_parts_are_many_or_large(rows, buckets, group):
-    assert steps._group(rows, [_Bucket(stored) for stored in buckets]) == group
+    in_all = sum(min(rows, stored) for stored in buckets)
+    assert grouping.group_size(len(buckets), in_all) == group
 
 
 def test_what_passes_between_states_is_small_for_ten_thousand_buckets():

@@ -33,7 +33,8 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """
     del context
     try:
-        return carry_out(event, _settings())
+        # A function has no disk for copies, whoever asks.
+        return carry_out({**event, "copy": None}, _settings())
     except AtollError as error:
         # What it says is in the log, and in the run's folder; who waits is told the beginning.
         logger.exception("step failed event=%s", dict(event) | {"searched": "..."})
@@ -43,8 +44,8 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
 @cache
 def _settings() -> Settings:
     found = read_settings(os.environ, Path(os.environ.get("HOME", "/tmp")))
-    size_bytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) << 20
-    if not size_bytes:
+    size_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
+    if not size_mb:
         return found
-    memory, kept = int(size_bytes * MEMORY_SHARE), int(size_bytes * CACHE_SHARE)
-    return replace(found, memory_bytes=memory, cache_bytes=kept)
+    memory, kept = (int((size_mb << 20) * share) for share in (MEMORY_SHARE, CACHE_SHARE))
+    return replace(found, memory_bytes=memory, cache_bytes=kept, function_mb=size_mb)

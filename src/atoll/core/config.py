@@ -64,6 +64,7 @@ class Settings:
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
         aws: what runs on AWS for us.
+        function_mb: memory of the function of AWS Lambda that this is, in MB; 0 where it is none.
     """
 
     threads: int = field(default_factory=available_threads)
@@ -76,3 +77,4 @@ class Settings:
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()
+    function_mb: int = 0

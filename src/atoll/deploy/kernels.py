@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from atoll.core.config import Settings
-from atoll.vectors.distributed import steps
-from atoll.vectors.distributed.run import Run
+from atoll.vectors.distributed import workers
 from atoll.vectors.model import DTYPES
 from atoll.vectors.options import CODE_BITS, BuildOptions, search_options
 from atoll.vectors.service import create_collection
@@ -48,18 +47,7 @@ def compile_kernels(scratch: Path) -> None:
             run = collection.begin_run(
                 scratch / f"{dtype}-{bits}-{number}", vectors[:count], search_options(k=10, **asked)
             )
-            _carry_out(run, settings)
-
-
-def _carry_out(run: Run, settings: Settings) -> None:
-    told = steps.plan(run, settings)
-    if told["is_filtered"]:
-        for bucket in told["buckets"]:
-            steps.filter_bucket(run, bucket, settings)
-        told = steps.plan(run, settings)
-    for bucket in told["buckets"]:
-        steps.search_bucket(run, bucket, settings)
-    steps.refine(run, settings)
+            workers.search_here(run, settings)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.progress import OnProgress, silent
-from atoll.storage import Storage, Usage, count_usage
+from atoll.storage import Storage, Usage, count_usage, open_storage
 from atoll.vectors import (
     blobs,
     build,
@@ -35,7 +35,7 @@ from atoll.vectors import (
 from atoll.vectors.calibrate import Wanted
 from atoll.vectors.compact import CompactReport
 from atoll.vectors.deletes import DeleteReport
-from atoll.vectors.distributed.asking import begin
+from atoll.vectors.distributed.model import Request
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.export import ExportOptions, ExportReport, export
 from atoll.vectors.exportfiles import Format
@@ -261,9 +261,11 @@ class Collection:
             Conflict: something else is at the place.
         """
         view = self._current_view(options)
-        return begin(
-            view, place, queries, options, suffix=suffix, is_refined_early=is_refined_early
-        )
+        batch = as_queries(queries, view.manifest.spec, self._settings)
+        request = Request.of(view, batch, options, suffix=suffix, is_refined_early=is_refined_early)
+        run = Run(open_storage(place, self._settings.storage))
+        run.begin(request, batch)
+        return run
 
     def offers(
         self,

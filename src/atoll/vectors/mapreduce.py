@@ -93,8 +93,13 @@ class MapReduce:
 
     def numbered(self, position: IntArray, row: IntArray) -> IntArray:
         """Number rows over the buckets searched here, given each one's bucket and number there."""
-        first = np.zeros(max(self.live, default=-1) + 1, np.int64)
-        first[list(self.live)] = self._shelf.starts[:-1]
+        if not len(row):
+            return row
+        buckets, starts = np.array(list(self.live)), self._shelf.starts
+        first, rows = (np.zeros(buckets.max() + 1, np.int64) for _ in range(2))
+        first[buckets], rows[buckets] = starts[:-1], np.diff(starts)
+        if (row >= rows[position]).any():
+            raise Corrupt("a row beyond the end of its bucket was found; search anew")
         return first[position] + row
 
     def ids(self, row: IntArray) -> pa.Array:
@@ -112,8 +117,8 @@ class MapReduce:
             found: ordered by query: of each the k nearest, and one more where the query's own row
                 is to be left out.
         """
-        found = self.nearest_of(found)
-        hits = Hits(found, self._ids(found))
+        found = self.nearest_of(found) if len(found) else found
+        hits = Hits(found, self._ids(found) if len(found) else _NO_IDS)
         return self._result(hits.take(self._kept(hits)) if self.options.exclude_self else hits)
 
     @property

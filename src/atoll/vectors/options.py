@@ -289,6 +289,8 @@ def search_options(
             "recall chooses nprobes and the refine factor itself; give either recall, or "
             "nprobes and refine_factor, or exact"
         )
+    if given.get("max_distance") == math.inf:
+        given["max_distance"] = None
     return SearchOptions(
         refine_factor=SearchOptions.refine_factor if refine_factor is None else refine_factor,
         where=None if where is None else lanceerrors.predicate(where),

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -22,13 +22,25 @@ FORMATS = (".csv", ".parquet", ".json")
 MAX_WIDTH = 48
 
 
+def is_csv(output: Path | None, *, as_json: bool = False) -> bool:
+    """Tell whether `write_hits` would write CSV."""
+    if output is not None:
+        return output.suffix.lower() == ".csv"
+    return not as_json and not sys.stdout.isatty()
+
+
 def write_hits(
-    hits: pa.Table | None, output: Path | None, *, force: bool, as_json: bool = False
+    hits: pa.Table | Iterable[bytes] | None,
+    output: Path | None,
+    *,
+    force: bool,
+    as_json: bool = False,
 ) -> None:
     """Write a result.
 
     Args:
-        hits: the result; None only checks that it could be written, before the work is done.
+        hits: the result, or its CSV in pieces where that is wanted; None only checks that it
+            could be written, before the work is done.
         output: a .csv, .parquet or .json file; None prints a table on a terminal, CSV elsewhere.
         force: replace the file.
         as_json: print JSON instead, where there is no file.
@@ -51,7 +63,10 @@ def write_hits(
             raise FileNotFoundError
     if hits is not None:
         with whole_file(output) as file:
-            _write(hits, file, output.suffix.lower())
+            if isinstance(hits, pa.Table):
+                _write(hits, file, output.suffix.lower())
+            else:
+                file.writelines(hits)
 
 
 def as_bytes(hits: pa.Table, suffix: str) -> bytes:
@@ -129,8 +144,11 @@ def _cell(value: object, max_width: int | None, is_count: bool) -> str:
     return text[: max_width - 3] + "..."
 
 
-def _print(hits: pa.Table, as_json: bool) -> None:
-    if as_json:
+def _print(hits: pa.Table | Iterable[bytes], as_json: bool) -> None:
+    if not isinstance(hits, pa.Table):
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(hits)
+    elif as_json:
         sys.stdout.write(_json_text(hits) + "\n")
     elif sys.stdout.isatty():
         write_table(hits, sys.stdout)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from atoll.storage import Usage, count_usage
@@ -37,29 +36,30 @@ class Work:
 class Watch:
     """Measures what is done until somebody asks."""
 
-    def __init__(self, step: str, usage: Usage) -> None:
+    def __init__(self, step: str, usage: Usage, memory_mb: int) -> None:
         """Start now."""
-        self._step, self._usage = step, usage
+        self._step, self._usage, self._memory_mb = step, usage, memory_mb
+        self._times = 1
         self._start = self._now()
 
     def taken(self) -> Work:
-        """Return what was done since the start, or since this was asked last."""
+        """Return what was done since the start, or since this was asked last: then 0 times."""
         before, now = self._start, self._now()
-        self._start = now
+        self._start, times, self._times = now, self._times, 0
         seconds = now[0] - before[0]
         asked = {name: value - before[2][name] for name, value in now[2].items()}
-        memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
-        return Work(self._step, 1, seconds, seconds, now[1] - before[1], memory, asked)
+        cpu_s = now[1] - before[1]
+        return Work(self._step, times, seconds, seconds, cpu_s, self._memory_mb, asked)
 
     def _now(self) -> tuple[float, float, dict[str, int]]:
         return time.monotonic(), time.process_time(), self._usage.facts()
 
 
 @contextmanager
-def watched(step: str) -> Iterator[Watch]:
-    """Measure what is done within the block."""
+def watched(step: str, memory_mb: int = 0) -> Iterator[Watch]:
+    """Measure what is done within the block, by a function of so much memory if it is one."""
     with count_usage() as usage:
-        yield Watch(step, usage)
+        yield Watch(step, usage, memory_mb)
 
 
 def together(works: Iterable[Work]) -> list[Work]:
@@ -84,4 +84,4 @@ def together(works: Iterable[Work]) -> list[Work]:
 
 def described(works: Iterable[Work]) -> list[dict[str, Any]]:
     """Describe works, JSON-ready."""
-    return [vars(work) | {"usage": dict(work.usage)} for work in works]
+    return [asdict(work) for work in works]

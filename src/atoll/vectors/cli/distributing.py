@@ -28,7 +28,8 @@ from atoll.vectors.work import Work
               help="Folder or URL for the hits; empty, or of the same search.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(("csv", "parquet")), default="csv",
               show_default=True, help="Kind of files.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), help="Buckets searched at once.  [default: 1]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Buckets searched at once.")  # fmt: skip
 @click.option("--plan-only", is_flag=True, help="Leave the searching to others: `atoll step`.")
 @click.option("--bill", is_flag=True, help="Say what the search asked of the store, and took.")
 @json_option
@@ -40,7 +41,7 @@ def batch_search(
     queries: str,
     output: str,
     format_: str,
-    workers: int | None,
+    workers: int,
     plan_only: bool,
     bill: bool,
     columns: str | None,
@@ -51,7 +52,7 @@ def batch_search(
     **given: Any,
 ) -> None:
     """Answer many QUERIES: each bucket of URI is copied to --scratch and searched for all."""
-    from atoll.vectors.distributed import batch
+    from atoll.vectors.distributed import workers as local
     from atoll.vectors.distributed.clouds import require_whole
     from atoll.vectors.options import search_options
     from atoll.vectors.service import open_collection
@@ -61,17 +62,11 @@ def batch_search(
     options = search_options(columns=names_of(columns), **given)
     run = collection.begin_run(output, found, options, suffix=f".{format_}", is_refined_early=True)
     if plan_only:
-        told = batch.planned(run, settings)
+        told = dict(local.planned(run, settings))
         click.echo(json.dumps(told))
         return
     with progress_bars(settings.quiet) as on_progress:
-        summary = batch.batch_search(
-            run,
-            settings,
-            workers=workers or 1,
-            allow_partial=options.allow_partial,
-            on_progress=on_progress,
-        )
+        summary = local.batch_search(run, settings, workers=workers, on_progress=on_progress)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     elif not settings.quiet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from atoll.vectors.cli.common import (
     version_option,
 )
 from atoll.vectors.options import CLOUDS, SearchOptions
-from atoll.vectors.output import FORMATS, describe_search, write_hits
+from atoll.vectors.output import FORMATS, describe_search, is_csv, write_hits
 from atoll.vectors.work import Work, watched
 
 if TYPE_CHECKING:
@@ -142,12 +142,20 @@ def search(
                 found = _searched_here(collection, batch, given, on_progress)
         else:
             found = _searched_by(
-                via, collection, batch, given, results, deployment, settings, on_progress
+                via,
+                collection,
+                batch,
+                given,
+                results,
+                deployment,
+                settings,
+                on_progress,
+                is_csv=is_csv(output, as_json=as_json),
             )
         works = [watch.taken(), *found.works]
     write_hits(found.hits, output, force=force, as_json=as_json)
     if not settings.quiet:
-        click.echo(describe_search(found.facts, len(found.hits)), err=True)
+        click.echo(describe_search(found.facts, found.count), err=True)
     if bill:
         print_bill(works, settings, is_free=collection.is_here, transitions=found.transitions)
     if found.incomplete is not None:
@@ -202,7 +210,8 @@ def _chosen(
 class _Answer:
     """What a search found, how, what others did for it, and what it lacks."""
 
-    hits: pa.Table
+    hits: pa.Table | Iterator[bytes]
+    count: int
     facts: dict[str, Any]
     works: list[Work]
     incomplete: Incomplete | None = None
@@ -212,12 +221,15 @@ class _Answer:
 def _searched_here(
     collection: Collection, batch: QueryBatch, given: dict[str, Any], on_progress: OnProgress
 ) -> _Answer:
+    from atoll.vectors.view import METADATA_KEY
+
     incomplete = None
     try:
         hits = collection.search(batch, on_progress=on_progress, **given)
     except Incomplete as error:
         hits, incomplete = error.partial, error
-    return _Answer(hits, json.loads(hits.schema.metadata[b"atoll"]), [], incomplete)
+    facts = json.loads(hits.schema.metadata[METADATA_KEY])
+    return _Answer(hits, len(hits), facts, [], incomplete)
 
 
 def _searched_by(
@@ -229,6 +241,8 @@ def _searched_by(
     deployment: Deployment,
     settings: Settings,
     on_progress: OnProgress,
+    *,
+    is_csv: bool,
 ) -> _Answer:
     from atoll.vectors.distributed import clouds
     from atoll.vectors.options import search_options
@@ -237,18 +251,21 @@ def _searched_by(
         results or deployment.new_run(),
         batch,
         search_options(**given),
+        suffix=".csv" if is_csv else ".parquet",
         is_refined_early=via == "batch",
     )
+    # Before it begins: whoever stops waiting knows where to look.
+    click.echo(f"results: {run}", err=True)
     summary = clouds.carried_out(run, via, deployment, settings, on_progress)
     incomplete = None
     try:
         clouds.require_whole(run, summary)
     except Incomplete as error:
         incomplete = error
-    click.echo(f"results: {run}", err=True)
     works = [Work(**each) for each in summary["works"]]
     transitions = clouds.transitions_of(works) if via == "stepfunctions" else 0
-    return _Answer(run.hits(), summary, works, incomplete, transitions)
+    hits = run.csv() if is_csv else run.hits()
+    return _Answer(hits, summary["hits"], summary, works, incomplete, transitions)
 
 
 @click.command()

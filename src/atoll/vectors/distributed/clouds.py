@@ -7,13 +7,15 @@ batch           array jobs, each bucket copied to an instance's disk: for many q
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from atoll.compute.port import Outcome
 from atoll.core import errors
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, Unavailable
@@ -21,7 +23,7 @@ from atoll.core.progress import OnProgress, Progress, silent
 from atoll.core.text import counted
 from atoll.storage import Threads
 from atoll.storage.s3 import aws_client, aws_errors
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import driver, steps
 from atoll.vectors.distributed.deployment import Deployment
 from atoll.vectors.distributed.jobs import JobQueue
 from atoll.vectors.distributed.run import Run
@@ -32,14 +34,20 @@ from atoll.vectors.work import Work
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-# Of an execution's name.
-MAX_NAME = 80
 # Functions called at once from here, and how often each is tried.
 CALLS_AT_ONCE = 256
 ATTEMPTS = 4
 RETRY_SECONDS = 1.0
-# What Lambda itself says when a call may end well later.
-_PASSING = {"Unavailable", "TooManyRequestsException", "ServiceException", "Sandbox.Timedout"}
+# Errors of functions that may pass, and those after which one more try is worth its time.
+_PASSING = {"Unavailable", "Runtime.ExitError"}
+_TIMEOUTS = {"Sandbox.Timedout", "States.Timeout"}
+_FUNCTIONS = {
+    "plan": "PlanFunction",
+    "filter": "SearchFunction",
+    "search": "SearchFunction",
+    "fold": "ReduceFunction",
+    "refine": "ReduceFunction",
+}
 
 
 def carried_out(
@@ -113,13 +121,14 @@ def _by_machine(
 
 def _started(client: Any, machine: str, run: Run) -> str:
     """Start an execution, or take up one that goes on; return its ARN."""
-    name, asked = run.storage.url.rsplit("/", 1)[1][:MAX_NAME], json.dumps({"run": run.storage.url})
+    asked = json.dumps({"run": run.storage.url})
+    name = hashlib.sha256(asked.encode()).hexdigest()[:32]
     try:
         answer = client.start_execution(stateMachineArn=machine, name=name, input=asked)
     except client.exceptions.ExecutionAlreadyExists:
         # It has ended, without hits; AWS takes no name twice.
-        name = f"{name[: MAX_NAME - 9]}-{uuid.uuid4().hex[:8]}"
-        answer = client.start_execution(stateMachineArn=machine, name=name, input=asked)
+        again = f"{name}-{uuid.uuid4().hex[:8]}"
+        answer = client.start_execution(stateMachineArn=machine, name=again, input=asked)
     return str(answer["executionArn"])
 
 
@@ -142,51 +151,50 @@ def _by_functions(
     run: Run, deployment: Deployment, settings: Settings, on_progress: OnProgress
 ) -> None:
     client = aws_client("lambda", settings, connections=CALLS_AT_ONCE)
-    url = run.storage.url
 
-    def call(function: str, event: Mapping[str, Any]) -> dict[str, Any]:
-        return _called(client, deployment[function], {**event, "run": url})
+    def call(event: driver.Event) -> dict[str, Any]:
+        function = deployment[_FUNCTIONS[event["step"]]]
+        return _called(client, function, event | {"run": run.storage.url})
 
-    def tried(event: Mapping[str, Any]) -> dict[str, Any]:
+    def tried(event: driver.Event) -> Outcome[dict[str, Any]]:
         try:
-            return call("SearchFunction", event)
+            return Outcome(call(event), None, attempts=1)
         except AtollError as error:
-            return {"bucket": event["bucket"], "error": {"Error": type(error).__name__}}
+            return Outcome(None, error, attempts=1)
 
-    def each(step: str, positions: Sequence[int]) -> list[dict[str, Any]]:
-        found = []
-        events = [{"step": step, "bucket": position} for position in positions]
+    def do(events: Sequence[driver.Event]) -> list[Outcome[dict[str, Any]]]:
+        outcomes = []
         with Threads(min(CALLS_AT_ONCE, max(1, len(events)))) as pool:
-            for result in pool.map(tried, events):
-                found.append(result)
-                on_progress(Progress(step, len(found), len(events), "buckets"))
-        return found
+            for outcome in pool.map(tried, events):
+                outcomes.append(outcome)
+                stage = events[0]["step"]
+                on_progress(Progress(stage, len(outcomes), len(events), "calls"))
+        return outcomes
 
-    told = call("PlanFunction", {"step": "plan"})
-    if told["is_filtered"]:
-        filtered = each("filter", told["buckets"])
-        told = call("PlanFunction", {"step": "plan", "filtered": filtered})
-    searched = each("search", told["buckets"])
-    with Threads(CALLS_AT_ONCE) as pool:
-        folds = [{"step": "fold", "group": group} for group in told["groups"]]
-        list(pool.map(lambda event: call("ReduceFunction", event), folds))
-    failed = [each for each in searched if "error" in each]
-    call("ReduceFunction", {"step": "refine", "searched": failed})
+    driver.drive(run, do, lambda filtered: call({"step": "plan", "filtered": list(filtered)}))
 
 
 def _called(client: Any, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Call a function; again where its error may pass."""
-    for attempt in range(1, ATTEMPTS + 1):
-        with aws_errors(f"function {function}"):
-            answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
-            said = json.loads(answer["Payload"].read())
-        if not answer.get("FunctionError"):
-            found: dict[str, Any] = said
-            return found
-        name = said.get("errorType", "Unavailable")
-        if name not in _PASSING or attempt == ATTEMPTS:
-            raise _raised(name, json.dumps(said), function)
-        time.sleep(RETRY_SECONDS * attempt)
+    """Call a function; again where its error may pass, after a time-out only once."""
+    asked = json.dumps(event)
+    for left in range(ATTEMPTS - 1, -1, -1):
+        try:
+            with aws_errors(f"function {function}"):
+                answer = client.invoke(FunctionName=function, Payload=asked)
+                said = json.loads(answer["Payload"].read())
+        except Unavailable:
+            # Lambda refuses calls beyond its concurrency.
+            if not left:
+                raise
+        else:
+            if not answer.get("FunctionError"):
+                found: dict[str, Any] = said
+                return found
+            name = said.get("errorType", "Unavailable")
+            is_late = name in _TIMEOUTS and left > ATTEMPTS - 2
+            if not left or not (is_late or name in _PASSING):
+                raise _raised(name, json.dumps(said), function)
+        time.sleep(RETRY_SECONDS * (ATTEMPTS - left))
     raise AssertionError
 
 
@@ -194,20 +202,41 @@ def _called(client: Any, function: str, event: Mapping[str, Any]) -> dict[str, A
 
 
 def _by_jobs(run: Run, deployment: Deployment, settings: Settings, on_progress: OnProgress) -> None:
-    """Plan here, then submit all that is left: each kind of job waits for the one before."""
-    queue = JobQueue(aws_client("batch", settings), deployment)
-    url = run.storage.url
+    """Plan here, then submit all that is left: each kind of job waits for the one before.
 
-    def submitted(definition: str, size: int | None, after: str | None = None) -> str:
-        name = f"{definition}-{url.rsplit('/', 1)[1]}"
-        return queue.submit(definition, name, size=size, after=after, parameters={"run": url})
+    Where buckets fail, Batch ends all that waits for them; what merges is then submitted again, to
+    name them in the result.
+    """
+    queue = JobQueue(aws_client("batch", settings), deployment)
+    name = run.storage.url.rsplit("/", 1)[1]
+
+    def submit(definition: str, size: int | None = None, after: str | None = None) -> str:
+        told = {"run": run.storage.url}
+        named = f"{definition}-{name}"
+        return queue.submit(definition, named, size=size, after=after, parameters=told)
 
     told = steps.plan(run, settings)
     if told["is_filtered"]:
-        queue.wait([submitted("FilterJob", len(told["buckets"]))], str(run), on_progress)
-        told = steps.plan(run, settings)
-    jobs = [submitted("SearchJob", len(told["buckets"]))]
-    if told["groups"]:
-        jobs.append(submitted("FoldJob", len(told["groups"]), jobs[-1]))
-    jobs.append(submitted("RefineJob", None, jobs[-1]))
-    queue.wait(jobs, str(run), on_progress)
+        # Which of them failed stands in the run's folder.
+        queue.wait([submit("FilterJob", len(told["buckets"]))], str(run), on_progress, is_all=False)
+        told = steps.plan(Run(run.storage), settings, _unfiltered(run, told["buckets"]))
+    # An index is a bucket's position: of those given up the jobs end at once.
+    count = run.target.buckets
+    jobs = [submit("SearchJob", count)] if count else []
+    merging = _merging(submit, len(told["groups"]), jobs[-1] if jobs else None)
+    try:
+        queue.wait([*jobs, *merging], str(run), on_progress)
+    except Unavailable as failure:
+        logger.warning("merging without what failed run=%s error=%s", run, failure)
+        queue.wait(_merging(submit, len(told["groups"]), None), str(run), on_progress)
+
+
+def _merging(submit: Callable[..., str], groups: int, after: str | None) -> list[str]:
+    jobs = [submit("FoldJob", groups, after)] if groups else []
+    return [*jobs, submit("RefineJob", None, jobs[-1] if jobs else after)]
+
+
+def _unfiltered(run: Run, buckets: Sequence[int]) -> list[dict[str, Any]]:
+    """Tell of the buckets that could not be filtered, as the state machine does."""
+    lost = [number for number in buckets if run.passing_counts(number) is None]
+    return [{"bucket": number, "error": {"Error": "filter failed"}} for number in lost]

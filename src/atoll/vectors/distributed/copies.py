@@ -21,7 +21,7 @@ from atoll.core.files import OTHER_SCRATCH, locked, writing
 from atoll.core.text import sized
 from atoll.storage import Storage, StoredObject, Threads, open_storage
 from atoll.vectors.adopted import bucket_table
-from atoll.vectors.distributed.run import Target
+from atoll.vectors.distributed.model import Target
 from atoll.vectors.model import Blob, Bucket
 from atoll.vectors.verify import faults_of
 

@@ -42,9 +42,11 @@ def carry_out(event: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         return steps.filter_bucket(run, _number(event, "bucket", _buckets(run)), settings)
     if step == "search":
         position = _number(event, "bucket", _buckets(run))
-        if event.get("copy") is None:
+        if (folder := event.get("copy")) is None:
             return steps.search_bucket(run, position, settings)
-        return search_copy(run, position, Path(event["copy"]), settings)
+        if not isinstance(folder, str):
+            raise InvalidInput(f"'copy' is {folder!r}; give a folder on a local disk")
+        return search_copy(run, position, Path(folder), settings)
     if step == "fold":
         return steps.fold(run, _number(event, "group", lambda: len(run.plan.groups)), settings)
     return steps.refine(run, settings, _said(event, "searched"))
@@ -64,9 +66,18 @@ def search_copy(run: Run, position: int, scratch: Path, settings: Settings) -> d
 
 def _said(event: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     said = event.get(name) or []
-    if not isinstance(said, list) or not all(isinstance(each, Mapping) for each in said):
-        raise InvalidInput(f"{name!r} is no list of what steps said")
+    if not isinstance(said, list) or not all(map(_is_said, said)):
+        raise InvalidInput(f"{name!r} is no list of what steps said of buckets")
     return said
+
+
+def _is_said(each: object) -> bool:
+    """Tell whether this is what a step says of a bucket."""
+    return (
+        isinstance(each, Mapping)
+        and isinstance(each.get("bucket"), int)
+        and isinstance(each.get("error", {}), Mapping)
+    )
 
 
 def _buckets(run: Run) -> Callable[[], int]:

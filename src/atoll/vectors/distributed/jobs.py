@@ -87,13 +87,16 @@ class JobQueue:
             )
         return str(answer["jobId"])
 
-    def wait(self, jobs: Sequence[str], what: str, on_progress: OnProgress) -> None:
+    def wait(
+        self, jobs: Sequence[str], what: str, on_progress: OnProgress, *, is_all: bool = True
+    ) -> None:
         """Wait until jobs have ended well.
 
         Args:
             jobs: their ids.
             what: they are for.
             on_progress: told how many have ended.
+            is_all: whether all must end well; else it is enough that they end.
 
         Raises:
             Unavailable: one failed.
@@ -103,9 +106,10 @@ class JobQueue:
             found = self._described(jobs)
             for job in jobs:
                 # A job that was just submitted may not be known yet.
-                if found.get(job, {}).get("status") == "FAILED":
+                if is_all and found.get(job, {}).get("status") == "FAILED":
                     raise self._failure(found[job], what)
-            done = sum(found.get(job, {}).get("status") == "SUCCEEDED" for job in jobs)
+            ended = {"SUCCEEDED"} if is_all else {"SUCCEEDED", "FAILED"}
+            done = sum(found.get(job, {}).get("status") in ended for job in jobs)
             on_progress(Progress("wait for AWS Batch", done, len(jobs), "jobs"))
             if done == len(jobs):
                 return

@@ -23,6 +23,8 @@ from atoll.vectors.scan import Best
 from atoll.vectors.work import Work
 
 LEVEL = 3
+# No part is larger, whatever its frame says.
+MOST_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +183,7 @@ class Part:
 
 def pack(part: Part, queries: int) -> bytes:
     """Write a part; `queries` is how many there are."""
-    fields = {
+    told = {
         "paths": part.paths,
         "works": part.works,
         "missing": part.missing,
@@ -189,21 +191,22 @@ def pack(part: Part, queries: int) -> bytes:
         "estimated": _packed(part.estimated, queries),
         "exact": _packed(part.exact, queries),
     }
-    return compressed(msgspec.msgpack.encode(fields))
+    return compressed(msgspec.msgpack.encode(told))
 
 
-def unpack(data: bytes, path: str) -> Part:
-    """Read a part that `pack` wrote; `path` names it in messages.
+def unpack(data: bytes, path: str, queries: int) -> Part:
+    """Read a part that `pack` wrote for so many queries; `path` names it in messages.
 
     Raises:
-        Corrupt: it is damaged.
+        Corrupt: it is damaged, or of other queries.
     """
     try:
         found = msgspec.msgpack.decode(decompressed(data, path))
-        count = found["queries"]
+        if found["queries"] != queries:
+            raise ValueError(f"it is of {found['queries']} queries")
         return Part(
-            _unpacked(found["estimated"], count),
-            _unpacked(found["exact"], count),
+            _unpacked(found["estimated"], queries),
+            _unpacked(found["exact"], queries),
             tuple(found["paths"]),
             tuple(msgspec.convert(found["works"], list[Work])),
             tuple(found["missing"]),
@@ -225,8 +228,10 @@ def decompressed(data: bytes, path: str) -> bytes:
         Corrupt: it is damaged.
     """
     try:
+        if zstandard.frame_content_size(data) > MOST_BYTES:
+            raise ValueError("it would not fit into memory")
         return zstandard.decompress(data)
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, ValueError) as error:
         raise _damaged(path, error) from error
 
 

@@ -7,14 +7,15 @@
     refine    over all buckets: exact distances of the best, ids, the file of hits
 
 A step that ends twice leaves the same. One that fails raises; whoever runs it may try it again.
+A bucket that cannot be read is named, with the reason, and the others answer.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,11 +26,13 @@ from numpy.typing import NDArray
 from atoll.core.arrays import IntArray
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError, Corrupt, NotFound
+from atoll.core.errors import AtollError, Corrupt, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.storage import Storage, open_storage
 from atoll.vectors import manifests, output
+from atoll.vectors.distributed.grouping import group_size
+from atoll.vectors.distributed.model import Plan, Probes, Target
 from atoll.vectors.distributed.rows import Part, Rows, best_of, folded, join
-from atoll.vectors.distributed.run import Plan, Probes, Run, Target
+from atoll.vectors.distributed.run import Run
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
 from atoll.vectors.model import Bucket, CollectionSpec
@@ -39,13 +42,10 @@ from atoll.vectors.search import join as joined
 from atoll.vectors.view import search_facts
 from atoll.vectors.work import Work, described, together, watched
 
-logger = logging.getLogger(__name__)
-
-# What one process merges: parts of so many buckets, and rows of some 100 bytes in memory.
-MAX_PARTS = 1000
-MAX_MERGED_ROWS = 20_000_000
-# Buckets whose parts an inner step merges where there are more.
-GROUP = 100
+# What a step says of buckets that failed, at most: states may pass on little.
+NAMED_FAILURES, NAMED_CHARACTERS = 20, 500
+# Whoever asks has to mend these; no bucket is to blame.
+_CALLERS = (InvalidInput, Forbidden)
 
 
 # -- plan -----------------------------------------------------------------------------------------
@@ -69,42 +69,78 @@ def plan(
 
     Raises:
         NotFound: the collection or its version is gone.
+        AtollError: no bucket can be searched, or one refuses what was asked.
     """
-    request, options = run.request, run.request.options
-    with watched("plan") as watch:
-        storage = open_storage(request.collection, settings.storage)
-        manifest = manifests.load_manifest(storage, request.version)
-        target, buckets = Target.of(manifest), manifest.buckets
-        run.put_target(target)
-        run.put_buckets(buckets)
-        given_up = _given_up(filtered)
-        for position, why in given_up.items():
-            run.put_failure(position, {"error": why, "message": why}, is_guess=True)
-        positions = [each for each in range(len(buckets)) if each not in given_up]
-        told = {"run": run.storage.url, "buckets": positions}
-        counts = None
+    with watched("plan", settings.function_mb) as watch:
+        target, buckets = _target(run, settings)
+        failed = _given_up(run, filtered)
+        _require_some(run, failed, len(buckets))
+        counts: dict[int, tuple[int, IntArray, Work]] | None = None
         if _is_filtered_first(run, target):
-            counts = _passing_counts(run, positions)
+            counts = _passing_counts(run, [n for n in range(len(buckets)) if n not in failed])
             if counts is None:
-                return told | {"groups": [], "is_filtered": True}
-        rows = max(1, target.rows)
-        passing = None if counts is None else sum(total for total, _ in counts.values())
-        reader = _reader(run, target.spec, settings)
-        live = dict(enumerate(buckets))
+                run.put_target(replace(target, works=(watch.taken(),)), buckets)
+                return _told(run, range(len(buckets)), is_filtered=True)
+        works = [*run.target.works, *(work for _, _, work in counts.values())] if counts else []
+        run.put_target(target, buckets)
+        planned = _plan(run, target, buckets, counts, failed, settings)
+        found = replace(planned, works=(*together(works), watch.taken()))
+        run.put_plan(found)
+    return _told(run, found.searched, found.groups)
+
+
+def _told(
+    run: Run, buckets: Iterable[int], groups: Iterable[int] = (), *, is_filtered: bool = False
+) -> dict[str, Any]:
+    return {
+        "run": run.storage.url,
+        "buckets": list(buckets),
+        "groups": list(groups),
+        "is_filtered": is_filtered,
+    }
+
+
+def _target(run: Run, settings: Settings) -> tuple[Target, tuple[Bucket, ...]]:
+    storage = open_storage(run.request.collection, settings.storage)
+    manifest = manifests.load_manifest(storage, run.request.version)
+    return Target.of(manifest), manifest.buckets
+
+
+def _plan(
+    run: Run,
+    target: Target,
+    buckets: Sequence[Bucket],
+    counts: Mapping[int, tuple[int, IntArray, Work]] | None,
+    failed: dict[int, str],
+    settings: Settings,
+) -> Plan:
+    """Plan all blocks; buckets that turn out to be damaged join `failed`."""
+    request, rows = run.request, max(1, target.rows)
+    passing = None if counts is None else sum(total for total, _, _ in counts.values())
+    reader = _reader(run, target.spec, settings)
+    while True:
+        live = {n: bucket for n, bucket in enumerate(buckets) if n not in failed}
         one = _searching(run, reader, target, live, 0, settings)
         wanted = min(rows, one.wanted)
         is_compared = one.is_brute_force(wanted, rows, passing)
-        allowed = {} if is_compared else _allowed(run, target, buckets, counts)
-        for block in request.blocks:
-            one = _searching(run, reader, target, live, block, settings)
-            pairs = one.pairs(wanted, allowed)
-            known = {model: reader.model(target.models[model]) for model in pairs}
-            run.put_probes(block, Probes(pairs, known))
-        keep = min(rows, wanted * (1 if is_compared else options.refine_factor))
-        group = _group(keep * min(request.block, request.queries), buckets)
-        found = Plan(request, target, is_compared, keep, group, watch.taken())
-        run.put_plan(found)
-    return told | {"groups": list(found.groups), "is_filtered": False}
+        allowed = {} if is_compared else _allowed(run, target, live, counts)
+        digest = hashlib.sha256()
+        try:
+            for block in request.blocks:
+                one = _searching(run, reader, target, live, block, settings)
+                pairs = one.pairs(wanted, allowed)
+                known = {model: reader.model(target.models[model]) for model in pairs}
+                digest.update(run.put_probes(block, Probes(pairs, known)))
+            break
+        except BucketsFailed as failure:
+            _note(run, failure, failed)
+            _require_some(run, failed, len(buckets))
+    keep = min(rows, wanted * (1 if is_compared else request.options.refine_factor))
+    each = keep * min(request.block, request.queries)
+    group = group_size(len(buckets), sum(min(each, bucket.stored_rows) for bucket in buckets))
+    digest.update(f"{sorted(failed)} {is_compared} {keep} {group}".encode())
+    key, given_up = digest.hexdigest()[:16], tuple(sorted(failed))
+    return Plan(key, request, target, is_compared, keep, group, given_up, ())
 
 
 def _is_filtered_first(run: Run, target: Target) -> bool:
@@ -113,65 +149,106 @@ def _is_filtered_first(run: Run, target: Target) -> bool:
     return options.where is not None and not options.exact and target.spec.index.kind != "flat"
 
 
-def _given_up(said: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """Tell which buckets steps have given up, and by which error."""
-    found = {}
-    for each in said:
-        if error := each.get("error"):
-            found[int(each["bucket"])] = str(error.get("Error", "failed"))
-    return found
-
-
-def _passing_counts(run: Run, positions: Iterable[int]) -> dict[int, tuple[int, IntArray]] | None:
-    counts = {}
-    for position in positions:
-        if (found := run.passing_counts(position)) is None:
-            return None
-        counts[position] = found
-    return counts
+def _passing_counts(
+    run: Run, positions: Sequence[int]
+) -> dict[int, tuple[int, IntArray, Work]] | None:
+    """Read how many rows pass; None where that is not known of all these buckets."""
+    found = run.at_once([partial(run.passing_counts, position) for position in positions])
+    if any(each is None for each in found):
+        return None
+    return dict(zip(positions, found, strict=True))
 
 
 def _allowed(
     run: Run,
     target: Target,
-    buckets: Sequence[Bucket],
-    counts: Mapping[int, tuple[int, IntArray]] | None,
+    live: Mapping[int, Bucket],
+    counts: Mapping[int, tuple[int, IntArray, Work]] | None,
 ) -> dict[str, IntArray] | None:
     """Count the rows of each partition that may be hits; None leaves that to whoever needs it."""
-    models = {bucket.model for bucket in buckets if _has_codes(bucket, target.spec)}
+    models = {n: b.model for n, b in live.items() if b.model and _has_codes(b, target.spec)}
     if run.request.options.nprobes is not None:
         # As many partitions are read whatever is in them, so that no bucket need be opened.
-        return {model: np.empty(0, np.int64) for model in models if model}
+        return {model: np.empty(0, np.int64) for model in models.values()}
     if counts is None:
         return None
     allowed: dict[str, IntArray] = {}
-    for position, (_, mine) in counts.items():
-        bucket = buckets[position]
-        if bucket.model in models and bucket.model:
-            allowed[bucket.model] = allowed.get(bucket.model, np.zeros_like(mine)) + mine
+    for position, model in models.items():
+        mine = counts[position][1]
+        allowed[model] = allowed.get(model, np.zeros_like(mine)) + mine
     return allowed
-
-
-def _group(rows: int, buckets: Sequence[Bucket]) -> int:
-    """Choose how many parts inner steps merge, given the rows of one part at most."""
-    in_all = sum(min(rows, bucket.stored_rows) for bucket in buckets)
-    if len(buckets) <= MAX_PARTS and in_all <= MAX_MERGED_ROWS:
-        return 0
-    return max(2, min(GROUP, MAX_MERGED_ROWS * len(buckets) // max(1, in_all)))
 
 
 def _has_codes(bucket: Bucket, spec: CollectionSpec) -> bool:
     return bucket.model is not None and spec.index_of(bucket).kind == "rabitq"
 
 
+# -- failures -------------------------------------------------------------------------------------
+
+
+def _given_up(run: Run, said: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Tell which buckets steps have given up, and why.
+
+    The state machine passes on the name of the error; what it said stands in the run's folder.
+
+    Raises:
+        InvalidInput, Forbidden: a step refused what was asked.
+    """
+    found = {}
+    for each in said:
+        if error := each.get("error"):
+            position = int(each["bucket"])
+            found[position] = _why(run, position, str(error.get("Error", "failed")))
+    return found
+
+
+def _why(run: Run, position: int, name: str = "") -> str:
+    noted = run.failure(position)
+    if isinstance(noted, _CALLERS):
+        raise noted
+    return name if noted is None else noted.message
+
+
+def _note(run: Run, failure: BucketsFailed, failed: dict[int, str]) -> None:
+    """Take buckets for failed that cannot be read; what may pass is raised."""
+    for position, error in failure.errors.items():
+        if not isinstance(error, Corrupt | NotFound):
+            raise error from failure
+        run.put_failure(position, error)
+        failed[position] = error.message
+
+
+def _require_some(run: Run, failed: Mapping[int, str], buckets: int) -> None:
+    """Raise why where no bucket is left."""
+    if failed and len(failed) == buckets:
+        first = min(failed)
+        raise run.failure(first) or Unavailable(f"no bucket answers: {failed[first]}")
+
+
+@contextmanager
+def noting_failure(run: Run, position: int) -> Iterator[None]:
+    """Write down why a bucket does not answer, for whoever merges what the others say."""
+    try:
+        yield
+    except AtollError as error:
+        with suppress(AtollError):
+            run.put_failure(position, error)
+        raise
+
+
 # -- map ------------------------------------------------------------------------------------------
 
 
 def filter_bucket(run: Run, position: int, settings: Settings) -> dict[str, Any]:
-    """Find the rows of a bucket that pass the predicate."""
-    target, where = run.target, run.request.options.where
-    assert where is not None, "nothing is to be filtered"
-    with noting_failure(run, position):
+    """Find the rows of a bucket that pass the predicate.
+
+    Raises:
+        InvalidInput: there is no predicate, or it does not fit the columns.
+    """
+    with watched("filter", settings.function_mb) as watch, noting_failure(run, position):
+        target, where = run.target, run.request.options.where
+        if where is None:
+            raise InvalidInput(f"the search in {run} has no predicate; nothing is to be filtered")
         bucket = run.bucket(position)
         reader = _reader(run, target.spec, settings)
         mask = reader.table(bucket).allowed(where)
@@ -179,7 +256,7 @@ def filter_bucket(run: Run, position: int, settings: Settings) -> dict[str, Any]
         if _has_codes(bucket, target.spec):
             shelf = reader.shelf((bucket,))
             counts = shelf.count(shelf.groups[0], [mask])
-        run.put_passing(position, mask, counts)
+        run.put_passing(position, mask, counts, watch.taken())
     return {"bucket": position}
 
 
@@ -198,29 +275,31 @@ def search_bucket(
         Unavailable: the store fails; another try may end well.
         Corrupt, NotFound, Forbidden: the bucket cannot be read.
     """
-    with watched("search") as watch, noting_failure(run, position):
+    with watched("search", settings.function_mb) as watch, noting_failure(run, position):
         run.at_once(
             [
                 lambda: run.plan,
                 partial(run.bucket, position),
-                partial(run.batch, 0),
+                # Their paths are known only with the request, which most steps read in the plan.
                 partial(run.probes, 0),
             ]
         )
-        request, planned, bucket = run.request, run.plan, run.bucket(position)
+        planned, request, bucket = run.plan, run.request, run.bucket(position)
+        is_filtered = _is_filtered_first(run, planned.target)
+        if is_filtered and run.passing_counts(position) is None:
+            # It could not be filtered, and the reason is noted.
+            return {"bucket": position}
         reader = _reader(run, planned.target.spec, settings, copy)
         for block in request.blocks:
             # A step that was killed goes on where it stopped; a single block is sooner done anew.
             if len(request.blocks) > 1 and run.has_part(block, position):
                 continue
             one = _searching(run, reader, planned.target, {position: bucket}, block, settings)
-            if _is_filtered_first(run, planned.target):
+            if is_filtered:
                 one.masks[position] = run.passing(position)
             part = _answer(run, planned, one, block, position)
-            works = (watch.taken(),)
-            run.put_part(
-                replace(part, paths=tuple(sorted(one.paths)), works=works), block, position
-            )
+            paths = tuple(sorted(one.paths))
+            run.put_part(replace(part, paths=paths, works=(watch.taken(),)), block, position)
     return {"bucket": position}
 
 
@@ -252,41 +331,35 @@ def _as_rows(found: Found, position: int) -> Rows:
     return rows.take(order)
 
 
-@contextmanager
-def noting_failure(run: Run, position: int) -> Iterator[None]:
-    """Write down why a bucket does not answer, for whoever merges what the others say."""
-    try:
-        yield
-    except AtollError as error:
-        with suppress(AtollError):
-            run.put_failure(position, {"error": type(error).__name__, "message": error.message})
-        raise
-
-
 # -- reduce ---------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Merged:
-    """The rows of all buckets, for one block of queries.
+    """What buckets answer, for one block of queries.
 
     Attributes:
-        rows: estimated, then exact ones.
+        estimated, exact: their rows; those that cannot be among the best are gone.
         paths, works: of those who found them.
         missing: buckets that did not answer.
     """
 
-    estimated: Rows
-    exact: Rows
-    paths: set[str]
-    works: list[Work]
-    missing: set[int]
+    estimated: Rows = field(default_factory=Rows.none)
+    exact: Rows = field(default_factory=Rows.none)
+    paths: set[str] = field(default_factory=set)
+    works: list[Work] = field(default_factory=list)
+    missing: set[int] = field(default_factory=set)
+
+    def add(self, part: Part) -> None:
+        """Take what a part says of itself."""
+        self.paths.update(part.paths)
+        self.missing.update(part.missing)
+        self.works += [*part.works, _written(part)]
 
 
 def fold(run: Run, group: int, settings: Settings) -> dict[str, Any]:
     """Merge the parts of several buckets into one."""
-    del settings  # as all steps take them
-    with watched("fold") as watch:
+    with watched("fold", settings.function_mb) as watch:
         planned = run.plan
         for block in run.request.blocks:
             found = _merged(run, planned, block, planned.members(group))
@@ -294,7 +367,7 @@ def fold(run: Run, group: int, settings: Settings) -> dict[str, Any]:
                 found.estimated,
                 found.exact,
                 tuple(sorted(found.paths)),
-                (*found.works, watch.taken()),
+                (*together(found.works), watch.taken()),
                 tuple(sorted(found.missing)),
             )
             run.put_fold(part, block, group)
@@ -312,30 +385,26 @@ def refine(
         searched: what the map steps said; one that was given up has "bucket" and "error".
 
     Returns:
-        run, hits (URL of the file, or of the folder of several), rows, failed_buckets (name: why).
+        run, hits (URL of the file, or of the folder of several), rows, failed (how many buckets),
+        failed_buckets (name: why, of the first).
 
     Raises:
-        Unavailable: the store fails; another try may end well.
+        Unavailable: the store fails, or a bucket has neither answered nor said why; another try may
+            end well.
         AtollError: no bucket answers; the error is that of the first.
     """
-    with watched("refine") as watch:
+    if (ended := run.summary()) is not None:
+        return _result(run, ended)
+    with watched("refine", settings.function_mb) as watch:
         planned, request = run.plan, run.request
-        # The state machine tells the error's name; what it said stands in the run's folder.
-        failed = {
-            position: f"{name}: {run.failure(position)}"
-            for position, name in _given_up(searched).items()
-        }
         reader = _reader(run, planned.target.spec, settings)
+        failed = {number: _why_missing(run, number) for number in planned.given_up}
+        failed |= _given_up(run, searched)
         paths: set[str] = set()
-        works, rows = [planned.work], 0
+        works, rows = [*planned.works], 0
         for block in request.blocks:
-            found = _all_merged(run, planned, block)
-            for position in found.missing:
-                failed.setdefault(position, run.failure(position))
-            if failed and len(failed) == planned.target.buckets:
-                raise run.error(min(failed))
-            hits = _hits(run, planned, reader, found, block, settings, failed)
-            run.storage.put(run.hits_path(block), output.as_bytes(hits, request.suffix))
+            hits, found = _hits(run, planned, reader, block, settings, failed)
+            run.put_hits(block, output.as_bytes(hits, request.suffix))
             paths |= found.paths
             works += found.works
             rows += len(hits)
@@ -345,90 +414,111 @@ def refine(
             target.version, target.spec, target.kinds, request.options, request.recall, paths, names
         )
         works.append(watch.taken())
-        run.put_summary(told | {"hits": rows, "works": described(together(works))})
-    is_one = len(request.blocks) == 1
-    where = f"{run.storage.url}/{run.hits_path(0)}" if is_one else run.storage.url
-    return {"run": run.storage.url, "hits": where, "rows": rows, "failed_buckets": names}
+        summary = told | {"hits": rows, "works": described(together(works))}
+        run.put_summary(summary)
+    return _result(run, summary)
 
 
-def _all_merged(run: Run, planned: Plan, block: int) -> _Merged:
-    if not planned.group:
-        return _merged(run, planned, block, range(planned.target.buckets))
-    whole = _Merged(Rows.none(), Rows.none(), set(), [], set())
-    estimated, exact = [], []
-    folds = run.at_once([partial(run.fold, block, group) for group in planned.groups])
-    for group, part in zip(planned.groups, folds, strict=True):
-        if part is None:
-            raise NotFound(
-                f"group {group} of {run} is not merged; run its step `fold`", run=str(run)
-            )
-        estimated.append(part.estimated)
-        exact.append(part.exact)
-        whole.paths.update(part.paths)
-        whole.missing.update(part.missing)
-        whole.works += [*part.works, _written(part)]
-    whole.estimated, whole.exact = _cut(run, planned, block, estimated, exact)
-    return whole
-
-
-def _merged(run: Run, planned: Plan, block: int, positions: Sequence[int]) -> _Merged:
-    whole = _Merged(Rows.none(), Rows.none(), set(), [], set())
-    estimated, exact = [], []
-    for position, part in zip(positions, run.parts(block, positions), strict=True):
-        if part is None:
-            whole.missing.add(position)
-            continue
-        estimated.append(part.estimated)
-        exact.append(part.exact)
-        whole.paths.update(part.paths)
-        whole.works += [*part.works, _written(part)]
-    whole.estimated, whole.exact = _cut(run, planned, block, estimated, exact)
-    return whole
-
-
-def _cut(
-    run: Run, planned: Plan, block: int, estimated: Sequence[Rows], exact: Sequence[Rows]
-) -> tuple[Rows, Rows]:
-    """Join parts, and drop what cannot be among the best."""
-    queries = run.request.queries_of(block)
-    return folded(join(estimated), queries, planned.keep), join(exact)
-
-
-def _written(part: Part) -> Work:
-    """Count what a part could not say of itself: that it was written."""
-    step = part.works[-1].step
-    usage = dict.fromkeys(part.works[-1].usage, 0) | {"puts": 1, "bytes_written": part.size_bytes}
-    return Work(step, 0, 0.0, 0.0, 0.0, 0, usage)
+def _result(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
+    is_one = len(run.request.blocks) == 1
+    failed = summary["failed_buckets"]
+    named = list(failed.items())[:NAMED_FAILURES]
+    return {
+        "run": run.storage.url,
+        "hits": f"{run.storage.url}/{run.hits_path(0)}" if is_one else run.storage.url,
+        "rows": summary["hits"],
+        "failed": len(failed),
+        "failed_buckets": {name: why[:NAMED_CHARACTERS] for name, why in named},
+    }
 
 
 def _hits(
     run: Run,
     planned: Plan,
     reader: Reader,
-    found: _Merged,
     block: int,
     settings: Settings,
     failed: dict[int, str],
-) -> pa.Table:
-    """Turn the rows of a block into hits; buckets that turn out to be damaged are left out."""
+) -> tuple[pa.Table, _Merged]:
+    """Turn what buckets answer into the hits of a block.
+
+    Buckets that did not answer, or turn out to be damaged, join `failed`, and all is merged again
+    without them: what they held must not have taken the place of others.
+    """
     while True:
-        estimated, exact = (_without(rows, failed) for rows in (found.estimated, found.exact))
-        used = np.union1d(estimated.bucket, exact.bucket).tolist()
+        _require_some(run, failed, planned.target.buckets)
+        found = _all_merged(run, planned, block, failed)
+        if unknown := found.missing - set(failed):
+            failed.update({n: _why_missing(run, n) for n in sorted(unknown)})
+            continue
+        used = np.union1d(found.estimated.bucket, found.exact.bucket).tolist()
         live = {position: run.bucket(position) for position in used}
         one = _searching(run, reader, planned.target, live, block, settings)
         try:
-            return one.result_of(joined([_refined(one, planned, estimated), _as_found(one, exact)]))
+            parts = [_refined(one, planned, found.estimated), _as_found(one, found.exact)]
+            return one.result_of(joined(parts)), found
         except BucketsFailed as failure:
-            for position, error in failure.errors.items():
-                if not isinstance(error, Corrupt | NotFound):
-                    raise error from failure
-                failed[position] = error.message
+            _note(run, failure, failed)
 
 
-def _without(rows: Rows, failed: Mapping[int, str]) -> Rows:
-    if not failed:
-        return rows
-    return rows.take(np.flatnonzero(~np.isin(rows.bucket, list(failed))))
+def _why_missing(run: Run, position: int) -> str:
+    why = _why(run, position)
+    if not why and not run.request.options.allow_partial:
+        raise Unavailable(
+            f"bucket {position} of {run} ({run.bucket(position).name}) has neither answered nor "
+            "said why; run its step `search`",
+            bucket=position,
+        )
+    return why or "its step did not end"
+
+
+def _all_merged(run: Run, planned: Plan, block: int, failed: Mapping[int, str]) -> _Merged:
+    if not planned.group:
+        positions = [n for n in range(planned.target.buckets) if n not in failed]
+        return _merged(run, planned, block, positions)
+    whole, merged = _Merged(), []
+    whole_groups = [g for g in planned.groups if not any(n in failed for n in planned.members(g))]
+    for part in run.at_once([partial(run.fold, block, group) for group in whole_groups]):
+        whole.add(part)
+        merged.append((part.estimated, part.exact))
+    for group in planned.groups:
+        if group in whole_groups:
+            continue
+        # Its fold may hold rows of a bucket that failed, instead of others'.
+        left = [n for n in planned.members(group) if n not in failed]
+        again = _merged(run, planned, block, left)
+        whole.paths |= again.paths
+        whole.missing |= again.missing
+        whole.works += again.works
+        merged.append((again.estimated, again.exact))
+    return _cut(run, planned, block, whole, merged)
+
+
+def _merged(run: Run, planned: Plan, block: int, positions: Sequence[int]) -> _Merged:
+    whole, merged = _Merged(), []
+    for position, part in zip(positions, run.parts(block, positions), strict=True):
+        if part is None:
+            whole.missing.add(position)
+            continue
+        whole.add(part)
+        merged.append((part.estimated, part.exact))
+    return _cut(run, planned, block, whole, merged)
+
+
+def _cut(
+    run: Run, planned: Plan, block: int, whole: _Merged, parts: Sequence[tuple[Rows, Rows]]
+) -> _Merged:
+    """Join the rows of parts, and drop what cannot be among the best."""
+    estimated = join([each for each, _ in parts])
+    whole.estimated = folded(estimated, run.request.queries_of(block), planned.keep)
+    whole.exact = join([each for _, each in parts])
+    return whole
+
+
+def _written(part: Part) -> Work:
+    """Count what a part could not say of itself: that it was written."""
+    usage = dict.fromkeys(part.works[-1].usage, 0) | {"puts": 1, "bytes_written": part.size_bytes}
+    return Work(part.works[-1].step, 0, 0.0, 0.0, 0.0, 0, usage)
 
 
 def _refined(one: MapReduce, planned: Plan, rows: Rows) -> Found:
@@ -437,7 +527,7 @@ def _refined(one: MapReduce, planned: Plan, rows: Rows) -> Found:
         return (hash_ids(ids) >> np.uint64(32)).astype(np.uint32)
 
     best = best_of(rows, len(one.batch), planned.keep, hashes_of)
-    if best.distance is not None:
+    if not len(best) or best.distance is not None:
         return _as_found(one, best)
     return one.refined(best.query, one.numbered(best.bucket, best.row))
 

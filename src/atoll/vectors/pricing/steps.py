@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 
 from atoll.vectors.costs import MODEL_COPIES
-from atoll.vectors.distributed.steps import GROUP, MAX_MERGED_ROWS, MAX_PARTS
+from atoll.vectors.distributed.grouping import group_size
+from atoll.vectors.distributed.model import BLOCK_QUERIES
 from atoll.vectors.forecast import BASE_BYTES, LIBRARY_BYTES
 from atoll.vectors.pricing import accesses
 from atoll.vectors.pricing.accesses import Access
@@ -184,12 +185,10 @@ def step_in_one_process(shape: CollectionShape, settings: SearchSettings) -> Ste
 
 def fold_groups(shape: CollectionShape, settings: SearchSettings) -> int:
     """Count the groups that parts are folded in first, as the plan chooses them; 0 for none."""
-    kept = min(shape.rows, settings.k * settings.refine_factor) * settings.queries
-    in_all = shape.buckets * min(kept, shape.bucket_rows)
-    if shape.buckets <= MAX_PARTS and in_all <= MAX_MERGED_ROWS:
-        return 0
-    group = max(2, min(GROUP, int(MAX_MERGED_ROWS * shape.buckets // in_all)))
-    return math.ceil(shape.buckets / group)
+    queries = min(settings.queries, BLOCK_QUERIES)
+    kept = min(shape.rows, settings.k * settings.refine_factor) * queries
+    group = group_size(shape.buckets, shape.buckets * min(kept, shape.bucket_rows))
+    return math.ceil(shape.buckets / group) if group else 0
 
 
 # -- what is computed and held --------------------------------------------------------------------
