@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 FAST := tests/unit tests/property tests/contract src
 
-.PHONY: help demo test faults check lint bench bench-nightly lock clean system-packages
+.PHONY: help demo post test faults check lint bench bench-nightly lock clean system-packages
 .DELETE_ON_ERROR:
 
 help:  ## List the targets.
@@ -19,6 +19,9 @@ help:  ## List the targets.
 
 demo: $(VENV)/.stamp-demo  ## Run the main job on real proteins; results land in demo/.
 	$(BIN)/atoll demo --out demo
+
+post: $(VENV)/.stamp-dev system-packages  ## Run the whole post on a real object store and emulated AWS; results in post/.
+	$(BIN)/python -m bench.post --out post
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -47,7 +50,7 @@ lock: $(VENV)/.stamp-dev  ## Write constraints.txt anew from what is installed.
 	mv constraints.new constraints.txt
 
 clean:  ## Remove everything that make has made here.
-	rm -rf "$(VENV)" build dist demo .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" build dist demo post .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .import_linter_cache src/*.egg-info
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -30,6 +30,7 @@ from bench import (
     partitions,
     projection,
     query,
+    remote,
     report,
     search,
     wide,
@@ -48,6 +49,7 @@ DAILY = (
     wide,
     fanout,
     cold,
+    remote,
     kernels,
     embedding,
 )

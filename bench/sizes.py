@@ -29,6 +29,11 @@ class Sizes:
         cold: cold queries, a process for each.
         huge_rows, huge_file_rows: the largest build, and its sources.
         huge_memory_bytes: what that build may hold.
+        far_buckets, far_rows: of the collection in an object store, and rows of a bucket.
+        curve_buckets, curve_rows, curve_ks: of the one whose time is drawn against k, and the ks.
+        many_buckets, many_rows: of the one of many small buckets.
+        executions: of the state machine, for a median.
+        billed: searches whose requests are counted against the estimate, in each setting.
     """
 
     repeats: int = 3
@@ -55,6 +60,15 @@ class Sizes:
     huge_rows: int = 10_000_000
     huge_file_rows: int = 1_000_000
     huge_memory_bytes: int = 4 << 30
+    far_buckets: int = 8
+    far_rows: int = 100_000
+    curve_buckets: int = 18
+    curve_rows: int = 50_000
+    curve_ks: tuple[int, ...] = (1, 10, 100, 1000, 5000, 20_000, 50_000)
+    many_buckets: int = 64
+    many_rows: int = 1000
+    executions: int = 3
+    billed: int = 36
 
 
 NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100)
@@ -82,4 +96,13 @@ QUICK = Sizes(
     huge_rows=3000,
     huge_file_rows=1000,
     huge_memory_bytes=1 << 30,
+    far_buckets=2,
+    far_rows=1200,
+    curve_buckets=3,
+    curve_rows=600,
+    curve_ks=(1, 100),
+    many_buckets=3,
+    many_rows=300,
+    executions=1,
+    billed=2,
 )

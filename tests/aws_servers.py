@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 PYTHONPATH = os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests")))
 ONE_EVENT = Path(__file__).with_name("one_event.py")
 START_SECONDS = 60
-RUN_SECONDS = 120
+RUN_SECONDS = 300
 
 
 @dataclass(frozen=True)

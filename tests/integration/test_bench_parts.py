@@ -6,7 +6,16 @@ import h5py
 import numpy as np
 import pytest
 
-from bench import huge, projection, sets, standing, synthetic
+from bench import (
+    huge,
+    projection,
+    remotebills,
+    remotesteps,
+    sets,
+    standing,
+    synthetic,
+    timesplot,
+)
 from bench.report import compared, measured
 from bench.sizes import Sizes
 
@@ -75,3 +84,40 @@ def test_the_projection_reads_what_the_benches_wrote(tmp_path):
 def test_a_build_that_would_fill_the_disk_is_refused_before_it_starts(tmp_path):
     with pytest.raises(SystemExit, match=r"needs .* GiB of disk, and .* are free at"):
         huge.check_disk(tmp_path, Sizes(huge_rows=10**12))
+
+
+def run_of(plan, search, refine, part=0):
+    steps = [{"seconds": seconds} for seconds in search]
+    return {
+        "plan": {"seconds": plan}, "search": steps, "refine": {"seconds": refine},
+        "parts": [part, 1],
+    }  # fmt: skip
+
+
+def test_a_run_takes_as_long_as_its_slowest_map_step():
+    runs = [run_of(1, [2, 5, 3], 7, part=9), run_of(1, [2, 9, 3], 7), run_of(1, [2, 8, 3], 7)]
+    assert [remotesteps._seconds(run) for run in runs] == [13, 17, 16]
+    assert remotesteps._parts_of(runs) == {"plan": 1, "slowest": 8, "refine": 7, "part_bytes": 9}
+
+
+def test_an_estimate_is_held_against_the_count_of_its_kind():
+    each = {
+        "counted": {"search": (10, 100), "run": (20, 200)},
+        "expected": {"learned": {"search": (11, 100), "run": (20, 150)},
+                     "offered": {"search": (20, 100), "run": (20, 200)}},
+    }  # fmt: skip
+    requests, size = remotebills._rows("a run", [each], "run")
+    assert (requests.ours, requests.is_met) == (0, True)
+    assert (size.ours, size.is_met) == (25, False)
+    requests, _ = remotebills._rows("a search", [each], "search")
+    assert requests.ours == pytest.approx(10)
+    assert requests.note.endswith("nothing learned: +100")
+
+
+def test_time_against_k_is_drawn(tmp_path):
+    curve = {
+        "ks": [1, 100], "rows": 50_000,
+        "curves": [{"buckets": n, "seconds": [0.1, 0.2], "estimated": [0.1, 0.3]} for n in (1, 18)],
+    }  # fmt: skip
+    timesplot.draw(curve, 0.02, tmp_path / "k.png")
+    assert (tmp_path / "k.png").read_bytes().startswith(b"\x89PNG")

@@ -22,6 +22,7 @@ DAILY = (
     "wide",
     "fanout",
     "cold",
+    "remote",
     "randconv",
 )
 BENCHES = (*DAILY, "huge")
