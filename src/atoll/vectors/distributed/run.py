@@ -451,8 +451,9 @@ class Run:
             return Unavailable("its step did not end")
         said: dict[str, str] = msgspec.json.decode(data)
         kind = getattr(errors, said["error"], None)
-        is_ours = isinstance(kind, type) and issubclass(kind, AtollError)
-        return (kind if is_ours else Unavailable)(said["message"])
+        if isinstance(kind, type) and issubclass(kind, AtollError):
+            return kind(said["message"])
+        return Unavailable(said["message"])
 
     # -- result -----------------------------------------------------------------------------------
 
