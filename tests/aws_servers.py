@@ -313,6 +313,21 @@ def deploy(server, text, *, handler, environment=None, parameters=None):
     return stack
 
 
+def batch_parameters(server):
+    """Make a network for AWS Batch, and name it as the template's parameters do."""
+    ec2 = server.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="batch", Description="batch", VpcId=vpc)["GroupId"]
+    return {
+        "Batch": "true",
+        "BatchSubnets": subnet,
+        "BatchSecurityGroups": group,
+        # moto knows no families of types.
+        "BatchInstanceTypes": "i4i.2xlarge,i4i.4xlarge",
+    }
+
+
 def _hand_to_interpreter(server, arn):
     """Make a state machine known to moto's interpreter; its CloudFormation knows only a stub."""
     from moto.stepfunctions.models import stepfunctions_backends

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from aws_servers import deploy, parsed
+from aws_servers import batch_parameters, deploy, parsed
 
 from atoll.deploy.render import SearchStack, render
 
@@ -139,21 +139,8 @@ def test_alarms_watch_the_machine_and_each_function(ministack, text):
 
 @pytest.fixture(scope="module")
 def with_batch(moto_aws, text):
-    ec2 = moto_aws.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
-    group = ec2.create_security_group(GroupName="batch", Description="batch", VpcId=vpc)["GroupId"]
-    return deploy(
-        moto_aws,
-        text,
-        handler="fake_steps.handler",
-        parameters={
-            "Batch": "true",
-            "BatchSubnets": subnet,
-            "BatchSecurityGroups": group,
-            "BatchInstanceTypes": "i4i.2xlarge,i4i.4xlarge",
-        },
-    )
+    parameters = batch_parameters(moto_aws)
+    return deploy(moto_aws, text, handler="fake_steps.handler", parameters=parameters)
 
 
 def test_batch_is_made_whole_where_it_is_wanted(with_batch, text):
