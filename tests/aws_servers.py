@@ -389,12 +389,12 @@ def statements(template, role):
     """All statements that a role holds, those of policies that name it included."""
     resources = template["Resources"]
     for policy in resources[role]["Properties"].get("Policies", []):
-        yield from policy["PolicyDocument"]["Statement"]
+        yield from map(as_granted, policy["PolicyDocument"]["Statement"])
     for resource in resources.values():
         if resource["Type"] == "AWS::IAM::Policy":
             properties = resource["Properties"]
-            if {"Ref": role} in properties["Roles"]["Fn::If"][1]:
-                yield from properties["PolicyDocument"]["Statement"]
+            if {"Ref": role} in as_granted(properties["Roles"]):
+                yield from map(as_granted, properties["PolicyDocument"]["Statement"])
 
 
 def rights(template, role):
@@ -402,8 +402,13 @@ def rights(template, role):
     for statement in statements(template, role):
         assert statement["Effect"] == "Allow"
         for action in as_list(statement["Action"]):
-            for resource in as_list(statement["Resource"]):
+            for resource in as_list(as_granted(statement["Resource"])):
                 yield action, as_text(resource)
+
+
+def as_granted(value):
+    """Take of a condition what holds where it is met: the wider right."""
+    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
 
 
 def as_list(value):

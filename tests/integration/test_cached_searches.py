@@ -40,8 +40,8 @@ def test_the_same_query_reads_only_the_manifest_again(place, tmp_path):
     first, _ = searched(url, cached)
     second, few_reads = searched(url, cached)
     assert plain == first == second
-    # The hint, the manifest, twice the one that follows: at open, and before the search.
-    assert few_reads == 4
+    # The hint, and twice the manifest that follows: at open, and before the search.
+    assert few_reads == 3
     assert all_reads > 10
 
 
@@ -60,7 +60,7 @@ def test_a_process_finds_what_another_has_kept(place, tmp_path, moto_s3):
     done = ended(start(*words, **environment))
     assert done.code == 0, done.err
     kept = replace(reach, disk_cache=tmp_path / ".cache" / "atoll" / "ranges")
-    assert searched(url, kept)[1] == 4
+    assert searched(url, kept)[1] == 3
     off = ended(start(*words, **environment, ATOLL_DISK_CACHE="off"))
     assert off.out == done.out
 
@@ -96,3 +96,30 @@ def test_a_scan_keeps_no_vectors(place, tmp_path):
     searched(url, cached, exact=True)
     kept = sum(path.stat().st_size for path in (tmp_path / "kept").rglob("*") if path.is_file())
     assert kept < VECTORS.nbytes
+
+
+def test_what_was_warmed_need_not_be_read_by_the_next_process(place, tmp_path, moto_s3):
+    url, reach = place
+    cached = replace(reach, disk_cache=tmp_path / "kept")
+    plain, all_reads = searched(url, cached_at(cached, tmp_path / "none"))
+    read = atoll.open(url, settings=cached).warm()
+    assert read.gets > 0
+    assert atoll.open(url, settings=cached).warm().bytes_read == 0
+    some, fewer = searched(url, cached)
+    assert atoll.open(url, settings=cached).warm(codes=True).gets > 0
+    least, fewest = searched(url, cached_at(cached, tmp_path / "kept"))
+    assert plain == some == least
+    assert fewest < fewer < all_reads
+
+
+def cached_at(reach, folder):
+    return replace(reach, disk_cache=folder)
+
+
+def test_warming_says_what_it_cannot_do(place, tmp_path):
+    url, reach = place
+    words = ("warm", url, "--endpoint", reach.storage.endpoint, "--allow-http")
+    done = ended(start(*words, HOME=str(tmp_path), ATOLL_DISK_CACHE="off"))
+    assert (done.code, "disk_cache is off" in done.err) == (1, True)
+    done = ended(start("warm", tmp_path, HOME=str(tmp_path)))
+    assert (done.code, "lies on this machine" in done.err) == (1, True)

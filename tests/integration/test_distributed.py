@@ -1,15 +1,22 @@
 """A search in steps, each by itself, gives what one process gives: the same file, byte for byte."""
 
+import json
+import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
+from unittest.mock import ANY
 
+import boto3
 import numpy as np
 import pytest
+from botocore.stub import Stubber
 from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.storage import open_storage
 from atoll.vectors import output
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import clouds, steps
+from atoll.vectors.distributed.deployment import Deployment
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import search_options
 
@@ -129,12 +136,50 @@ def test_a_bucket_that_is_gone_is_named_and_the_others_answer(collection, tmp_pa
     told = steps.plan(run, collection._settings)
     for position in told["buckets"][1:]:
         steps.search_bucket(Run(run.storage), position, collection._settings)
-    said = {"bucket": 0, "error": {"Error": "Corrupt", "Cause": "it is damaged"}}
+    run.put_failure(0, {"error": "Corrupt", "message": "it is damaged"})
+    said = {"bucket": 0, "error": {"Error": "Corrupt"}}
     found = steps.refine(Run(run.storage), collection._settings, [said])
     name = collection.buckets[0].name
     assert found["failed_buckets"] == {name: "Corrupt: it is damaged"}
     assert Run(run.storage).summary()["failed_buckets"] == found["failed_buckets"]
     assert b"p00305" not in (tmp_path / "run" / "hits.csv").read_bytes()
+
+
+def tried(run, reach):
+    """Do all steps as the state machine does: of a bucket that fails only the error is told."""
+
+    def each(step):
+        for position in told["buckets"]:
+            try:
+                yield step(Run(run.storage), position, reach)
+            except atoll.AtollError as error:
+                yield {"bucket": position, "error": {"Error": type(error).__name__}}
+
+    told = steps.plan(Run(run.storage), reach)
+    if told["is_filtered"]:
+        filtered = list(each(steps.filter_bucket))
+        told = steps.plan(Run(run.storage), reach, filtered)
+    return steps.refine(Run(run.storage), reach, list(each(steps.search_bucket)))
+
+
+def test_a_predicate_that_no_bucket_understands_is_told(collection, tmp_path):
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(where="weight > 3"))
+    with pytest.raises(atoll.InvalidInput, match="No field named weight"):
+        tried(run, settings(tmp_path / "scratch"))
+    assert run.summary() is None
+
+
+def test_why_a_bucket_could_not_be_filtered_is_told(collection, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(str(collection.uri).removeprefix("file://"), folder)
+    reach = settings(tmp_path / "scratch")
+    victim = collection.buckets[2].name
+    shutil.rmtree(folder / f"{victim}.lance")
+    options = search_options(k=5, where="length < 500")
+    run = atoll.open(folder, settings=reach).begin_run(tmp_path / "run", QUERIES, options)
+    found = tried(run, reach)
+    assert list(found["failed_buckets"]) == [victim]
+    assert "the object is gone" in found["failed_buckets"][victim]
 
 
 def test_a_damaged_part_is_named(collection, tmp_path):
@@ -153,3 +198,49 @@ def test_groups_cannot_be_asked_for(collection, tmp_path):
     with pytest.raises(atoll.InvalidInput, match="group_by looks further"):
         collection.begin_run(tmp_path / "run", QUERIES, search_options(k=3, group_by="length"))
     assert not (tmp_path / "run").exists()
+
+
+# -- begun again ----------------------------------------------------------------------------------
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:atoll-search"
+DEPLOYED = Deployment("atoll", {"StateMachine": MACHINE})
+
+
+@pytest.fixture
+def machine(collection, tmp_path, monkeypatch):
+    """A run, and the state machine that is to carry it out: AWS's answers, given in order."""
+    client = boto3.client(
+        "stepfunctions", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    monkeypatch.setattr(clouds, "aws_client", lambda *_: client)
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=3))
+    with Stubber(client) as stubbed:
+        yield run, stubbed
+
+
+def test_a_search_that_has_ended_is_not_carried_out_again(machine, tmp_path):
+    run, _ = machine
+    reach = settings(tmp_path / "scratch")
+    carried_out(run, reach)
+    assert clouds.carried_out(run, "stepfunctions", DEPLOYED, reach) == run.summary()
+
+
+def test_an_execution_that_failed_is_begun_anew_under_another_name(machine, tmp_path):
+    run, stubbed = machine
+    asked = {"stateMachineArn": MACHINE, "input": json.dumps({"run": run.storage.url})}
+    stubbed.add_client_error(
+        "start_execution", "ExecutionAlreadyExists", http_status_code=400,
+        expected_params=asked | {"name": "run"},
+    )  # fmt: skip
+    arn = MACHINE.replace("stateMachine:", "execution:") + ":run"
+    stubbed.add_response(
+        "start_execution",
+        {"executionArn": arn, "startDate": datetime.now(UTC)},
+        expected_params=asked | {"name": ANY},
+    )
+    failed = {"executionArn": arn, "stateMachineArn": MACHINE, "startDate": datetime.now(UTC)}
+    said = {"status": "FAILED", "error": "Forbidden", "cause": '{"errorMessage": "no keys"}'}
+    stubbed.add_response("describe_execution", failed | said)
+    with pytest.raises(atoll.Forbidden, match="no keys"):
+        clouds.carried_out(run, "stepfunctions", DEPLOYED, settings(tmp_path / "scratch"))
+    stubbed.assert_no_pending_responses()

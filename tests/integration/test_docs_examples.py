@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aws_servers import deploy
+
+from atoll.deploy.render import SearchStack, render
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(console|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -67,7 +70,7 @@ def _console_steps(body):
     return steps
 
 
-def run_page(page, folder):
+def run_page(page, folder, **environment):
     """Run a page's examples in a folder; each step gets what it printed and its exit code."""
     steps = steps_of((ROOT / page).read_text(), folder)
     script = folder / ".page.sh"
@@ -77,7 +80,7 @@ def run_page(page, folder):
             f"{{ {step.command}\n}}; code=$?; echo '{MARK}' $code; (exit $code)\n" for step in steps
         )
     )
-    printed = _run_in_terminal(["bash", script.name], folder)
+    printed = _run_in_terminal(["bash", script.name], folder, environment)
     parts = re.split(rf"{MARK} (\d+)\n", printed)
     assert len(parts) == 2 * len(steps) + 1, printed
     for step, output, code in zip(steps, parts[::2], parts[1::2], strict=False):
@@ -85,7 +88,7 @@ def run_page(page, folder):
     return steps
 
 
-def _run_in_terminal(command, folder):
+def _run_in_terminal(command, folder, more):
     """Run with a terminal as output, so that tables are printed as people see them."""
     programs = Path(sys.executable).parent
     environment = {
@@ -94,7 +97,7 @@ def _run_in_terminal(command, folder):
         "TERM": "dumb",
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
-    }
+    } | more
     main, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 160))
     try:
@@ -194,7 +197,9 @@ def test_readme_prints_what_it_shows(tmp_path):
     check(run_page("README.md", start_folder(tmp_path)))
 
 
-@pytest.mark.parametrize("page", ["docs/collections.md", "docs/search.md", "docs/recall.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/batch.md", "docs/collections.md", "docs/search.md", "docs/recall.md"]
+)
 def test_guides_go_on_from_the_quickstart(page, quickstart, tmp_path):
     shutil.copytree(quickstart[1], tmp_path, dirs_exist_ok=True)
     check(run_page(page, tmp_path))
@@ -202,6 +207,31 @@ def test_guides_go_on_from_the_quickstart(page, quickstart, tmp_path):
 
 def test_guide_to_costs_prints_what_it_shows(tmp_path):
     check(run_page("docs/costs.md", tmp_path))
+
+
+@pytest.mark.ceph
+def test_guide_to_aws_prints_what_it_shows(ceph, ministack, tmp_path):
+    ceph.client().create_bucket(Bucket="my-data")
+    keys = {
+        "AWS_ACCESS_KEY_ID": ceph.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": ceph.secret_access_key,
+    }
+    stack = deploy(
+        ministack,
+        render(SearchStack("s3://my-data/proteins", image="registry.example/atoll:1")),
+        handler="atoll.app.awslambda.handler",
+        environment=keys | {"HOME": str(tmp_path), "ATOLL_DISK_CACHE": str(tmp_path / "functions")},
+        parameters={"S3Endpoint": ceph.endpoint, "S3AllowHttp": "true", "MaxConcurrency": 2},
+    )
+    # The emulator has its own S3; runs lie where the collection does.
+    ceph.client().create_bucket(Bucket=stack.outputs["Results"].split("/")[2])
+    here = {
+        "ATOLL_ENDPOINT": ceph.endpoint,
+        "ATOLL_ALLOW_HTTP": "1",
+        "ATOLL_AWS_ENDPOINT": ministack.endpoint,
+        "ATOLL_STACK": stack.name,
+    }
+    check(run_page("docs/aws.md", start_folder(tmp_path), **keys, **here))
 
 
 def test_a_page_that_lies_would_be_found():

@@ -138,7 +138,7 @@ def tasks_of(machine):
 IN_COLLECTION = "arn:${AWS::Partition}:s3:::${CollectionBucket}/${CollectionPrefix}*"
 WRITES = {
     "Plan": {
-        f"_run/{name}" for name in ("target.json", "buckets/*", "plan/*", "plan.json", "failed/*")
+        f"_run/{name}" for name in ("target.json", "buckets/*", "probes/*", "plan.json", "failed/*")
     },
     "Search": {f"_run/{name}" for name in ("passing/*", "parts/*", "failed/*")},
     "Reduce": {"_run/folds/*", "hits*", "summary.json"},
@@ -176,12 +176,14 @@ def test_step_reads_the_collection_and_runs_only(template, step, kind):
 
 @pytest.mark.parametrize("step", WRITES)
 def test_function_writes_only_its_own_log(template, step):
+    # Also where the collection is encrypted with a key of its own.
+    decrypts = {("kms:Decrypt", "CollectionKey")}
     others = {right for right in rights(template, f"{step}Role") if not right[0].startswith("s3:")}
-    assert others == {
+    assert others - decrypts == {
         (action, f"${{{step}Log.Arn}}") for action in ("logs:CreateLogStream", "logs:PutLogEvents")
     }
     job = {right for right in rights(template, f"{step}JobRole") if not right[0].startswith("s3:")}
-    assert job == set()
+    assert job == decrypts
 
 
 def test_state_machine_calls_its_functions_and_itself_only(template):
@@ -247,7 +249,28 @@ def test_roles_are_taken_by_the_service_that_runs_them_only(template):
         "StatesRole": {"Service": "states.amazonaws.com"},
         "InstanceRole": {"Service": "ec2.amazonaws.com"},
         "ExecutionRole": {"Service": "ecs-tasks.amazonaws.com"},
+        "WorkJobRole": {"Service": "ecs-tasks.amazonaws.com"},
     }
+
+
+def test_building_writes_the_collection_and_no_more(template):
+    granted = set(rights(template, "WorkJobRole"))
+    written = {
+        (action, resource)
+        for action, resource in granted
+        if not re.match("s3:(GetObject|ListBucket)$|kms:", action)
+    }
+    assert written == {
+        (f"s3:{verb}", IN_COLLECTION)
+        for verb in ("PutObject", "DeleteObject", "AbortMultipartUpload")
+    }
+    sources = "arn:${AWS::Partition}:s3:::${SourcesBucket}"
+    read_from = {resource for action, resource in granted if action == "s3:GetObject"}
+    assert read_from == {IN_COLLECTION, f"{sources}/*"}
+    keys = {right for right in granted if right[0].startswith("kms:")}
+    assert keys == {
+        ("kms:Decrypt", "CollectionKey"), ("kms:GenerateDataKey", "CollectionKey")
+    }  # fmt: skip
 
 
 def test_results_bucket_is_private_and_forgets(template):

@@ -16,8 +16,19 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 COMMON = "Options of every command"
+WORKFLOWS = [file for file in sorted((ROOT / "workflows").rglob("*")) if file.is_file()]
 # Options of other programs that the pages show.
-FOREIGN = {"--extra-index-url", "--no-install-recommends"}
+FOREIGN = {
+    "--extra-index-url", "--no-install-recommends",
+    # aws
+    "--alarm-name-prefix", "--capabilities", "--parameter-overrides", "--query", "--recursive",
+    "--repository-name", "--stack-name", "--template-file", "--since", "--follow", "--username",
+    "--password-stdin", "--array-properties", "--job-name", "--job-queue", "--job-definition",
+    "--depends-on", "--parameters",
+    # docker, snakemake, nextflow
+    "--platform", "--build-arg", "--cores", "--configfile", "--rerun-incomplete", "--unlock",
+    "--collection", "--queries", "--run",
+}  # fmt: skip
 
 
 def commands():
@@ -109,6 +120,7 @@ def test_reference_names_every_setting_with_its_variables():
     rows = [line.split("|") for line in section("Settings").splitlines() if line.startswith("| `")]
     told = {row[1].strip(" `"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
     known = settings.GENERAL | {f"storage.{name}": v for name, v in settings.STORAGE.items()}
+    known |= {f"aws.{name}": v for name, v in settings.AWS.items()}
     assert told == known
     assert settings.CONFIG_VARIABLE in section("Settings")
 
@@ -139,7 +151,7 @@ def long_options_in(text):
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *WORKFLOWS], ids=lambda page: page.name)
 def test_no_page_names_an_option_that_does_not_exist(page):
     text = re.sub(r"\]\([^)]*\)", "]", page.read_text())
     assert long_options_in(text) <= known_options() | FOREIGN
@@ -155,7 +167,7 @@ def test_no_message_names_an_option_that_does_not_exist():
         assert long_options_in("\n".join(texts)) <= known_options(), path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *WORKFLOWS], ids=lambda page: page.name)
 def test_commands_that_pages_show_exist_with_their_options(page):
     text = page.read_text().replace("\\\n", " ")
     shown = re.findall(r"(?:^\s*(?:\$ )?|`)atoll ([a-z][\w-]*)([^`\n|;]*)", text, re.MULTILINE)
@@ -163,6 +175,19 @@ def test_commands_that_pages_show_exist_with_their_options(page):
         assert name in commands(), f"atoll {name}"
         given = options_in(re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", arguments))
         assert given <= options_of(commands()[name]) | common_options(), f"atoll {name}{arguments}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_pages_name_are_there(page):
+    for path, name in re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text()):
+        assert f"def {name}(" in (ROOT / "tests" / path).read_text(), f"{path}::{name}"
+
+
+def test_every_row_of_the_post_has_a_test():
+    rows = re.findall(
+        r"^\| (\d+) \|.*::test_", (ROOT / "docs" / "aws.md").read_text(), re.MULTILINE
+    )
+    assert [int(row) for row in rows] == list(range(15, 30))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -196,5 +221,6 @@ def test_python_and_toml_in_pages_can_be_read(page, tmp_path):
         found = settings.read_settings({settings.CONFIG_VARIABLE: str(file)}, tmp_path)
         told = tomllib.loads(body)
         assert set(told["storage"]) == set(settings.STORAGE)
-        assert set(told) == {*settings.GENERAL, "storage"}
+        assert set(told["aws"]) == set(settings.AWS)
+        assert set(told) == {*settings.GENERAL, "storage", "aws"}
         assert found.storage.endpoint == told["storage"]["endpoint"]

@@ -186,14 +186,14 @@ def test_bytes_that_leave_the_region_cost_and_those_inside_do_not():
 def test_a_search_is_counted_step_by_step():
     shape, settings = post("rabitq"), SearchSettings()
     run = search_cost(shape, settings)
-    # request, manifest, queries twice, model; layouts of all where partitions are added until k.
-    assert run.step("plan").step.gets == 5
+    # request, manifest, queries, model; layouts of all where partitions are added until k.
+    assert run.step("plan").step.gets == 4
     widened = search_cost(shape, SearchSettings(widens=True))
-    assert widened.step("plan").step.gets == 5 + 18
+    assert widened.step("plan").step.gets == 4 + 18
     # Of 20 partitions half touch.
     by_what = {access.what: access.gets for access in run.step("search").step.accesses}
-    assert {name: by_what[name] for name in ("target", "plan", "model", "layouts")} == {
-        "target": 1, "plan": 1, "model": 1, "layouts": 1,
+    assert {name: by_what[name] for name in ("target", "plan", "probes", "layouts")} == {
+        "target": 1, "plan": 1, "probes": 1, "layouts": 1,
     }  # fmt: skip
     assert 10 <= by_what["codes"] <= 20
     bill = run.bill
@@ -209,8 +209,8 @@ def test_a_search_is_counted_step_by_step():
 def test_lambda_seconds_are_start_waits_bytes_and_cpu():
     runtime = Runtime(latency_s=1, start_s=10, max_bytes_s=1e6, bytes_s_per_gib=1e9)
     step = search_cost(post("rabitq"), SearchSettings()).step("plan").step
-    seconds = 10 + 9 + (step.bytes_in + step.bytes_out) / 1e6 + step.cpu_s / 0.5
-    assert step.rounds == 9
+    seconds = 10 + 8 + (step.bytes_in + step.bytes_out) / 1e6 + step.cpu_s / 0.5
+    assert step.rounds == 8
     assert runtime.seconds(step, 1769) == pytest.approx(seconds)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.core.errors import Corrupt
-from atoll.storage import count_usage, open_storage
+from atoll.storage import Storage, count_usage, open_storage
 from atoll.vectors import blobs, manifests
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest, SourceSlice
 
@@ -49,7 +49,9 @@ def test_a_commit_whose_answer_was_lost_is_recognised(storage):
     assert manifests.commit_manifest(storage, manifest())
 
 
-@pytest.mark.parametrize("hint", [None, b"1", b"2", b"3", b"99", b"rubbish", b""])
+@pytest.mark.parametrize(
+    "hint", [None, b"1", b"2", b"3", b"99", b"rubbish", b"", b"2 7", b"2 7 x", b"\xff"]
+)
 def test_the_newest_manifest_is_found_whatever_the_hint_says(storage, hint):
     for version in (1, 2, 3):
         manifests.commit_manifest(storage, manifest(version))
@@ -65,6 +67,22 @@ def test_a_known_manifest_costs_one_read_to_confirm(storage):
     with count_usage() as usage:
         assert manifests.latest_manifest(storage, manifest(2)) == manifest(2)
     assert (usage.reads, usage.bytes_read) == (1, 0)
+
+
+def test_a_kept_manifest_is_taken_only_where_its_hash_is_the_hints(storage, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(Storage, "keep", lambda _, path, start, data: kept.update({path: data}))
+    monkeypatch.setattr(Storage, "kept", lambda _, path, start, length: kept.get(path))
+    manifests.commit_manifest(storage, manifest(created_by="first"))
+    manifests.latest_manifest(storage)
+    assert list(kept) == [manifests.manifest_path(1)]
+    with count_usage() as usage:
+        assert manifests.latest_manifest(storage).created_by == "first"
+    assert usage.reads == 2
+    # The place is emptied, and another collection made there.
+    storage.delete(manifests.manifest_path(1))
+    manifests.commit_manifest(storage, manifest(created_by="other"))
+    assert manifests.latest_manifest(storage).created_by == "other"
 
 
 def test_where_nothing_is_there_is_no_manifest(storage):

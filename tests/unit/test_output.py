@@ -157,8 +157,7 @@ def test_a_search_describes_itself_and_names_failed_buckets():
         "paths": ["per query"],
         "distance_type": "cosine", "failed_buckets": {"bucket_1": "gone"},
     }  # fmt: skip
-    table = hits().replace_schema_metadata({"atoll": json.dumps(facts)})
-    said = describe_search(table)
+    said = describe_search(facts, len(hits()))
     for word in ("6 hits", "nprobes 20", "refine factor 5", "version 3", "WITHOUT", "bucket_1"):
         assert word in said
 

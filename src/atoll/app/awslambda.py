@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +15,13 @@ from typing import Any
 
 from atoll.app.settings import read_settings
 from atoll.core.config import Settings
+from atoll.core.errors import AtollError
 from atoll.vectors.distributed.dispatch import carry_out
 
+logger = logging.getLogger(__name__)
+
+# Of an error, for whoever called: many of them must fit into what a state may pass on.
+MOST_SAID = 500
 # Of what the function has; the rest is for libraries, and for what is not counted.
 MEMORY_SHARE, CACHE_SHARE = 0.6, 0.15
 
@@ -26,7 +32,12 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     An error leaves under the name of its class: `Unavailable` may pass when it is tried again.
     """
     del context
-    return carry_out(event, _settings())
+    try:
+        return carry_out(event, _settings())
+    except AtollError as error:
+        # What it says is in the log, and in the run's folder; who waits is told the beginning.
+        logger.exception("step failed event=%s", dict(event) | {"searched": "..."})
+        raise type(error)(error.message[:MOST_SAID]) from None
 
 
 @cache

@@ -26,9 +26,9 @@ GENERAL: dict[str, tuple[str, ...]] = {
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "region": ("ATOLL_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
-    "access_key_id": ("AWS_ACCESS_KEY_ID",),
-    "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
-    "session_token": ("AWS_SESSION_TOKEN",),
+    "access_key_id": ("ATOLL_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
+    "secret_access_key": ("ATOLL_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"),
+    "session_token": ("ATOLL_SESSION_TOKEN", "AWS_SESSION_TOKEN"),
     "profile": ("ATOLL_PROFILE", "AWS_PROFILE"),
     "role_arn": ("ATOLL_ROLE_ARN",),
     "allow_http": ("ATOLL_ALLOW_HTTP",),
@@ -72,6 +72,9 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
                 if environment.get(variable):
                     table[setting] = environment[variable]
                     break
+    if environment.get("ATOLL_ACCESS_KEY_ID") and not environment.get("ATOLL_SESSION_TOKEN"):
+        # AWS's would be of other keys: in a function those of its role.
+        storage.pop("session_token", None)
     options = replace(StorageOptions(), **{k: _parse(k, v) for k, v in storage.items()})
     if _wants_default_profile(options, home):
         options = replace(options, profile="default")

@@ -68,6 +68,9 @@ class Usage:
             self.bytes_read += bytes_read
             self.bytes_written += bytes_written
 
+    def require(self, **counts: int) -> None:
+        """Raise where so much more may not be asked."""
+
     def facts(self) -> dict[str, int]:
         """Return all counts, JSON-ready."""
         with self._lock:
@@ -82,13 +85,11 @@ class Limited(Usage):
         super().__init__()
         self._check = check
 
-    def add(self, **counts: int) -> None:
-        """Count some more, if that is allowed."""
+    def require(self, **counts: int) -> None:
+        """Raise where so much more may not be asked."""
         with self._lock:
-            wanted = Usage(**{name: getattr(self, name) + counts.get(name, 0) for name in COUNTS})
-            self._check(wanted)
-            for name in COUNTS:
-                setattr(self, name, getattr(wanted, name))
+            wanted = {name: getattr(self, name) + counts.get(name, 0) for name in COUNTS}
+        self._check(Usage(**wanted))
 
 
 COUNTS = (
@@ -99,7 +100,10 @@ _counting: ContextVar[tuple[Usage, ...]] = ContextVar("counting", default=())
 
 def count(**counts: int) -> None:
     """Count requests or bytes, by the names of `Usage`, for all who count here."""
-    for usage in _counting.get():
+    counting = _counting.get()
+    for usage in counting:
+        usage.require(**counts)
+    for usage in counting:
         usage.add(**counts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -100,18 +101,41 @@ def put_oldest(storage: Storage, version: int) -> None:
 
 def hinted_version(storage: Storage) -> int | None:
     """Read which version was committed last, or shortly before; None where that is not known."""
+    hint = _hint(storage)
+    return None if hint is None else hint[0]
+
+
+def _hint(storage: Storage) -> tuple[int, int, str] | None:
+    """Read the version, size in bytes and hash of a manifest; 0 and none where only its version."""
     try:
-        return int(storage.get(f"{FOLDER}/hint"))
+        version, *rest = storage.get(f"{FOLDER}/hint").decode().split()
+        size, digest = rest or ("0", "")
+        return int(version), int(size), digest
     except (NotFound, ValueError):
         return None
 
 
+def _put_hint(storage: Storage, version: int, data: bytes) -> None:
+    told = f"{version} {len(data)} {hashlib.sha256(data).hexdigest()}"
+    storage.put(f"{FOLDER}/hint", told.encode())
+
+
 def _hinted_manifest(storage: Storage) -> Manifest | None:
-    hinted = hinted_version(storage)
-    try:
-        return load_manifest(storage, hinted) if hinted is not None else _listed_manifest(storage)
-    except NotFound:
+    hint = _hint(storage)
+    if hint is None:
         return _listed_manifest(storage)
+    version, size, digest = hint
+    path = manifest_path(version)
+    # A place may have been emptied and used again: only the hash tells that this is still it.
+    data = storage.kept(path, 0, size) if size else None
+    if data is None or hashlib.sha256(data).hexdigest() != digest:
+        try:
+            data = storage.get(path)
+        except NotFound:
+            return _listed_manifest(storage)
+        if hashlib.sha256(data).hexdigest() == digest:
+            storage.keep(path, 0, data)
+    return _read(storage, path, version, data)
 
 
 def _listed_manifest(storage: Storage) -> Manifest | None:
@@ -158,7 +182,7 @@ def commit_manifest(storage: Storage, manifest: Manifest) -> bool:
     # What is there may be our own first attempt, whose answer was lost.
     if not storage.put_new(path, data) and storage.get(path) != data:
         return False
-    storage.put(f"{FOLDER}/hint", str(manifest.version).encode())
+    _put_hint(storage, manifest.version, data)
     logger.info(
         "manifest committed collection=%s version=%d action=%s buckets=%d rows=%d",
         *(storage, manifest.version, manifest.action, len(manifest.buckets), manifest.rows),

@@ -2,7 +2,8 @@
 
 <uri>/<bucket>.lance                     a table; any LanceDB client opens it
 <uri>/_atoll/manifests/<number>.json     versions of the collection; the highest number is current
-<uri>/_atoll/hint                        a recent number, so that nobody lists thousands
+<uri>/_atoll/hint                        a recent number, so that nobody lists thousands, and the
+                                         manifest's size and hash
 <uri>/_atoll/oldest                      the number below which `gc` has removed what it could
 <uri>/_atoll/models/<hash>.npz           index models
 <uri>/_atoll/blobs/<hash>                per bucket: layout, id index, ids, deleted rows; recall

@@ -39,7 +39,8 @@ def open_collection(uri: str | Path, settings: Settings, version: int | None = N
         Forbidden, Unavailable: the store does not let us in, or does not answer.
     """
     storage = planning.open_collection_storage(uri, settings)
-    manifest = manifests.latest_manifest(storage)
+    kept = storage.cached(settings.disk_cache, settings.disk_cache_bytes)
+    manifest = manifests.latest_manifest(kept)
     if manifest is None:
         raise _no_collection(storage, uri)
     if version is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ from atoll.vectors.work import Work
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+# Of an execution's name.
+MAX_NAME = 80
 # Functions called at once from here, and how often each is tried.
 CALLS_AT_ONCE = 256
 ATTEMPTS = 4
@@ -46,7 +49,7 @@ def carried_out(
     settings: Settings,
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Have a search carried out, and wait for it.
+    """Have a search carried out, and wait for it; one that has ended is not begun again.
 
     Returns:
         Its summary.
@@ -55,6 +58,8 @@ def carried_out(
         Unavailable: what runs it failed.
         AtollError: what a step raised.
     """
+    if (found := run.summary()) is not None:
+        return found
     ways = {"stepfunctions": _by_machine, "lambda": _by_functions, "batch": _by_jobs}
     ways[cloud](run, deployment, settings, on_progress)
     summary = run.summary()
@@ -96,11 +101,7 @@ def _by_machine(
 ) -> None:
     client = aws_client("stepfunctions", settings)
     with aws_errors("the state machine"):
-        started = client.start_execution(
-            stateMachineArn=deployment["StateMachine"],
-            name=run.storage.url.rsplit("/", 1)[1],
-            input=json.dumps({"run": run.storage.url}),
-        )["executionArn"]
+        started = _started(client, deployment["StateMachine"], run)
         logger.info("execution started arn=%s run=%s", started, run)
         on_progress(Progress("search", 0, 1, "executions"))
         while (found := client.describe_execution(executionArn=started))["status"] == "RUNNING":
@@ -108,6 +109,18 @@ def _by_machine(
     if found["status"] != "SUCCEEDED":
         raise _raised(found.get("error", found["status"]), found.get("cause", ""), started)
     on_progress(Progress("search", 1, 1, "executions"))
+
+
+def _started(client: Any, machine: str, run: Run) -> str:
+    """Start an execution, or take up one that goes on; return its ARN."""
+    name, asked = run.storage.url.rsplit("/", 1)[1][:MAX_NAME], json.dumps({"run": run.storage.url})
+    try:
+        answer = client.start_execution(stateMachineArn=machine, name=name, input=asked)
+    except client.exceptions.ExecutionAlreadyExists:
+        # It has ended, without hits; AWS takes no name twice.
+        name = f"{name[: MAX_NAME - 9]}-{uuid.uuid4().hex[:8]}"
+        answer = client.start_execution(stateMachineArn=machine, name=name, input=asked)
+    return str(answer["executionArn"])
 
 
 def _raised(name: str, cause: str, where: str) -> AtollError:
@@ -138,8 +151,7 @@ def _by_functions(
         try:
             return call("SearchFunction", event)
         except AtollError as error:
-            said = {"Error": type(error).__name__, "Cause": error.message}
-            return {"bucket": event["bucket"], "error": said}
+            return {"bucket": event["bucket"], "error": {"Error": type(error).__name__}}
 
     def each(step: str, positions: Sequence[int]) -> list[dict[str, Any]]:
         found = []

@@ -32,8 +32,9 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from atoll.core import errors
 from atoll.core.arrays import IntArray
-from atoll.core.errors import Conflict, Corrupt, NotFound
+from atoll.core.errors import AtollError, Conflict, Corrupt, NotFound, Unavailable
 from atoll.storage import Storage, Threads
 from atoll.vectors import blobs
 from atoll.vectors.distributed import rows
@@ -428,17 +429,30 @@ class Run:
             return None
         return rows.unpack(data, f"{self}/{path}")
 
-    def put_failure(self, position: int, error: Mapping[str, str]) -> None:
-        """Write why a bucket does not answer."""
-        self.storage.put(f"{FOLDER}/failed/{position}.json", msgspec.json.encode(dict(error)))
+    def put_failure(
+        self, position: int, error: Mapping[str, str], *, is_guess: bool = False
+    ) -> None:
+        """Write why a bucket does not answer; a guess stands only where nobody knows better."""
+        path, data = f"{FOLDER}/failed/{position}.json", msgspec.json.encode(dict(error))
+        if is_guess:
+            self.storage.put_new(path, data)
+        else:
+            self.storage.put(path, data)
 
     def failure(self, position: int) -> str:
         """Say why a bucket does not answer."""
+        return self.error(position).message
+
+    def error(self, position: int) -> AtollError:
+        """Make again the error by which a bucket does not answer."""
         try:
             data = self.storage.get(f"{FOLDER}/failed/{position}.json")
         except NotFound:
-            return "its step did not end"
-        return str(msgspec.json.decode(data)["message"])
+            return Unavailable("its step did not end")
+        said: dict[str, str] = msgspec.json.decode(data)
+        kind = getattr(errors, said["error"], None)
+        is_ours = isinstance(kind, type) and issubclass(kind, AtollError)
+        return (kind if is_ours else Unavailable)(said["message"])
 
     # -- result -----------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def plan(
         run.put_buckets(buckets)
         given_up = _given_up(filtered)
         for position, why in given_up.items():
-            run.put_failure(position, {"error": "Filter", "message": why})
+            run.put_failure(position, {"error": why, "message": why}, is_guess=True)
         positions = [each for each in range(len(buckets)) if each not in given_up]
         told = {"run": run.storage.url, "buckets": positions}
         counts = None
@@ -114,12 +114,11 @@ def _is_filtered_first(run: Run, target: Target) -> bool:
 
 
 def _given_up(said: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """Tell which buckets steps have given up, and why, by what Step Functions caught."""
+    """Tell which buckets steps have given up, and by which error."""
     found = {}
     for each in said:
         if error := each.get("error"):
-            why = f"{error.get('Error', 'failed')}: {error.get('Cause', '')}"
-            found[int(each["bucket"])] = why.strip(": ")[:1000]
+            found[int(each["bucket"])] = str(error.get("Error", "failed"))
     return found
 
 
@@ -317,10 +316,15 @@ def refine(
 
     Raises:
         Unavailable: the store fails; another try may end well.
+        AtollError: no bucket answers; the error is that of the first.
     """
     with watched("refine") as watch:
         planned, request = run.plan, run.request
-        failed = _given_up(searched)
+        # The state machine tells the error's name; what it said stands in the run's folder.
+        failed = {
+            position: f"{name}: {run.failure(position)}"
+            for position, name in _given_up(searched).items()
+        }
         reader = _reader(run, planned.target.spec, settings)
         paths: set[str] = set()
         works, rows = [planned.work], 0
@@ -328,6 +332,8 @@ def refine(
             found = _all_merged(run, planned, block)
             for position in found.missing:
                 failed.setdefault(position, run.failure(position))
+            if failed and len(failed) == planned.target.buckets:
+                raise run.error(min(failed))
             hits = _hits(run, planned, reader, found, block, settings, failed)
             run.storage.put(run.hits_path(block), output.as_bytes(hits, request.suffix))
             paths |= found.paths

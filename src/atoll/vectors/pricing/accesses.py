@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 
 from atoll.storage import REMOTE_GAP_BYTES, REQUESTS_AT_ONCE
-from atoll.vectors import names
-from atoll.vectors.distributed.run import BUCKETS_TOGETHER
+from atoll.vectors import names, rabitq
+from atoll.vectors.distributed.run import BUCKETS_TOGETHER, KNOWN_SHARE
 from atoll.vectors.indexspec import CODEBOOK_SIZE
 from atoll.vectors.mapreduce import REMOTE_THREADS
 from atoll.vectors.pricing.ranges import Ranges, joined
@@ -24,12 +24,13 @@ from atoll.vectors.pricing.shape import (
 )
 from atoll.vectors.search import ROWS_AT_ONCE
 
-# The files of a run, as they were with one query of 960 and with 32: `request.json`, `target.json`,
-# `plan.json`, `summary.json`; of the queries what is beside the vectors; of `plan/` a query with a
-# partition it reads; of `buckets/` a bucket with one source file.
-REQUEST_BYTES, TARGET_BYTES, PLAN_BYTES, SUMMARY_BYTES = 490, 1260, 1555, 1160
-QUERIES_BASE_BYTES, QUERY_ID_BYTES = 760, 6
-PAIRS_BASE_BYTES, PAIR_BYTES = 952, 12
+# The files of a run, as they were with one query of 960 and with 32: `request.json`,
+# `target.json`, `plan.json`, `summary.json`; of the queries what is beside the vectors; of
+# `probes/` what is beside pairs of query and partition, and beside centroids, where they are there;
+# of `buckets/` a bucket with one source file.
+REQUEST_BYTES, TARGET_BYTES, PLAN_BYTES, SUMMARY_BYTES = 490, 1260, 1975, 1160
+QUERIES_BASE_BYTES, QUERY_ID_BYTES = 1015, 6
+PROBES_BASE_BYTES, PROBE_BYTES, NO_PROBES_BYTES, CENTROIDS_BASE_BYTES = 952, 12, 22, 1800
 BUCKET_RECORD_BYTES = 1047
 # A candidate in a part: estimate and row number, compressed; or distance and row number.
 PART_ROW_BYTES, EXACT_ROW_BYTES, PART_BASE_BYTES = 4.3, 6.0, 320
@@ -94,46 +95,57 @@ def opening(shape: CollectionShape) -> tuple[Access, ...]:
 
 
 def of_plan(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
-    """Choose partitions once for all buckets; queries are read to check them and for the plan."""
-    queries = _queries(shape, settings)
+    """Choose partitions, once for all buckets."""
     target, plan = written("target", TARGET_BYTES), written("plan", PLAN_BYTES)
-    records = Access(
-        "bucket records",
-        puts=math.ceil(shape.buckets / BUCKETS_TOGETHER),
-        bytes_out=shape.buckets * BUCKET_RECORD_BYTES,
-        rounds=math.ceil(shape.buckets / BUCKETS_TOGETHER),
-    )
-    request = whole("request", REQUEST_BYTES)
-    common = (request, whole("manifest", shape.manifest_size), target, records, queries)
-    if shape.index.kind == "flat":
-        return (*common, plan)
+    count = math.ceil(shape.buckets / BUCKETS_TOGETHER)
+    size = shape.buckets * BUCKET_RECORD_BYTES
+    records = Access("bucket records", puts=count, bytes_out=size, rounds=count)
     # Partitions are added until k rows can be found, which the layouts of all buckets tell.
-    layouts = (all_layouts(shape),) if settings.widens else ()
-    pairs = written("pairs", pairs_bytes(shape, settings))
-    return (*common, queries, *layouts, *model(shape), pairs, plan)
+    is_ours = shape.index.kind == "rabitq"
+    layouts = (all_layouts(shape),) if settings.widens and is_ours else ()
+    return (
+        whole("request", REQUEST_BYTES),
+        whole("manifest", shape.manifest_size),
+        target,
+        records,
+        _queries(shape, settings),
+        *layouts,
+        *model(shape),
+        written("probes", _probes_bytes(shape, settings)),
+        plan,
+    )
 
 
 def of_run(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
     """Read what search and refine start with."""
+    records = min(shape.buckets, BUCKETS_TOGETHER) * BUCKET_RECORD_BYTES
     return (
-        whole("request", REQUEST_BYTES),
         whole("plan", PLAN_BYTES),
-        whole("bucket records", min(shape.buckets, BUCKETS_TOGETHER) * BUCKET_RECORD_BYTES),
+        whole("bucket records", records),
         _queries(shape, settings),
     )
 
 
 def of_bucket(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ...]:
     """Answer for one bucket, from its number to its part."""
-    start = (whole("target", TARGET_BYTES), *of_run(shape, settings))
+    probes = whole("probes", _probes_bytes(shape, settings))
+    target = whole("target", TARGET_BYTES)
+    # Four objects come side by side.
+    start = (target, *(replace(each, rounds=0) for each in of_run(shape, settings)), probes)
     part = written("part", part_bytes(shape, settings))
     if shape.index.kind == "rabitq":
-        pairs = whole("pairs", pairs_bytes(shape, settings))
-        return (*start, pairs, *model(shape), *of_search(shape, settings), part)
+        whole_model = () if _is_known(shape, settings) else model(shape)
+        return (*start, *whole_model, *of_search(shape, settings), part)
     # An index of Lance's is refined bucket by bucket, the post's way.
     layout = whole("layout", shape.layout_size)
     refined = () if shape.index.kind == "flat" else (ranges("vectors", _of_one(shape, settings)),)
     return (*start, *of_search(shape, settings), layout, *refined, part)
+
+
+def _is_known(shape: CollectionShape, settings: SearchSettings) -> bool:
+    """Tell whether the centroids that a map step needs come with the plan."""
+    partitions, _ = shape.probed(settings.queries, settings.nprobes)
+    return partitions <= KNOWN_SHARE * shape.index.num_partitions
 
 
 def model(shape: CollectionShape) -> tuple[Access, ...]:
@@ -146,12 +158,17 @@ def _queries(shape: CollectionShape, settings: SearchSettings) -> Access:
     return whole("queries", QUERIES_BASE_BYTES + settings.queries * each)
 
 
-def pairs_bytes(shape: CollectionShape, settings: SearchSettings) -> float:
-    """Size of the plan's list of every query with every partition it probes."""
+def _probes_bytes(shape: CollectionShape, settings: SearchSettings) -> float:
+    """Size of the list of every query with every partition it probes."""
     if shape.index.kind != "rabitq":
-        return 0
+        return NO_PROBES_BYTES
     nprobes = min(settings.nprobes, shape.index.num_partitions)
-    return PAIRS_BASE_BYTES + settings.queries * nprobes * PAIR_BYTES
+    pairs = PROBES_BASE_BYTES + settings.queries * nprobes * PROBE_BYTES
+    if not _is_known(shape, settings):
+        return pairs
+    partitions, _ = shape.probed(settings.queries, settings.nprobes)
+    centroids = partitions * (shape.dim * 4 + 4) + rabitq.ROTATION_ROUNDS * shape.dim
+    return pairs + CENTROIDS_BASE_BYTES + centroids
 
 
 def all_layouts(shape: CollectionShape) -> Access:

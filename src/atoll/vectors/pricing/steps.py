@@ -103,12 +103,14 @@ def _plan(shape: CollectionShape, settings: SearchSettings) -> Step:
 
 
 def _search(shape: CollectionShape, settings: SearchSettings) -> Step:
+    read = accesses.of_bucket(shape, settings)
+    model = sum(access.bytes_in for access in read if access.what == "model")
     return Step(
         "search",
         shape.buckets,
-        accesses.of_bucket(shape, settings),
-        _model_cpu_s(shape) + _search_cpu_s(shape, settings),
-        _libraries() + _model_memory(shape) + _search_memory(shape, settings),
+        read,
+        model * MODEL_S_PER_BYTE + _search_cpu_s(shape, settings),
+        _libraries() + model * MODEL_GROWTH + _search_memory(shape, settings),
     )
 
 
@@ -121,11 +123,11 @@ def _fold(shape: CollectionShape, settings: SearchSettings) -> Step | None:
     each = math.ceil(shape.buckets / groups)
     # Of estimates the best stay; of what buckets have refined all.
     left = part if shape.index.kind == "rabitq" else each * part
-    plan, request, *_ = accesses.of_run(shape, settings)
+    plan, *_ = accesses.of_run(shape, settings)
     return Step(
         "fold",
         groups,
-        (plan, request, accesses.many("parts", each, each * part),
+        (plan, accesses.many("parts", each, each * part),
          accesses.written("part", left)),
         each * rows * PART_ROW_S,
         _libraries() + each * part + CANDIDATE_BYTES * 2 * rows,

@@ -1,0 +1,112 @@
+"""Merging the parts of more buckets than one process takes, and what passes between states."""
+
+import json
+import uuid
+
+import numpy as np
+import pytest
+
+from atoll.core.config import Settings
+from atoll.core.errors import NotFound
+from atoll.storage import open_storage
+from atoll.vectors.distributed import steps
+from atoll.vectors.distributed.rows import Part, Rows
+from atoll.vectors.distributed.run import Plan, Request, Run, Target
+from atoll.vectors.model import CollectionSpec, IndexSpec
+from atoll.vectors.options import SearchOptions
+from atoll.vectors.queries import QueryBatch
+from atoll.vectors.work import Work
+
+SPEC = CollectionSpec(
+    dim=2, dtype="float32", distance_type="l2", vector_column="embedding", id_column="id",
+    columns={}, arrow_schema="", embedder=None, index=IndexSpec("rabitq", 3),
+)  # fmt: skip
+# What Step Functions lets pass from state to state, bytes.
+MOST_STATE = 256 << 10
+BUCKETS, QUERIES, KEEP, EACH = 1100, 2, 50, 60
+WORK = Work("search", 1, 0.1, 0.1, 0.1, 0, {"gets": 1, "puts": 0, "bytes_written": 0})
+
+
+def begun(buckets, group):
+    run = Run(open_storage(f"memory://{uuid.uuid4().hex}"))
+    request = Request("s3://x/c", 1, SearchOptions(k=10), None, QUERIES, QUERIES, "hash")
+    run.begin(request, QueryBatch(["a", "b"], np.zeros((QUERIES, 2), np.float32)))
+    target = Target(SPEC, {}, 1, ("rabitq",), buckets, buckets * EACH)
+    run.put_plan(Plan(request, target, False, KEEP, group, WORK))
+    return run
+
+
+def synthetic(bucket, random):
+    query = np.repeat(np.arange(QUERIES), EACH // QUERIES)
+    row = np.concatenate([np.sort(random.choice(10_000, EACH // QUERIES, replace=False))] * 2)
+    estimate = random.integers(0, 5000, EACH).astype(np.uint32)
+    return Rows(query, np.full(EACH, bucket), row, estimate)
+
+
+def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
+    random = np.random.default_rng(5)
+    group = steps._group(KEEP * QUERIES, [_Bucket(EACH)] * BUCKETS)
+    assert group == steps.GROUP
+    run = begun(BUCKETS, group)
+    parts = [synthetic(bucket, random) for bucket in range(BUCKETS)]
+    lost = {7, 1050}
+    for bucket, rows in enumerate(parts):
+        if bucket not in lost:
+            run.put_part(Part(rows, Rows.none(), ("per query",), (WORK,)), 0, bucket)
+    planned = run.plan
+    with pytest.raises(NotFound, match=r"group 0 of .* is not merged"):
+        steps._all_merged(run, planned, 0)
+    assert len(planned.groups) == 11
+    for number in planned.groups:
+        steps.fold(Run(run.storage), number, Settings())
+    whole = steps._all_merged(Run(run.storage), planned, 0)
+    assert whole.missing == lost
+    # As few as can be, but all that may be among the best: by sorting everything.
+    for query in range(QUERIES):
+        keys = sorted(
+            (int(e), bucket, int(r))
+            for bucket, rows in enumerate(parts)
+            if bucket not in lost
+            for q, r, e in zip(rows.query, rows.row, rows.estimate, strict=True)
+            if q == query
+        )
+        cut = keys[KEEP - 1][0]
+        expected = {(bucket, row) for estimate, bucket, row in keys if estimate <= cut}
+        mine = whole.estimated.query == query
+        found = zip(whole.estimated.bucket[mine], whole.estimated.row[mine], strict=True)
+        assert {(int(b), int(r)) for b, r in found} == expected
+    searched = next(work for work in steps.together(whole.works) if work.step == "search")
+    assert searched.times == BUCKETS - len(lost)
+    assert searched.usage["puts"] == BUCKETS - len(lost)
+
+
+class _Bucket:
+    def __init__(self, rows):
+        self.stored_rows = rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "buckets", "group"),
+    [
+        (50, [1000] * 18, 0),
+        (250_000, [200_000_000] * 18, 0),
+        (50, [1000] * 1000, 0),
+        (50, [1000] * 1001, steps.GROUP),
+        (250_000, [200_000_000] * 1000, 80),
+        (50_000_000, [200_000_000] * 18, 2),
+    ],
+    ids=str,
+)
+def test_there_is_a_tree_where_parts_are_many_or_large(rows, buckets, group):
+    assert steps._group(rows, [_Bucket(stored) for stored in buckets]) == group
+
+
+def test_what_passes_between_states_is_small_for_ten_thousand_buckets():
+    numbers = list(range(10_000))
+    run = f"s3://{'r' * 63}/runs/20261126T010203Z-0123abcd"
+    told = {"run": run, "buckets": numbers, "groups": list(range(100)), "is_filtered": False}
+    searched = [{"bucket": number} for number in numbers]
+    # A hundred of them failed: only the error's name is passed on.
+    failed = [each | {"error": {"Error": "Lambda.TooManyRequestsException"}} for each in searched]
+    state = told | {"searched": failed[:100] + searched[100:]}
+    assert len(json.dumps(state, separators=(",", ":"))) < MOST_STATE
