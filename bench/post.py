@@ -97,6 +97,7 @@ class Post:
         """Run a command; returns what it says beside its result, and seconds."""
         print(f"$ atoll {' '.join(map(str, words))}", flush=True)
         _, said, seconds = servers.command(*words, "-q", environment=self.environment)
+        print(f"  {seconds:.1f} s", flush=True)
         return said, seconds
 
     def embed(self) -> None:
