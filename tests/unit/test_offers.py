@@ -4,14 +4,12 @@ import math
 import uuid
 from contextlib import suppress
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from atoll.core.config import AwsOptions, Settings, StorageOptions
 from atoll.core.errors import InvalidInput
 from atoll.storage import count_usage, open_storage
-from atoll.vectors.cli.common import spending
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest
 from atoll.vectors.options import CLOUDS, SearchOptions
 from atoll.vectors.pricing.offers import make_offers
@@ -85,45 +83,3 @@ def test_of_an_exact_search_every_vector_is_read():
 def test_what_adopted_tables_cost_is_not_guessed():
     with pytest.raises(InvalidInput, match="adopted tables"):
         make_offers(manifest(adopted=True), SearchOptions(), 1, PRICES, clouds=(), is_leaving=False)
-
-
-# -- budgets --------------------------------------------------------------------------------------
-
-
-def reached(budget, settings=AWS, is_here=False):
-    """How many of ten requests are made before the budget is spent."""
-    storage = open_storage(f"memory://{uuid.uuid4().hex}")
-    storage.put("x", bytes(1 << 20))
-    with (
-        count_usage() as made,
-        suppress(InvalidInput),
-        spending(budget, SimpleNamespace(is_here=is_here), settings),
-    ):
-        for _ in range(10):
-            storage.get("x")
-    return made.gets
-
-
-def test_a_budget_that_is_spent_says_so():
-    storage = open_storage(f"memory://{uuid.uuid4().hex}")
-    with (
-        pytest.raises(InvalidInput, match=r"the budget of \$0.00 is spent: with the next request"),
-        spending(0, SimpleNamespace(is_here=False), AWS),
-    ):
-        storage.exists("x")
-
-
-def test_a_budget_is_spent_to_the_last_request_that_fits():
-    here = Settings(storage=StorageOptions(endpoint="https://elsewhere"))
-    assert reached(4 * PRICES.get, here) == 4
-    assert reached(4.5 * PRICES.get, here) == 4
-    assert reached(0, here) == 0
-    assert reached(None, here) == 10
-    assert reached(0, here, is_here=True) == 10
-
-
-def test_bytes_that_leave_the_region_are_spent_too():
-    each = PRICES.get + PRICES.out_of_region_gib / 1024
-    assert reached(2.5 * each) < 4
-    inside = replace(AWS, aws=AwsOptions(inside_region=True))
-    assert reached(2.5 * each, inside) == 10

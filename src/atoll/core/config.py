@@ -76,3 +76,8 @@ class Settings:
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()
+
+    @property
+    def is_leaving_region(self) -> bool:
+        """Whether what this machine reads from a distant store leaves that store's region."""
+        return self.storage.endpoint is None and not self.aws.inside_region

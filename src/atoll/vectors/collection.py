@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -58,8 +58,6 @@ from atoll.vectors.options import (
     given_options,
     search_options,
 )
-from atoll.vectors.pricing.offers import Offers, make_offers
-from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
@@ -68,6 +66,10 @@ from atoll.vectors.verify import verify
 from atoll.vectors.view import View
 from atoll.vectors.warming import warm
 from atoll.vectors.work import watched
+
+if TYPE_CHECKING:
+    from atoll.vectors.pricing.offers import Offers
+    from atoll.vectors.pricing.prices import Prices
 
 
 class Collection:
@@ -284,15 +286,17 @@ class Collection:
         Raises:
             InvalidInput: what `search` refuses; adopted tables, whose cost nobody knows.
         """
+        # Whoever does not ask for prices need not load what knows them.
+        from atoll.vectors.pricing.offers import make_offers
+
         view = self._current_view(options)
-        is_distant = self._storage.root is None and self._settings.storage.endpoint is None
         return make_offers(
             view.manifest,
             view.settled(options)[0],
             queries,
             prices,
             clouds=clouds,
-            is_leaving=is_distant and not self._settings.aws.inside_region,
+            is_leaving=self._storage.root is None and self._settings.is_leaving_region,
         )
 
     def warm(self, *, codes: bool = False) -> Usage:

@@ -19,7 +19,6 @@ from atoll.core.text import counted, printable, sized
 from atoll.vectors.cli.common import (
     json_option,
     print_bill,
-    spending,
     uri_argument,
     version_option,
 )
@@ -112,6 +111,7 @@ def search(
     **given: Any,
 ) -> None:
     """Find the nearest neighbours of QUERIES (FASTA, HDF5, Parquet, .npy, .fvecs) in URI."""
+    from atoll.vectors.pricing.budget import spending
     from atoll.vectors.service import open_collection, stored_queries
 
     if (queries is None) == (not stored):
@@ -126,30 +126,36 @@ def search(
         settings = replace(settings, aws=replace(settings.aws, stack=stack))
     write_hits(None, output, force=force)
     with watched("open and search") as watch, progress_bars(settings.quiet) as on_progress:
-        collection = open_collection(uri, settings, version)
-        if stored:
-            batch = stored_queries(collection, stored)
-        else:
-            batch = collection.queries(queries, ids=ids, model_path=model_path)
-        given["columns"] = names_of(columns)
-        if via == AUTO and collection.is_here:
-            via = LOCAL
-        deployment = None if via == LOCAL else _deployment(settings, is_needed=via != AUTO)
-        if via == AUTO or budget is not None:
-            via = _chosen(via, collection, given, len(batch), budget, deployment, settings)
-        if deployment is None or via == LOCAL:
-            with spending(budget if via == LOCAL else None, collection, settings):
+        with spending(budget, uri, settings):
+            collection = open_collection(uri, settings, version)
+            if stored:
+                batch = stored_queries(collection, stored)
+            else:
+                batch = collection.queries(queries, ids=ids, model_path=model_path)
+            given["columns"] = names_of(columns)
+            if via == AUTO and collection.is_here:
+                via = LOCAL
+            deployment = None if via == LOCAL else _deployment(settings, is_needed=via != AUTO)
+            if via == AUTO or budget is not None:
+                via = _chosen(via, collection, given, len(batch), budget, deployment, settings)
+            if deployment is None or via == LOCAL:
                 found = _searched_here(collection, batch, given, on_progress)
-        else:
+        if deployment is not None and via != LOCAL:
             found = _searched_by(
                 via, collection, batch, given, results, deployment, settings, on_progress
             )
-        works = [watch.taken(), *found.works]
+        works = [watch.taken()]
     write_hits(found.hits, output, force=force, as_json=as_json)
     if not settings.quiet:
         click.echo(describe_search(found.facts, len(found.hits)), err=True)
     if bill:
-        print_bill(works, settings, is_free=collection.is_here, transitions=found.transitions)
+        print_bill(
+            works,
+            settings,
+            elsewhere=found.works,
+            is_free=collection.is_here,
+            transitions=found.transitions,
+        )
     if found.incomplete is not None:
         raise found.incomplete
 
@@ -247,6 +253,9 @@ def _searched_by(
         incomplete = error
     click.echo(f"results: {run}", err=True)
     works = [Work(**each) for each in summary["works"]]
+    if via == "batch":
+        # Planned here, where it is counted.
+        works = [work for work in works if work.step != "plan"]
     transitions = clouds.transitions_of(works) if via == "stepfunctions" else 0
     return _Answer(run.hits(), summary, works, incomplete, transitions)
 

@@ -63,28 +63,41 @@ class Bill:
         return self.gets + self.puts + self.lists
 
 
-def bill_of(works: Iterable[Work], transitions: int = 0) -> Bill:
+def bill_of(works: Iterable[Work], transitions: int = 0, *, is_leaving: bool = False) -> Bill:
     """Sum up what was measured.
 
     Args:
         works: of the steps of a run; where `memory_mb` is 0 no function did them.
         transitions: of the state machine, if there was one.
+        is_leaving: whether what they read left the store's region.
     """
     whole = Bill(transitions=transitions)
     for work in works:
         is_function = work.memory_mb > 0
-        whole += Bill(
-            gets=work.usage["gets"],
-            puts=work.usage["puts"],
-            lists=work.usage["lists"],
-            bytes_in=work.usage["bytes_read"],
-            bytes_out=work.usage["bytes_written"],
-            retries=work.usage["retries"],
+        whole += bill_of_usage(work.usage, is_leaving=is_leaving) + Bill(
             cpu_s=work.cpu_s,
             invocations=work.times if is_function else 0,
             gb_s=work.memory_mb / 1024 * work.seconds,
         )
     return whole
+
+
+def bill_of_usage(usage: Mapping[str, int], *, is_leaving: bool) -> Bill:
+    """Tell what was asked of a store.
+
+    Args:
+        usage: as `atoll.storage.Usage` names its counts.
+        is_leaving: whether what was read left the store's region.
+    """
+    return Bill(
+        gets=usage["gets"],
+        puts=usage["puts"],
+        lists=usage["lists"],
+        bytes_in=usage["bytes_read"],
+        bytes_out=usage["bytes_written"],
+        retries=usage["retries"],
+        bytes_leaving=usage["bytes_read"] if is_leaving else 0,
+    )
 
 
 @dataclass(frozen=True)
