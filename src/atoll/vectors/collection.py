@@ -14,6 +14,7 @@ from atoll.compute.port import Executor
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
+from atoll.core.functions import FunctionMemory
 from atoll.core.progress import OnProgress, silent
 from atoll.storage import Storage, Usage, count_usage
 from atoll.vectors import (
@@ -274,6 +275,7 @@ class Collection:
         prices: Prices,
         *,
         clouds: Sequence[str] = (),
+        memory: FunctionMemory = FunctionMemory(),
     ) -> Offers:
         """Quote a search by each way that it can be carried out, with nothing cached.
 
@@ -282,14 +284,19 @@ class Collection:
             queries: how many.
             prices: of everything.
             clouds: what is deployed: "stepfunctions", "lambda", "batch".
+            memory: of the functions that are deployed.
 
         Raises:
-            InvalidInput: what `search` refuses; adopted tables, whose cost nobody knows.
+            InvalidInput: what `search` refuses.
         """
         # Whoever does not ask for prices need not load what knows them.
         from atoll.vectors.pricing.offers import make_offers
+        from atoll.vectors.pricing.shape import PARTITION_SKEW, skew_of_calibration
 
         view = self._current_view(options)
+        measured, skew = self.calibration, PARTITION_SKEW
+        if measured is not None and view.manifest.spec.index.num_partitions:
+            skew = skew_of_calibration(measured, view.manifest.spec.index.num_partitions)
         return make_offers(
             view.manifest,
             view.settled(options)[0],
@@ -297,6 +304,8 @@ class Collection:
             prices,
             clouds=clouds,
             is_leaving=self._storage.root is None and self._settings.is_leaving_region,
+            memory=memory,
+            partition_skew=skew,
         )
 
     def warm(self, *, codes: bool = False) -> Usage:

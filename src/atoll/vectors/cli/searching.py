@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput
+from atoll.core.functions import FunctionMemory
 from atoll.core.progress import OnProgress
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
@@ -80,7 +81,8 @@ def names_of(columns: str | None) -> tuple[str, ...]:
               help="Who searches: this machine, what `atoll deploy aws` set up, or whoever is "
               "cheapest.")  # fmt: skip
 @click.option("--budget", type=click.FloatRange(0), metavar="USD",
-              help="Begin nothing that costs more by estimate; stop once it is spent.")  # fmt: skip
+              help="Begin nothing that costs more by estimate; a search from here also stops once "
+              "it is spent, one that a cloud has begun goes on.")  # fmt: skip
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of --via.  [default: atoll]")
 @click.option("--results", metavar="URL", help="Where --via leaves its results.  [default: the "
               "stack's bucket]")  # fmt: skip
@@ -189,12 +191,22 @@ def _chosen(
 
     if collection.is_here:
         return LOCAL
-    clouds = () if deployment is None else deployment.clouds
-    prices = load_prices(settings.aws.prices)
-    offers = collection.offers(search_options(**given), queries, prices, clouds=clouds)
+    outputs = {} if deployment is None else deployment.outputs
+    offers = collection.offers(
+        search_options(**given),
+        queries,
+        load_prices(settings.aws.prices),
+        clouds=() if deployment is None else deployment.clouds,
+        memory=FunctionMemory.of_outputs(outputs),
+    )
+    if not offers.offers and via in (AUTO, LOCAL):
+        click.echo(f"via local: {offers.text()}", err=True)
+        return LOCAL
     offer = offers.offers[0] if via == AUTO else offers.of(via)
     if via == AUTO:
         click.echo(f"via {offer.via}: {offers.text()}", err=True)
+    elif offers.notes:
+        click.echo(f"by estimate {dollars(offer.usd)}: {'; '.join(offers.notes)}", err=True)
     if budget is not None and offer.usd > budget:
         raise InvalidInput(
             f"by estimate this search costs {dollars(offer.usd)} via {offer.via}, more than the "
@@ -237,7 +249,9 @@ def _searched_by(
     on_progress: OnProgress,
 ) -> _Answer:
     from atoll.vectors.distributed import clouds
+    from atoll.vectors.distributed.grouping import is_filtered_first
     from atoll.vectors.options import search_options
+    from atoll.vectors.pricing.bill import transitions_of
 
     run = collection.begin_run(
         results or deployment.new_run(),
@@ -256,7 +270,13 @@ def _searched_by(
     if via == "batch":
         # Planned here, where it is counted.
         works = [work for work in works if work.step != "plan"]
-    transitions = clouds.transitions_of(works) if via == "stepfunctions" else 0
+    transitions = 0
+    if via == "stepfunctions":
+        transitions = transitions_of(
+            run.target.buckets,
+            len(run.plan.groups),
+            is_filtered=is_filtered_first(run.request.options, run.target.spec),
+        )
     return _Answer(run.hits(), summary, works, incomplete, transitions)
 
 

@@ -10,6 +10,10 @@ from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.work import Work
 
 GIB = 1 << 30
+# Of the state machine in `deploy/aws/search.asl.json`: its start; Plan, IsFiltered, Search, IsTree,
+# Refine. An item of a Map that is distributed is an execution with a start of its own.
+_ALWAYS, _OF_A_FILTER, _OF_A_TREE = 6, 2, 1
+_OF_A_BUCKET, _OF_A_GROUP = 2, 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,23 @@ def bill_of_usage(usage: Mapping[str, int], *, is_leaving: bool) -> Bill:
         bytes_out=usage["bytes_written"],
         retries=usage["retries"],
         bytes_leaving=usage["bytes_read"] if is_leaving else 0,
+    )
+
+
+def transitions_of(buckets: int, groups: int = 0, *, is_filtered: bool = False) -> int:
+    """Count the state transitions of an execution in which nothing is tried again.
+
+    Args:
+        buckets: searched, by a Map that is distributed, as is the default.
+        groups: folded, by one that is not.
+        is_filtered: whether each bucket is filtered first, and the plan made again.
+    """
+    maps = 2 if is_filtered else 1
+    return (
+        _ALWAYS
+        + maps * buckets * _OF_A_BUCKET
+        + is_filtered * _OF_A_FILTER
+        + (_OF_A_TREE + groups * _OF_A_GROUP if groups else 0)
     )
 
 
