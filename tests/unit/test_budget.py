@@ -1,5 +1,7 @@
 """Where a budget stops what a search asks of a store, and what the bill says afterwards."""
 
+import subprocess
+import sys
 import uuid
 from concurrent.futures import wait
 from contextlib import suppress
@@ -9,6 +11,8 @@ import pytest
 
 from atoll.core.config import AwsOptions, Settings, StorageOptions
 from atoll.core.errors import InvalidInput
+from atoll.core.functions import JOB_VCPUS
+from atoll.deploy.render import SearchStack, render
 from atoll.storage import Threads, count_usage, open_storage
 from atoll.vectors.cli.common import print_bill
 from atoll.vectors.pricing.budget import spending
@@ -136,3 +140,19 @@ def test_what_a_cloud_read_stays_in_the_region(capsys):
     said = capsys.readouterr().err
     assert "bytes out of the region: 1 GiB x $0.09 = $0.0900" in said
     assert "S3 reads: 20 GET" in said
+
+
+def test_a_bill_has_the_instances_of_jobs(capsys):
+    jobs = [replace(work("search", 0), seconds=3600.0), replace(work("refine", 0), seconds=1800.0)]
+    print_bill([work("open", 0)], ELSEWHERE, elsewhere=jobs, job_vcpus=JOB_VCPUS)
+    said = capsys.readouterr().err
+    assert f"i4i.8xlarge: 0.375 h x ${PRICES.instance_hour} = $1.03" in said
+    assert "8 of 32 processors each; starting them and copying buckets come on top" in said
+    template = render(SearchStack("s3://abc/d"))
+    assert f"  BatchJobVcpus:\n    Type: Number\n    Default: {JOB_VCPUS}\n" in template
+
+
+def test_who_does_not_ask_for_prices_loads_none():
+    code = "import sys, atoll; print([m for m in sys.modules if m.startswith('atoll.vectors.pri')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

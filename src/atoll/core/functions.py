@@ -1,4 +1,4 @@
-"""What AWS lets a function of Lambda have, and what `atoll deploy aws` gives those of a search."""
+"""What AWS lets a function of Lambda have, what `atoll deploy aws` gives those and its jobs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ MEMORY_MB = (128, 10_240)
 TIMEOUT_SECONDS = (1, 900)
 # Memory with which one processor comes.
 VCPU_MB = 1769
+# Processors of a job of AWS Batch.
+JOB_VCPUS = 8
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from textwrap import indent
 from typing import Any
 
 from atoll.core.errors import InvalidInput
-from atoll.core.functions import MEMORY_MB, TIMEOUT_SECONDS, FunctionMemory
+from atoll.core.functions import JOB_VCPUS, MEMORY_MB, TIMEOUT_SECONDS, FunctionMemory
 
 MAP_MODES = ("distributed", "inline")
 # AWS's own limit of buckets under way at once.
@@ -115,6 +115,7 @@ def render(stack: SearchStack) -> str:
         "SearchMemory": stack.search_memory,
         "ReduceMemory": stack.reduce_memory,
         "StepTimeout": stack.step_timeout,
+        "BatchJobVcpus": JOB_VCPUS,
         "NearTimeoutMs": int(stack.step_timeout * 1000 * NEAR_TIMEOUT),
         "S3Endpoint": stack.endpoint,
         "S3AllowHttp": str(stack.allow_http).lower(),

@@ -15,6 +15,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.text import counted, printable, sized
 from atoll.vectors.calibration import choose
+from atoll.vectors.forecast import POST_CORES
 from atoll.vectors.model import Calibration, Embedder, PartitionChoice
 from atoll.vectors.output import write_table
 from atoll.vectors.work import Work, together
@@ -155,6 +156,7 @@ def print_bill(
     elsewhere: Sequence[Work] = (),
     is_free: bool = False,
     transitions: int = 0,
+    job_vcpus: int = 0,
 ) -> None:
     """Say what works took and asked of the store, and what that costs, on standard error.
 
@@ -164,6 +166,7 @@ def print_bill(
         elsewhere: those that a cloud has done, in the store's region.
         is_free: whether the store is a disk of this machine.
         transitions: of the state machine that had them done.
+        job_vcpus: processors of each job that did what was done elsewhere; 0 where none did.
     """
     from atoll.vectors.pricing.bill import bill_of, dollars, price, total
     from atoll.vectors.pricing.prices import load_prices
@@ -190,11 +193,17 @@ def print_bill(
         return
     prices = load_prices(settings.aws.prices)
     bill = bill_of(works, is_leaving=settings.is_leaving_region)
-    bill += bill_of(elsewhere, transitions)
+    bill += bill_of(elsewhere, transitions, instance_share=job_vcpus / POST_CORES)
     priced = price(bill, prices)
     for line in priced.values():
         if line.usd:
             click.echo(f"{line.what}: {line}", err=True)
+    if job_vcpus:
+        click.echo(
+            f"of instances the seconds of steps are counted, {job_vcpus} of {POST_CORES} "
+            "processors each; starting them and copying buckets come on top",
+            err=True,
+        )
     click.echo(f"in all {dollars(total(priced))}, at prices of {prices.date}", err=True)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput
-from atoll.core.functions import FunctionMemory
+from atoll.core.functions import JOB_VCPUS, FunctionMemory
 from atoll.core.progress import OnProgress
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
@@ -157,6 +157,7 @@ def search(
             elsewhere=found.works,
             is_free=collection.is_here,
             transitions=found.transitions,
+            job_vcpus=found.job_vcpus,
         )
     if found.incomplete is not None:
         raise found.incomplete
@@ -225,6 +226,7 @@ class _Answer:
     works: list[Work]
     incomplete: Incomplete | None = None
     transitions: int = 0
+    job_vcpus: int = 0
 
 
 def _searched_here(
@@ -267,7 +269,9 @@ def _searched_by(
         incomplete = error
     click.echo(f"results: {run}", err=True)
     works = [Work(**each) for each in summary["works"]]
+    job_vcpus = 0
     if via == "batch":
+        job_vcpus = int(deployment.outputs.get("JobVcpus", JOB_VCPUS))
         # Planned here, where it is counted.
         works = [work for work in works if work.step != "plan"]
     transitions = 0
@@ -277,7 +281,7 @@ def _searched_by(
             len(run.plan.groups),
             is_filtered=is_filtered_first(run.request.options, run.target.spec),
         )
-    return _Answer(run.hits(), summary, works, incomplete, transitions)
+    return _Answer(run.hits(), summary, works, incomplete, transitions, job_vcpus)
 
 
 @click.command()

@@ -67,13 +67,20 @@ class Bill:
         return self.gets + self.puts + self.lists
 
 
-def bill_of(works: Iterable[Work], transitions: int = 0, *, is_leaving: bool = False) -> Bill:
+def bill_of(
+    works: Iterable[Work],
+    transitions: int = 0,
+    *,
+    is_leaving: bool = False,
+    instance_share: float = 0.0,
+) -> Bill:
     """Sum up what was measured.
 
     Args:
         works: of the steps of a run; where `memory_mb` is 0 no function did them.
         transitions: of the state machine, if there was one.
         is_leaving: whether what they read left the store's region.
+        instance_share: of an instance that each had to itself while it was done.
     """
     whole = Bill(transitions=transitions)
     for work in works:
@@ -82,6 +89,7 @@ def bill_of(works: Iterable[Work], transitions: int = 0, *, is_leaving: bool = F
             cpu_s=work.cpu_s,
             invocations=work.times if is_function else 0,
             gb_s=work.memory_mb / 1024 * work.seconds,
+            instance_s=work.seconds * instance_share,
         )
     return whole
 
