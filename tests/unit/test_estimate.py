@@ -13,6 +13,7 @@ from commandline import atoll, must
 from atoll.core.errors import InvalidInput
 from atoll.core.functions import FunctionMemory
 from atoll.deploy.render import SearchStack
+from atoll.vectors.pricing import quotetext
 from atoll.vectors.pricing.bill import Bill, bill_of, cost, price, total
 from atoll.vectors.pricing.downloads import break_even, download, lambda_cost, queries_at_once
 from atoll.vectors.pricing.planner import Limits, choose_size
@@ -77,7 +78,7 @@ def test_row_22_the_build_is_projected_from_rates_measured_here_where_there_are_
     assert ids < found.total_s.mid < 2 * ids
     assert building(post(), measured).here is None
     wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, ONE, NO_LIMITS)
-    text = "\n".join(make_quote(wanted, PRICES, measured).text())
+    text = "\n".join(quotetext.text(make_quote(wanted, PRICES, measured)))
     assert "at the rates measured here" in text
     assert "atoll bench-here" not in text
 
@@ -405,7 +406,7 @@ def test_a_picture_is_drawn(tmp_path):
 
 def test_a_spot_price_is_shown_beside_the_other():
     wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, ONE, NO_LIMITS)
-    text = "\n".join(make_quote(wanted, replace(PRICES, spot_hour=1.0)).text())
+    text = "\n".join(quotetext.text(make_quote(wanted, replace(PRICES, spot_hour=1.0))))
     assert "108 h of spot x $1.00 = $108.00" in text
 
 

@@ -98,6 +98,7 @@ def estimate(
     from atoll.vectors.pricing.prices import load_prices
     from atoll.vectors.pricing.quote import Wanted, make_quote
     from atoll.vectors.pricing.quoteplot import draw
+    from atoll.vectors.pricing.quotetext import text
     from atoll.vectors.recallplot import check_can_draw
 
     if plot is not None:
@@ -127,7 +128,7 @@ def estimate(
     if as_json:
         click.echo(json.dumps(quote.facts(), indent=2))
         return
-    for line in quote.text():
+    for line in text(quote):
         click.echo(printable(line))
 
 
