@@ -36,8 +36,9 @@ def _setting(world: World, k: int, nprobes: int, skew: float) -> dict[str, Any]:
 
     How uneven partitions are was learned from a calibration.
     """
-    from atoll.vectors.pricing.searchcost import cold_search, learned, search_cost
+    from atoll.vectors.pricing.searchcost import cold_search, search_cost
     from atoll.vectors.pricing.shape import SearchSettings
+    from bench.learning import learned
 
     count = world.sizes.billed
     asked = {

@@ -13,16 +13,16 @@ from atoll.vectors import blobs, byteranges, manifests
 from atoll.vectors.distributed import steps
 from atoll.vectors.distributed.dispatch import carry_out
 from atoll.vectors.options import BuildOptions, SearchOptions
-from atoll.vectors.pricing.searchcost import cold_search, learned, search_cost
+from atoll.vectors.pricing.searchcost import cold_search, search_cost
 from atoll.vectors.pricing.shape import (
     SearchSettings,
     planned_shape,
     shape_of,
     skew_of_calibration,
-    skew_of_layouts,
 )
 from atoll.vectors.pricing.storedcost import stored
 from atoll.vectors.service import create_collection, open_collection
+from bench.learning import learned, skew_of_layouts
 
 ROWS, BUCKET_ROWS, DIM = 40_000, 10_000, 256
 LEARNED, HELD = slice(0, 24), slice(24, 48)

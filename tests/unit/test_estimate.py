@@ -11,6 +11,9 @@ import pytest
 from commandline import atoll, must
 
 from atoll.core.errors import InvalidInput
+from atoll.core.functions import FunctionMemory
+from atoll.deploy.render import SearchStack
+from atoll.vectors.pricing import quotetext
 from atoll.vectors.pricing.bill import Bill, bill_of, cost, price, total
 from atoll.vectors.pricing.downloads import break_even, download, lambda_cost, queries_at_once
 from atoll.vectors.pricing.planner import Limits, choose_size
@@ -19,6 +22,7 @@ from atoll.vectors.pricing.quote import Wanted, make_quote
 from atoll.vectors.pricing.quoteplot import curve, one_bucket
 from atoll.vectors.pricing.searchcost import Runtime, search_cost
 from atoll.vectors.pricing.shape import SearchSettings, for_recall, planned_shape
+from atoll.vectors.pricing.steps import Step
 from atoll.vectors.pricing.storedcost import TIB, building, stored
 from atoll.vectors.rates import NOTHING, STAGES, Rates, Spread, Timing
 from atoll.vectors.work import Work
@@ -74,7 +78,7 @@ def test_row_22_the_build_is_projected_from_rates_measured_here_where_there_are_
     assert ids < found.total_s.mid < 2 * ids
     assert building(post(), measured).here is None
     wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, ONE, NO_LIMITS)
-    text = "\n".join(make_quote(wanted, PRICES, measured).text())
+    text = "\n".join(quotetext.text(make_quote(wanted, PRICES, measured)))
     assert "at the rates measured here" in text
     assert "atoll bench-here" not in text
 
@@ -145,8 +149,13 @@ def test_row_29_ten_thousand_buckets_are_folded_in_a_tree():
 def test_a_few_buckets_need_no_tree_but_large_parts_do():
     names = [each.step.name for each in search_cost(post("rabitq"), SearchSettings()).steps]
     assert names == ["plan", "search", "refine"]
-    large = search_cost(post("rabitq"), SearchSettings(k=50_000, queries=100))
-    assert "fold" in [each.step.name for each in large.steps]
+    # Of 100 queries for 50,000 each, four are answered at once.
+    many = search_cost(post("rabitq"), SearchSettings(k=50_000, queries=100))
+    assert [each.step.name for each in many.steps] == names
+    assert many.step("search").step.puts == 25
+    large = search_cost(post("rabitq", bucket_rows=35_000_000), SearchSettings(k=50_000))
+    assert large.shape.buckets * 250_000 > 20_000_000
+    assert large.step("fold").step.count == 2
 
 
 # -- by hand --------------------------------------------------------------------------------------
@@ -215,8 +224,12 @@ def test_lambda_seconds_are_start_waits_bytes_and_cpu():
 
 
 def test_functions_get_the_memory_they_need_and_a_vcpu_at_least():
-    assert Runtime().memory_mib(1) == 1769
-    assert Runtime().memory_mib(4 << 30) == 5120
+    small, large = (Step("search", 1, (), 0, size) for size in (1, 4 << 30))
+    assert Runtime().memory_mib(small) == SearchStack("s3://abc/d").search_memory == 3008
+    assert Runtime().memory_mib(replace(small, name="plan")) == 1769
+    assert Runtime().memory_mib(large) == 5120
+    held = Runtime(memory=FunctionMemory(search=2048), is_deployed=True)
+    assert held.memory_mib(large) == 2048
 
 
 def test_a_search_without_index_does_not_fit_a_function():
@@ -246,7 +259,7 @@ def test_a_latency_asks_for_smaller_buckets_and_the_reason_is_told():
 
 
 def test_a_budget_asks_for_larger_buckets():
-    limit = Limits(query_usd=0.01, month_usd=50, queries_per_month=10_000)
+    limit = Limits(query_usd=0.01, month_usd=60, queries_per_month=10_000)
     misses = {size.bucket_rows: size.misses for size in chosen(limit).sizes}
     assert "a query over the budget" in misses[50_000_000][0]
     assert "a month over the budget" in misses[100_000_000][0]
@@ -348,7 +361,7 @@ def test_a_recall_is_supposed_from_what_was_measured():
         (("--queries-per-month", -1), "is no number of queries"),
         (("--latency", 0), "--latency 0.0 is no limit"),
         (("--latency", "nan"), "--latency nan is no limit"),
-        (("--budget", -1), "--budget -1.0 is no limit"),
+        (("--query-budget", -1), "--query-budget -1.0 is no limit"),
         (("--monthly-budget", "inf"), "--monthly-budget inf is no limit"),
         (("--recall", 2), "recall is 2.0"),
         (("--recall", "nan"), "recall is nan"),
@@ -393,7 +406,7 @@ def test_a_picture_is_drawn(tmp_path):
 
 def test_a_spot_price_is_shown_beside_the_other():
     wanted = Wanted(ROWS, 960, "float32", "rabitq", 200_000_000, ONE, NO_LIMITS)
-    text = "\n".join(make_quote(wanted, replace(PRICES, spot_hour=1.0)).text())
+    text = "\n".join(quotetext.text(make_quote(wanted, replace(PRICES, spot_hour=1.0))))
     assert "108 h of spot x $1.00 = $108.00" in text
 
 

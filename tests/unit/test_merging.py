@@ -46,7 +46,7 @@ def synthetic(bucket, random):
 
 def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
     random = np.random.default_rng(5)
-    group = grouping.group_size(BUCKETS, BUCKETS * EACH)
+    group = grouping.group_of(BUCKETS, BUCKETS * EACH)
     assert group == grouping.GROUP
     run = begun(BUCKETS, group)
     parts = [synthetic(bucket, random) for bucket in range(BUCKETS)]
@@ -95,7 +95,7 @@ def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
 )
 def test_there_is_a_tree_where_parts_are_many_or_large(rows, buckets, group):
     in_all = sum(min(rows, stored) for stored in buckets)
-    assert grouping.group_size(len(buckets), in_all) == group
+    assert grouping.group_of(len(buckets), in_all) == group
 
 
 def test_what_passes_between_states_is_small_for_ten_thousand_buckets():

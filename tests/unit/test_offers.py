@@ -1,19 +1,16 @@
 """What a search would cost by each way, which is taken, and where a budget stops it."""
 
 import math
-import uuid
-from contextlib import suppress
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
-from atoll.core.config import AwsOptions, Settings, StorageOptions
+from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
-from atoll.storage import count_usage, open_storage
-from atoll.vectors.cli.common import spending
+from atoll.core.functions import FunctionMemory
+from atoll.deploy.render import SearchStack, definition
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest
 from atoll.vectors.options import CLOUDS, SearchOptions
+from atoll.vectors.pricing.bill import transitions_of
 from atoll.vectors.pricing.offers import make_offers
 from atoll.vectors.pricing.prices import load_prices
 
@@ -36,9 +33,11 @@ def manifest(rows=200_000_000, buckets=18, adopted=False):
     return Manifest(1, "now", spec, {"m": Blob("m", 31_000_000, "h")}, "m", (bucket,) * buckets)
 
 
-def offers(queries=1, is_leaving=False, clouds=CLOUDS, **given):
+def offers(queries=1, is_leaving=False, clouds=CLOUDS, memory=FunctionMemory(), **given):
     options = SearchOptions(**{"nprobes": 20} | given)
-    return make_offers(manifest(), options, queries, PRICES, clouds=clouds, is_leaving=is_leaving)
+    return make_offers(
+        manifest(), options, queries, PRICES, clouds=clouds, is_leaving=is_leaving, memory=memory
+    )
 
 
 def test_offers_come_cheapest_first_with_their_arithmetic():
@@ -63,10 +62,17 @@ def test_what_leaves_the_region_makes_this_machine_dear():
 
 
 def test_many_queries_are_cheapest_where_buckets_are_copied():
-    found = offers(queries=10**7)
-    assert [offer.via for offer in found.offers if offer.via != "local"] == ["batch"]
-    few = offers(queries=2)
-    assert few.of("stepfunctions").usd < few.of("batch").usd
+    few, some, many = (offers(queries=n) for n in (2, 1000, 10**7))
+    for fewer in (few, some):
+        assert fewer.of("stepfunctions").usd < fewer.of("batch").usd
+    # Copying is paid once, so that a query costs less the more there are; on functions hardly.
+    assert some.of("batch").usd < 1.5 * few.of("batch").usd
+    assert some.of("stepfunctions").usd > 20 * few.of("stepfunctions").usd
+    assert many.of("batch").usd / 10**7 < some.of("stepfunctions").usd / 1000
+    # So many no function has the time for.
+    assert [offer.via for offer in many.offers if offer.via != "local"] == ["batch"]
+    assert "no function can: search takes" in many.text()
+    assert 1000 < many.downloads_from < 10**7
 
 
 def test_only_what_is_deployed_is_offered():
@@ -82,48 +88,71 @@ def test_of_an_exact_search_every_vector_is_read():
     assert approximate.of("local").bill.bytes_in < 1e9
 
 
-def test_what_adopted_tables_cost_is_not_guessed():
-    with pytest.raises(InvalidInput, match="adopted tables"):
-        make_offers(manifest(adopted=True), SearchOptions(), 1, PRICES, clouds=(), is_leaving=False)
+@pytest.mark.parametrize(
+    ("given", "what"), [({"adopted": True}, "adopted tables"), ({"rows": 0}, "no rows")]
+)
+def test_what_nobody_knows_the_cost_of_is_not_guessed(given, what):
+    found = make_offers(
+        manifest(**given), SearchOptions(), 1, PRICES, clouds=CLOUDS, is_leaving=False
+    )
+    assert found.offers == ()
+    assert found.text() == f"the collection has {what}, whose cost is not known"
+    with pytest.raises(InvalidInput, match=rf"{what}.* Leave --budget out") as caught:
+        found.of("lambda")
+    assert "--rows" not in caught.value.message
 
 
-# -- budgets --------------------------------------------------------------------------------------
+def test_groups_are_looked_for_by_this_machine_only():
+    found = offers(group_by="protein")
+    assert [offer.via for offer in found.offers] == ["local"]
+    with pytest.raises(InvalidInput, match=r"cannot go via lambda.*group_by looks further"):
+        found.of("lambda")
 
 
-def reached(budget, settings=AWS, is_here=False):
-    """How many of ten requests are made before the budget is spent."""
-    storage = open_storage(f"memory://{uuid.uuid4().hex}")
-    storage.put("x", bytes(1 << 20))
-    with (
-        count_usage() as made,
-        suppress(InvalidInput),
-        spending(budget, SimpleNamespace(is_here=is_here), settings),
-    ):
-        for _ in range(10):
-            storage.get("x")
-    return made.gets
+def test_a_predicate_takes_more_states_and_says_what_is_left_out():
+    plain, filtered = offers(), offers(where="length > 3")
+    bills = [each.of("stepfunctions").bill for each in (plain, filtered)]
+    assert bills[1].transitions - bills[0].transitions == 2 + 2 * 18
+    assert bills[1].invocations - bills[0].invocations == 1 + 18
+    assert "`where` reads of its columns, in every bucket, is not included" in filtered.text()
+    assert "where" not in plain.text()
 
 
-def test_a_budget_that_is_spent_says_so():
-    storage = open_storage(f"memory://{uuid.uuid4().hex}")
-    with (
-        pytest.raises(InvalidInput, match=r"the budget of \$0.00 is spent: with the next request"),
-        spending(0, SimpleNamespace(is_here=False), AWS),
-    ):
-        storage.exists("x")
+def test_offers_go_by_the_memory_that_is_deployed():
+    less, more = (offers(memory=FunctionMemory(search=mb)) for mb in (3008, 6016))
+    assert offers().of("lambda").usd == less.of("lambda").usd < more.of("lambda").usd
+    tight = offers(memory=FunctionMemory(search=128))
+    assert {offer.via for offer in tight.offers} == {"local", "batch"}
+    assert "the function that is deployed has 128; deploy it with more" in tight.text()
+    stack = {"SearchMemory": "4096", "Results": "s3://x"}
+    assert FunctionMemory.of_outputs(stack) == FunctionMemory(search=4096)
 
 
-def test_a_budget_is_spent_to_the_last_request_that_fits():
-    here = Settings(storage=StorageOptions(endpoint="https://elsewhere"))
-    assert reached(4 * PRICES.get, here) == 4
-    assert reached(4.5 * PRICES.get, here) == 4
-    assert reached(0, here) == 0
-    assert reached(None, here) == 10
-    assert reached(0, here, is_here=True) == 10
+# -- transitions ----------------------------------------------------------------------------------
 
 
-def test_bytes_that_leave_the_region_are_spent_too():
-    each = PRICES.get + PRICES.out_of_region_gib / 1024
-    assert reached(2.5 * each) < 4
-    inside = replace(AWS, aws=AwsOptions(inside_region=True))
-    assert reached(2.5 * each, inside) == 10
+def entered(states, start, flags):
+    """Walk a state machine without failures; count the states that are entered."""
+    count, name = 0, start
+    while name is not None:
+        count, state = count + 1, states[name]
+        if state["Type"] == "Map":
+            mode = state["ItemProcessor"]["ProcessorConfig"]["Mode"]
+            inner = entered(state["ItemProcessor"]["States"], state["ItemProcessor"]["StartAt"], {})
+            items = flags["groups" if name == "Fold" else "buckets"]
+            count += items * (inner + (mode == "DISTRIBUTED"))
+        if state["Type"] == "Choice":
+            is_taken = flags["is_filtered"] if name == "IsFiltered" else bool(flags["groups"])
+            name = state["Choices"][0]["Next"] if is_taken else state["Default"]
+        else:
+            name = state.get("Next")
+    return count
+
+
+@pytest.mark.parametrize("is_filtered", [False, True])
+@pytest.mark.parametrize("groups", [0, 3])
+def test_transitions_are_those_of_the_state_machine_that_is_deployed(groups, is_filtered):
+    machine = definition(SearchStack("s3://abc/d"))
+    flags = {"buckets": 18, "groups": groups, "is_filtered": is_filtered}
+    walked = 1 + entered(machine["States"], machine["StartAt"], flags)
+    assert transitions_of(18, groups, is_filtered=is_filtered) == walked

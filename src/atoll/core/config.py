@@ -78,3 +78,8 @@ class Settings:
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()
     function_mb: int = 0
+
+    @property
+    def is_leaving_region(self) -> bool:
+        """Whether what this machine reads from a distant store leaves that store's region."""
+        return self.storage.endpoint is None and not self.aws.inside_region

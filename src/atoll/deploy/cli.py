@@ -10,6 +10,7 @@ import click
 from atoll.core.config import Settings
 from atoll.core.errors import Conflict
 from atoll.core.files import whole_file, writing
+from atoll.core.functions import TIMEOUT_SECONDS, FunctionMemory
 from atoll.deploy.render import MAP_MODES, SearchStack, render
 
 
@@ -27,12 +28,12 @@ from atoll.deploy.render import MAP_MODES, SearchStack, render
               "40 buckets at once.")  # fmt: skip
 @click.option("--max-concurrency", type=int, metavar="N",
               help="Buckets searched at once.  [default: 500; inline: 40]")  # fmt: skip
-@click.option("--search-memory", type=int, default=3008, show_default=True, metavar="MB",
-              help="Memory of the function that searches a bucket.")  # fmt: skip
-@click.option("--reduce-memory", type=int, default=3008, show_default=True, metavar="MB",
-              help="Memory of the function that merges and refines.")  # fmt: skip
-@click.option("--step-timeout", type=int, default=900, show_default=True, metavar="SECONDS",
-              help="How long one run of a function may take.")  # fmt: skip
+@click.option("--search-memory", type=int, default=FunctionMemory.search, show_default=True,
+              metavar="MB", help="Memory of the function that searches a bucket.")  # fmt: skip
+@click.option("--reduce-memory", type=int, default=FunctionMemory.reduce, show_default=True,
+              metavar="MB", help="Memory of the function that merges and refines.")  # fmt: skip
+@click.option("--step-timeout", type=int, default=TIMEOUT_SECONDS[1], show_default=True,
+              metavar="SECONDS", help="How long one run of a function may take.")  # fmt: skip
 @click.pass_obj
 def deploy(
     settings: Settings,

@@ -10,11 +10,10 @@ from textwrap import indent
 from typing import Any
 
 from atoll.core.errors import InvalidInput
+from atoll.core.functions import JOB_VCPUS, MEMORY_MB, TIMEOUT_SECONDS, FunctionMemory
 
 MAP_MODES = ("distributed", "inline")
-# AWS's own limits: what a function may have, and how many buckets may be under way at once.
-MEMORY_MB = (128, 10_240)
-TIMEOUT_SECONDS = (1, 900)
+# AWS's own limit of buckets under way at once.
 MAX_CONCURRENCY = {"distributed": 10_000, "inline": 40}
 DEFAULT_CONCURRENCY = {"distributed": 500, "inline": 40}
 # More must go through a bucket to be deployed.
@@ -47,9 +46,9 @@ class SearchStack:
     image: str = ""
     map_mode: str = "distributed"
     max_concurrency: int | None = None
-    search_memory: int = 3008
-    reduce_memory: int = 3008
-    step_timeout: int = 900
+    search_memory: int = FunctionMemory.search
+    reduce_memory: int = FunctionMemory.reduce
+    step_timeout: int = TIMEOUT_SECONDS[1]
     endpoint: str = ""
     allow_http: bool = False
 
@@ -112,9 +111,11 @@ def render(stack: SearchStack) -> str:
         "CollectionBucket": bucket,
         "CollectionPrefix": prefix,
         "MaxConcurrency": stack.concurrency,
+        "PlanMemory": FunctionMemory.plan,
         "SearchMemory": stack.search_memory,
         "ReduceMemory": stack.reduce_memory,
         "StepTimeout": stack.step_timeout,
+        "BatchJobVcpus": JOB_VCPUS,
         "NearTimeoutMs": int(stack.step_timeout * 1000 * NEAR_TIMEOUT),
         "S3Endpoint": stack.endpoint,
         "S3AllowHttp": str(stack.allow_http).lower(),

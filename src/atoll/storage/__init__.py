@@ -33,7 +33,7 @@ from obstore.store import LocalStore, MemoryStore
 from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, Corrupt, InvalidInput, NotFound, Unavailable
 from atoll.core.files import whole_file
-from atoll.storage.counting import Threads, Usage, count, count_usage
+from atoll.storage.counting import Threads, Usage, count, count_made, count_usage
 from atoll.storage.diskcache import Data, DiskCache, open_cache
 from atoll.storage.failures import translated
 from atoll.storage.s3 import connect_s3, endpoint_of, lance_s3_options
@@ -51,6 +51,7 @@ __all__ = [
     "Threads",
     "Usage",
     "count",
+    "count_made",
     "count_usage",
     "local_path",
     "open_storage",
@@ -162,15 +163,18 @@ class Storage:
 
     def get(self, path: str) -> bytes:
         """Read a whole object."""
-        data = self._request(path, partial(self._get_whole, path), gets=1)
-        count(bytes_read=len(data))
-        return data
+        return self._request(path, partial(self._get_whole, path), gets=1)
 
     def _get_whole(self, path: str) -> bytes:
         if self.root is not None:
             _check(path, self)
-            return (self.root / path).read_bytes()
-        return obstore.get(self._objects(), self._key(path)).bytes().to_bytes()
+            data = (self.root / path).read_bytes()
+            count(bytes_read=len(data))
+            return data
+        # The answer's head says how much follows, and what may not be read is not asked on for.
+        answer = obstore.get(self._objects(), self._key(path))
+        count(bytes_read=answer.meta["size"])
+        return _received(answer.meta["size"], lambda: answer.bytes().to_bytes())
 
     def find(self, path: str) -> bytes | None:
         """Read a whole object; None where there is none, told for little where it is a file."""
@@ -222,12 +226,12 @@ class Storage:
         if self.root is not None:
             count(gets=sum(map(bool, lengths)))
             found = self._read_files(paths, starts, lengths)
+            count_made(bytes_read=sum(map(len, found)))
         elif len(lengths) == 1:
             found = [self._request_range(paths[0], starts[0], lengths[0])]
         else:
             # Not obstore's own get_ranges: it joins ranges up to a megabyte apart.
             found = builtins.list(_requests().map(self._request_range, paths, starts, lengths))
-        count(bytes_read=sum(map(len, found)))
         for path, start, length, data in zip(paths, starts, lengths, found, strict=True):
             if len(data) != length:
                 raise self._cut_off(path, start, len(data), length)
@@ -267,16 +271,22 @@ class Storage:
             objects, key = self._objects(), self._key(path)
             return obstore.get_range(objects, key, start=start, length=length).to_bytes()
 
-        return self._request(path, ask, gets=1)
+        return self._request(path, partial(_received, length, ask), gets=1, bytes_read=length)
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Read an object from front to back in pieces of about 8 MiB."""
         count(gets=1)
         with self._errors(path):
-            pieces = obstore.get(self._patient_objects(), self._key(path)).stream(CHUNK_BYTES)
-            for piece in pieces:
-                count(bytes_read=len(piece))
-                yield bytes(piece)
+            answer = obstore.get(self._patient_objects(), self._key(path))
+            left = answer.meta["size"]
+            count(bytes_read=left)
+            try:
+                for piece in answer.stream(CHUNK_BYTES):
+                    left -= len(piece)
+                    yield bytes(piece)
+            finally:
+                if left:
+                    count_made(bytes_read=-left)
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what was there; readers see the old or the new one, whole."""
@@ -561,6 +571,17 @@ def _read_file(path: str, pieces: Iterable[tuple[str, int, int]]) -> list[bytes]
         return [os.pread(descriptor, length, start) for _, start, length in pieces]
     finally:
         os.close(descriptor)
+
+
+def _received(length: int, read: Callable[[], bytes]) -> bytes:
+    """Read so many bytes, which are counted already; what does not come is taken back."""
+    data = b""
+    try:
+        data = read()
+        return data
+    finally:
+        if len(data) != length:
+            count_made(bytes_read=len(data) - length)
 
 
 def _stored(path: str, found: ObjectMeta) -> StoredObject:

@@ -1,7 +1,8 @@
 """Counts what stores are asked for: requests of each kind and bytes, for whoever wants to know.
 
 Counts follow the code that asks, also into `Threads` that it starts; what others do at the same
-time is not in them.
+time is not in them. A request is counted before it is made, with the bytes that it will bring as
+soon as they are known, so that a limit is kept and not only found to be broken.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import ParamSpec, TypeAlias, TypeVar
 
+# Told what the counts are about to be, by name; raises where that is too much.
+Check: TypeAlias = Callable[[dict[str, int]], None]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -29,6 +32,7 @@ class Usage:
         deletes: requests that removed one.
         retries: of all these, those made because an earlier one had failed.
         bytes_read, bytes_written: what came back, and what was sent.
+        check: keeps them within a limit; None allows all.
     """
 
     gets: int = 0
@@ -38,84 +42,64 @@ class Usage:
     retries: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
-    _lock: threading.Lock = field(
-        default_factory=threading.Lock, repr=False, compare=False, init=False
-    )
+    check: Check | None = field(default=None, repr=False, compare=False)
 
     @property
     def reads(self) -> int:
         """Requests that read."""
         return self.gets + self.lists
 
-    def add(
-        self,
-        *,
-        gets: int = 0,
-        lists: int = 0,
-        puts: int = 0,
-        deletes: int = 0,
-        retries: int = 0,
-        bytes_read: int = 0,
-        bytes_written: int = 0,
-    ) -> None:
-        """Count some more; for several threads at once."""
-        with self._lock:
-            self.gets += gets
-            self.lists += lists
-            self.puts += puts
-            self.deletes += deletes
-            self.retries += retries
-            self.bytes_read += bytes_read
-            self.bytes_written += bytes_written
-
-    def require(self, **counts: int) -> None:
-        """Raise where so much more may not be asked."""
-
     def facts(self) -> dict[str, int]:
         """Return all counts, JSON-ready."""
-        with self._lock:
-            return {name: getattr(self, name) for name in COUNTS}
+        with _lock:
+            return self._and({})
+
+    def _and(self, counts: dict[str, int]) -> dict[str, int]:
+        """Return all counts with so many more; call it with the lock."""
+        return {name: getattr(self, name) + counts.get(name, 0) for name in COUNTS}
+
+    def _add(self, counts: dict[str, int]) -> None:
+        for name, more in counts.items():
+            setattr(self, name, getattr(self, name) + more)
 
 
-class Limited(Usage):
-    """Counts as far as a check lets it: each request is counted before it is made."""
-
-    def __init__(self, check: Callable[[Usage], None]) -> None:
-        """Start at nothing; `check` raises where no more may be asked, and nothing is."""
-        super().__init__()
-        self._check = check
-
-    def require(self, **counts: int) -> None:
-        """Raise where so much more may not be asked."""
-        with self._lock:
-            wanted = {name: getattr(self, name) + counts.get(name, 0) for name in COUNTS}
-        self._check(Usage(**wanted))
-
-
-COUNTS = (
-    "gets", "lists", "puts", "deletes", "retries", "bytes_read", "bytes_written",
-)  # fmt: skip
+COUNTS = tuple(one.name for one in fields(Usage) if one.name != "check")
 _counting: ContextVar[tuple[Usage, ...]] = ContextVar("counting", default=())
+# Of all counts: what one check allows is counted before another asks, everywhere or nowhere.
+_lock = threading.Lock()
 
 
 def count(**counts: int) -> None:
-    """Count requests or bytes, by the names of `Usage`, for all who count here."""
+    """Count what is about to be asked for, by the names of `Usage`, for all who count here.
+
+    Raises:
+        AtollError: a check does not allow it; nothing is counted then, and nothing may be asked.
+    """
     counting = _counting.get()
-    for usage in counting:
-        usage.require(**counts)
-    for usage in counting:
-        usage.add(**counts)
+    with _lock:
+        for usage in counting:
+            if usage.check is not None:
+                usage.check(usage._and(counts))
+        for usage in counting:
+            usage._add(counts)
+
+
+def count_made(**counts: int) -> None:
+    """Count what was asked for already, whatever is allowed; less than nothing takes it back."""
+    with _lock:
+        for usage in _counting.get():
+            usage._add(counts)
 
 
 @contextmanager
-def count_usage(check: Callable[[Usage], None] | None = None) -> Iterator[Usage]:
+def count_usage(check: Check | None = None) -> Iterator[Usage]:
     """Count what stores are asked for within the block; the counts grow as it goes on.
 
     Args:
-        check: is told what the counts are about to be, before a request is made; raises where that
-            is too much. Requests that Lance makes by itself are counted afterwards.
+        check: raises before a request is made that is one too many. Those that Lance makes by
+            itself are counted afterwards.
     """
-    usage = Usage() if check is None else Limited(check)
+    usage = Usage(check=check)
     token = _counting.set((*_counting.get(), usage))
     try:
         yield usage

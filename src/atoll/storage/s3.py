@@ -14,13 +14,12 @@ from obstore.store import S3Store
 
 from atoll.core.config import Settings, StorageOptions
 from atoll.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.core.functions import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 DEFAULT_REGION = "us-east-1"
-# The longest that a function of AWS Lambda may run.
-LAMBDA_SECONDS = 900
 # botocore hands out credentials that live at least 10 minutes more, and refreshes them itself;
 # obstore asks again 5 minutes before what it was told.
 _KEYS_KEEP = timedelta(minutes=10)
@@ -203,7 +202,7 @@ def aws_client(service: str, settings: Settings, connections: int = 10) -> Any:
         config=Config(
             max_pool_connections=connections,
             # As long as a function may take.
-            read_timeout=LAMBDA_SECONDS + 30,
+            read_timeout=TIMEOUT_SECONDS[1] + 30,
             retries={"mode": "standard", "total_max_attempts": settings.storage.retries + 1},
         ),
     )

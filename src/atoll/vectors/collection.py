@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from atoll.compute.port import Executor
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
+from atoll.core.functions import FunctionMemory
 from atoll.core.progress import OnProgress, silent
 from atoll.storage import Storage, Usage, count_usage, open_storage
 from atoll.vectors import (
@@ -58,8 +59,6 @@ from atoll.vectors.options import (
     given_options,
     search_options,
 )
-from atoll.vectors.pricing.offers import Offers, make_offers
-from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.promises import Promises
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
@@ -68,6 +67,10 @@ from atoll.vectors.verify import verify
 from atoll.vectors.view import View
 from atoll.vectors.warming import warm
 from atoll.vectors.work import watched
+
+if TYPE_CHECKING:
+    from atoll.vectors.pricing.offers import Offers
+    from atoll.vectors.pricing.prices import Prices
 
 
 class Collection:
@@ -274,6 +277,7 @@ class Collection:
         prices: Prices,
         *,
         clouds: Sequence[str] = (),
+        memory: FunctionMemory = FunctionMemory(),
     ) -> Offers:
         """Quote a search by each way that it can be carried out, with nothing cached.
 
@@ -282,19 +286,28 @@ class Collection:
             queries: how many.
             prices: of everything.
             clouds: what is deployed: "stepfunctions", "lambda", "batch".
+            memory: of the functions that are deployed.
 
         Raises:
-            InvalidInput: what `search` refuses; adopted tables, whose cost nobody knows.
+            InvalidInput: what `search` refuses.
         """
+        # Whoever does not ask for prices need not load what knows them.
+        from atoll.vectors.pricing.offers import make_offers
+        from atoll.vectors.pricing.shape import PARTITION_SKEW, skew_of_calibration
+
         view = self._current_view(options)
-        is_distant = self._storage.root is None and self._settings.storage.endpoint is None
+        measured, skew = self.calibration, PARTITION_SKEW
+        if measured is not None and view.manifest.spec.index.num_partitions:
+            skew = skew_of_calibration(measured, view.manifest.spec.index.num_partitions)
         return make_offers(
             view.manifest,
             view.settled(options)[0],
             queries,
             prices,
             clouds=clouds,
-            is_leaving=is_distant and not self._settings.aws.inside_region,
+            is_leaving=self._storage.root is None and self._settings.is_leaving_region,
+            memory=memory,
+            partition_skew=skew,
         )
 
     def warm(self, *, codes: bool = False) -> Usage:

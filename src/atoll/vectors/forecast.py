@@ -36,7 +36,6 @@ POST_ROWS_PER_S = 9_002
 # A process with the libraries loaded, and what all of them have in common, where nothing was
 # measured.
 BASE_BYTES, LIBRARY_BYTES = 130 << 20, 150 << 20
-HINT = "run `atoll bench-here` once (half a minute) and plan says how long it takes"
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def _notes(
         else "sizes take ids for 20 bytes"
     )
     if rates is None:
-        yield HINT
+        yield hint("plan says how long it takes")
         return
     if work.index == "ivf_pq":
         yield "how long Lance takes for its index is not projected"
@@ -251,3 +250,8 @@ def _notes(
         f"{POST.name}: a vCPU counts as half a core of this machine, its disks and network are not "
         f"counted; the post took {duration(work.rows / POST_ROWS_PER_S)} for so many rows of 960"
     )
+
+
+def hint(gain: str) -> str:
+    """Say how rates are measured, and what is gained by it."""
+    return f"run `atoll bench-here` once (half a minute) and {gain}"

@@ -23,7 +23,7 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
-from atoll.storage import Storage, count
+from atoll.storage import Storage, count, count_made
 from atoll.vectors.lanceerrors import lance_errors
 from atoll.vectors.model import Bucket
 
@@ -65,12 +65,13 @@ def open_table(storage: Storage, name: str, version: int | None = None) -> lance
 
 @contextmanager
 def reading(table: lance.LanceDataset) -> Iterator[None]:
-    """Count what Lance has asked the store for when the block ends."""
+    """Count what Lance has asked the store for when the block ends; begin only within limits."""
+    count()
     try:
         yield
     finally:
         asked = table.io_stats_incremental()
-        count(gets=asked.read_iops, bytes_read=asked.read_bytes)
+        count_made(gets=asked.read_iops, bytes_read=asked.read_bytes)
 
 
 def find_table(storage: Storage, name: str) -> lance.LanceDataset | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pyarrow as pa
@@ -15,14 +14,11 @@ import pyarrow as pa
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.text import counted, printable, sized
-from atoll.storage import Usage, count_usage
 from atoll.vectors.calibration import choose
+from atoll.vectors.forecast import POST_CORES
 from atoll.vectors.model import Calibration, Embedder, PartitionChoice
 from atoll.vectors.output import write_table
 from atoll.vectors.work import Work, together
-
-if TYPE_CHECKING:
-    from atoll.vectors.collection import Collection
 
 uri_argument = click.argument("uri")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -154,21 +150,29 @@ def print_choice(choice: PartitionChoice | None) -> None:
 
 
 def print_bill(
-    works: Sequence[Work], settings: Settings, *, is_free: bool = False, transitions: int = 0
+    works: Sequence[Work],
+    settings: Settings,
+    *,
+    elsewhere: Sequence[Work] = (),
+    is_free: bool = False,
+    transitions: int = 0,
+    job_vcpus: int = 0,
 ) -> None:
     """Say what works took and asked of the store, and what that costs, on standard error.
 
     Args:
-        works: a line each.
+        works: of this machine, a line each.
         settings: say which prices hold.
+        elsewhere: those that a cloud has done, in the store's region.
         is_free: whether the store is a disk of this machine.
         transitions: of the state machine that had them done.
+        job_vcpus: processors of each job that did what was done elsewhere; 0 where none did.
     """
     from atoll.vectors.pricing.bill import bill_of, dollars, price, total
     from atoll.vectors.pricing.prices import load_prices
 
     lines = []
-    for work in [*works, *_in_all(works)]:
+    for work in [*works, *elsewhere, *_in_all([*works, *elsewhere])]:
         usage = work.usage
         lines.append(
             {
@@ -188,43 +192,19 @@ def print_bill(
     if is_free:
         return
     prices = load_prices(settings.aws.prices)
-    priced = price(bill_of(works, transitions), prices)
+    bill = bill_of(works, is_leaving=settings.is_leaving_region)
+    bill += bill_of(elsewhere, transitions, instance_share=job_vcpus / POST_CORES)
+    priced = price(bill, prices)
     for line in priced.values():
         if line.usd:
             click.echo(f"{line.what}: {line}", err=True)
+    if job_vcpus:
+        click.echo(
+            f"of instances the seconds of steps are counted, {job_vcpus} of {POST_CORES} "
+            "processors each; starting them and copying buckets come on top",
+            err=True,
+        )
     click.echo(f"in all {dollars(total(priced))}, at prices of {prices.date}", err=True)
-
-
-@contextmanager
-def spending(budget: float | None, collection: Collection, settings: Settings) -> Iterator[None]:
-    """Let the block ask a distant store only as much as a budget in US dollars allows.
-
-    Raises:
-        InvalidInput: the next request would cost more; it was not made.
-    """
-    from atoll.vectors.pricing.bill import Bill, cost, dollars
-    from atoll.vectors.pricing.prices import load_prices
-
-    if budget is None or collection.is_here:
-        yield
-        return
-    prices = load_prices(settings.aws.prices)
-    is_leaving = settings.storage.endpoint is None and not settings.aws.inside_region
-
-    def check(usage: Usage) -> None:
-        bill = Bill(
-            gets=usage.gets, puts=usage.puts, lists=usage.lists, bytes_in=usage.bytes_read,
-            bytes_leaving=usage.bytes_read if is_leaving else 0,
-        )  # fmt: skip
-        if (usd := cost(bill, prices)) > budget:
-            raise InvalidInput(
-                f"the budget of {dollars(budget)} is spent: with the next request the search "
-                f"would cost {dollars(usd)}; give more, or ask for less",
-                usd=usd,
-            )
-
-    with count_usage(check):
-        yield
 
 
 def _in_all(works: Sequence[Work]) -> list[Work]:

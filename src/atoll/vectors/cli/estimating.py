@@ -66,7 +66,7 @@ def _show_prices(context: click.Context, option: click.Parameter, value: bool) -
 @click.option("--queries-per-month", type=COUNT, default=0, show_default=True,
               help="Queries in a month.")  # fmt: skip
 @click.option("--latency", type=float, metavar="SECONDS", help="How long an answer may take.")
-@click.option("--budget", type=float, metavar="USD", help="What a query may cost.")
+@click.option("--query-budget", type=float, metavar="USD", help="What a query may cost.")
 @click.option("--monthly-budget", type=float, metavar="USD",
               help="What the queries of a month may cost.")  # fmt: skip
 @click.option("--concurrency", type=COUNT, metavar="N", help="Functions that may run at once.")
@@ -98,6 +98,7 @@ def estimate(
     from atoll.vectors.pricing.prices import load_prices
     from atoll.vectors.pricing.quote import Wanted, make_quote
     from atoll.vectors.pricing.quoteplot import draw
+    from atoll.vectors.pricing.quotetext import text
     from atoll.vectors.recallplot import check_can_draw
 
     if plot is not None:
@@ -113,7 +114,7 @@ def estimate(
             settings=search,
             limits=Limits(
                 latency_s=given["latency"],
-                query_usd=given["budget"],
+                query_usd=given["query_budget"],
                 month_usd=given["monthly_budget"],
                 queries_per_month=given["queries_per_month"],
             ),
@@ -127,7 +128,7 @@ def estimate(
     if as_json:
         click.echo(json.dumps(quote.facts(), indent=2))
         return
-    for line in quote.text():
+    for line in text(quote):
         click.echo(printable(line))
 
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Incomplete, InvalidInput
+from atoll.core.functions import JOB_VCPUS, FunctionMemory
 from atoll.core.progress import OnProgress
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
 from atoll.vectors.cli.common import (
     json_option,
     print_bill,
-    spending,
     uri_argument,
     version_option,
 )
@@ -81,7 +81,8 @@ def names_of(columns: str | None) -> tuple[str, ...]:
               help="Who searches: this machine, what `atoll deploy aws` set up, or whoever is "
               "cheapest.")  # fmt: skip
 @click.option("--budget", type=click.FloatRange(0), metavar="USD",
-              help="Begin nothing that costs more by estimate; stop once it is spent.")  # fmt: skip
+              help="Begin nothing that costs more by estimate; a search from here also stops once "
+              "it is spent, one that a cloud has begun goes on.")  # fmt: skip
 @click.option("--stack", metavar="NAME", help="CloudFormation stack of --via.  [default: atoll]")
 @click.option("--results", metavar="URL", help="Where --via leaves its results.  [default: the "
               "stack's bucket]")  # fmt: skip
@@ -112,6 +113,7 @@ def search(
     **given: Any,
 ) -> None:
     """Find the nearest neighbours of QUERIES (FASTA, HDF5, Parquet, .npy, .fvecs) in URI."""
+    from atoll.vectors.pricing.budget import spending
     from atoll.vectors.service import open_collection, stored_queries
 
     if (queries is None) == (not stored):
@@ -126,21 +128,21 @@ def search(
         settings = replace(settings, aws=replace(settings.aws, stack=stack))
     write_hits(None, output, force=force)
     with watched("open and search") as watch, progress_bars(settings.quiet) as on_progress:
-        collection = open_collection(uri, settings, version)
-        if stored:
-            batch = stored_queries(collection, stored)
-        else:
-            batch = collection.queries(queries, ids=ids, model_path=model_path)
-        given["columns"] = names_of(columns)
-        if via == AUTO and collection.is_here:
-            via = LOCAL
-        deployment = None if via == LOCAL else _deployment(settings, is_needed=via != AUTO)
-        if via == AUTO or budget is not None:
-            via = _chosen(via, collection, given, len(batch), budget, deployment, settings)
-        if deployment is None or via == LOCAL:
-            with spending(budget if via == LOCAL else None, collection, settings):
+        with spending(budget, uri, settings):
+            collection = open_collection(uri, settings, version)
+            if stored:
+                batch = stored_queries(collection, stored)
+            else:
+                batch = collection.queries(queries, ids=ids, model_path=model_path)
+            given["columns"] = names_of(columns)
+            if via == AUTO and collection.is_here:
+                via = LOCAL
+            deployment = None if via == LOCAL else _deployment(settings, is_needed=via != AUTO)
+            if via == AUTO or budget is not None:
+                via = _chosen(via, collection, given, len(batch), budget, deployment, settings)
+            if deployment is None or via == LOCAL:
                 found = _searched_here(collection, batch, given, on_progress)
-        else:
+        if deployment is not None and via != LOCAL:
             found = _searched_by(
                 via,
                 collection,
@@ -152,12 +154,19 @@ def search(
                 on_progress,
                 is_csv=is_csv(output, as_json=as_json),
             )
-        works = [watch.taken(), *found.works]
+        works = [watch.taken()]
     write_hits(found.hits, output, force=force, as_json=as_json)
     if not settings.quiet:
         click.echo(describe_search(found.facts, found.count), err=True)
     if bill:
-        print_bill(works, settings, is_free=collection.is_here, transitions=found.transitions)
+        print_bill(
+            works,
+            settings,
+            elsewhere=found.works,
+            is_free=collection.is_here,
+            transitions=found.transitions,
+            job_vcpus=found.job_vcpus,
+        )
     if found.incomplete is not None:
         raise found.incomplete
 
@@ -191,12 +200,22 @@ def _chosen(
 
     if collection.is_here:
         return LOCAL
-    clouds = () if deployment is None else deployment.clouds
-    prices = load_prices(settings.aws.prices)
-    offers = collection.offers(search_options(**given), queries, prices, clouds=clouds)
+    outputs = {} if deployment is None else deployment.outputs
+    offers = collection.offers(
+        search_options(**given),
+        queries,
+        load_prices(settings.aws.prices),
+        clouds=() if deployment is None else deployment.clouds,
+        memory=FunctionMemory.of_outputs(outputs),
+    )
+    if not offers.offers and via in (AUTO, LOCAL):
+        click.echo(f"via local: {offers.text()}", err=True)
+        return LOCAL
     offer = offers.offers[0] if via == AUTO else offers.of(via)
     if via == AUTO:
         click.echo(f"via {offer.via}: {offers.text()}", err=True)
+    elif offers.notes:
+        click.echo(f"by estimate {dollars(offer.usd)}: {'; '.join(offers.notes)}", err=True)
     if budget is not None and offer.usd > budget:
         raise InvalidInput(
             f"by estimate this search costs {dollars(offer.usd)} via {offer.via}, more than the "
@@ -216,6 +235,7 @@ class _Answer:
     works: list[Work]
     incomplete: Incomplete | None = None
     transitions: int = 0
+    job_vcpus: int = 0
 
 
 def _searched_here(
@@ -245,7 +265,9 @@ def _searched_by(
     is_csv: bool,
 ) -> _Answer:
     from atoll.vectors.distributed import clouds
+    from atoll.vectors.distributed.grouping import is_filtered_first
     from atoll.vectors.options import search_options
+    from atoll.vectors.pricing.bill import transitions_of
 
     run = collection.begin_run(
         results or deployment.new_run(),
@@ -263,9 +285,20 @@ def _searched_by(
     except Incomplete as error:
         incomplete = error
     works = [Work(**each) for each in summary["works"]]
-    transitions = clouds.transitions_of(works) if via == "stepfunctions" else 0
-    hits = run.csv() if is_csv else run.hits()
-    return _Answer(hits, summary["hits"], summary, works, incomplete, transitions)
+    job_vcpus = 0
+    if via == "batch":
+        job_vcpus = int(deployment.outputs.get("JobVcpus", JOB_VCPUS))
+        # Planned here, where it is counted.
+        works = [work for work in works if work.step != "plan"]
+    transitions = 0
+    if via == "stepfunctions":
+        transitions = transitions_of(
+            run.target.buckets,
+            len(run.plan.groups),
+            is_filtered=is_filtered_first(run.request.options, run.target.spec),
+        )
+    hits, count = run.csv() if is_csv else run.hits(), summary["hits"]
+    return _Answer(hits, count, summary, works, incomplete, transitions, job_vcpus)
 
 
 @click.command()

@@ -28,8 +28,6 @@ from atoll.vectors.distributed.deployment import Deployment
 from atoll.vectors.distributed.jobs import JobQueue
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import Cloud
-from atoll.vectors.pricing.searchcost import Runtime
-from atoll.vectors.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +72,6 @@ def carried_out(
     if summary is None:
         raise Unavailable(f"{run} ended without a summary; look at the logs of {cloud}")
     return summary
-
-
-def transitions_of(works: Sequence[Work]) -> int:
-    """Count the state transitions of an execution, those of steps that were tried again apart."""
-    runtime = Runtime()
-    items = sum(work.times for work in works if work.step in ("filter", "search", "fold"))
-    return runtime.parent_transitions + runtime.item_transitions * items
 
 
 def require_whole(run: Run, summary: Mapping[str, Any]) -> None:

@@ -1,22 +1,46 @@
-"""Decides where the reduce is a tree; the same for a plan and for what it is estimated to cost."""
+"""What shape a run takes: blocks of queries, a tree of merges, whether rows are filtered first.
+
+Pure; what carries a run out and what prices it go by the same rules.
+"""
 
 from __future__ import annotations
 
-from atoll.vectors.distributed.model import MAX_MERGED_ROWS
+from atoll.vectors.model import CollectionSpec
+from atoll.vectors.options import SearchOptions
 
-# Parts that one process merges.
+# Queries whose hits are one file, at most.
+BLOCK_QUERIES = 10_000
+# What one process merges: parts of so many buckets, and rows of some 100 bytes in memory.
 MAX_PARTS = 1000
+MAX_MERGED_ROWS = 20_000_000
 # Buckets whose parts an inner step merges where there are more.
 GROUP = 100
 
 
-def group_size(buckets: int, rows: float) -> int:
-    """Choose how many parts an inner step merges; 0 where one process merges all.
+def block_of(queries: int, rows: float, most: int = BLOCK_QUERIES) -> int:
+    """Choose how many queries are answered together.
 
     Args:
-        buckets: how many there are.
-        rows: in all their parts together, for a block of queries, at most.
+        queries: of the run.
+        rows: with which all buckets answer one query, at most.
+        most: queries that memory allows.
+    """
+    fitting = int(MAX_MERGED_ROWS // max(1, rows))
+    return max(1, min(queries, BLOCK_QUERIES, most, fitting))
+
+
+def group_of(buckets: int, rows: float) -> int:
+    """Choose how many parts an inner step merges; 0 where one process merges all of them.
+
+    Args:
+        buckets: searched, each with a part.
+        rows: in all parts of a block of queries, at most.
     """
     if buckets <= MAX_PARTS and rows <= MAX_MERGED_ROWS:
         return 0
     return max(2, min(GROUP, int(MAX_MERGED_ROWS * buckets // max(1, rows))))
+
+
+def is_filtered_first(options: SearchOptions, spec: CollectionSpec) -> bool:
+    """Tell whether all buckets' rows must be filtered before partitions can be chosen."""
+    return options.where is not None and not options.exact and spec.index.kind != "flat"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from atoll.core.errors import InvalidInput
+from atoll.vectors.distributed.grouping import block_of
 from atoll.vectors.index import IndexModel
 from atoll.vectors.model import Blob, CollectionSpec, IndexKind, Manifest
 from atoll.vectors.options import SearchOptions
@@ -17,11 +18,6 @@ from atoll.vectors.queries import QueryBatch
 from atoll.vectors.search import Pairs
 from atoll.vectors.view import View
 from atoll.vectors.work import Work
-
-# Queries whose hits are one file, at most.
-BLOCK_QUERIES = 10_000
-# What one process merges: rows of some 100 bytes in memory.
-MAX_MERGED_ROWS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -83,14 +79,13 @@ class Request:
         options, recall = view.settled(options)
         rows = options.k * (1 if options.exact else options.refine_factor)
         in_all = sum(min(rows, bucket.rows) for bucket in view.manifest.buckets)
-        fitting = min(view.queries_at_once(options), MAX_MERGED_ROWS // max(1, in_all))
         return cls(
             collection=view.reader.storage.url,
             version=view.manifest.version,
             options=options,
             recall=recall,
             queries=len(batch),
-            block=max(1, min(len(batch), BLOCK_QUERIES, fitting)),
+            block=block_of(len(batch), in_all, view.queries_at_once(options)),
             vectors=_hash_of(batch),
             suffix=suffix,
             is_refined_early=is_refined_early,

@@ -29,7 +29,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Corrupt, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.storage import Storage, open_storage
 from atoll.vectors import manifests, output
-from atoll.vectors.distributed.grouping import group_size
+from atoll.vectors.distributed.grouping import group_of, is_filtered_first
 from atoll.vectors.distributed.model import Plan, Probes, Target
 from atoll.vectors.distributed.rows import Part, Rows, best_of, folded, join
 from atoll.vectors.distributed.run import Run
@@ -76,7 +76,7 @@ def plan(
         failed = _given_up(run, filtered)
         _require_some(run, failed, len(buckets))
         counts: dict[int, tuple[int, IntArray, Work]] | None = None
-        if _is_filtered_first(run, target):
+        if is_filtered_first(run.request.options, target.spec):
             counts = _passing_counts(run, [n for n in range(len(buckets)) if n not in failed])
             if counts is None:
                 run.put_target(replace(target, works=(watch.taken(),)), buckets)
@@ -137,16 +137,10 @@ def _plan(
             _require_some(run, failed, len(buckets))
     keep = min(rows, wanted * (1 if is_compared else request.options.refine_factor))
     each = keep * min(request.block, request.queries)
-    group = group_size(len(buckets), sum(min(each, bucket.stored_rows) for bucket in buckets))
+    group = group_of(len(buckets), sum(min(each, bucket.stored_rows) for bucket in buckets))
     digest.update(f"{sorted(failed)} {is_compared} {keep} {group}".encode())
     key, given_up = digest.hexdigest()[:16], tuple(sorted(failed))
     return Plan(key, request, target, is_compared, keep, group, given_up, ())
-
-
-def _is_filtered_first(run: Run, target: Target) -> bool:
-    """Tell whether all buckets' rows must be filtered before partitions can be chosen."""
-    options = run.request.options
-    return options.where is not None and not options.exact and target.spec.index.kind != "flat"
 
 
 def _passing_counts(
@@ -285,7 +279,7 @@ def search_bucket(
             ]
         )
         planned, request, bucket = run.plan, run.request, run.bucket(position)
-        is_filtered = _is_filtered_first(run, planned.target)
+        is_filtered = is_filtered_first(request.options, planned.target.spec)
         if is_filtered and run.passing_counts(position) is None:
             # It could not be filtered, and the reason is noted.
             return {"bucket": position}

@@ -10,7 +10,10 @@
     storedcost    bytes at rest, hours of building
     downloads     from how many queries downloading the buckets is cheaper
     planner       the bucket size for a latency, a budget, a concurrency
-    quote         all of it, as `atoll estimate` prints it
+    offers        one search of a collection that is there, by each way
+    budget        what may be asked of a store
+    quote         all of it
+    quotetext     the same in words, as `atoll estimate` prints it
     quoteplot     time against k, as a picture
 
 Pure arithmetic: no clock, no network; the only files read are those of the prices and of the rates

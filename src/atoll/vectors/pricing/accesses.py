@@ -36,7 +36,8 @@ BUCKET_RECORD_BYTES = 1047
 PART_ROW_BYTES, EXACT_ROW_BYTES, PART_BASE_BYTES = 4.3, 6.0, 320
 # A line of hits.csv: query id, rank, id, distance.
 HIT_BYTES = 50
-HINT_BYTES = 2
+# "<version> <bytes> <sha256>" of the newest manifest.
+HINT_BYTES = 72
 # An unpinned handle looks for a newer manifest when it opens, and once per search: no such object.
 LOOKS_FOR_NEWER = 2
 # Lance, cold, 25,000 rows in 158 partitions: 11 requests at 1 probe, 51 at 20, 112 at 50; bytes are
@@ -62,6 +63,13 @@ class Access:
     bytes_in: float = 0
     bytes_out: float = 0
     rounds: float = 1
+
+    def times(self, count: int) -> Access:
+        """Ask so often, one time after the other."""
+        return Access(
+            self.what, self.gets * count, self.puts * count, self.bytes_in * count,
+            self.bytes_out * count, self.rounds * count,
+        )  # fmt: skip
 
 
 def whole(what: str, size: float) -> Access:
@@ -123,6 +131,16 @@ def of_run(shape: CollectionShape, settings: SearchSettings) -> tuple[Access, ..
         whole("plan", PLAN_BYTES),
         whole("bucket records", records),
         _queries(shape, settings),
+    )
+
+
+def of_filter(shape: CollectionShape) -> tuple[Access, ...]:
+    """Read what a filter step starts with."""
+    records = min(shape.buckets, BUCKETS_TOGETHER) * BUCKET_RECORD_BYTES
+    return (
+        whole("request", REQUEST_BYTES),
+        whole("target", TARGET_BYTES),
+        whole("bucket records", records),
     )
 
 

@@ -10,6 +10,10 @@ from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.work import Work
 
 GIB = 1 << 30
+# Of the state machine in `deploy/aws/search.asl.json`: its start; Plan, IsFiltered, Search, IsTree,
+# Refine. An item of a Map that is distributed is an execution with a start of its own.
+_ALWAYS, _OF_A_FILTER, _OF_A_TREE = 6, 2, 1
+_OF_A_BUCKET, _OF_A_GROUP = 2, 1
 
 
 @dataclass(frozen=True)
@@ -63,28 +67,66 @@ class Bill:
         return self.gets + self.puts + self.lists
 
 
-def bill_of(works: Iterable[Work], transitions: int = 0) -> Bill:
+def bill_of(
+    works: Iterable[Work],
+    transitions: int = 0,
+    *,
+    is_leaving: bool = False,
+    instance_share: float = 0.0,
+) -> Bill:
     """Sum up what was measured.
 
     Args:
         works: of the steps of a run; where `memory_mb` is 0 no function did them.
         transitions: of the state machine, if there was one.
+        is_leaving: whether what they read left the store's region.
+        instance_share: of an instance that each had to itself while it was done.
     """
     whole = Bill(transitions=transitions)
     for work in works:
         is_function = work.memory_mb > 0
-        whole += Bill(
-            gets=work.usage["gets"],
-            puts=work.usage["puts"],
-            lists=work.usage["lists"],
-            bytes_in=work.usage["bytes_read"],
-            bytes_out=work.usage["bytes_written"],
-            retries=work.usage["retries"],
+        whole += bill_of_usage(work.usage, is_leaving=is_leaving) + Bill(
             cpu_s=work.cpu_s,
             invocations=work.times if is_function else 0,
             gb_s=work.memory_mb / 1024 * work.seconds,
+            instance_s=work.seconds * instance_share,
         )
     return whole
+
+
+def bill_of_usage(usage: Mapping[str, int], *, is_leaving: bool) -> Bill:
+    """Tell what was asked of a store.
+
+    Args:
+        usage: as `atoll.storage.Usage` names its counts.
+        is_leaving: whether what was read left the store's region.
+    """
+    return Bill(
+        gets=usage["gets"],
+        puts=usage["puts"],
+        lists=usage["lists"],
+        bytes_in=usage["bytes_read"],
+        bytes_out=usage["bytes_written"],
+        retries=usage["retries"],
+        bytes_leaving=usage["bytes_read"] if is_leaving else 0,
+    )
+
+
+def transitions_of(buckets: int, groups: int = 0, *, is_filtered: bool = False) -> int:
+    """Count the state transitions of an execution in which nothing is tried again.
+
+    Args:
+        buckets: searched, by a Map that is distributed, as is the default.
+        groups: folded, by one that is not.
+        is_filtered: whether each bucket is filtered first, and the plan made again.
+    """
+    maps = 2 if is_filtered else 1
+    return (
+        _ALWAYS
+        + maps * buckets * _OF_A_BUCKET
+        + is_filtered * _OF_A_FILTER
+        + (_OF_A_TREE + groups * _OF_A_GROUP if groups else 0)
+    )
 
 
 @dataclass(frozen=True)

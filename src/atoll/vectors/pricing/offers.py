@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from atoll.core.errors import InvalidInput
+from atoll.core.functions import FunctionMemory
+from atoll.vectors.distributed.grouping import is_filtered_first
 from atoll.vectors.model import IndexSpec, Manifest
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.pricing.bill import Bill, cost, dollars, price
 from atoll.vectors.pricing.downloads import break_even, download
 from atoll.vectors.pricing.prices import Prices
-from atoll.vectors.pricing.searchcost import SearchCost, cold_search, search_cost
-from atoll.vectors.pricing.shape import SearchSettings, shape_of
+from atoll.vectors.pricing.searchcost import Runtime, SearchCost, cold_search, search_cost
+from atoll.vectors.pricing.shape import PARTITION_SKEW, SearchSettings, shape_of
 from atoll.vectors.search import DEFAULT_NPROBES
 
 LOCAL = "local"
@@ -39,37 +41,46 @@ class Offer:
 
 @dataclass(frozen=True)
 class Offers:
-    """All ways, the cheapest first.
+    """All ways whose cost is known, the cheapest first.
 
     Attributes:
-        offers: at least that of this machine.
+        offers: that of this machine among them; none where nothing is known of the collection.
         downloads_from: from how many queries in one run copying the buckets to an instance is
             cheaper than Lambda; None where it never is.
+        notes: what is left out, and why; for people.
     """
 
     offers: tuple[Offer, ...]
-    downloads_from: int | None
+    downloads_from: int | None = None
+    notes: tuple[str, ...] = ()
 
     def of(self, via: str) -> Offer:
         """Return that of one way.
 
         Raises:
-            InvalidInput: the search cannot go that way.
+            InvalidInput: the search cannot go that way, or nobody knows what it would cost.
         """
         for offer in self.offers:
             if offer.via == via:
                 return offer
+        why = "".join(f"; {note}" for note in self.notes)
+        if not self.offers:
+            raise InvalidInput(
+                f"nobody can tell what this search costs via {via}{why}. Leave --budget out, or "
+                "search --via local, which stops where a budget is spent"
+            )
         known = ", ".join(offer.via for offer in self.offers)
-        raise InvalidInput(f"this search cannot go via {via}; it can go via {known}")
+        raise InvalidInput(f"this search cannot go via {via}; it can go via {known}{why}")
 
     def text(self) -> str:
         """Compare them in one line."""
         told = [f"{offer.via} {dollars(offer.usd)} ({offer.why})" for offer in self.offers]
-        text = "; ".join(told)
         if self.downloads_from is not None:
-            text += f"; copying the buckets is cheaper than Lambda from {self.downloads_from:,} "
-            text += "queries in a run"
-        return text
+            told.append(
+                f"copying the buckets is cheaper than Lambda from {self.downloads_from:,} queries "
+                "in a run"
+            )
+        return "; ".join((*told, *self.notes))
 
 
 def make_offers(
@@ -80,6 +91,8 @@ def make_offers(
     *,
     clouds: Collection[str],
     is_leaving: bool,
+    memory: FunctionMemory = FunctionMemory(),
+    partition_skew: float = PARTITION_SKEW,
 ) -> Offers:
     """Quote a search with nothing cached, by each way.
 
@@ -90,11 +103,13 @@ def make_offers(
         prices: of everything.
         clouds: what is deployed, of `options.CLOUDS`.
         is_leaving: whether what this machine reads leaves the store's region.
-
-    Raises:
-        InvalidInput: what the search costs does not follow from the collection's shape.
+        memory: of the functions that are deployed.
+        partition_skew: rows in a probed partition over those in the mean one.
     """
-    shape = shape_of(manifest, len(msgspec.json.encode(manifest)))
+    if not manifest.rows or any(bucket.is_adopted for bucket in manifest.buckets):
+        what = "adopted tables" if manifest.rows else "no rows"
+        return Offers((), notes=(f"the collection has {what}, whose cost is not known",))
+    shape = shape_of(manifest, len(msgspec.json.encode(manifest)), partition_skew)
     if options.exact:
         shape = replace(shape, index=IndexSpec("flat"), model_bytes=None)
     settings = SearchSettings(
@@ -103,18 +118,26 @@ def make_offers(
         refine_factor=options.refine_factor,
         queries=queries,
         widens=options.nprobes is None,
+        is_filtered=is_filtered_first(options, manifest.spec),
     )
     here = cold_search(shape, settings)
     if is_leaving:
         here = replace(here, bytes_leaving=here.bytes_in)
-    offers = [_offer(LOCAL, here, prices)]
-    run = search_cost(shape, settings)
-    if not run.obstacles:
+    offers, notes = [_offer(LOCAL, here, prices)], []
+    if options.where is not None:
+        notes.append("what `where` reads of its columns, in every bucket, is not included")
+    if options.group_by is not None:
+        notes.append("group_by looks further than one bucket can, so that only this machine can")
+        return Offers(tuple(offers), notes=tuple(notes))
+    run = search_cost(shape, settings, Runtime(memory=memory, is_deployed=True))
+    if run.obstacles:
+        notes += [f"no function can: {why}" for why in run.obstacles]
+    else:
         offers += _on_functions(run, clouds, prices)
     if "batch" in clouds:
         offers.append(_offer("batch", download(shape, settings).bill(queries), prices))
     ordered = tuple(sorted(offers, key=lambda offer: offer.usd))
-    return Offers(ordered, break_even(shape, settings, prices))
+    return Offers(ordered, break_even(shape, settings, prices), tuple(notes))
 
 
 def _on_functions(run: SearchCost, clouds: Collection[str], prices: Prices) -> list[Offer]:

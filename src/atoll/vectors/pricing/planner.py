@@ -44,7 +44,7 @@ class Limits:
         Raises:
             InvalidInput: a number that is not above 0, or queries below 0.
         """
-        for name, value in (("latency", self.latency_s), ("budget", self.query_usd),
+        for name, value in (("latency", self.latency_s), ("query-budget", self.query_usd),
                             ("monthly-budget", self.month_usd)):  # fmt: skip
             if value is not None and not 0 < value < float("inf"):
                 raise InvalidInput(f"--{name} {value} is no limit; give a number above 0")

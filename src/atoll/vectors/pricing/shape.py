@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
 
 from atoll.core.errors import InvalidInput
 from atoll.vectors import indexspec, names, rabitq
 from atoll.vectors.buckets import BUCKET_ROWS, ITEM_BYTES
 from atoll.vectors.indexspec import CODEBOOK_SIZE
-from atoll.vectors.layout import Layout
 from atoll.vectors.model import (
     DTYPES,
     INDEX_KINDS,
@@ -168,6 +164,7 @@ class SearchSettings:
         queries: in a run.
         concurrency: map steps at a time at most; None for all buckets at once.
         widens: whether `nprobes` is only where a search starts, as by default.
+        is_filtered: whether a predicate must be applied to all rows first.
     """
 
     k: int = 10
@@ -176,6 +173,7 @@ class SearchSettings:
     queries: int = 1
     concurrency: int | None = None
     widens: bool = False
+    is_filtered: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1.
@@ -266,19 +264,12 @@ def shape_of(
     """Describe a collection that is there.
 
     Args:
-        manifest: the version searched; its buckets are our own.
+        manifest: the version searched; it has rows, and its buckets are our own.
         manifest_bytes: its size.
-        partition_skew: what `skew_of_layouts` or `skew_of_calibration` makes of its partitions.
+        partition_skew: what `skew_of_calibration` makes of its partitions.
 
-    Raises:
-        InvalidInput: it has no rows, or tables with indexes of their own.
     """
     buckets = manifest.buckets
-    if not manifest.rows or any(bucket.is_adopted for bucket in buckets):
-        raise InvalidInput(
-            "what a search costs does not follow from the shape of a collection without rows or "
-            "with adopted tables; give --rows and --dim instead"
-        )
     stored = sum(bucket.stored_rows for bucket in buckets)
     return CollectionShape(
         rows=stored,
@@ -292,16 +283,6 @@ def shape_of(
         layout_bytes=sum(blob.size_bytes for b in buckets if (blob := b.layout)) // len(buckets),
         model_bytes=manifest.models[manifest.model].size_bytes if manifest.model else None,
     )
-
-
-def skew_of_layouts(layouts: Sequence[Layout]) -> float:
-    """Tell how uneven partitions are: a query falls into one about as likely as a row does.
-
-    Args:
-        layouts: of all buckets of one model, or of some.
-    """
-    sizes = np.sum([np.diff(layout.offsets) for layout in layouts], axis=0).astype(np.float64)
-    return float(np.square(sizes).mean() / sizes.mean() ** 2)
 
 
 def skew_of_calibration(calibration: Calibration, num_partitions: int) -> float:

@@ -7,11 +7,10 @@ a single process reads the same without the files of a run.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atoll.vectors.costs import MODEL_COPIES
-from atoll.vectors.distributed.grouping import group_size
-from atoll.vectors.distributed.model import BLOCK_QUERIES
+from atoll.vectors.distributed.grouping import block_of, group_of
 from atoll.vectors.forecast import BASE_BYTES, LIBRARY_BYTES
 from atoll.vectors.pricing import accesses
 from atoll.vectors.pricing.accesses import Access
@@ -43,7 +42,7 @@ class Step:
     """One step of a search, as often as a run takes it.
 
     Attributes:
-        name: "plan", "search", "fold", "refine"; "all" where one process does everything.
+        name: "plan", "filter", "search", "fold", "refine"; "all" where one process does everything.
         count: how often.
         accesses: what one of them asks of the store.
         cpu_s: CPU-seconds of one.
@@ -82,15 +81,39 @@ class Step:
         return sum(access.rounds for access in self.accesses)
 
 
+# What each block of queries asks for anew.
+_OF_A_BLOCK = {"queries", "probes", "codes", "Lance's index", "vectors", "ids", "part", "parts",
+               "hits.csv"}  # fmt: skip
+
+
 def steps_on_lambda(shape: CollectionShape, settings: SearchSettings) -> tuple[Step, ...]:
     """List the steps of a run, in order."""
-    fold = _fold(shape, settings)
-    return (
-        _plan(shape, settings),
-        _search(shape, settings),
+    blocks, each = blocks_of(shape, settings)
+    fold = _fold(shape, each)
+    plan, search = _plan(shape, each), _search(shape, each)
+    steps = (
+        # Where rows are filtered first, what is planned before that is no more than the buckets.
+        *((plan, _filter(shape)) if settings.is_filtered else ()),
+        plan,
+        search,
         *([] if fold is None else [fold]),
-        _refine(shape, settings, fold),
+        _refine(shape, each, fold),
     )
+    return tuple(_repeated(step, blocks) for step in steps)
+
+
+def blocks_of(shape: CollectionShape, settings: SearchSettings) -> tuple[int, SearchSettings]:
+    """Tell in how many blocks the queries of a run are answered, and what one of them asks."""
+    rows = shape.buckets * min(settings.k * settings.refine_factor, shape.bucket_rows)
+    blocks = math.ceil(settings.queries / block_of(settings.queries, rows))
+    return blocks, replace(settings, queries=math.ceil(settings.queries / blocks))
+
+
+def _repeated(step: Step, blocks: int) -> Step:
+    """Do what a step does for a block of queries for all of them, one after the other."""
+    asked = tuple(each.times(blocks) if each.what in _OF_A_BLOCK else each
+                  for each in step.accesses)  # fmt: skip
+    return replace(step, accesses=asked, cpu_s=step.cpu_s * blocks)
 
 
 def _plan(shape: CollectionShape, settings: SearchSettings) -> Step:
@@ -100,6 +123,15 @@ def _plan(shape: CollectionShape, settings: SearchSettings) -> Step:
         accesses.of_plan(shape, settings),
         _model_cpu_s(shape),
         _libraries() + _model_memory(shape),
+    )
+
+
+def _filter(shape: CollectionShape) -> Step:
+    """Mark the rows of a bucket that pass; what a predicate reads of its columns is not in it."""
+    mask = accesses.written("mask", shape.bucket_rows / 8)
+    layout = accesses.whole("layout", shape.layout_size)
+    return Step(
+        "filter", shape.buckets, (*accesses.of_filter(shape), layout, mask), 0, _libraries()
     )
 
 
@@ -184,10 +216,9 @@ def step_in_one_process(shape: CollectionShape, settings: SearchSettings) -> Ste
 
 
 def fold_groups(shape: CollectionShape, settings: SearchSettings) -> int:
-    """Count the groups that parts are folded in first, as the plan chooses them; 0 for none."""
-    queries = min(settings.queries, BLOCK_QUERIES)
-    kept = min(shape.rows, settings.k * settings.refine_factor) * queries
-    group = group_size(shape.buckets, shape.buckets * min(kept, shape.bucket_rows))
+    """Count the groups that the parts of a block are folded in first; 0 for none."""
+    kept = min(shape.rows, settings.k * settings.refine_factor) * settings.queries
+    group = group_of(shape.buckets, shape.buckets * min(kept, shape.bucket_rows))
     return math.ceil(shape.buckets / group) if group else 0
 
 
