@@ -16,7 +16,7 @@ from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.vectors import output
-from atoll.vectors.distributed import batch, copies
+from atoll.vectors.distributed import batch, copies, steps
 from atoll.vectors.options import search_options
 
 ROWS, DIM, BUCKET_ROWS = 1200, 32, 300
@@ -106,6 +106,21 @@ def test_steps_that_cannot_be_done_say_why(here, tmp_path, words, said):
     done = command(*(str(word).format(run=out) for word in words))
     assert done.code in (1, 2)
     assert said in done.err
+
+
+def test_a_run_that_others_wrote_empties_no_file_of_ours(moto_s3, tmp_path):
+    reach = settings(tmp_path / "scratch", storage=moto_s3.options())
+    collection = built(moto_s3.new_bucket() + "/c", tmp_path, reach)
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=7, nprobes=3))
+    steps.plan(run, reach)
+    (tmp_path / "thesis").write_text("years of work")
+    theirs = tmp_path / "run" / "_run" / "buckets" / "0.json"
+    told = json.loads(theirs.read_text())
+    told[0]["layout"] |= {"path": str(tmp_path / "thesis"), "size_bytes": 0}
+    theirs.write_text(json.dumps(told))
+    with pytest.raises(atoll.Corrupt, match="thesis' is no path inside a collection"):
+        batch.batch_search(run, replace(reach, scratch=tmp_path / "disk"), workers=1)
+    assert (tmp_path / "thesis").read_text() == "years of work"
 
 
 # -- copies ---------------------------------------------------------------------------------------
