@@ -11,7 +11,6 @@ import pyarrow.parquet as parquet
 import pytest
 from commandline import atoll as command
 from commandline import ended, kill_midway, must, start, steps_of
-from s3_proxy import proxied
 from vectordata import clustered, settings, write_parquet
 
 import atoll
@@ -126,25 +125,11 @@ def test_a_run_that_others_wrote_empties_no_file_of_ours(moto_s3, tmp_path):
 # -- copies ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def store(ceph):
-    with proxied(ceph) as (server, behaviour):
-        yield server, behaviour
-
-
 @pytest.fixture(scope="module", params=["rabitq", "ivf_pq"])
 def distant(request, store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distant")
     reach = settings(folder / "scratch", storage=store[0].options())
     return built(store[0].new_bucket() + "/c", folder, reach, request.param), reach
-
-
-@pytest.fixture
-def behaviour(store):
-    found = store[1]
-    found.forget()
-    yield found
-    found.breaks, found.is_down = None, False
 
 
 def searched(distant, tmp_path, **changes):
