@@ -75,7 +75,7 @@ class Gate:
 
     @contextmanager
     def holding(self, name, time, start):
-        """Hold the process that writes an object for the so-manyth time; it ends after the block."""
+        """Hold the process that writes an object for the so-manyth time, until the block ends."""
         self.written.clear()
         self.is_held.clear()
         self.may_go.clear()

@@ -168,7 +168,8 @@ def _make_way(store: Storage, there: Sequence[str], *, force: bool) -> None:
     for name in there:
         if not force:
             raise Conflict(
-                f"{store}/{name} is there already: choose another place, or replace it with --force",
+                f"{store}/{name} is there already: choose another place, or replace it with "
+                "--force",
                 path=name,
             )
         store.delete(name)
