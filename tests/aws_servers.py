@@ -14,18 +14,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 import uuid
 import zipfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import boto3
+from runtime_api import clean_environment, run_bootstrap
 from s3_servers import _dying_with_us, _free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +77,7 @@ def ministack_server():
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*_dying_with_us(), sys.executable, "-m", "ministack"],
-            env=_clean_environment() | own,
+            env=clean_environment() | own,
             stdout=log,
             stderr=log,
         )
@@ -93,15 +92,6 @@ def ministack_server():
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _clean_environment():
-    """Our environment without what would lead a function to another store."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "ATOLL_", "PYTHON", "COV"))
-    }
 
 
 def _await_answer(url, process, log):
@@ -159,81 +149,6 @@ def _invoke(self, function_name, qualifier, body, headers, response_headers):
     if is_error:
         response_headers["x-amz-function-error"] = "Unhandled"
     return answer
-
-
-def run_bootstrap(folder, environment, event, timeout_s):
-    """Run a function once against a Runtime API of our own: (whether it failed, its answer)."""
-    call = _Call(event if isinstance(event, bytes) else event.encode(), time.time() + timeout_s)
-    api = ThreadingHTTPServer(("127.0.0.1", 0), call.handler())
-    threading.Thread(target=api.serve_forever, daemon=True).start()
-    own = {
-        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server_port}",
-        "AWS_REGION": "us-east-1",
-        "LAMBDA_TASK_ROOT": str(folder),
-    }
-    process = subprocess.Popen(
-        [*_dying_with_us(), folder / "bootstrap"],
-        cwd=folder,
-        env=_clean_environment() | own | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        # As Lambda words what a function cannot say itself.
-        while not call.is_answered.wait(0.02):
-            if process.poll() is not None:
-                return True, _failure("Runtime.ExitError", f"exit status {process.returncode}")
-            if time.time() > call.deadline:
-                return True, _failure("Sandbox.Timedout", f"Task timed out after {timeout_s:.2f} s")
-        return call.is_error, call.answer
-    finally:
-        process.kill()
-        process.wait()
-        api.shutdown()
-        api.server_close()
-
-
-def _failure(kind, message):
-    return json.dumps({"errorType": kind, "errorMessage": f"Error: {message}"}).encode()
-
-
-@dataclass
-class _Call:
-    """One event of the Runtime API, and what came back."""
-
-    event: bytes
-    deadline: float
-    answer: bytes = b""
-    is_error: bool = False
-    is_answered: threading.Event = field(default_factory=threading.Event)
-
-    def handler(self):
-        call = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Lambda-Runtime-Aws-Request-Id", str(uuid.uuid4()))
-                self.send_header("Lambda-Runtime-Deadline-Ms", str(int(call.deadline * 1000)))
-                self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:::here")
-                # Without it awslambdaric 4.2 dies of a segmentation fault.
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(call.event)))
-                self.end_headers()
-                self.wfile.write(call.event)
-
-            def do_POST(self):
-                call.answer = self.rfile.read(int(self.headers["Content-Length"]))
-                call.is_error = self.path.endswith("/error")
-                self.send_response(202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                call.is_answered.set()
-
-            def log_message(self, *_):
-                pass
-
-        return Handler
 
 
 @dataclass(frozen=True)
@@ -398,41 +313,3 @@ def _uploaded(server, handler, environment):
     bucket = server.new_bucket()
     server.client("s3").put_object(Bucket=bucket, Key="code.zip", Body=packed.getvalue())
     return {"S3Bucket": bucket, "S3Key": "code.zip"}
-
-
-def statements(template, role):
-    """All statements that a role holds, those of policies that name it included."""
-    resources = template["Resources"]
-    for policy in resources[role]["Properties"].get("Policies", []):
-        yield from map(as_granted, policy["PolicyDocument"]["Statement"])
-    for resource in resources.values():
-        if resource["Type"] == "AWS::IAM::Policy":
-            properties = resource["Properties"]
-            if {"Ref": role} in as_granted(properties["Roles"]):
-                yield from map(as_granted, properties["PolicyDocument"]["Statement"])
-
-
-def rights(template, role):
-    """(action, resource as text) of all that a role may do."""
-    for statement in statements(template, role):
-        assert statement["Effect"] == "Allow"
-        for action in as_list(statement["Action"]):
-            for resource in as_list(as_granted(statement["Resource"])):
-                yield action, as_text(resource)
-
-
-def as_granted(value):
-    """Take of a condition what holds where it is met: the wider right."""
-    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
-
-
-def as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
-def as_text(resource):
-    if isinstance(resource, str):
-        return resource
-    (kind,) = resource
-    value = resource[kind]
-    return "${" + ".".join(value) + "}" if kind == "Fn::GetAtt" else value

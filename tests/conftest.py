@@ -3,6 +3,7 @@
 import hypothesis
 import pytest
 from aws_servers import ministack_server, moto_aws_server
+from s3_proxy import proxied
 from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
 
 pytest.register_assert_rewrite("atoll.testing")
@@ -50,6 +51,21 @@ def ceph():
     """A real S3 server; tests that use it carry the marker `ceph`."""
     with ceph_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def store(ceph):
+    """That server behind a proxy, and how the proxy behaves: (server, `Behaviour`)."""
+    with proxied(ceph) as found:
+        yield found
+
+
+@pytest.fixture
+def behaviour(store):
+    """The proxy's, as it should be, with nothing counted yet."""
+    store[1].reset()
+    yield store[1]
+    store[1].reset()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
@@ -44,6 +44,14 @@ class Behaviour:
     bytes_out: Counter = field(default_factory=Counter)
     paths: list = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reset(self):
+        """Do and count what a new one does."""
+        new = Behaviour()
+        with self.lock:
+            for each in fields(self):
+                if each.name != "lock":
+                    setattr(self, each.name, getattr(new, each.name))
 
     def forget(self):
         """Count anew."""

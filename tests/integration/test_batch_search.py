@@ -11,12 +11,11 @@ import pyarrow.parquet as parquet
 import pytest
 from commandline import atoll as command
 from commandline import ended, kill_midway, must, start, steps_of
-from s3_proxy import proxied
 from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.vectors import output
-from atoll.vectors.distributed import copies, workers
+from atoll.vectors.distributed import copies, steps, workers
 from atoll.vectors.options import search_options
 
 ROWS, DIM, BUCKET_ROWS = 1200, 32, 300
@@ -108,13 +107,22 @@ def test_steps_that_cannot_be_done_say_why(here, tmp_path, words, said):
     assert said in done.err
 
 
+def test_a_run_that_others_wrote_empties_no_file_of_ours(moto_s3, tmp_path):
+    reach = settings(tmp_path / "scratch", storage=moto_s3.options())
+    collection = built(moto_s3.new_bucket() + "/c", tmp_path, reach)
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=7, nprobes=3))
+    steps.plan(run, reach)
+    (tmp_path / "thesis").write_text("years of work")
+    theirs = tmp_path / "run" / "_run" / "buckets" / "0.json"
+    told = json.loads(theirs.read_text())
+    told[0]["layout"] |= {"path": str(tmp_path / "thesis"), "size_bytes": 0}
+    theirs.write_text(json.dumps(told))
+    with pytest.raises(atoll.Corrupt, match="thesis' is no path inside a collection"):
+        workers.batch_search(run, replace(reach, scratch=tmp_path / "disk"), workers=1)
+    assert (tmp_path / "thesis").read_text() == "years of work"
+
+
 # -- copies ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def store(ceph):
-    with proxied(ceph) as (server, behaviour):
-        yield server, behaviour
 
 
 @pytest.fixture(scope="module", params=["rabitq", "ivf_pq"])
@@ -122,14 +130,6 @@ def distant(request, store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distant")
     reach = settings(folder / "scratch", storage=store[0].options())
     return built(store[0].new_bucket() + "/c", folder, reach, request.param), reach
-
-
-@pytest.fixture
-def behaviour(store):
-    found = store[1]
-    found.forget()
-    yield found
-    found.breaks, found.is_down = None, False
 
 
 def searched(distant, tmp_path, **changes):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from s3_proxy import proxied
 from vectordata import clustered, hit_ids, settings, write_parquet
 
 import atoll
@@ -15,12 +14,6 @@ from atoll.storage import count_usage, open_storage
 VECTORS = clustered(900, 32)
 QUERIES = VECTORS[:4] + 0.01
 pytestmark = pytest.mark.ceph
-
-
-@pytest.fixture(scope="module")
-def store(ceph):
-    with proxied(ceph) as (server, behaviour):
-        yield server, behaviour
 
 
 @pytest.fixture(scope="module", params=["rabitq", "ivf_pq"])
@@ -35,16 +28,6 @@ def place(request, store, tmp_path_factory):
         index=request.param, calibrate=False,
     )  # fmt: skip
     return url, reach
-
-
-@pytest.fixture
-def behaviour(store):
-    """The proxy's, as it should be, with nothing counted yet."""
-    found = store[1]
-    found.failing, found.is_down, found.delay_s, found.breaks = 0.0, False, 0.0, None
-    found.forget()
-    yield found
-    found.failing, found.is_down, found.delay_s, found.breaks = 0.0, False, 0.0, None
 
 
 def asked(usage):

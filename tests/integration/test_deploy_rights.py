@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 import pytest
-from aws_servers import parsed, rights, statements
+from aws_servers import parsed
+from iam_rights import listed_prefix, rights, statements
 from s3_proxy import proxied
 from vectordata import clustered, settings, write_parquet
 
@@ -93,13 +94,12 @@ def is_granted(template, names, request):
     role = f"{ROLES[step]}Role"
     if action == "s3:ListBucket":
         prefixes = [
-            (_filled(statement["Resource"], names), statement["Condition"]["StringLike"])
+            (_filled(statement["Resource"], names), _filled(listed_prefix(statement), names))
             for statement in statements(template, role)
             if statement["Action"] == action
         ]
         return any(
-            where == f"arn:aws:s3:::{bucket}" and _fits(_filled(like["s3:prefix"], names), key)
-            for where, like in prefixes
+            where == f"arn:aws:s3:::{bucket}" and _fits(prefix, key) for where, prefix in prefixes
         )
     resources = [resource for granted, resource in rights(template, role) if granted == action]
     return any(

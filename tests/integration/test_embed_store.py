@@ -2,7 +2,9 @@
 
 import json
 import signal
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from commandline import DEADLINE_SECONDS, ended, start
@@ -41,10 +43,62 @@ class Store:
     def record(self, name):
         return json.loads(self.storage.get(f"{name}.json"))
 
+    def start(self, *words):
+        """Start `atoll embed` into the store, in a process of its own."""
+        environment = {
+            "ATOLL_ENDPOINT": self.server.endpoint, "ATOLL_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret",
+            "ATOLL_SCRATCH": str(self.reach.scratch),
+        }  # fmt: skip
+        return start("embed", *words, "-o", self.url, "--json", **environment)
+
+
+class Gate:
+    """Holds one request that writes an object, until it is let go; notes all that are written."""
+
+    def __init__(self):
+        self.is_held, self.may_go = threading.Event(), threading.Event()
+        self.written = []
+        self.which = None
+
+    def around(self, app):
+        def answer(environ, start_response):
+            if environ["REQUEST_METHOD"] == "PUT":
+                name = environ["PATH_INFO"].rpartition("/")[2]
+                self.written.append(name)
+                if (name, self.written.count(name)) == self.which:
+                    self.is_held.set()
+                    assert self.may_go.wait(DEADLINE_SECONDS)
+            return app(environ, start_response)
+
+        return answer
+
+    @contextmanager
+    def holding(self, name, time, start):
+        """Hold the process that writes an object for the so-manyth time, until the block ends."""
+        self.written.clear()
+        self.is_held.clear()
+        self.may_go.clear()
+        self.which = name, time
+        process = start()
+        try:
+            assert self.is_held.wait(DEADLINE_SECONDS), ended(process)
+            self.which = None
+            yield
+        finally:
+            self.may_go.set()
+            done = ended(process)
+        assert done.code == 0, done.err
+
 
 @pytest.fixture(scope="module")
-def server():
-    with moto_server() as found:
+def gate():
+    return Gate()
+
+
+@pytest.fixture(scope="module")
+def server(gate):
+    with moto_server(gate.around) as found:
         yield found
 
 
@@ -77,13 +131,8 @@ def test_the_files_are_those_of_a_local_folder(store, fasta, tmp_path, parts):
 
 def test_a_killed_part_goes_on_after_its_last_whole_file(store, tmp_path):
     source = write_fasta(tmp_path / "long.fasta", 3000)
-    environment = {
-        "ATOLL_ENDPOINT": store.server.endpoint, "ATOLL_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testsecret",
-        "ATOLL_SCRATCH": str(tmp_path / "scratch"),
-    }  # fmt: skip
-    words = ("embed", source, "-o", store.url, "--shard-rows", 100, "--json")
-    process = start(*words, **environment)
+    words = (source, "--shard-rows", 100)
+    process = store.start(*words)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while len(store.shards()) < 3:
         assert process.poll() is None, process.communicate()
@@ -94,7 +143,7 @@ def test_a_killed_part_goes_on_after_its_last_whole_file(store, tmp_path):
     assert kept["state"] == "running"
     with pytest.raises(InvalidInput, match="part 1 of 1 is unfinished"):
         open_sources([store.url], storage_options=store.reach.storage)
-    done = ended(start(*words, **environment))
+    done = ended(store.start(*words))
     assert done.code == 0, done.err
     assert json.loads(done.out)["resumed_rows"] == kept["rows"] >= 200
     whole = embed(
@@ -122,6 +171,44 @@ def test_an_input_that_changed_is_noticed(store, fasta):
     with pytest.raises(Conflict, match="no longer what the 100 vectors"):
         store.embed(fasta)
     assert store.embed(fasta, force=True).resumed_rows == 0
+
+
+RECORD = "part-00001-of-00001.json"
+
+
+def test_of_two_machines_at_a_part_the_one_that_fails_takes_nothing_away(
+    store, gate, fasta, tmp_path
+):
+    wanted = local_shards(fasta, tmp_path / "out")
+    # The first shard is there, the record does not tell of it yet.
+    with gate.holding(RECORD, 2, lambda: store.start(fasta, "--shard-rows", 30)):
+        (tmp_path / "bad.fasta").write_text("MKV\n")
+        (tmp_path / "bad.fasta").replace(fasta)
+        with pytest.raises(InvalidInput, match="text before the first"):
+            store.embed(fasta)
+    assert store.shards() == wanted
+    assert store.record("part-00001-of-00001")["state"] == "finished"
+
+
+def test_of_two_machines_at_a_part_the_slower_one_does_not_undo_what_is_recorded(
+    store, gate, fasta
+):
+    name = "part-00001-of-00001-00001.h5"
+    with gate.holding(name, 1, lambda: store.start(fasta, "--shard-rows", 30)):
+        store.embed(fasta)
+        before, told = store.shards(), store.record("part-00001-of-00001")
+        gate.written.clear()
+    assert told["state"] == "finished"
+    assert gate.written.count(RECORD) == 1
+    assert (store.shards(), store.record("part-00001-of-00001")) == (before, told)
+
+
+def test_a_recorded_file_that_is_gone_is_made_again(store, fasta):
+    store.embed(fasta)
+    before = store.shards()
+    store.storage.delete("part-00001-of-00001-00001.h5")
+    assert store.embed(fasta).resumed_rows == 0
+    assert store.shards() == before
 
 
 def test_other_options_are_refused_until_forced(store, fasta):

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from aws_servers import PYTHONPATH, ROOT, run_bootstrap
+from aws_servers import PYTHONPATH, ROOT
 from fake_steps import calls
+from runtime_api import run_bootstrap
 
 AWS = ROOT / "src" / "atoll" / "deploy" / "aws"
 DOCKERFILE = (AWS / "Dockerfile").read_text()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from aws_servers import deploy
 from commandline import ended, start
-from s3_proxy import proxied
 from vectordata import clustered, settings, write_parquet
 
 import atoll
@@ -26,20 +25,6 @@ pytestmark = pytest.mark.ceph
 ROWS, DIM, BUCKET_ROWS, PARTITIONS = 2400, 32, 800, 8
 VECTORS = clustered(ROWS, DIM)
 QUERIES = clustered(100, DIM, seed=8)
-
-
-@pytest.fixture(scope="module")
-def store(ceph):
-    with proxied(ceph) as (server, behaviour):
-        yield server, behaviour
-
-
-@pytest.fixture
-def behaviour(store):
-    found = store[1]
-    found.forget()
-    yield found
-    found.breaks, found.refuses, found.failing = None, None, 0.0
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,15 @@ import subprocess
 import sys
 
 import pytest
+from s3_proxy import proxied
 from s3_servers import moto_server
+from vectordata import settings
 
-from atoll.core.config import StorageOptions
+from atoll.core.config import AwsOptions, StorageOptions
 from atoll.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.core.files import MAKE_ROOM
 from atoll.storage import open_storage
+from atoll.storage.s3 import aws_client, aws_errors
 
 MISLEADING = {
     "AWS_ACCESS_KEY_ID": "other",
@@ -52,6 +55,20 @@ def test_an_unreachable_endpoint_is_named():
     for use in (storage.probe_conditional_put, storage.list, lambda: storage.exists("y")):
         with pytest.raises(Unavailable, match=r"s3://bucket/x.*http://127.0.0.1:9 did not serve"):
             use()
+
+
+@pytest.mark.parametrize(("changes", "tries"), [({}, 3), ({"is_repeatable": False}, 1)])
+def test_a_job_whose_submission_got_no_answer_is_not_submitted_again(
+    moto_s3, tmp_path, changes, tries
+):
+    with proxied(moto_s3) as (server, behaviour):
+        behaviour.is_down = True
+        storage = server.options(retries=2)
+        reach = settings(tmp_path, storage=storage, aws=AwsOptions(endpoint=server.endpoint))
+        client = aws_client("batch", reach, **changes)
+        with pytest.raises(Unavailable, match="AWS did not answer"), aws_errors("job"):
+            client.submit_job(jobName="n", jobQueue="q", jobDefinition="d")
+        assert behaviour.requests["put"] == tries
 
 
 def test_an_endpoint_that_never_answers_is_given_up():

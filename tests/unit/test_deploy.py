@@ -7,9 +7,10 @@ import subprocess
 from email import message_from_string
 
 import pytest
-from aws_servers import as_text, parsed, rights, statements
+from aws_servers import parsed
 from cfnlint.api import ManualArgs, lint
 from commandline import atoll, must
+from iam_rights import as_granted, as_text, listed_prefix, rights, statements
 from statelint.linter import Linter
 
 from atoll.core.errors import InvalidInput
@@ -167,11 +168,15 @@ def test_step_reads_the_collection_and_runs_only(template, step, kind):
         name.startswith("${Results.Arn}/runs/*/_run/") for name in read_from - {IN_COLLECTION}
     )
     listed = {
-        as_text(statement["Condition"]["StringLike"]["s3:prefix"])
+        as_text(statement["Resource"]): listed_prefix(statement)
         for statement in statements(template, f"{step}{kind}")
         if statement["Action"] == "s3:ListBucket"
     }
-    assert listed == {"${CollectionPrefix}*", "runs/*"}
+    # A read of what is not there carries no prefix, and must not be refused for that.
+    assert listed == {
+        "${Results.Arn}": "*",
+        "arn:${AWS::Partition}:s3:::${CollectionBucket}": "${CollectionPrefix}*",
+    }
 
 
 @pytest.mark.parametrize("step", WRITES)
@@ -253,6 +258,44 @@ def test_roles_are_taken_by_the_service_that_runs_them_only(template):
     }
 
 
+def test_a_job_may_pull_its_own_image_only(template):
+    pulled = {
+        resource
+        for action, resource in rights(template, "ExecutionRole")
+        if action.startswith("ecr:") and resource != "*"
+    }
+    own = "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/${Name}"
+    assert pulled == {own, f"{own}/*"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("1.registry.example/atoll:1", "atoll"),
+        ("1.registry.example/atoll", "atoll"),
+        ("localhost:5000/atoll:1", "atoll"),
+        ("1.registry.example/team/atoll:1", "team"),
+        ("1.registry.example/atoll@sha256:0123", "atoll"),
+    ],
+)
+def test_the_images_repository_is_read_out_of_its_uri(template, uri, name):
+    policy = template["Resources"]["ExecutionRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    (pull,) = (each for each in policy["Statement"] if each["Sid"] == "PullImage")
+    for resource in pull["Resource"]:
+        assert evaluated(resource["Fn::Sub"][1]["Name"], {"ImageUri": uri}) == name
+
+
+def evaluated(value, parameters):
+    """Carry out what CloudFormation's functions say."""
+    if not isinstance(value, dict):
+        return value
+    ((function, given),) = value.items()
+    if function == "Ref":
+        return parameters[given]
+    first, second = (evaluated(each, parameters) for each in given)
+    return second.split(first) if function == "Fn::Split" else second[first]
+
+
 def test_building_writes_the_collection_and_no_more(template):
     granted = set(rights(template, "WorkJobRole"))
     written = {
@@ -267,6 +310,15 @@ def test_building_writes_the_collection_and_no_more(template):
     sources = "arn:${AWS::Partition}:s3:::${SourcesBucket}"
     read_from = {resource for action, resource in granted if action == "s3:GetObject"}
     assert read_from == {IN_COLLECTION, f"{sources}/*"}
+    listed = {
+        as_text(as_granted(statement["Resource"])): listed_prefix(statement)
+        for statement in statements(template, "WorkJobRole")
+        if statement["Action"] == "s3:ListBucket"
+    }
+    assert listed == {
+        "arn:${AWS::Partition}:s3:::${CollectionBucket}": "${CollectionPrefix}*",
+        sources: "*",
+    }
     keys = {right for right in granted if right[0].startswith("kms:")}
     assert keys == {
         ("kms:Decrypt", "CollectionKey"), ("kms:GenerateDataKey", "CollectionKey")

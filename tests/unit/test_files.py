@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from atoll.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
-from atoll.core.files import reading, scratch_folder, whole_file, writing
+from atoll.core.files import locked, reading, scratch_folder, whole_file, writing
 
 
 def fail(number):
@@ -44,6 +44,16 @@ def test_reading_says_what_failed_and_where(number, kind, said):
 def test_writing_says_what_failed_and_how_to_mend_it(number, kind, said):
     with pytest.raises(kind, match=said), writing("the/place", mend="sweep"):
         fail(number)
+
+
+def test_what_fails_under_a_lock_is_not_told_as_the_locks_failure(tmp_path):
+    with pytest.raises(OSError, match="No space left"), locked(tmp_path / ".lock"):
+        fail(errno.ENOSPC)
+    with (
+        pytest.raises(InvalidInput, match=r"\.lock cannot be written: make the folder first"),
+        locked(tmp_path / "none" / ".lock"),
+    ):
+        pass
 
 
 def test_scratch_folder_is_made_with_its_parents_and_removed(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from atoll.core.errors import Corrupt
 from atoll.storage import Storage, count_usage, open_storage
 from atoll.vectors import blobs, manifests
+from atoll.vectors.garbage import collect
 from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest, SourceSlice
 
 SPEC = CollectionSpec(
@@ -69,10 +70,16 @@ def test_a_known_manifest_costs_one_read_to_confirm(storage):
     assert (usage.reads, usage.bytes_read) == (1, 0)
 
 
-def test_a_kept_manifest_is_taken_only_where_its_hash_is_the_hints(storage, monkeypatch):
-    kept = {}
-    monkeypatch.setattr(Storage, "keep", lambda _, path, start, data: kept.update({path: data}))
-    monkeypatch.setattr(Storage, "kept", lambda _, path, start, length: kept.get(path))
+@pytest.fixture
+def kept(monkeypatch):
+    """A disk cache, as a dict by path."""
+    found = {}
+    monkeypatch.setattr(Storage, "keep", lambda _, path, start, data: found.update({path: data}))
+    monkeypatch.setattr(Storage, "kept", lambda _, path, start, length: found.get(path))
+    return found
+
+
+def test_a_kept_manifest_is_taken_only_where_its_hash_is_the_hints(storage, kept):
     manifests.commit_manifest(storage, manifest(created_by="first"))
     manifests.latest_manifest(storage)
     assert list(kept) == [manifests.manifest_path(1)]
@@ -83,6 +90,29 @@ def test_a_kept_manifest_is_taken_only_where_its_hash_is_the_hints(storage, monk
     storage.delete(manifests.manifest_path(1))
     manifests.commit_manifest(storage, manifest(created_by="other"))
     assert manifests.latest_manifest(storage).created_by == "other"
+
+
+def test_a_kept_manifest_leads_to_the_newest_one_after_gc_too(storage, kept):
+    manifests.commit_manifest(storage, manifest())
+    manifests.latest_manifest(storage)
+    hint = storage.get("_atoll/hint")
+    for version in (2, 3):
+        manifests.commit_manifest(storage, manifest(version, buckets=()))
+    collect(storage, keep_versions=1, dry_run=False)
+    # As its writer leaves it that was held up since version 1.
+    storage.put("_atoll/hint", hint)
+    assert manifests.manifest_path(1) in kept
+    assert manifests.latest_manifest(storage).version == 3
+
+
+def test_a_kept_manifest_is_not_taken_once_it_was_removed_as_the_docs_say(storage, kept):
+    for version in (1, 2):
+        manifests.commit_manifest(storage, manifest(version))
+    assert manifests.latest_manifest(storage).version == 2
+    assert manifests.manifest_path(2) in kept
+    storage.delete("_atoll/hint")
+    storage.delete(manifests.manifest_path(2))
+    assert manifests.latest_manifest(storage).version == 1
 
 
 def test_where_nothing_is_there_is_no_manifest(storage):
@@ -101,6 +131,25 @@ def test_a_manifest_of_a_later_format_asks_for_a_newer_atoll(storage):
 def test_what_is_no_manifest_is_named(storage, data):
     storage.put(manifests.manifest_path(1), data)
     with pytest.raises(Corrupt, match=r"0000001\.json is not a manifest"):
+        manifests.latest_manifest(storage)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        ("bucket_00000_0", ".."),
+        ("bucket_00000_0", "../c"),
+        ("bucket_00000_0", "/etc/c"),
+        ('"o"', '"/home/me/thesis"'),
+        ('"n"', '"_atoll/../../thesis"'),
+        ('"b"', '""'),
+    ],
+)
+def test_what_leads_out_of_the_collection_is_refused(storage, mine, theirs):
+    manifests.commit_manifest(storage, manifest())
+    path = manifests.manifest_path(1)
+    storage.put(path, storage.get(path).replace(mine.encode(), theirs.encode()))
+    with pytest.raises(Corrupt, match=r"0000001\.json: .* is no (name of a bucket|path inside)"):
         manifests.latest_manifest(storage)
 
 

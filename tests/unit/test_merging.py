@@ -2,19 +2,23 @@
 
 import json
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from atoll.core.config import Settings
 from atoll.core.errors import NotFound
+from atoll.deploy.render import read
 from atoll.storage import open_storage
 from atoll.vectors.distributed import grouping, steps
 from atoll.vectors.distributed.model import Plan, Request, Target
 from atoll.vectors.distributed.rows import Part, Rows
 from atoll.vectors.distributed.run import Run
-from atoll.vectors.model import CollectionSpec, IndexSpec
+from atoll.vectors.manifests import commit_manifest
+from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest
 from atoll.vectors.options import SearchOptions
+from atoll.vectors.paths import bucket_name
 from atoll.vectors.queries import QueryBatch
 from atoll.vectors.work import Work
 
@@ -99,11 +103,45 @@ def test_there_is_a_tree_where_parts_are_many_or_large(rows, buckets, group):
 
 
 def test_what_passes_between_states_is_small_for_ten_thousand_buckets():
-    numbers = list(range(10_000))
-    run = f"s3://{'r' * 63}/runs/20261126T010203Z-0123abcd"
-    told = {"run": run, "buckets": numbers, "groups": list(range(100)), "is_filtered": False}
-    searched = [{"bucket": number} for number in numbers]
-    # A hundred of them failed: only the error's name is passed on.
-    failed = [each | {"error": {"Error": "Lambda.TooManyRequestsException"}} for each in searched]
-    state = told | {"searched": failed[:100] + searched[100:]}
+    run = planned_run(10_000)
+    told = steps.plan(run, Settings())
+    assert (len(told["buckets"]), len(told["groups"])) == (10_000, 100)
+    searched = [{"bucket": number} for number in told["buckets"]]
+    # A hundred of them failed, with all that Lambda says of an error.
+    error = {"Error": "Lambda.TooManyRequestsException", "Cause": "why " * 1000}
+    searched[:100] = [named_by_the_machine(each | {"error": error}) for each in searched[:100]]
+    # The place of a real run is longer.
+    longest = f"s3://{'r' * 63}/runs/20261126T010203Z-0123abcd"
+    state = told | {"searched": searched, "run": longest}
     assert len(json.dumps(state, separators=(",", ":"))) < MOST_STATE
+
+
+def planned_run(buckets):
+    """A run over a collection of so many buckets, of which there is the manifest only."""
+    collection = open_storage(f"memory://{uuid.uuid4().hex}")
+    blob = Blob("_atoll/blobs/x", 1, "0" * 64)
+    spec = replace(SPEC, index=IndexSpec("flat"))
+    made = tuple(
+        Bucket(bucket_name(number, "0123abcd"), 1, EACH, 0, {}, "p", None, blob, blob, blob, ())
+        for number in range(buckets)
+    )
+    commit_manifest(collection, Manifest(1, "2026-01-01", spec, {}, None, made))
+    run = Run(open_storage(f"memory://{uuid.uuid4().hex}"))
+    request = Request(collection.url, 1, SearchOptions(k=10), None, QUERIES, QUERIES, "hash")
+    run.begin(request, QueryBatch(["a", "b"], np.zeros((QUERIES, 2), np.float32)))
+    return run
+
+
+def named_by_the_machine(item):
+    """What the state machine makes of a bucket that failed: its Pass state, carried out."""
+    machine = json.loads(read("search.asl.json"))
+    named = machine["States"]["Search"]["ItemProcessor"]["States"]["NameUnsearchedBucket"]
+    return filled(named["Parameters"], item)
+
+
+def filled(wanted, item):
+    if isinstance(wanted, dict):
+        return {name.removesuffix(".$"): filled(each, item) for name, each in wanted.items()}
+    for name in wanted.removeprefix("$.").split("."):
+        item = item[name]
+    return item

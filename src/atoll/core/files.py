@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -100,9 +100,14 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: the lock's file; it stays.
+
+    Raises:
+        InvalidInput, Forbidden, Unavailable: the file cannot be made; see `writing`.
     """
-    with writing(path), path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        with writing(path):
+            file = held.enter_context(path.open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -181,13 +181,17 @@ def _boto3_keys(options: StorageOptions) -> Callable[[], Keys]:
     return now
 
 
-def aws_client(service: str, settings: Settings, connections: int = 10) -> Any:
+def aws_client(
+    service: str, settings: Settings, connections: int = 10, *, is_repeatable: bool = True
+) -> Any:
     """Connect to a service of AWS, with the credentials that S3 is reached with.
 
     Args:
         service: as boto3 names it.
         settings: the `storage` and `aws` of them count.
         connections: requests at once.
+        is_repeatable: whether a request whose answer was lost may be made again. AWS Batch would
+            start a submitted job twice.
 
     Raises:
         InvalidInput: boto3 is not installed, or there is no such profile.
@@ -195,6 +199,7 @@ def aws_client(service: str, settings: Settings, connections: int = 10) -> Any:
     session = _session(settings.storage)
     from botocore.config import Config
 
+    tries = settings.storage.retries + 1 if is_repeatable else 1
     return session.client(
         service,
         endpoint_url=settings.aws.endpoint,
@@ -203,7 +208,7 @@ def aws_client(service: str, settings: Settings, connections: int = 10) -> Any:
             max_pool_connections=connections,
             # As long as a function may take.
             read_timeout=TIMEOUT_SECONDS[1] + 30,
-            retries={"mode": "standard", "total_max_attempts": settings.storage.retries + 1},
+            retries={"mode": "standard", "total_max_attempts": tries},
         ),
     )
 

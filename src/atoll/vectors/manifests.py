@@ -39,19 +39,21 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
 
 def _read(storage: Storage, path: str, version: int, data: bytes) -> Manifest:
     try:
-        if (found := msgspec.json.decode(data)["format_version"]) > FORMAT_VERSION:
-            raise Corrupt(
-                f"{storage}/{path} has format {found}, this Atoll reads up to "
-                f"{FORMAT_VERSION}; "
-                "install a newer one",
-                path=path,
-            )
-        manifest = msgspec.json.decode(data, type=Manifest)
+        found = msgspec.json.decode(data)["format_version"]
+        manifest = msgspec.json.decode(data, type=Manifest) if found <= FORMAT_VERSION else None
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise Corrupt(
             f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",
             path=path,
         ) from error
+    except Corrupt as error:
+        raise Corrupt(f"{storage}/{path}: {error.message}", path=path) from error
+    if manifest is None:
+        raise Corrupt(
+            f"{storage}/{path} has format {found}, this Atoll reads up to {FORMAT_VERSION}; "
+            "install a newer one",
+            path=path,
+        )
     if manifest.version != version:
         raise Corrupt(
             f"{storage}/{path} holds version {manifest.version}; copying a manifest does not bring "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import Corrupt, InvalidInput
 
 DistanceType = Literal["cosine", "l2", "dot"]
 DISTANCE_TYPES: tuple[DistanceType, ...] = get_args(DistanceType)
@@ -115,11 +115,24 @@ class CollectionSpec:
 
 @dataclass(frozen=True)
 class Blob:
-    """An immutable object below the collection: where it is and what it must hash to."""
+    """An immutable object below the collection: where it is and what it must hash to.
+
+    Raises:
+        Corrupt: where it is made, also by decoding: the path leads out of the collection.
+    """
 
     path: str
     size_bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Check the path: copies of a bucket make files by it on a reader's machine."""
+        if self.path[:1] in ("", "/") or ".." in self.path.split("/"):
+            raise Corrupt(
+                f"{self.path!r} is no path inside a collection; whoever wrote what names it is "
+                "mistaken, or not to be trusted",
+                path=self.path,
+            )
 
     @property
     def key(self) -> str:
@@ -172,6 +185,9 @@ class Bucket:
             our own, indexed as the collection says.
         first_version: the Lance version that has all stored rows, once `version` has not.
         indexed: columns that `version` has an index of.
+
+    Raises:
+        Corrupt: where it is made, also by decoding: the name is none of a folder.
     """
 
     name: str
@@ -191,6 +207,15 @@ class Bucket:
     first_version: int | None = None
     index: IndexSpec | None = None
     indexed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the name: copies of a bucket make a folder of it on a reader's machine."""
+        if self.name in ("", ".", "..") or "/" in self.name:
+            raise Corrupt(
+                f"{self.name!r} is no name of a bucket; whoever wrote what names it is mistaken, "
+                "or not to be trusted",
+                bucket=self.name,
+            )
 
     @property
     def rows(self) -> int:

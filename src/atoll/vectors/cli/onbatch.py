@@ -165,7 +165,7 @@ def submit(stages: Sequence[Stage], on_batch: OnBatch, *, as_json: bool) -> None
 
     settings = on_batch.settings
     deployment = find_deployment(settings)
-    queue = JobQueue(aws_client("batch", settings), deployment)
+    queue = JobQueue(aws_client("batch", settings, is_repeatable=False), deployment)
     jobs: dict[str, str] = {}
     after = on_batch.after
     try:

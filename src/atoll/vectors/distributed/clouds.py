@@ -198,7 +198,7 @@ def _by_jobs(run: Run, deployment: Deployment, settings: Settings, on_progress: 
     Where buckets fail, Batch ends all that waits for them; what merges is then submitted again, to
     name them in the result.
     """
-    queue = JobQueue(aws_client("batch", settings), deployment)
+    queue = JobQueue(aws_client("batch", settings, is_repeatable=False), deployment)
     name = run.storage.url.rsplit("/", 1)[1]
 
     def submit(definition: str, size: int | None = None, after: str | None = None) -> str:

@@ -35,9 +35,7 @@ _WHOLE = "whole"
 
 
 @contextmanager
-def copied(
-    storage: Storage, target: Target, bucket: Bucket, scratch: Path, *, keep: bool = False
-) -> Iterator[Storage]:
+def copied(storage: Storage, target: Target, bucket: Bucket, scratch: Path) -> Iterator[Storage]:
     """Copy a bucket to a local disk for the block; a collection on a local disk is read as it is.
 
     Args:
@@ -45,7 +43,6 @@ def copied(
         target: what it is, for its models.
         bucket: which.
         scratch: a folder on the disk.
-        keep: leave the copy there, for another time.
 
     Raises:
         Unavailable: the disk is too small, or the store fails.
@@ -67,8 +64,7 @@ def copied(
         try:
             yield copy
         finally:
-            if not keep:
-                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetch(storage: Storage, target: Target, bucket: Bucket, folder: Path, scratch: Path) -> None:

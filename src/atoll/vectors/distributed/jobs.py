@@ -20,6 +20,8 @@ SLOWER = 1.1
 # Limits of AWS Batch.
 MAX_ARRAY = 10_000
 MAX_NAME = 128
+# Times in turn that AWS may fail to say how jobs are.
+MOST_REFUSED = 10
 DESCRIBED_AT_ONCE = 100
 
 
@@ -101,9 +103,15 @@ class JobQueue:
         Raises:
             Unavailable: one failed.
         """
-        pause = POLL_SECONDS
+        pause, refused = POLL_SECONDS, 0
         while True:
-            found = self._described(jobs)
+            try:
+                found, refused = self._described(jobs), 0
+            except Unavailable:
+                # The jobs go on, whatever happens to who waits for them.
+                if (refused := refused + 1) > MOST_REFUSED:
+                    raise
+                found = {}
             for job in jobs:
                 # A job that was just submitted may not be known yet.
                 if is_all and found.get(job, {}).get("status") == "FAILED":

@@ -48,7 +48,7 @@ def read_records(folder: Path) -> dict[Path, dict[str, Any]]:
     for path in sorted(folder.glob("part-*-of-*.json")):
         with reading(path):
             data = path.read_bytes()
-        found[path] = _parsed(path, data)
+        found[path] = parsed_record(path, data)
     return found
 
 
@@ -60,13 +60,18 @@ def stored_records(folder: Storage) -> dict[str, dict[str, Any]]:
     """
     names = sorted(entry.path for entry in folder.list())
     return {
-        name: _parsed(f"{folder}/{name}", folder.get(name))
+        name: parsed_record(f"{folder}/{name}", folder.get(name))
         for name in names
         if _RECORD_NAME.fullmatch(name)
     }
 
 
-def _parsed(path: Path | str, data: bytes) -> dict[str, Any]:
+def parsed_record(path: Path | str, data: bytes) -> dict[str, Any]:
+    """Read the record of a part.
+
+    Raises:
+        Corrupt: it is no such record.
+    """
     try:
         record: dict[str, Any] = json.loads(data)
         record["job"]["part"], record["state"], record["shards"]

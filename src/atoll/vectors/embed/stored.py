@@ -2,13 +2,15 @@
 
 The part's record in the store tells which shards are there, so that any machine goes on after the
 last of them. What is not a whole shard yet lies in a scratch folder and is lost with its machine.
-Two machines at one part at once write the same files.
+Two machines at one part at once, as AWS Batch may have them, write the same files: so neither
+removes any, nor a record that tells more than its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +23,10 @@ from atoll.core.errors import Conflict
 from atoll.core.files import scratch_folder
 from atoll.storage import Storage
 from atoll.vectors.embed.job import Job, Run, State, check_part, differences, places_of
-from atoll.vectors.embed.parts import part_name, part_record, stored_records
+from atoll.vectors.embed.parts import parsed_record, part_name, part_record, stored_records
 from atoll.vectors.embed.shards import Row
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -64,16 +68,46 @@ class StoredRun(Run):
         """Finish the last shard and record the part as finished."""
         self.finish_shard()
         self.tell(is_finished=True)
-        return [f"{self.store}/{name}" for name, _ in self._shards()]
+        return [f"{self.store}/{name}" for name, _ in self._shards(self.state)]
 
     def tell(self, *, is_finished: bool) -> None:
-        """Record how far the part is; only what is in the store counts."""
-        record = part_record(self.job.to_json(), self._shards(), is_finished=is_finished)
-        record["digest"] = self.state.digest
-        self.store.put(f"{self.places.stem}.json", json.dumps(record, indent=1).encode())
+        """Record how far the part is, unless another machine is further.
 
-    def _shards(self) -> list[tuple[str, int]]:
-        rows = self.state.shards
+        Only what is in the store counts.
+        """
+        if not is_finished and self._is_behind():
+            return
+        self.store.put(self.record_name, self._record(self.state, is_finished=is_finished))
+
+    def start_over(self) -> None:
+        """Record that nothing is there yet."""
+        self.store.put(self.record_name, self._record(State(), is_finished=False))
+
+    def abandon(self) -> None:
+        """Remove the record that `start_over` left, if nobody has told more since."""
+        if self.store.find(self.record_name) == self._record(State(), is_finished=False):
+            self.store.delete(self.record_name)
+
+    @property
+    def record_name(self) -> str:
+        """The object that tells of the part."""
+        return f"{self.places.stem}.json"
+
+    def _is_behind(self) -> bool:
+        data = self.store.find(self.record_name)
+        if data is None:
+            return False
+        told = parsed_record(f"{self.store}/{self.record_name}", data)
+        return told["state"] == "finished" or len(told["shards"]) > len(self.state.shards)
+
+    def _record(self, state: State, *, is_finished: bool) -> bytes:
+        shards = self._shards(state)
+        record = part_record(self.job.to_json(), shards, is_finished=is_finished)
+        record["digest"] = state.digest
+        return json.dumps(record, indent=1).encode()
+
+    def _shards(self, state: State) -> list[tuple[str, int]]:
+        rows = state.shards
         return [(self.places.shard(number).name, each) for number, each in enumerate(rows)]
 
 
@@ -98,8 +132,15 @@ def opened_stored_run(
     for name, record in records.items():
         if name != f"{stem}.json":
             check_part(job, f"{store}/{name}", record)
+    # Listed after the records were read: what they tell of was there before.
+    there = [entry.path for entry in store.list() if entry.path.startswith(f"{stem}-")]
     known = None if force else records.get(f"{stem}.json")
     state = _state(job, store, known)
+    if known is not None and (missing := _missing(known, there)):
+        logger.warning("part starts over store=%s part=%s missing=%s", store, stem, missing)
+        known, state = None, State()
+    elif known is None:
+        _make_way(store, there, force=force)
     # Only the last shard of a part may have room.
     is_whole = known is not None and known["state"] == "finished"
     is_whole |= bool(state.shards) and state.shards[-1] != job.shard_rows
@@ -107,29 +148,31 @@ def opened_stored_run(
         places = places_of(folder, job.part, is_folder=True)
         places.state.mkdir()
         run = StoredRun(job, places, state, store=store, is_whole=is_whole)
-        if not state.shards:
-            _make_way(store, stem, force=force or f"{stem}.json" in records)
-            run.tell(is_finished=False)
+        if known is None:
+            run.start_over()
         try:
             yield run
         except BaseException:
-            if not run.state.shards:
-                store.delete(f"{stem}.json")
+            if known is None and not run.state.shards:
+                run.abandon()
             raise
 
 
-def _make_way(store: Storage, stem: str, *, force: bool) -> None:
-    """Remove shards of a part that starts over."""
-    for entry in store.list():
-        if not entry.path.startswith(f"{stem}-"):
-            continue
+def _missing(record: dict[str, Any], there: Sequence[str]) -> list[str]:
+    """Name the shards that a record tells of and the store does not have."""
+    return sorted({shard["file"] for shard in record["shards"]} - set(there))
+
+
+def _make_way(store: Storage, there: Sequence[str], *, force: bool) -> None:
+    """Remove shards of a part that is not to be gone on with."""
+    for name in there:
         if not force:
             raise Conflict(
-                f"{store}/{entry.path} is there already: choose another place, or replace it with "
+                f"{store}/{name} is there already: choose another place, or replace it with "
                 "--force",
-                path=entry.path,
+                path=name,
             )
-        store.delete(entry.path)
+        store.delete(name)
 
 
 def _state(job: Job, store: Storage, record: dict[str, Any] | None) -> State:
