@@ -222,7 +222,7 @@ def _bare_bucket(name: str, table: lance.LanceDataset, how: IndexSpec) -> Bucket
         plan="",
         model=None,
         layout=None,
-        ids=Blob("", 0, ""),
+        ids=Blob("not read yet", 0, ""),
         names=None,
         sources=(),
         index=how,
