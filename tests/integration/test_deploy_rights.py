@@ -15,7 +15,7 @@ from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.deploy.render import SearchStack, render
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import grouping, steps
 from atoll.vectors.distributed.dispatch import carry_out
 from atoll.vectors.options import search_options
 
@@ -68,7 +68,7 @@ def _asked(kind, path):
 
 def all_requests(world, run, asked, monkeypatch):
     found, _, reach, seen = world
-    monkeypatch.setattr(steps, "MAX_PARTS", 1)
+    monkeypatch.setattr(grouping, "MAX_PARTS", 1)
     found.begin_run(run, clustered(4, DIM, seed=8), search_options(k=5, **asked))
     requests = set()
 

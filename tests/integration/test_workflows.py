@@ -27,12 +27,12 @@ PROGRAM = """#!{python}
 import os, signal, sys
 with open({calls!r}, "a") as file:
     print(*sys.argv[1:], file=file, flush=True)
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import grouping, steps
 {first}
 from atoll.app.main import main
 main()
 """
-A_TREE = "steps.MAX_PARTS = steps.GROUP = 2"
+A_TREE = "grouping.MAX_PARTS = grouping.GROUP = 2"
 KILL_ONCE = """
 if sys.argv[1:3] == ["step", "search"] and "2" in sys.argv and not os.path.exists({mark!r}):
     open({mark!r}, "w").close()

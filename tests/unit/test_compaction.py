@@ -11,7 +11,7 @@ from atoll.vectors.compact import plan_compaction, put_in_place, sources_of
 from atoll.vectors.model import Blob, Bucket, SourceSlice
 from atoll.vectors.options import CompactOptions
 
-NOTHING = Blob("", 0, "")
+NOTHING = Blob("nothing", 0, "")
 
 
 def bucket(name, stored_rows, deleted_rows=0, model="m", sources=()):

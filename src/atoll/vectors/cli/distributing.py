@@ -62,8 +62,9 @@ def batch_search(
     options = search_options(columns=names_of(columns), **given)
     run = collection.begin_run(output, found, options, suffix=f".{format_}", is_refined_early=True)
     if plan_only:
-        told = dict(local.planned(run, settings))
-        click.echo(json.dumps(told))
+        told = local.planned(run, settings)
+        shown = {"run": run.storage.url} | {name: told[name] for name in ("buckets", "groups")}
+        click.echo(json.dumps(shown))
         return
     with progress_bars(settings.quiet) as on_progress:
         summary = local.batch_search(run, settings, workers=workers, on_progress=on_progress)
