@@ -105,7 +105,8 @@ def steps(
     found = []
     for number in numbers:
         batch = np.array(asked[number : number + 1])
-        run = collection.begin_run(f"{results}/{uuid.uuid4().hex}", batch, options)
+        place = f"{results}/{uuid.uuid4().hex}"
+        run = collection.begin_run(place, batch, options, suffix=".parquet")
         told, plan = _step(run, reach, "plan")
         assert not told["groups"], "the steps measured here are those without folds"
         search = [_step(run, reach, "search", bucket=bucket)[1] for bucket in told["buckets"]]

@@ -13,7 +13,7 @@ import atoll
 from atoll.core.config import AwsOptions, StorageOptions
 from atoll.deploy.render import SearchStack, render
 from atoll.vectors import output
-from atoll.vectors.distributed import clouds, deployment, steps
+from atoll.vectors.distributed import clouds, deployment, grouping
 from atoll.vectors.distributed import jobs as batch_jobs
 from atoll.vectors.options import search_options
 
@@ -69,15 +69,15 @@ class Batch:
             "ATOLL_DISK_CACHE": "off",
         }
 
-    def wait(self, jobs, what, on_progress):
+    def wait(self, jobs, what, on_progress, *, is_all=True):
         from moto.batch.models import batch_backends
 
         known = batch_backends["123456789012"]["us-east-1"]._jobs
         for job in (known[each] for each in jobs):
             assert {each["jobId"] for each in job.depends_on or []} <= {id for id, *_ in self.done}
-            self._run(job)
+            self._run(job, is_all)
 
-    def _run(self, job):
+    def _run(self, job, is_all):
         name, *words = job.job_definition.container_properties["command"]
         assert name == "atoll"
         words = [job.parameters["run"] if word == "Ref::run" else word for word in words]
@@ -89,14 +89,14 @@ class Batch:
         indexes = [{"AWS_BATCH_JOB_ARRAY_INDEX": str(i)} for i in range(size)] if size else [told]
         for process in [start(*words, **self.environment, **index) for index in indexes]:
             done = ended(process)
-            assert done.code == 0, done.err
+            assert done.code == 0 or not is_all, done.err
         self.done.append((job.job_id, words[1], size))
 
 
 @pytest.fixture
 def batch(world, tmp_path, monkeypatch):
     found = Batch(world[1], tmp_path)
-    monkeypatch.setattr(batch_jobs.JobQueue, "wait", lambda _, *asked: found.wait(*asked))
+    monkeypatch.setattr(batch_jobs.JobQueue, "wait", lambda _, *asked, **how: found.wait(*asked, **how))
     return found
 
 
@@ -126,8 +126,8 @@ def test_jobs_write_the_file_that_one_process_writes(world, batch, asked):
 
 def test_jobs_fold_where_there_are_many_parts(world, batch, monkeypatch):
     collection, reach = world
-    monkeypatch.setattr(steps, "MAX_PARTS", 1)
-    monkeypatch.setattr(steps, "GROUP", 2)
+    monkeypatch.setattr(grouping, "MAX_PARTS", 1)
+    monkeypatch.setattr(grouping, "GROUP", 2)
     deployed = deployment.find_deployment(reach)
     run = collection.begin_run(
         deployed.new_run(), QUERIES, search_options(k=3), is_refined_early=True
