@@ -46,6 +46,7 @@ def _plan(event, scenario):
         "run": event["run"],
         "buckets": list(range(scenario["buckets"])),
         "groups": list(range(scenario.get("groups", 0))),
+        "is_measured": scenario.get("is_measured", False),
         "is_filtered": scenario.get("is_filtered", False) and "filtered" not in event,
     }
 
@@ -62,5 +63,6 @@ STEPS = {
     "filter": lambda event, _: {"bucket": event["bucket"]},
     "search": lambda event, _: {"bucket": event["bucket"]},
     "fold": lambda event, _: {"group": event["group"]},
+    "measure": lambda event, _: {"bucket": event["bucket"]},
     "refine": _refine,
 }

@@ -95,6 +95,21 @@ def test_parts_are_folded_where_there_are_groups(stack, run):
     assert seen[-1] == "refine"
 
 
+def test_buckets_measure_their_candidates_where_the_plan_says_so(stack, run):
+    folder = run(buckets=2, groups=1, is_measured=True)
+    assert stack.result(str(folder))["failed_buckets"] == {}
+    seen = places(folder)
+    assert (seen[3], *sorted(seen[4:6])) == ("fold-0", "measure-0", "measure-1")
+    assert seen[6:] == ["refine"]
+
+
+def test_bucket_that_cannot_measure_is_left_to_refining(stack, run):
+    folder = run(buckets=2, is_measured=True, **{"measure-1": {"error": "Corrupt"}})
+    result = stack.result(str(folder))
+    assert result["failed_buckets"] == {}
+    assert [item["bucket"] for item in result["searched"]] == [0, 1]
+
+
 def test_buckets_are_filtered_once_before_the_plan(stack, run):
     folder = run(buckets=2, is_filtered=True)
     assert stack.result(str(folder))["failed_buckets"] == {}

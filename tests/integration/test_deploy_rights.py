@@ -25,6 +25,7 @@ ROLES = {
     "filter": "Search",
     "search": "Search",
     "fold": "Reduce",
+    "measure": "Search",
     "refine": "Reduce",
 }
 ASKED = {
@@ -69,6 +70,7 @@ def _asked(kind, path):
 def all_requests(world, run, asked, monkeypatch):
     found, _, reach, seen = world
     monkeypatch.setattr(grouping, "MAX_PARTS", 1)
+    monkeypatch.setattr(grouping, "APART_ROWS", 1)
     found.begin_run(run, clustered(4, DIM, seed=8), search_options(k=5, **asked))
     requests = set()
 
@@ -85,6 +87,9 @@ def all_requests(world, run, asked, monkeypatch):
     for group in told["groups"]:
         do("fold", group=group)
     assert told["groups"]
+    assert told["is_measured"] == (asked == {} or "columns" in asked)
+    for bucket in told["buckets"] if told["is_measured"] else ():
+        do("measure", bucket=bucket)
     assert do("refine", searched=searched)["failed_buckets"] == {}
     return requests
 

@@ -15,7 +15,7 @@ from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.storage import open_storage
-from atoll.vectors import output
+from atoll.vectors import output, search
 from atoll.vectors.distributed import clouds, grouping, steps
 from atoll.vectors.distributed.deployment import Deployment
 from atoll.vectors.distributed.dispatch import carry_out
@@ -78,6 +78,9 @@ def carried_out(run, reach):
         steps.search_bucket(fresh(), position, reach)
     for group in told["groups"]:
         steps.fold(fresh(), group, reach)
+    if told["is_measured"]:
+        for position in told["buckets"]:
+            steps.measure(fresh(), position, reach)
     return steps.refine(fresh(), reach)
 
 
@@ -104,6 +107,67 @@ def test_a_tree_of_merges_gives_the_same(collection, tmp_path, monkeypatch, aske
     carried_out(run, collection._settings)
     assert list(Run(run.storage).plan.groups) == [0, 1, 2, 3]
     assert (tmp_path / "run" / "hits.csv").read_bytes() == expected(collection, given)
+
+
+@pytest.mark.parametrize("group", [0, 2])
+@pytest.mark.parametrize("asked", ["as it comes", "some partitions", "a filter", "not itself"])
+def test_candidates_measured_by_their_buckets_give_the_same(
+    collection, tmp_path, monkeypatch, asked, group
+):
+    monkeypatch.setattr(grouping, "APART_ROWS", 1)
+    # So few rows that pass a filter would be compared.
+    monkeypatch.setattr(search, "NARROW_ROWS", 0)
+    if group:
+        monkeypatch.setattr(grouping, "MAX_PARTS", 3)
+        monkeypatch.setattr(grouping, "GROUP", group)
+    given = {"k": 10} | ASKED[asked]
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(**given))
+    carried_out(run, collection._settings)
+    has_candidates = collection.spec.index.kind == "rabitq"
+    assert Run(run.storage).plan.is_measured_apart == has_candidates
+    assert (tmp_path / "run" / "hits.csv").read_bytes() == expected(collection, given)
+    times = {work["step"]: work["times"] for work in run.summary()["works"]}
+    assert times.get("measure", 0) == (len(collection.buckets) if has_candidates else 0)
+
+
+def measured(collection, place, monkeypatch):
+    """A run that lacks nothing but its last step, each bucket's candidates measured."""
+    monkeypatch.setattr(grouping, "APART_ROWS", 1)
+    if collection.spec.index.kind != "rabitq":
+        pytest.skip("only candidates by code are measured later")
+    run, reach = collection.begin_run(place, QUERIES, search_options(k=10)), collection._settings
+    for position in steps.plan(Run(run.storage), reach)["buckets"]:
+        steps.search_bucket(Run(run.storage), position, reach)
+    for position in range(len(collection.buckets)):
+        steps.measure(Run(run.storage), position, reach)
+    return run
+
+
+def test_what_buckets_have_measured_is_not_measured_again(collection, tmp_path, monkeypatch):
+    run = measured(collection, tmp_path / "run", monkeypatch)
+    (part,) = run.measured(0, [2])
+    nearest = np.full(len(part.exact), -1, np.float32)
+    run.put_measured(replace(part, exact=replace(part.exact, distance=nearest)), 0, 2)
+    steps.refine(Run(run.storage), collection._settings)
+    lines = (tmp_path / "run" / "hits.csv").read_text().splitlines()
+    assert any(line.endswith(",-1") for line in lines), lines[:3]
+
+
+def test_what_buckets_have_not_measured_is_measured_at_the_end(collection, tmp_path, monkeypatch):
+    run = measured(collection, tmp_path / "run", monkeypatch)
+    run.storage.delete(f"_run/measured/{run.plan.key}/0/2")
+    (part,) = run.measured(0, [3])
+    some = np.arange(0, len(part.exact), 2)
+    run.put_measured(replace(part, exact=part.exact.take(some)), 0, 3)
+    steps.refine(Run(run.storage), collection._settings)
+    assert (tmp_path / "run" / "hits.csv").read_bytes() == expected(collection, {"k": 10})
+
+
+def test_few_candidates_are_not_measured_bucket_by_bucket(collection, tmp_path):
+    run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=10))
+    assert not steps.plan(run, collection._settings)["is_measured"]
+    with pytest.raises(atoll.InvalidInput, match="its step `refine` reads them all"):
+        steps.measure(Run(run.storage), 0, collection._settings)
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -194,10 +258,13 @@ def test_a_bucket_whose_layout_is_gone_is_named_whatever_is_probed(collection, t
     assert (tmp_path / "run" / "hits.csv").read_bytes() == output.as_bytes(expected, ".csv")
 
 
+@pytest.mark.parametrize("is_measured", [False, True])
 @pytest.mark.parametrize("group", [0, 2])
 def test_a_bucket_found_damaged_at_the_end_takes_nothing_from_the_others(
-    collection, tmp_path, monkeypatch, group
+    collection, tmp_path, monkeypatch, group, is_measured
 ):
+    if is_measured:
+        monkeypatch.setattr(grouping, "APART_ROWS", 1)
     if group:
         monkeypatch.setattr(grouping, "MAX_PARTS", 3)
         monkeypatch.setattr(grouping, "GROUP", group)
@@ -209,6 +276,9 @@ def test_a_bucket_found_damaged_at_the_end_takes_nothing_from_the_others(
         steps.search_bucket(Run(run.storage), position, broken._settings)
     for number in told["groups"]:
         steps.fold(Run(run.storage), number, broken._settings)
+    if told["is_measured"]:
+        for position in told["buckets"]:
+            steps.measure(Run(run.storage), position, broken._settings)
     # Its part is there, and its rows are the nearest of some queries.
     steps._last.clear()
     shutil.rmtree(tmp_path / "c" / f"{broken.buckets[0].name}.lance" / "data")

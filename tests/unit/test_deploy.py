@@ -40,9 +40,12 @@ def asl_problems(machine):
 def embedded(text):
     """The state machine within a template, its parameter taken at the default."""
     template = parsed(text)
-    machine = template["Resources"]["SearchMachine"]["Properties"]["DefinitionString"]["Fn::Sub"]
-    most = template["Parameters"]["MaxConcurrency"]["Default"]
-    return json.loads(machine.replace("${MaxConcurrency}", str(most)))
+    definition = template["Resources"]["SearchMachine"]["Properties"]["DefinitionString"]
+    machine, given = definition["Fn::Sub"]
+    given |= {"MaxConcurrency": str(template["Parameters"]["MaxConcurrency"]["Default"])}
+    for name, value in given.items():
+        machine = machine.replace(f"${{{name}}}", value)
+    return json.loads(machine)
 
 
 @pytest.fixture(scope="module", params=MAP_MODES)
@@ -108,13 +111,14 @@ def test_only_buckets_are_mapped_in_the_mode_that_was_asked_for(stack):
         for name, state in definition(stack)["States"].items()
         if state["Type"] == "Map"
     }
-    assert modes == {"Filter": stack.map_mode, "Search": stack.map_mode, "Fold": "inline"}
+    of_buckets = dict.fromkeys(("Filter", "Search", "Measure"), stack.map_mode)
+    assert modes == of_buckets | {"Fold": "inline"}
 
 
 def test_every_task_tries_transient_failures_again_and_no_others():
     machine = json.loads(read("search.asl.json"))
     tasks = [*tasks_of(machine)]
-    assert len(tasks) == 6
+    assert len(tasks) == 7
     for task in tasks:
         throttled, again, once = task["Retry"]
         assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
@@ -141,7 +145,7 @@ WRITES = {
     "Plan": {
         f"_run/{name}" for name in ("target.json", "buckets/*", "probes/*", "plan.json", "failed/*")
     },
-    "Search": {f"_run/{name}" for name in ("passing/*", "parts/*", "failed/*")},
+    "Search": {f"_run/{name}" for name in ("passing/*", "parts/*", "measured/*", "failed/*")},
     "Reduce": {"_run/folds/*", "hits*", "summary.json"},
 }
 

@@ -133,6 +133,21 @@ def test_row_27_time_grows_more_slowly_than_the_neighbours_asked_for():
     assert alone.usd < curve(post("rabitq"), SearchSettings(), PRICES, [1000])[0].usd
 
 
+def test_very_many_candidates_are_measured_by_their_buckets():
+    few, many = (search_cost(post("rabitq"), SearchSettings(k=k)) for k in (1000, 50_000))
+    assert [each.step.name for each in few.steps] == ["plan", "search", "refine"]
+    measure, refine = many.step("measure").step, many.step("refine").step
+    assert measure.count == many.shape.buckets
+    # Together they read the vectors that refining would have read alone.
+    vectors = next(a for a in measure.accesses if a.what == "vectors")
+    assert vectors.bytes_in * measure.count >= 250_000 * many.shape.vector_bytes
+    assert "vectors" not in {access.what for access in refine.accesses}
+    assert next(a for a in refine.accesses if a.what == "measured").gets == measure.count
+    thousands = planned_shape(10_000 * 200_000_000, 960)
+    in_one_place = search_cost(thousands, SearchSettings(k=50_000, concurrency=1000))
+    assert "measure" not in {each.step.name for each in in_one_place.steps}
+
+
 def test_row_29_ten_thousand_buckets_are_folded_in_a_tree():
     shape = planned_shape(10_000 * 200_000_000, 960)
     run = search_cost(shape, SearchSettings(concurrency=1000))
@@ -149,9 +164,9 @@ def test_row_29_ten_thousand_buckets_are_folded_in_a_tree():
 def test_a_few_buckets_need_no_tree_but_large_parts_do():
     names = [each.step.name for each in search_cost(post("rabitq"), SearchSettings()).steps]
     assert names == ["plan", "search", "refine"]
-    # Of 100 queries for 50,000 each, four are answered at once.
+    # Of 100 queries for 50,000 each, four are answered at once; their buckets measure candidates.
     many = search_cost(post("rabitq"), SearchSettings(k=50_000, queries=100))
-    assert [each.step.name for each in many.steps] == names
+    assert [each.step.name for each in many.steps] == ["plan", "search", "measure", "refine"]
     assert many.step("search").step.puts == 25
     large = search_cost(post("rabitq", bucket_rows=35_000_000), SearchSettings(k=50_000))
     assert large.shape.buckets * 250_000 > 20_000_000

@@ -142,17 +142,24 @@ def entered(states, start, flags):
             items = flags["groups" if name == "Fold" else "buckets"]
             count += items * (inner + (mode == "DISTRIBUTED"))
         if state["Type"] == "Choice":
-            is_taken = flags["is_filtered"] if name == "IsFiltered" else bool(flags["groups"])
-            name = state["Choices"][0]["Next"] if is_taken else state["Default"]
+            taken = [rule["Next"] for rule in state["Choices"] if flags[rule["Variable"]]]
+            name = (taken or [state["Default"]])[0]
         else:
             name = state.get("Next")
     return count
 
 
+@pytest.mark.parametrize("is_measured", [False, True])
 @pytest.mark.parametrize("is_filtered", [False, True])
 @pytest.mark.parametrize("groups", [0, 3])
-def test_transitions_are_those_of_the_state_machine_that_is_deployed(groups, is_filtered):
+def test_transitions_are_those_of_the_state_machine_that_is_deployed(
+    groups, is_filtered, is_measured
+):
     machine = definition(SearchStack("s3://abc/d"))
-    flags = {"buckets": 18, "groups": groups, "is_filtered": is_filtered}
+    chosen = {
+        "$.is_filtered": is_filtered, "$.groups[0]": groups > 0, "$.is_measured": is_measured,
+    }  # fmt: skip
+    flags = {"buckets": 18, "groups": groups} | chosen
     walked = 1 + entered(machine["States"], machine["StartAt"], flags)
-    assert transitions_of(18, groups, is_filtered=is_filtered) == walked
+    expected = transitions_of(18, groups, is_filtered=is_filtered, is_measured_apart=is_measured)
+    assert expected == walked

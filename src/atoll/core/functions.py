@@ -36,6 +36,6 @@ class FunctionMemory:
 
     def of_step(self, step: str) -> int:
         """Tell what the function of a step has."""
-        return {"plan": self.plan, "filter": self.search, "search": self.search}.get(
-            step, self.reduce
-        )
+        if step == "plan":
+            return self.plan
+        return self.reduce if step in ("fold", "refine") else self.search

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from textwrap import indent
@@ -176,18 +177,38 @@ def _without_statement(template: str, sid: str) -> str:
 
 
 def _with_definition(template: str, machine: dict[str, Any]) -> str:
-    """Embed the state machine, a state a line; how many at once is the template's parameter."""
+    """Embed the state machine, a state a line.
+
+    How many at once is the template's parameter; what all tasks try again is said once.
+    """
     for state in _bucket_maps(machine):
         state["MaxConcurrency"] = "${MaxConcurrency}"
-    states = [
-        f"{json.dumps(name)}: {json.dumps(state)}" for name, state in machine["States"].items()
-    ]
-    rest = json.dumps({key: value for key, value in machine.items() if key != "States"})
-    text = f'{rest[:-1]}, "States": {{\n' + ",\n".join(states) + "\n}}"
-    text = text.replace('"${MaxConcurrency}"', "${MaxConcurrency}")
+    tasks = list(_tasks(machine))
+    retry = tasks[0]["Retry"]
+    assert all(task["Retry"] == retry for task in tasks)
+    for task in tasks:
+        task["Retry"] = "${Retry}"
+    states = [f"{json.dumps(name)}:{_compact(state)}" for name, state in machine["States"].items()]
+    rest = _compact({key: value for key, value in machine.items() if key != "States"})
+    text = f'{rest[:-1]},"States":{{\n' + ",\n".join(states) + "\n}}"
+    for name in ("MaxConcurrency", "Retry"):
+        text = text.replace(f'"${{{name}}}"', f"${{{name}}}")
     text = text.replace("FunctionArn}", "Function.Arn}")
-    before, after = template.split(f'      DefinitionString: !Sub "{DEFINITION}"\n')
-    return f"{before}      DefinitionString: !Sub |\n{indent(text, ' ' * 8)}\n{after}"
+    filled = f"- |\n{indent(text, '  ')}\n- Retry: '{_compact(retry)}'\n"
+    before, after = template.split(f' !Sub "{DEFINITION}"\n')
+    return f"{before} !Sub\n{indent(filled, ' ' * 8)}{after}"
+
+
+def _tasks(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for state in machine["States"].values():
+        if state["Type"] == "Task":
+            yield state
+        elif state["Type"] == "Map":
+            yield from _tasks(state["ItemProcessor"])
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _bucket_maps(machine: dict[str, Any]) -> list[dict[str, Any]]:

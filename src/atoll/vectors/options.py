@@ -24,7 +24,7 @@ ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
 # What may carry a search out on AWS.
 Cloud = Literal["stepfunctions", "lambda", "batch"]
 CLOUDS: tuple[Cloud, ...] = get_args(Cloud)
-STEPS = ("plan", "filter", "search", "fold", "refine")
+STEPS = ("plan", "filter", "search", "fold", "measure", "refine")
 # Of a create or add that many machines carry out.
 BuildStep = Literal["plan", "build", "commit"]
 BUILD_STEPS: tuple[BuildStep, ...] = get_args(BuildStep)

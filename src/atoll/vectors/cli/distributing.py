@@ -87,13 +87,16 @@ def batch_search(
 @click.option("--download", is_flag=True, help="Copy the bucket to --scratch first.")
 @click.pass_obj
 def step(settings: Settings, /, name: str, run: str, index: int | None, download: bool) -> None:
-    """Carry out one STEP (plan, filter, search, fold, refine) of the search in the folder RUN."""
+    """Carry out one STEP of the search in the folder RUN.
+
+    plan, filter, search, fold, measure or refine.
+    """
     from atoll.vectors.distributed.dispatch import carry_out
 
     if download and name != "search":
         raise click.UsageError("--download goes with the step search")
     event: dict[str, Any] = {"step": name, "run": run}
-    if name in ("filter", "search", "fold"):
+    if name not in ("plan", "refine"):
         if index is None:
             raise click.UsageError(f"step {name} needs --index, or {INDEX_VARIABLES[0]}")
         event["group" if name == "fold" else "bucket"] = index

@@ -296,6 +296,7 @@ def _searched_by(
             run.target.buckets,
             len(run.plan.groups),
             is_filtered=is_filtered_first(run.request.options, run.target.spec),
+            is_measured_apart=run.plan.is_measured_apart,
         )
     hits, count = run.csv() if is_csv else run.hits(), summary["hits"]
     return _Answer(hits, count, summary, works, incomplete, transitions, job_vcpus)

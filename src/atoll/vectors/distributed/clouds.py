@@ -44,6 +44,7 @@ _FUNCTIONS = {
     "filter": "SearchFunction",
     "search": "SearchFunction",
     "fold": "ReduceFunction",
+    "measure": "SearchFunction",
     "refine": "ReduceFunction",
 }
 

@@ -19,8 +19,8 @@ def carry_out(event: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Do one step.
 
     Args:
-        event: "step", one of `STEPS`; "run", the URL of the run's folder; "bucket" for filter and
-            search, "group" for fold: a number; "searched" for refine: what the search steps said;
+        event: "step", one of `STEPS`; "run", the URL of the run's folder; "bucket" for filter,
+            search and measure, "group" for fold: a number; "searched" for refine: what the search steps said;
             "copy" for search: a folder on a local disk, to which the bucket is copied first.
         settings: threads, memory, stores.
 
@@ -49,6 +49,8 @@ def carry_out(event: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         return search_copy(run, position, Path(folder), settings)
     if step == "fold":
         return steps.fold(run, _number(event, "group", lambda: len(run.plan.groups)), settings)
+    if step == "measure":
+        return steps.measure(run, _number(event, "bucket", _buckets(run)), settings)
     return steps.refine(run, settings, _said(event, "searched"))
 
 

@@ -42,6 +42,9 @@ def drive(
         events = [e | {"copy": copy} for e in events if not run.is_answered(e["bucket"])]
     searched = _said(events, do(events), needs_all)
     _said(folds := [_event("fold", group=group) for group in told["groups"]], do(folds), True)
+    if told["is_measured"]:
+        # What they do not measure, refining does.
+        do([_event("measure", bucket=number) for number in told["buckets"]])
     failed = [said for said in searched if "error" in said]
     refine = [_event("refine", searched=failed)]
     _said(refine, do(refine), True)

@@ -1,4 +1,4 @@
-"""What shape a run takes: blocks of queries, a tree of merges, whether rows are filtered first.
+"""What shape a run takes: blocks of queries, a tree of merges, what comes before and after those.
 
 Pure; what carries a run out and what prices it go by the same rules.
 """
@@ -15,6 +15,11 @@ MAX_PARTS = 1000
 MAX_MERGED_ROWS = 20_000_000
 # Buckets whose parts an inner step merges where there are more.
 GROUP = 100
+# So many candidates of a block of queries are more than one process should read the vectors of:
+# they lie apart, some thousands of requests, or tens of megabytes.
+APART_ROWS = 10_000
+# What all buckets together may read of each other's answers to learn which rows are wanted.
+APART_READS = 20_000
 
 
 def block_of(queries: int, rows: float, most: int = BLOCK_QUERIES) -> int:
@@ -39,6 +44,18 @@ def group_of(buckets: int, rows: float) -> int:
     if buckets <= MAX_PARTS and rows <= MAX_MERGED_ROWS:
         return 0
     return max(2, min(GROUP, int(MAX_MERGED_ROWS * buckets // max(1, rows))))
+
+
+def is_measured_apart(rows: float, buckets: int, group: int) -> bool:
+    """Tell whether each bucket computes the exact distances of its rows among the best of all.
+
+    Args:
+        rows: candidates of a block of queries.
+        buckets: searched.
+        group: of them, whose parts are merged by one inner step; 0 where there are none.
+    """
+    parts = -(-buckets // group) if group else buckets
+    return buckets > 1 and rows >= APART_ROWS and buckets * parts <= APART_READS
 
 
 def is_filtered_first(options: SearchOptions, spec: CollectionSpec) -> bool:

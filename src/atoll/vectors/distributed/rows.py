@@ -157,6 +157,25 @@ def _tied_at_cut(rows: Rows, cut: NDArray[np.uint32], keep: int) -> NDArray[np.b
     return found
 
 
+def places_in(known: Rows, wanted: Rows) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Look rows up among others.
+
+    Returns:
+        (n,) where each wanted row is among the known ones, and whether it is: where it is not, the
+        place says nothing.
+    """
+    if not len(known):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    # Query, bucket and row as one number each, in the order the rows have.
+    rows = 1 + max(int(known.row.max()), int(wanted.row.max(initial=0)))
+    buckets = 1 + max(int(known.bucket.max()), int(wanted.bucket.max(initial=0)))
+    there, key = (
+        (each.query * buckets + each.bucket) * rows + each.row for each in (known, wanted)
+    )
+    place = np.minimum(np.searchsorted(there, key), len(there) - 1)
+    return place, there[place] == key
+
+
 # -- as bytes -------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@
 <run>/_run/probes/<block>                  which query reads which partitions, and their centroids
 <run>/_run/parts/<plan>/<block>/<bucket>   what a bucket answers
 <run>/_run/folds/<plan>/<block>/<group>    what several answer
+<run>/_run/measured/<plan>/<block>/<bucket>   exact distances of its rows among the best of all
 <run>/_run/failed/<bucket>.json            why one does not
 <run>/hits.csv                             the result; of several blocks hits-00000.csv ...
 <run>/summary.json                         how it was found, what is missing, what it took
@@ -300,11 +301,23 @@ class Run:
             )
         return found
 
+    def put_measured(self, part: Part, block: int, bucket: int) -> None:
+        """Write exact distances of rows of a bucket."""
+        self._put(part, self._measured_path(block, bucket), block)
+
+    def measured(self, block: int, buckets: Sequence[int]) -> list[Part | None]:
+        """Read exact distances of rows of buckets; None for those that have computed none."""
+        paths = [self._measured_path(block, bucket) for bucket in buckets]
+        return self.at_once([partial(self._part, path, block) for path in paths])
+
     def _part_path(self, block: int, bucket: int) -> str:
         return f"{FOLDER}/parts/{self.plan.key}/{block}/{bucket}"
 
     def _fold_path(self, block: int, group: int) -> str:
         return f"{FOLDER}/folds/{self.plan.key}/{block}/{group}"
+
+    def _measured_path(self, block: int, bucket: int) -> str:
+        return f"{FOLDER}/measured/{self.plan.key}/{block}/{bucket}"
 
     def _put(self, part: Part, path: str, block: int) -> None:
         self.storage.put(path, rows.pack(part, self.request.queries_of(block)))

@@ -4,7 +4,8 @@
     filter    of one bucket: which rows pass the predicate
     search    of one bucket: the best rows by estimate, or by distance where it has no codes
     fold      of several buckets: the best of their rows
-    refine    over all buckets: exact distances of the best, ids, the file of hits
+    measure   of one bucket: exact distances of its rows among the best of all, where they are many
+    refine    over all buckets: the exact distances that are left, ids, the file of hits
 
 A step that ends twice leaves the same. One that fails raises; whoever runs it may try it again.
 A bucket that cannot be read is named, with the reason, and the others answer.
@@ -29,9 +30,9 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Corrupt, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.storage import Storage, open_storage
 from atoll.vectors import manifests, output
-from atoll.vectors.distributed.grouping import group_of, is_filtered_first
+from atoll.vectors.distributed.grouping import group_of, is_filtered_first, is_measured_apart
 from atoll.vectors.distributed.model import Plan, Probes, Target
-from atoll.vectors.distributed.rows import Part, Rows, best_of, folded, join
+from atoll.vectors.distributed.rows import Part, Rows, best_of, folded, join, places_in
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.duplicates import hash_ids
 from atoll.vectors.mapreduce import BucketsFailed, MapReduce
@@ -65,7 +66,7 @@ def plan(
     Returns:
         run, buckets and groups (numbers for the steps to come), is_filtered: whether the rows that
         pass the predicate must be found first, by `filter_bucket` for each bucket; then nothing
-        else is planned yet.
+        else is planned yet. is_measured: whether the best are measured bucket by bucket.
 
     Raises:
         NotFound: the collection or its version is gone.
@@ -86,17 +87,23 @@ def plan(
         planned = _plan(run, target, buckets, counts, failed, settings)
         found = replace(planned, works=(*together(works), watch.taken()))
         run.put_plan(found)
-    return _told(run, found.searched, found.groups)
+    return told_of(run, found)
 
 
-def _told(
-    run: Run, buckets: Iterable[int], groups: Iterable[int] = (), *, is_filtered: bool = False
-) -> dict[str, Any]:
+def told_of(run: Run, planned: Plan) -> dict[str, Any]:
+    """Say what is left to do; see `plan`."""
+    told = _told(run, planned.searched)
+    groups, is_measured = list(planned.groups), planned.is_measured_apart
+    return told | {"groups": groups, "is_measured": is_measured}
+
+
+def _told(run: Run, buckets: Iterable[int], *, is_filtered: bool = False) -> dict[str, Any]:
     return {
         "run": run.storage.url,
         "buckets": list(buckets),
-        "groups": list(groups),
+        "groups": [],
         "is_filtered": is_filtered,
+        "is_measured": False,
     }
 
 
@@ -138,9 +145,11 @@ def _plan(
     keep = min(rows, wanted * (1 if is_compared else request.options.refine_factor))
     each = keep * min(request.block, request.queries)
     group = group_of(len(buckets), sum(min(each, bucket.stored_rows) for bucket in buckets))
+    has_candidates = "rabitq" in target.kinds and not (is_compared or request.is_refined_early)
+    is_apart = has_candidates and is_measured_apart(each, len(buckets), group)
     digest.update(f"{sorted(failed)} {is_compared} {keep} {group}".encode())
     key, given_up = digest.hexdigest()[:16], tuple(sorted(failed))
-    return Plan(key, request, target, is_compared, keep, group, given_up, ())
+    return Plan(key, request, target, is_compared, keep, group, is_apart, given_up, ())
 
 
 def _passing_counts(
@@ -368,13 +377,42 @@ def fold(run: Run, group: int, settings: Settings) -> dict[str, Any]:
     return {"group": group}
 
 
+def measure(run: Run, position: int, settings: Settings) -> dict[str, Any]:
+    """Compute the exact distances of a bucket's rows that are among the best of all buckets.
+
+    They are read by `refine`, which computes itself what is not there: of buckets whose step
+    failed, and of rows that another bucket's failure brings among the best.
+
+    Raises:
+        Unavailable: the store fails; another try may end well.
+        Corrupt, NotFound, Forbidden: the bucket cannot be read.
+    """
+    with watched("measure", settings.function_mb) as watch:
+        planned, bucket = run.plan, run.bucket(position)
+        if not planned.is_measured_apart:
+            raise InvalidInput(f"the candidates of {run} are few; its step `refine` reads them all")
+        reader = _reader(run, planned.target.spec, settings)
+        for block in run.request.blocks:
+            best = _all_merged(run, planned, block, dict.fromkeys(planned.given_up, "")).estimated
+            mine = best.take(np.flatnonzero(best.bucket == position))
+            one = _searching(run, reader, planned.target, {position: bucket}, block, settings)
+            try:
+                found = one.refined(mine.query, mine.row).distance
+            except BucketsFailed as failure:
+                raise failure.errors[position] from failure
+            exact = Rows(mine.query, mine.bucket, mine.row, distance=found)
+            part = Part(Rows.none(), exact, works=(watch.taken(),))
+            run.put_measured(part, block, position)
+    return {"bucket": position}
+
+
 def refine(
     run: Run, settings: Settings, searched: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Merge what all buckets answer, compute exact distances of the best, write the hits.
 
     Args:
-        run: searched, and folded where the plan says so.
+        run: searched, and folded where the plan says so; what distances are there are used.
         settings: threads, memory, stores.
         searched: what the map steps said; one that was given up has "bucket" and "error".
 
@@ -449,7 +487,8 @@ def _hits(
         live = {position: run.bucket(position) for position in used}
         one = _searching(run, reader, planned.target, live, block, settings)
         try:
-            parts = [_refined(one, planned, found.estimated), _as_found(one, found.exact)]
+            known = _measured(run, planned, block, found)
+            parts = [_refined(one, planned, found.estimated, known), _as_found(one, found.exact)]
             return one.result_of(joined(parts)), found
         except BucketsFailed as failure:
             _note(run, failure, failed)
@@ -515,7 +554,17 @@ def _written(part: Part) -> Work:
     return Work(part.works[-1].step, 0, 0.0, 0.0, 0.0, 0, usage)
 
 
-def _refined(one: MapReduce, planned: Plan, rows: Rows) -> Found:
+def _measured(run: Run, planned: Plan, block: int, found: _Merged) -> Rows:
+    """Read the exact distances that buckets have computed, and take note of what that took."""
+    if not planned.is_measured_apart:
+        return Rows.none()
+    parts = [part for part in run.measured(block, planned.searched) if part is not None]
+    for part in parts:
+        found.works += [*part.works, _written(part)]
+    return join([part.exact for part in parts])
+
+
+def _refined(one: MapReduce, planned: Plan, rows: Rows, known: Rows) -> Found:
     def hashes_of(some: Rows) -> NDArray[np.uint32]:
         ids = one.ids(one.numbered(some.bucket, some.row))
         return (hash_ids(ids) >> np.uint64(32)).astype(np.uint32)
@@ -523,7 +572,13 @@ def _refined(one: MapReduce, planned: Plan, rows: Rows) -> Found:
     best = best_of(rows, len(one.batch), planned.keep, hashes_of)
     if not len(best) or best.distance is not None:
         return _as_found(one, best)
-    return one.refined(best.query, one.numbered(best.bucket, best.row))
+    row, distance = one.numbered(best.bucket, best.row), np.empty(len(best), np.float32)
+    place, is_known = places_in(known, best)
+    if is_known.any():
+        assert known.distance is not None
+        distance[is_known] = known.distance[place[is_known]]
+    distance[~is_known] = one.refined(best.query[~is_known], row[~is_known]).distance
+    return Found(best.query, row, distance)
 
 
 def _as_found(one: MapReduce, rows: Rows) -> Found:

@@ -100,8 +100,7 @@ def planned(run: Run, settings: Settings) -> Said:
 def _plan(run: Run, settings: Settings) -> driver.PlanStep:
     def plan(filtered: Sequence[Said]) -> Said:
         if run.is_planned:
-            planned, groups = run.plan, list(run.plan.groups)
-            return {"buckets": planned.searched, "groups": groups, "is_filtered": False}
+            return steps.told_of(run, run.plan)
         return steps.plan(Run(run.storage), settings, filtered)
 
     return plan

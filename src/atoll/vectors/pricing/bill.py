@@ -11,8 +11,9 @@ from atoll.vectors.work import Work
 
 GIB = 1 << 30
 # Of the state machine in `deploy/aws/search.asl.json`: its start; Plan, IsFiltered, Search, IsTree,
-# Refine. An item of a Map that is distributed is an execution with a start of its own.
-_ALWAYS, _OF_A_FILTER, _OF_A_TREE = 6, 2, 1
+# Refine; a tree is Fold and IsMeasured. An item of a Map that is distributed is an execution with a
+# start of its own.
+_ALWAYS, _OF_A_FILTER, _OF_A_TREE, _OF_A_MEASURE = 6, 2, 2, 1
 _OF_A_BUCKET, _OF_A_GROUP = 2, 1
 
 
@@ -112,19 +113,23 @@ def bill_of_usage(usage: Mapping[str, int], *, is_leaving: bool) -> Bill:
     )
 
 
-def transitions_of(buckets: int, groups: int = 0, *, is_filtered: bool = False) -> int:
+def transitions_of(
+    buckets: int, groups: int = 0, *, is_filtered: bool = False, is_measured_apart: bool = False
+) -> int:
     """Count the state transitions of an execution in which nothing is tried again.
 
     Args:
         buckets: searched, by a Map that is distributed, as is the default.
         groups: folded, by one that is not.
         is_filtered: whether each bucket is filtered first, and the plan made again.
+        is_measured_apart: whether each bucket measures its candidates itself.
     """
-    maps = 2 if is_filtered else 1
+    maps = 1 + is_filtered + is_measured_apart
     return (
         _ALWAYS
         + maps * buckets * _OF_A_BUCKET
         + is_filtered * _OF_A_FILTER
+        + is_measured_apart * _OF_A_MEASURE
         + (_OF_A_TREE + groups * _OF_A_GROUP if groups else 0)
     )
 

@@ -127,7 +127,7 @@ def search_cost(
 ) -> SearchCost:
     """Cost a run on Lambda and Step Functions, nothing warm and nothing cached."""
     steps = tuple(_costed(step, runtime) for step in steps_on_lambda(shape, settings))
-    groups = sum(each.step.count for each in steps if each.step.name == "fold")
+    counts = {each.step.name: each.step.count for each in steps}
     latency = sum(
         _waves(each.step.count, settings.concurrency) * each.seconds + runtime.call_s
         for each in steps
@@ -136,7 +136,12 @@ def search_cost(
         shape,
         settings,
         steps,
-        transitions_of(shape.buckets, groups, is_filtered=settings.is_filtered),
+        transitions_of(
+            shape.buckets,
+            counts.get("fold", 0),
+            is_filtered=settings.is_filtered,
+            is_measured_apart="measure" in counts,
+        ),
         latency,
         tuple(_obstacles(steps, runtime)),
     )

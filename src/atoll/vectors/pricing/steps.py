@@ -1,7 +1,8 @@
 """The steps of a search: what each reads and writes, computes and holds.
 
-A search on Lambda is plan, one search per bucket, folds where there are many parts, refine; one in
-a single process reads the same without the files of a run.
+A search on Lambda is plan, one search per bucket, folds where there are many parts, and measures
+in each bucket where there are many candidates, refine; one in a single process reads the same without the
+files of a run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from atoll.vectors.costs import MODEL_COPIES
-from atoll.vectors.distributed.grouping import block_of, group_of
+from atoll.vectors.distributed.grouping import block_of, group_of, is_measured_apart
 from atoll.vectors.forecast import BASE_BYTES, LIBRARY_BYTES
 from atoll.vectors.pricing import accesses
 from atoll.vectors.pricing.accesses import Access
@@ -42,7 +43,7 @@ class Step:
     """One step of a search, as often as a run takes it.
 
     Attributes:
-        name: "plan", "filter", "search", "fold", "refine"; "all" where one process does everything.
+        name: one of `atoll.vectors.options.STEPS`; "all" where one process does everything.
         count: how often.
         accesses: what one of them asks of the store.
         cpu_s: CPU-seconds of one.
@@ -83,13 +84,14 @@ class Step:
 
 # What each block of queries asks for anew.
 _OF_A_BLOCK = {"queries", "probes", "codes", "Lance's index", "vectors", "ids", "part", "parts",
-               "hits.csv"}  # fmt: skip
+               "measured", "hits.csv"}  # fmt: skip
 
 
 def steps_on_lambda(shape: CollectionShape, settings: SearchSettings) -> tuple[Step, ...]:
     """List the steps of a run, in order."""
     blocks, each = blocks_of(shape, settings)
     fold = _fold(shape, each)
+    measure = _measure(shape, each, fold)
     plan, search = _plan(shape, each), _search(shape, each)
     steps = (
         # Where rows are filtered first, what is planned before that is no more than the buckets.
@@ -97,7 +99,8 @@ def steps_on_lambda(shape: CollectionShape, settings: SearchSettings) -> tuple[S
         plan,
         search,
         *([] if fold is None else [fold]),
-        _refine(shape, each, fold),
+        *([] if measure is None else [measure]),
+        _refine(shape, each, fold, measure),
     )
     return tuple(_repeated(step, blocks) for step in steps)
 
@@ -167,12 +170,49 @@ def _fold(shape: CollectionShape, settings: SearchSettings) -> Step | None:
     )  # fmt: skip
 
 
-def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None) -> Step:
+def _merged_parts(shape: CollectionShape, settings: SearchSettings, fold: Step | None) -> Access:
+    """Read what all buckets answer."""
     count = shape.buckets if fold is None else fold.count
     each = accesses.part_bytes(shape, settings) if fold is None else fold.bytes_out
-    parts = accesses.many("parts", count, count * each)
+    return accesses.many("parts", count, count * each)
+
+
+def _measure(shape: CollectionShape, settings: SearchSettings, fold: Step | None) -> Step | None:
+    """Refine the candidates of one bucket; None where one process refines those of all."""
+    rows, groups = settings.queries * settings.candidates(shape), 0 if fold is None else fold.count
+    group = math.ceil(shape.buckets / groups) if groups else 0
+    if shape.index.kind != "rabitq" or not is_measured_apart(rows, shape.buckets, group):
+        return None
+    mine = rows / shape.buckets
+    parts = _merged_parts(shape, settings, fold)
+    plan, *others = accesses.of_run(shape, settings)
+    found = accesses.ranges("vectors", accesses.vectors(shape, settings).times(1 / shape.buckets))
+    written = accesses.EXACT_ROW_BYTES * mine + accesses.PART_BASE_BYTES
+    layout = accesses.whole("layout", shape.layout_size)
+    return Step(
+        "measure",
+        shape.buckets,
+        (plan, *others, parts, layout, found, accesses.written("part", written)),
+        parts.bytes_in / accesses.PART_ROW_BYTES * PART_ROW_S
+        + mine * shape.dim * REFINE_S_PER_VALUE,
+        _libraries()
+        + 2 * parts.bytes_in
+        + CANDIDATE_BYTES * rows
+        + 2 * min(REFINE_BYTES, mine * shape.vector_bytes),
+    )
+
+
+def _refine(
+    shape: CollectionShape, settings: SearchSettings, fold: Step | None, measure: Step | None
+) -> Step:
+    parts = _merged_parts(shape, settings, fold)
     hits = settings.queries * accesses.hits_of(shape, settings)
     merged = parts.bytes_in / accesses.PART_ROW_BYTES
+    refined, cpu_s = accesses.of_refine(shape, settings), _refine_cpu_s(shape, settings)
+    if measure is not None:
+        size = measure.count * measure.accesses[-1].bytes_out
+        refined = (accesses.many("measured", measure.count, size), refined[-1])
+        cpu_s = hits * HIT_S + settings.queries * settings.candidates(shape) * PART_ROW_S
     return Step(
         "refine",
         1,
@@ -180,11 +220,11 @@ def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None)
             *accesses.of_run(shape, settings),
             parts,
             accesses.winning_layouts(shape, settings),
-            *accesses.of_refine(shape, settings),
+            *refined,
             accesses.written("hits.csv", hits * accesses.HIT_BYTES),
             accesses.written("summary", accesses.SUMMARY_BYTES),
         ),
-        merged * PART_ROW_S + _refine_cpu_s(shape, settings),
+        merged * PART_ROW_S + cpu_s,
         _libraries() + _refine_memory(shape, settings, parts.bytes_in),
     )
 
