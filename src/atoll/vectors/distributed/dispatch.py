@@ -20,8 +20,9 @@ def carry_out(event: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 
     Args:
         event: "step", one of `STEPS`; "run", the URL of the run's folder; "bucket" for filter,
-            search and measure, "group" for fold: a number; "searched" for refine: what the search steps said;
-            "copy" for search: a folder on a local disk, to which the bucket is copied first.
+            search and measure, "group" for fold: a number; "searched" for refine: what the search
+            steps said; "copy" for search: a folder on a local disk, to which the bucket is copied
+            first.
         settings: threads, memory, stores.
 
     Returns:

@@ -1,7 +1,7 @@
 """The steps of a search: what each reads and writes, computes and holds.
 
-A search on Lambda is plan, one search per bucket, folds where there are many parts, and measures
-in each bucket where there are many candidates, refine; one in a single process reads the same without the
+A search on Lambda is plan, one search per bucket, folds where there are many parts, one measure per
+bucket where there are many candidates, refine; one in a single process reads the same without the
 files of a run.
 """
 
