@@ -91,8 +91,8 @@ def steps(
     """Carry out each query in steps, one after the other, each with nothing open.
 
     Returns:
-        Of each query: plan, search (a list) and refine, with seconds, requests, puts, bytes_in,
-        bytes_out; the bytes of each part; the hits' ids.
+        Of each query: plan, search and measure (lists) and refine, with seconds, requests, puts,
+        bytes_in, bytes_out; the bytes of each part; the hits' ids.
     """
     import atoll
     from atoll.vectors.options import search_options
@@ -110,12 +110,17 @@ def steps(
         told, plan = _step(run, reach, "plan")
         assert not told["groups"], "the steps measured here are those without folds"
         search = [_step(run, reach, "search", bucket=bucket)[1] for bucket in told["buckets"]]
+        measured = told["buckets"] if told["is_measured"] else ()
+        measure = [_step(run, reach, "measure", bucket=bucket)[1] for bucket in measured]
         _, refined = _step(run, reach, "refine")
         parts = [part.size_bytes for part in run.storage.list("_run/parts")]
         names = run.hits()["id"].to_pylist()
         found.append(
-            {"plan": plan, "search": search, "refine": refined, "parts": parts, "names": names}
-        )
+            {
+                "plan": plan, "search": search, "measure": measure, "refine": refined,
+                "parts": parts, "names": names,
+            }
+        )  # fmt: skip
     return found
 
 

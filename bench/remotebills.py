@@ -85,7 +85,7 @@ def _shape(world: World) -> Any:
 
 
 def _of_run(run: dict[str, Any]) -> tuple[float, float]:
-    works = [run["plan"], *run["search"], run["refine"]]
+    works = [run["plan"], *run["search"], *run["measure"], run["refine"]]
     moved = sum(work["bytes_in"] + work["bytes_out"] for work in works)
     return sum(work["requests"] for work in works), moved
 

@@ -47,7 +47,7 @@ def draw(curve: dict[str, Any], delay_s: float, path: Path) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("neighbours asked for")
-    axes.set_ylabel("seconds: plan, slowest map step, refine")
+    axes.set_ylabel("seconds: plan, slowest steps of a bucket, refine")
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", framealpha=1, edgecolor="none", fontsize=9)
     axes.set_title(

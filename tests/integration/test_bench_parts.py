@@ -86,18 +86,20 @@ def test_a_build_that_would_fill_the_disk_is_refused_before_it_starts(tmp_path):
         huge.check_disk(tmp_path, Sizes(huge_rows=10**12))
 
 
-def run_of(plan, search, refine, part=0):
+def run_of(plan, search, refine, part=0, *, many=False):
     steps = [{"seconds": seconds} for seconds in search]
     return {
-        "plan": {"seconds": plan}, "search": steps, "refine": {"seconds": refine},
-        "parts": [part, 1],
+        "plan": {"seconds": plan}, "search": steps, "measure": [{"seconds": 4}] if many else [],
+        "refine": {"seconds": refine}, "parts": [part, 1],
     }  # fmt: skip
 
 
 def test_a_run_takes_as_long_as_its_slowest_map_step():
     runs = [run_of(1, [2, 5, 3], 7, part=9), run_of(1, [2, 9, 3], 7), run_of(1, [2, 8, 3], 7)]
     assert [remotesteps._seconds(run) for run in runs] == [13, 17, 16]
-    assert remotesteps._parts_of(runs) == {"plan": 1, "slowest": 8, "refine": 7, "part_bytes": 9}
+    assert remotesteps._seconds(run_of(1, [2, 5, 3], 7, many=True)) == 17
+    of_steps = {"plan": 1, "search": 8, "measure": 0, "refine": 7}
+    assert remotesteps._parts_of(runs) == of_steps | {"part_bytes": 9}
 
 
 def test_an_estimate_is_held_against_the_count_of_its_kind():
