@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 FAST := tests/unit tests/property tests/contract src
 
-.PHONY: help demo post test faults check lint bench bench-nightly lock clean system-packages
+.PHONY: help demo post test nightly faults check lint bench bench-nightly lock clean system-packages
 .DELETE_ON_ERROR:
 
 help:  ## List the targets.
@@ -25,6 +25,9 @@ post: $(VENV)/.stamp-dev system-packages  ## Run the whole post on a real object
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+nightly: $(VENV)/.stamp-dev system-packages  ## Every test, more of each kind: an hour or two.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nightly --kills 10
 
 faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points, 50 unless told; hours.
 	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration

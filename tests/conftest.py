@@ -17,8 +17,9 @@ hypothesis.settings.load_profile("atoll")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--kills", type=int, default=5, help="at how many random points each command is killed"
+        "--kills", type=int, default=2, help="at how many random points each command is killed"
     )
+    parser.addoption("--nightly", action="store_true", help="run the tests marked nightly, too")
 
 
 def pytest_generate_tests(metafunc):
@@ -26,7 +27,11 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("kill_seed", range(metafunc.config.getoption("--kills")))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--nightly"):
+        left = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in {*left}]
     missing = missing_ceph_programs()
     if not missing:
         return

@@ -10,22 +10,11 @@ import pytest
 pytest.importorskip("lancedb", reason="the baseline is LanceDB: install atoll[dev]")
 
 ROOT = Path(__file__).parents[2]
-DAILY = (
-    "ingest",
-    "create",
-    "index",
-    "partitions",
-    "search",
-    "contract",
-    "query",
-    "batch",
-    "wide",
-    "fanout",
-    "cold",
-    "remote",
-    "randconv",
-)
-BENCHES = (*DAILY, "huge")
+# That of an object store is for nights.
+BENCHES = (
+    "ingest", "create", "index", "partitions", "search", "contract", "query", "batch", "wide",
+    "fanout", "cold", "randconv", "huge",
+)  # fmt: skip
 COLUMNS = {
     "bench",
     "what",
@@ -44,10 +33,12 @@ COLUMNS = {
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """Standard output of one smoke run, and what it wrote by bench."""
-    out = tmp_path_factory.mktemp("bench")
-    scratch = tmp_path_factory.mktemp("scratch")
+    return _run(BENCHES, tmp_path_factory.mktemp("bench"), tmp_path_factory.mktemp("scratch"))
+
+
+def _run(names, out, scratch):
     command = [sys.executable, "-m", "bench", "--quick", "--out", out, "--scratch", scratch]
-    command += [word for name in BENCHES for word in ("--only", name)]
+    command += [word for name in names for word in ("--only", name)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     written = {path.stem: json.loads(path.read_text()) for path in out.iterdir()}
     return done.stdout, written, list(scratch.iterdir())
@@ -107,4 +98,14 @@ def test_data_sets_that_are_absent_are_named_as_skipped(smoke):
 @pytest.mark.slow
 def test_a_bench_removes_its_vectors_and_tables(smoke):
     _, _, left = smoke
+    assert left == []
+
+
+@pytest.mark.nightly
+@pytest.mark.ceph
+def test_the_bench_of_an_object_store_leaves_one_complete_json(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    shown, written, left = _run(["remote"], tmp_path / "out", tmp_path / "scratch")
+    assert set(written) == {"remote"}
+    assert all(f"| {row['what']} " in shown for row in written["remote"]["rows"])
     assert left == []

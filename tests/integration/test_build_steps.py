@@ -104,7 +104,13 @@ class World:
         return replace(found, created_at="", cpu_s=0.0)
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("ceph", marks=pytest.mark.ceph)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("local", marks=pytest.mark.nightly),
+        pytest.param("ceph", marks=pytest.mark.ceph),
+    ],
+)
 def world(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     if request.param == "local":

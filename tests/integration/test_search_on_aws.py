@@ -15,7 +15,7 @@ from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.core.config import AwsOptions
-from atoll.deploy.render import MAP_MODES, SearchStack, render
+from atoll.deploy.render import SearchStack, render
 from atoll.vectors import output
 from atoll.vectors.distributed import clouds, deployment, grouping, steps
 from atoll.vectors.distributed.run import Run
@@ -49,10 +49,11 @@ def world(store, tmp_path_factory):
 
 
 # Each execution starts a process for each bucket: only what differs between interpreters, or kinds
-# of map, is asked of all of them.
-USUAL = ("ministack", "distributed")
+# of map, is asked of more than one of them.
+USUAL, OTHER = ("ministack", "distributed"), ("moto_aws", "inline")
+REST = [("ministack", "inline"), ("moto_aws", "distributed")]
 EVERYWHERE = pytest.mark.parametrize(
-    "stack", [(name, mode) for name in ("ministack", "moto_aws") for mode in MAP_MODES],
+    "stack", [USUAL, OTHER, *(pytest.param(pair, marks=pytest.mark.nightly) for pair in REST)],
     indirect=True, ids="-".join,
 )  # fmt: skip
 

@@ -92,7 +92,7 @@ def test_damaged_files_are_read_or_refused_by_name(tmp_path, kind):
     hold(tmp_path, kind, 300, seed=0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_many_damaged_files_are_read_or_refused_by_name(tmp_path, kind, seed):
