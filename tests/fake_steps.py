@@ -24,12 +24,15 @@ def handler(event, _context):
         return STEPS[event["step"]](event, scenario)
     finally:
         call = {"place": place, "event": event, "started": started, "ended": time.time()}
-        (folder / "calls" / f"{uuid.uuid4().hex}.json").write_text(json.dumps(call))
+        # Others read it meanwhile: it appears whole.
+        part = folder / "calls" / f"{uuid.uuid4().hex}.part"
+        part.write_text(json.dumps(call))
+        part.rename(part.with_suffix(".json"))
 
 
 def calls(folder):
     """What was called, in the order in which it ended."""
-    found = [json.loads(path.read_text()) for path in (folder / "calls").iterdir()]
+    found = [json.loads(path.read_text()) for path in (folder / "calls").glob("*.json")]
     return sorted(found, key=lambda call: call["ended"])
 
 

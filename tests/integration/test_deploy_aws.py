@@ -12,8 +12,9 @@ STEP_TIMEOUT = 8
 IMAGE = "registry.example/atoll:1"
 
 
-# Each interpreter and each kind of map; the other two pairs run in test_search_on_aws.py.
-PAIRS = (("ministack", "inline"), ("moto_aws", "distributed"))
+# Each interpreter and each kind of map; the other two pairs run in test_search_on_aws.py. Of maps
+# that are distributed moto returns no result, which a run's folder makes up for and fakes do not.
+PAIRS = (("ministack", "distributed"), ("moto_aws", "inline"))
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)

@@ -120,11 +120,14 @@ def test_state_machine_calls_the_functions_of_the_stack(stack):
 
 def test_alarms_watch_the_machine_and_each_function(ministack, text):
     stack = deploy(ministack, text, handler="fake_steps.handler", parameters={"AlarmTopic": TOPIC})
-    alarms = ministack.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    alarms = [
+        alarm
+        for alarm in ministack.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if stack.name in alarm["Dimensions"][0]["Value"]
+    ]
     watched = {
         (alarm["MetricName"], alarm["Dimensions"][0]["Value"], alarm["Threshold"])
         for alarm in alarms
-        if stack.name in alarm["Dimensions"][0]["Value"]
     }
     functions = [f"{stack.name}-{step}" for step in STEPS]
     assert watched == {

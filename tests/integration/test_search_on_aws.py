@@ -50,10 +50,11 @@ def world(store, tmp_path_factory):
 
 # Each execution starts a process for each bucket: only what differs between interpreters, or kinds
 # of map, is asked of more than one of them.
-USUAL, OTHER = ("ministack", "distributed"), ("moto_aws", "inline")
-REST = [("ministack", "inline"), ("moto_aws", "distributed")]
+USUAL = ("ministack", "distributed")
 EVERYWHERE = pytest.mark.parametrize(
-    "stack", [USUAL, OTHER, *(pytest.param(pair, marks=pytest.mark.nightly) for pair in REST)],
+    "stack",
+    [USUAL, ("ministack", "inline"), ("moto_aws", "distributed"),
+     pytest.param(("moto_aws", "inline"), marks=pytest.mark.nightly)],
     indirect=True, ids="-".join,
 )  # fmt: skip
 

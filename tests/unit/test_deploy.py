@@ -38,13 +38,13 @@ def asl_problems(machine):
 
 
 def embedded(text):
-    """The state machine within a template, its parameter taken at the default."""
+    """The state machine within a template, its parameters taken at their defaults."""
     template = parsed(text)
     definition = template["Resources"]["SearchMachine"]["Properties"]["DefinitionString"]
-    machine, given = definition["Fn::Sub"]
-    given |= {"MaxConcurrency": str(template["Parameters"]["MaxConcurrency"]["Default"])}
-    for name, value in given.items():
-        machine = machine.replace(f"${{{name}}}", value)
+    machine = definition["Fn::Sub"]
+    for name in ("MaxConcurrency", "StepRetry"):
+        value = template["Parameters"][name]["Default"]
+        machine = machine.replace(f"${{{name}}}", str(value))
     return json.loads(machine)
 
 
@@ -408,6 +408,8 @@ def test_choices_become_defaults_of_parameters():
         name: parameter.get("Default")
         for name, parameter in parsed(render(stack))["Parameters"].items()
     }
+    retry = json.loads(read("search.asl.json"))["States"]["Plan"]["Retry"]
+    assert json.loads(found.pop("StepRetry")) == retry
     wanted = {
         "CollectionBucket": "proteins",
         "CollectionPrefix": "uniref/50/",
@@ -422,7 +424,9 @@ def test_choices_become_defaults_of_parameters():
     }
     shipped = parsed(read("template.yaml"))["Parameters"]
     others = {
-        name: parameter.get("Default") for name, parameter in shipped.items() if name not in wanted
+        name: parameter.get("Default")
+        for name, parameter in shipped.items()
+        if name not in {*wanted, "StepRetry"}
     }
     assert found == wanted | others
 

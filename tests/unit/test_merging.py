@@ -37,7 +37,7 @@ def begun(buckets, group):
     request = Request("s3://x/c", 1, SearchOptions(k=10), None, QUERIES, QUERIES, "hash")
     run.begin(request, QueryBatch(["a", "b"], np.zeros((QUERIES, 2), np.float32)))
     target = Target(SPEC, {}, 1, ("rabitq",), buckets, buckets * EACH)
-    run.put_plan(Plan("key", request, target, False, KEEP, group, (), (WORK,)))
+    run.put_plan(Plan("key", request, target, False, KEEP, group, False, (), (WORK,)))
     return run
 
 

@@ -117,6 +117,7 @@ def render(stack: SearchStack) -> str:
         "ReduceMemory": stack.reduce_memory,
         "StepTimeout": stack.step_timeout,
         "BatchJobVcpus": JOB_VCPUS,
+        "StepRetry": _compact(next(_tasks(definition(stack)))["Retry"]),
         "NearTimeoutMs": int(stack.step_timeout * 1000 * NEAR_TIMEOUT),
         "S3Endpoint": stack.endpoint,
         "S3AllowHttp": str(stack.allow_http).lower(),
@@ -179,24 +180,20 @@ def _without_statement(template: str, sid: str) -> str:
 def _with_definition(template: str, machine: dict[str, Any]) -> str:
     """Embed the state machine, a state a line.
 
-    How many at once is the template's parameter; what all tasks try again is said once.
+    How many at once and what is tried again, the same of all tasks, are the template's parameters.
     """
     for state in _bucket_maps(machine):
         state["MaxConcurrency"] = "${MaxConcurrency}"
-    tasks = list(_tasks(machine))
-    retry = tasks[0]["Retry"]
-    assert all(task["Retry"] == retry for task in tasks)
-    for task in tasks:
-        task["Retry"] = "${Retry}"
+    for task in _tasks(machine):
+        task["Retry"] = "${StepRetry}"
     states = [f"{json.dumps(name)}:{_compact(state)}" for name, state in machine["States"].items()]
     rest = _compact({key: value for key, value in machine.items() if key != "States"})
     text = f'{rest[:-1]},"States":{{\n' + ",\n".join(states) + "\n}}"
-    for name in ("MaxConcurrency", "Retry"):
+    for name in ("MaxConcurrency", "StepRetry"):
         text = text.replace(f'"${{{name}}}"', f"${{{name}}}")
     text = text.replace("FunctionArn}", "Function.Arn}")
-    filled = f"- |\n{indent(text, '  ')}\n- Retry: '{_compact(retry)}'\n"
-    before, after = template.split(f' !Sub "{DEFINITION}"\n')
-    return f"{before} !Sub\n{indent(filled, ' ' * 8)}{after}"
+    before, after = template.split(f'      DefinitionString: !Sub "{DEFINITION}"\n')
+    return f"{before}      DefinitionString: !Sub |\n{indent(text, ' ' * 8)}\n{after}"
 
 
 def _tasks(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
