@@ -61,6 +61,8 @@ def main() -> None:
     """Run what was asked for, print the table, leave the JSON."""
     options = _options()
     chosen = options.only or [module.NAME for module in (AT_NIGHT if options.nightly else DAILY)]
+    if options.scratch is not None:
+        options.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="atoll-bench-", dir=options.scratch) as scratch:
         rows = [row for name in chosen for row in _run(name, Path(scratch), options)]
     facts = report.versions()
@@ -82,7 +84,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=BENCHES, help="one bench; repeatable")
     parser.add_argument("--data", help="folder with the sets that are not ours to ship")
     parser.add_argument("--out", type=Path, help="folder of the JSONs; bench/results")
-    parser.add_argument("--scratch", type=Path, help="folder for vectors and tables, emptied after")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        help="folder for vectors and tables, made if need be; what the bench puts there goes",
+    )
     parser.add_argument("--nightly", action="store_true", help="a million rows; 10 million built")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: proves that it runs")
     options = parser.parse_args()

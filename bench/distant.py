@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -144,29 +145,41 @@ def _step(run: Any, reach: Any, name: str, **number: int) -> tuple[dict[str, Any
     }
 
 
+def fill(store: Store, uri: str, cache: str, vectors: bool) -> Figures:
+    """Do `atoll warm` with --codes or --vectors: what it read, in what time."""
+    import atoll
+
+    began = time.perf_counter()
+    usage = atoll.open(uri, settings=settings_of(store, cache)).warm(codes=True, vectors=vectors)
+    seconds = time.perf_counter() - began
+    return {"requests": usage.reads, "bytes": usage.bytes_read, "seconds": seconds}
+
+
 def warm(
     store: Store | None, uri: str, cache: str, queries: str, before: int, count: int,
-    k: int, setting: list[int],
+    k: int, setting: list[int], consistency_s: float = 0.0,
 ) -> Figures:  # fmt: skip
-    """Ask a collection new queries that other queries, and `atoll warm`, have warmed.
+    """Ask a collection new queries, after others that have warmed this process.
 
     Args:
         store: where it lies; None for this disk.
         uri: of the collection.
-        cache: folder of the disk cache.
+        cache: folder of the disk cache, as `fill` has left it.
         queries: .npy of them.
         before: queries asked before the clock.
         count: others asked once each, under it.
         k: hits wanted.
         setting: nprobes and refine factor.
+        consistency_s: seconds between two looks for a newer version; 0 has each search look.
     """
     import atoll
     from atoll.storage import count_usage
 
     asked = np.array(np.load(queries, mmap_mode="r")[: before + count])
-    collection = atoll.open(uri, settings=settings_of(store, cache)) if store else atoll.open(uri)
+    reach = None
     if store:
-        collection.warm(codes=True)
+        reach = replace(settings_of(store, cache), read_consistency_s=consistency_s)
+    collection = atoll.open(uri, settings=reach)
     nprobes, refine = setting
     seconds, requests = [], []
     for number, query in enumerate(asked):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atoll.storage import open_storage
-from atoll.storage.diskcache import DiskCache
+from atoll.storage.diskcache import SLICE_BYTES, DiskCache, entry_bytes
 
 KIB = 1 << 10
 WRITER = """
@@ -90,6 +91,64 @@ def test_an_entry_in_the_place_of_another_is_missing(folder):
     [other] = set(files(folder)) - {entry}
     other.write_bytes(entry.read_bytes())
     assert (cache.get("a"), cache.get("b")) == (b"of a", None)
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, SLICE_BYTES, SLICE_BYTES + 1, 5 * SLICE_BYTES - 7])
+def test_parts_of_an_entry_are_its_bytes(folder, size):
+    draw = random.Random(size)
+    data = draw.randbytes(size)
+    cache = DiskCache(folder, 1 << 24)
+    cache.put("key", data)
+    assert cache.get("key") == data
+    for count in (0, 1, 2, 40):
+        edges = sorted(draw.choices(range(size + 1), k=2 * count))
+        parts = [(at, stop - at) for at, stop in zip(edges[::2], edges[1::2], strict=True)]
+        found = cache.get_parts("key", parts)
+        assert [bytes(part) for part in found] == [data[at : at + wanted] for at, wanted in parts]
+    assert cache.get_parts("other", [(0, 0)]) is None
+
+
+def test_a_part_beyond_the_end_of_an_entry_is_missing(folder):
+    cache = DiskCache(folder, 1 << 24)
+    cache.put("key", bytes(SLICE_BYTES + 5))
+    assert cache.get_parts("key", [(0, 1), (SLICE_BYTES, 6)]) is None
+
+
+def test_damage_is_found_in_the_part_that_has_it(folder):
+    cache = DiskCache(folder, 1 << 24)
+    data = random.Random(1).randbytes(4 * SLICE_BYTES)
+    cache.put("key", data)
+    [entry] = files(folder)
+    flip(entry, entry.stat().st_size - SLICE_BYTES - 1)  # the end of the third slice
+    untouched = (SLICE_BYTES, SLICE_BYTES), (3 * SLICE_BYTES, 9)
+    assert [bytes(part) for part in cache.get_parts("key", untouched)] == [
+        data[at : at + size] for at, size in untouched
+    ]
+    assert cache.has("key")
+    assert cache.get_parts("key", [(3 * SLICE_BYTES - 1, 1)]) is None
+    assert not cache.has("key")
+
+
+def test_slices_that_changed_places_are_damaged(folder):
+    cache = DiskCache(folder, 1 << 24)
+    cache.put("key", random.Random(2).randbytes(2 * SLICE_BYTES))
+    [entry] = files(folder)
+    data = entry.read_bytes()
+    sums, first, second = data[:32], data[32 : 32 + SLICE_BYTES], data[32 + SLICE_BYTES :]
+    entry.write_bytes(sums[16:] + sums[:16] + second + first)
+    assert cache.get_parts("key", [(0, 1)]) is None
+
+
+@pytest.mark.parametrize("size", [0, 4080, 4081, SLICE_BYTES, 3 * SLICE_BYTES])
+def test_what_an_entry_takes_is_known_before(folder, size):
+    DiskCache(folder, 1 << 24).put("key", bytes(size))
+    assert on_disk(folder) == entry_bytes(size)
 
 
 def test_processes_share_it_while_all_evict(folder):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from atoll.app.settings import read_settings, with_general
@@ -28,6 +30,12 @@ def test_environment_wins_over_file_and_arguments_over_both(tmp_path):
     assert (found.threads, found.memory_bytes) == (5, 1 << 30)
     assert (found.storage.region, found.storage.endpoint) == ("env", "http://file")
     assert with_general(found, {"threads": 7}).threads == 7
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, 0), ("0", 0), ("2.5", 2.5), ("inf", inf)])
+def test_reads_look_for_a_newer_version_each_time_unless_told_otherwise(tmp_path, value, seconds):
+    environment = {} if value is None else {"ATOLL_READ_CONSISTENCY": value}
+    assert settings(tmp_path, environment).read_consistency_s == seconds
 
 
 def test_our_own_variable_wins_over_that_of_aws(tmp_path):
@@ -62,7 +70,7 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path, config, words):
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("ATOLL_THREADS", "two"), ("ATOLL_ALLOW_HTTP", "maybe"), ("ATOLL_TIMEOUT", "soon"),
-     ("ATOLL_RETRIES", "-1")],
+     ("ATOLL_RETRIES", "-1"), ("ATOLL_READ_CONSISTENCY", "-1"), ("ATOLL_READ_CONSISTENCY", "nan")],
 )  # fmt: skip
 def test_a_wrong_variable_is_an_error_not_a_default(tmp_path, variable, value):
     with pytest.raises(InvalidInput, match=value):

@@ -22,6 +22,7 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "cache": ("ATOLL_CACHE",),
     "disk_cache": ("ATOLL_DISK_CACHE",),
     "disk_cache_bytes": ("ATOLL_DISK_CACHE_BYTES",),
+    "read_consistency_s": ("ATOLL_READ_CONSISTENCY",),
 }
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -87,7 +88,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
 
 
 def with_general(settings: Settings, found: Mapping[str, Any]) -> Settings:
-    """Lay threads, memory, folders and caches over settings."""
+    """Lay threads, memory, folders, caches and how fresh reads are over settings."""
     changes = {name: _parse(name, value) for name, value in found.items()}
     for name in ("memory", "cache"):
         if name in changes:
@@ -126,6 +127,11 @@ def _parse(setting: str, value: Any) -> Any:
             return number
         if setting in ("timeout_s", "connect_timeout_s"):
             return float(value)
+        if setting == "read_consistency_s":
+            seconds = float(value)
+            if not seconds >= 0:
+                raise ValueError
+            return seconds
         if setting in ("allow_http", "virtual_hosted", "inside_region"):
             return value if isinstance(value, bool) else _FLAG[value.lower()]
         if setting == "disk_cache":

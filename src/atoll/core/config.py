@@ -59,6 +59,8 @@ class Settings:
         disk_cache: folder that keeps what searches read from object stores, for all processes of
             this machine; None keeps nothing.
         disk_cache_bytes: how much it may hold.
+        read_consistency_s: seconds within which an open collection need not look again for a newer
+            version before it reads; 0 looks every time.
         scratch: folder for spill files; None is the system's temporary folder.
         rates: file of what was measured on this machine (`atoll bench-here`); None keeps nothing.
         quiet: whether a command says no more than its result.
@@ -72,6 +74,7 @@ class Settings:
     cache_bytes: int = field(default_factory=lambda: available_memory() // 8)
     disk_cache: Path | None = None
     disk_cache_bytes: int = 4 << 30
+    read_consistency_s: float = 0.0
     scratch: Path | None = None
     rates: Path | None = None
     quiet: bool = False

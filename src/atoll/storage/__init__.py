@@ -144,6 +144,30 @@ class Storage:
         data = self._cache.get(self._cache_key(path, start, length))
         return data if data is not None and len(data) == length else None
 
+    def kept_parts(
+        self, path: str, start: int, length: int, parts: Sequence[tuple[int, int]]
+    ) -> builtins.list[memoryview] | None:
+        """Return parts of bytes that `keep` was given; None if those are not here.
+
+        Args:
+            path, start, length: of the bytes, as they were kept.
+            parts: (first byte, bytes) of each among them, ascending.
+        """
+        if self._cache is None:
+            return None
+        return self._cache.get_parts(self._cache_key(path, start, length), parts)
+
+    def is_kept(self, path: str, start: int, length: int) -> bool:
+        """Tell whether bytes that `keep` was given are here, without a look at them."""
+        if self._cache is None:
+            return False
+        return self._cache.has(self._cache_key(path, start, length))
+
+    def free_bytes(self) -> int:
+        """Tell how much the disk of this place's cache can hold beyond what is on it."""
+        assert self._cache is not None, "nothing of this place is kept"
+        return self._cache.free_bytes()
+
     def keep(self, path: str, start: int, data: Data) -> None:
         """Keep bytes that were read from an immutable object, if this place has a cache."""
         if self._cache is not None:

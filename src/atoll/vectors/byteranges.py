@@ -14,7 +14,10 @@ from atoll.storage import Storage, count
 from atoll.vectors.blobs import missing_is_corrupt
 from atoll.vectors.layout import Pages, Requests, cut, gathered, join_ranges
 
+# Very many pieces at once are a scan: of that nothing is kept.
 MAX_KEPT_PIECES = 4096
+# A collection is warmed as a whole: where so many chunks in a row are not here, none is.
+MAX_CHUNKS_IN_VAIN = 64
 # Rows of local files are read one by one: a system call costs less than weighing gaps.
 READS_SINGLY = True
 
@@ -44,7 +47,7 @@ def get_pieces(
     Raises:
         Corrupt: an object is gone or too short.
     """
-    if not _is_kept(storage, start):
+    if storage.cache is None:
         requests = join_ranges(file, start, length, storage.gap_bytes)
         return [*cut(_fetch(storage, paths, requests), requests, length)]
     asked = [(paths[of], at) for of, at in zip(file.tolist(), start.tolist(), strict=True)]
@@ -55,10 +58,12 @@ def get_pieces(
     missing = np.array([n for n, piece in enumerate(found) if piece is None], np.int64)
     distant = replace(storage, cache=None)
     read = get_pieces(distant, paths, file[missing], start[missing], length[missing])
+    is_scan = len(missing) > MAX_KEPT_PIECES
     for number, piece in zip(missing.tolist(), read, strict=True):
         found[number] = piece
-        path, at = asked[number]
-        storage.keep(path, at, piece)
+        if not is_scan:
+            path, at = asked[number]
+            storage.keep(path, at, piece)
     return [piece for piece in found if piece is not None]
 
 
@@ -81,12 +86,55 @@ def get_rows(
     file, at = pages.locate(rows)
     if READS_SINGLY and storage.root is not None:
         return _read_rows(storage, paths, file, at, pages.width)
-    length = np.full(len(rows), pages.width, np.int64)
-    if _is_kept(storage, rows):
+    if storage.cache is None:
+        return _ask_for_rows(storage, paths, file, at, pages.width)
+    found, is_kept = kept_rows(storage, paths, pages, rows)
+    if not is_kept.all():
+        others = np.flatnonzero(~is_kept)
+        found[others] = _ask_for_rows(storage, paths, file[others], at[others], pages.width)
+    return found
+
+
+def kept_rows(
+    storage: Storage, paths: Sequence[str], pages: Pages, rows: IntArray
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read rows of a raw column from chunks that are kept on this disk; see `warming`.
+
+    Args:
+        storage, paths, pages, rows: as for `get_rows`.
+
+    Returns:
+        (n, width) uint8, anything where a row is not kept; (n,) whether it is.
+    """
+    out = np.empty((len(rows), pages.width), np.uint8)
+    is_kept = np.zeros(len(rows), np.bool_)
+    file, start, length = pages.chunks(rows)
+    within = (pages.locate(rows)[1] - start).tolist()
+    is_other = (start[1:] != start[:-1]) | (file[1:] != file[:-1])
+    edges = [0, *(is_other.nonzero()[0] + 1).tolist(), len(rows)]
+    in_vain = 0
+    for first, stop in pairwise(edges if len(rows) else []):
+        if in_vain == MAX_CHUNKS_IN_VAIN:
+            break
+        in_vain += 1
+        chunk = paths[file[first]], int(start[first]), int(length[first])
+        parts = storage.kept_parts(*chunk, [(at, pages.width) for at in within[first:stop]])
+        if parts is not None:
+            out[first:stop] = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, pages.width)
+            is_kept[first:stop] = True
+            in_vain = 0
+    return out, is_kept
+
+
+def _ask_for_rows(
+    storage: Storage, paths: Sequence[str], file: IntArray, at: IntArray, width: int
+) -> NDArray[np.uint8]:
+    length = np.full(len(at), width, np.int64)
+    if storage.cache is not None and len(at) <= MAX_KEPT_PIECES:
         pieces = get_pieces(storage, paths, file, at, length)
-        return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, pages.width)
+        return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, width)
     requests = join_ranges(file, at, length, storage.gap_bytes)
-    return gathered(_fetch(storage, paths, requests), requests, pages.width)
+    return gathered(_fetch(storage, paths, requests), requests, width)
 
 
 def _read_rows(
@@ -134,11 +182,6 @@ def get_spans(
         at += len(part)
         joined.append(mine[0] if len(mine) == 1 else b"".join(mine))
     return joined
-
-
-def _is_kept(storage: Storage, pieces: IntArray) -> bool:
-    # Very many at once are a scan: of that nothing is kept.
-    return storage.cache is not None and len(pieces) <= MAX_KEPT_PIECES
 
 
 def _fetch(storage: Storage, paths: Sequence[str], requests: Requests) -> list[bytes]:

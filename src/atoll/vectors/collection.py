@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -76,21 +78,30 @@ if TYPE_CHECKING:
 class Collection:
     """An open collection.
 
-    A handle opened without a version follows the collection: each search looks for a newer manifest
-    (one read). One opened at a version stays there and changes nothing. Safe to use from several
-    threads.
+    A handle opened without a version follows the collection: `search`, `get`, `count` and what
+    prepares a search look for a newer manifest (one read), unless that was done less than
+    `Settings.read_consistency_s` ago; everything else always looks. What was written through the
+    handle is seen at once. One opened at a version stays there and changes nothing. Safe to use
+    from several threads.
     """
 
     def __init__(
-        self, storage: Storage, manifest: Manifest, settings: Settings, *, is_fixed: bool = False
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        settings: Settings,
+        *,
+        is_fixed: bool = False,
+        looked_at: float = -math.inf,
     ) -> None:
-        """Use `atoll.open` or `atoll.create`."""
+        """Use `atoll.open` or `atoll.create`; `looked_at` is when `manifest` was the newest."""
         self._storage, self._settings, self._is_fixed = storage, settings, is_fixed
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
         self._reader = self._new_reader(manifest.spec)
         self._known: tuple[str, Promises] | None = None
         self._refreshing = threading.Lock()
+        self._looked_at = looked_at
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -131,8 +142,10 @@ class Collection:
         """Read the newest manifest; of a handle at a version nothing changes."""
         if self._is_fixed:
             return
+        began = monotonic()
         found = manifests.latest_manifest(self._storage, self._manifest) or self._manifest
         with self._refreshing:
+            self._looked_at = max(self._looked_at, began)
             # Another thread may have found a newer one meanwhile.
             if found.version <= self._manifest.version:
                 return
@@ -310,18 +323,36 @@ class Collection:
             partition_skew=skew,
         )
 
-    def warm(self, *, codes: bool = False) -> Usage:
-        """Keep what every search reads in the disk cache, for all processes of this machine.
+    def warm(
+        self, *, codes: bool = False, vectors: bool = False, on_progress: OnProgress = silent
+    ) -> Usage:
+        """Keep what searches read in the disk cache, for all processes of this machine.
+
+        Killed, the same call goes on where it stopped.
 
         Args:
             codes: also all codes, as far as the cache may grow.
+            vectors: also all codes, vectors and ids: searches by our own index and exact ones then
+                ask the store for nothing but a newer manifest; see `Settings.read_consistency_s`.
+            on_progress: told as all of it is read, with `vectors`.
 
         Returns:
             What was read from the store for that; nothing where the cache has it all.
+
+        Raises:
+            InvalidInput: the cache may not hold all vectors, or there is none.
+            Unavailable: its disk cannot.
         """
         self.refresh()
         with count_usage() as usage:
-            warm(self._reader, self._manifest, codes=codes, threads=self._settings.threads)
+            warm(
+                self._reader,
+                self._manifest,
+                codes=codes,
+                vectors=vectors,
+                threads=self._settings.threads,
+                on_progress=on_progress,
+            )
         return usage
 
     def get(self, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -338,7 +369,7 @@ class Collection:
             NotFound: an id is not there.
             InvalidInput: an unknown column.
         """
-        self.refresh()
+        self._catch_up()
         return self._view().get(ids, columns)
 
     def queries(
@@ -362,7 +393,7 @@ class Collection:
         Raises:
             InvalidInput: the predicate does not parse.
         """
-        self.refresh()
+        self._catch_up()
         if where is None:
             return len(self)
         asked = lanceerrors.predicate(where)
@@ -789,8 +820,13 @@ class Collection:
             known = self._known = blob.sha256, Promises(found)
         return known[1]
 
+    def _catch_up(self) -> None:
+        """Read the newest manifest, unless somebody has looked for it shortly before."""
+        if monotonic() - self._looked_at >= self._settings.read_consistency_s:
+            self.refresh()
+
     def _current_view(self, options: SearchOptions) -> View:
-        self.refresh()
+        self._catch_up()
         view = self._view()
         return view if options.recall is None else replace(view, promises=self._promises())
 

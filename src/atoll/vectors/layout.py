@@ -27,6 +27,9 @@ RAW_COLUMN = {
 MAX_RANGE_BYTES = 32 << 20
 DEAR_PIECES = 32
 _FAR = 1 << 40
+# Rows that are kept for searches on this disk go by so many bytes: few files, and each is one
+# request to an object store.
+CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,24 @@ class Pages:
         """Find rows: which file each is in, and its first byte there."""
         page = np.searchsorted(self.first, rows, "right") - 1
         return self.file[page], self.at[page] + (rows - self.first[page]) * self.width
+
+    def chunk_rows(self) -> IntArray:
+        """Find the first row of each chunk, into which pages are cut to be kept: ascending."""
+        step = self._rows_of_a_chunk
+        edges = zip(self.first[:-1].tolist(), self.first[1:].tolist(), strict=True)
+        return np.concatenate([np.empty(0, np.int64), *(np.arange(*edge, step) for edge in edges)])
+
+    def chunks(self, rows: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Find the chunk that each row lies in: which file, its first byte there, its bytes."""
+        page = np.searchsorted(self.first, rows, "right") - 1
+        step = self._rows_of_a_chunk
+        first = (rows - self.first[page]) // step * step
+        count = np.minimum(step, self.first[page + 1] - self.first[page] - first)
+        return self.file[page], self.at[page] + first * self.width, count * self.width
+
+    @property
+    def _rows_of_a_chunk(self) -> int:
+        return max(1, CHUNK_BYTES // self.width)
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Cut rows [start, stop) at the ends of pages."""

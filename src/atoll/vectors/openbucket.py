@@ -67,10 +67,15 @@ class OpenBucket:
 
     def vectors_between(self, start: int, stop: int) -> NDArray[np.generic]:
         """Read the vectors of rows [start, stop): (n, dim) in the stored dtype."""
-        pages = self.layout.vectors
+        files, pages = self.layout.files, self.layout.vectors
+        if self._storage.cache is not None:
+            rows = np.arange(start, stop)
+            found, is_kept = byteranges.kept_rows(self._storage, files, pages, rows)
+            if is_kept.all():
+                return found.view(self._spec.dtype)
         # Of a scan nothing is kept on disk: it would displace what searches want.
         storage = self._storage.cached(None, 0)
-        (data,) = byteranges.get_spans(storage, self.layout.files, pages, [(start, stop)])
+        (data,) = byteranges.get_spans(storage, files, pages, [(start, stop)])
         return np.frombuffer(data, self._spec.dtype).reshape(stop - start, -1)
 
     def ids(self, rows: IntArray) -> pa.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,13 @@ def open_collection(uri: str | Path, settings: Settings, version: int | None = N
     """
     storage = planning.open_collection_storage(uri, settings)
     kept = storage.cached(settings.disk_cache, settings.disk_cache_bytes)
+    began = monotonic()
     manifest = manifests.latest_manifest(kept)
     if manifest is None:
         raise _no_collection(storage, uri)
     if version is not None:
         manifest = history.open_version(storage, manifest, version)
-    return Collection(storage, manifest, settings, is_fixed=version is not None)
+    return Collection(storage, manifest, settings, is_fixed=version is not None, looked_at=began)
 
 
 def _no_collection(storage: Storage, uri: str | Path) -> NotFound:

@@ -108,8 +108,10 @@ def step(settings: Settings, /, name: str, run: str, index: int | None, download
 @click.command()
 @uri_argument
 @click.option("--codes", is_flag=True, help="Also all codes: what a search by index reads most.")
+@click.option("--vectors", is_flag=True,
+              help="Also all codes, vectors and ids: all that a search reads.")  # fmt: skip
 @click.pass_obj
-def warm(settings: Settings, /, uri: str, codes: bool) -> None:
+def warm(settings: Settings, /, uri: str, codes: bool, vectors: bool) -> None:
     """Keep in the disk cache what every search of URI reads, so that the next one need not."""
     from atoll.core.errors import InvalidInput
     from atoll.vectors.service import open_collection
@@ -118,7 +120,10 @@ def warm(settings: Settings, /, uri: str, codes: bool) -> None:
         raise InvalidInput("disk_cache is off, so nothing can be kept; set it to a folder")
     if local_path(uri) is not None:
         raise InvalidInput(f"{uri} lies on this machine; only what an object store holds is kept")
-    report = open_collection(uri, settings).warm(codes=codes)
+    with progress_bars(settings.quiet) as on_progress:
+        report = open_collection(uri, settings).warm(
+            codes=codes, vectors=vectors, on_progress=on_progress
+        )
     click.echo(
         f"{counted(report.gets, 'read')} of {counted(report.bytes_read, 'byte')}; kept in "
         f"{settings.disk_cache}"
