@@ -127,11 +127,11 @@ def steps(
 
 def _step(run: Any, reach: Any, name: str, **number: int) -> tuple[dict[str, Any], Figures]:
     from atoll.storage import count_usage
-    from atoll.vectors.distributed import steps as of_a_run
+    from atoll.vectors.distributed import opened
     from atoll.vectors.distributed.dispatch import carry_out
 
     # What the last step had open is a neighbour's: each step is a function that has just started.
-    of_a_run._last.clear()
+    opened._last.clear()
     began = time.perf_counter()
     with count_usage() as usage:
         told = carry_out({"step": name, "run": run.storage.url, **number}, reach)

@@ -148,7 +148,7 @@ def test_a_failed_bucket_is_noted_within_the_rights_of_the_step(world, monkeypat
     run = f"{results}/runs/failing"
     found.begin_run(run, clustered(4, DIM, seed=8), search_options(k=5))
     carry_out({"step": "plan", "run": run}, reach)
-    monkeypatch.setattr(steps, "_searching", _corrupt)
+    monkeypatch.setattr(steps, "searching", _corrupt)
     seen.forget()
     with pytest.raises(atoll.Corrupt):
         carry_out({"step": "search", "run": run, "bucket": 0}, reach)

@@ -16,7 +16,7 @@ from vectordata import clustered, settings, write_parquet
 import atoll
 from atoll.storage import open_storage
 from atoll.vectors import output, search
-from atoll.vectors.distributed import clouds, grouping, steps
+from atoll.vectors.distributed import clouds, grouping, opened, reducing, steps
 from atoll.vectors.distributed.deployment import Deployment
 from atoll.vectors.distributed.dispatch import carry_out
 from atoll.vectors.distributed.model import Request
@@ -77,11 +77,11 @@ def carried_out(run, reach):
     for position in reversed(told["buckets"]):
         steps.search_bucket(fresh(), position, reach)
     for group in told["groups"]:
-        steps.fold(fresh(), group, reach)
+        reducing.fold(fresh(), group, reach)
     if told["is_measured"]:
         for position in told["buckets"]:
-            steps.measure(fresh(), position, reach)
-    return steps.refine(fresh(), reach)
+            reducing.measure(fresh(), position, reach)
+    return reducing.refine(fresh(), reach)
 
 
 def expected(collection, given):
@@ -139,7 +139,7 @@ def measured(collection, place, monkeypatch):
     for position in steps.plan(Run(run.storage), reach)["buckets"]:
         steps.search_bucket(Run(run.storage), position, reach)
     for position in range(len(collection.buckets)):
-        steps.measure(Run(run.storage), position, reach)
+        reducing.measure(Run(run.storage), position, reach)
     return run
 
 
@@ -148,7 +148,7 @@ def test_what_buckets_have_measured_is_not_measured_again(collection, tmp_path, 
     (part,) = run.measured(0, [2])
     nearest = np.full(len(part.exact), -1, np.float32)
     run.put_measured(replace(part, exact=replace(part.exact, distance=nearest)), 0, 2)
-    steps.refine(Run(run.storage), collection._settings)
+    reducing.refine(Run(run.storage), collection._settings)
     lines = (tmp_path / "run" / "hits.csv").read_text().splitlines()
     assert any(line.endswith(",-1") for line in lines), lines[:3]
 
@@ -159,7 +159,7 @@ def test_what_buckets_have_not_measured_is_measured_at_the_end(collection, tmp_p
     (part,) = run.measured(0, [3])
     some = np.arange(0, len(part.exact), 2)
     run.put_measured(replace(part, exact=part.exact.take(some)), 0, 3)
-    steps.refine(Run(run.storage), collection._settings)
+    reducing.refine(Run(run.storage), collection._settings)
     assert (tmp_path / "run" / "hits.csv").read_bytes() == expected(collection, {"k": 10})
 
 
@@ -167,7 +167,7 @@ def test_few_candidates_are_not_measured_bucket_by_bucket(collection, tmp_path):
     run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=10))
     assert not steps.plan(run, collection._settings)["is_measured"]
     with pytest.raises(atoll.InvalidInput, match="its step `refine` reads them all"):
-        steps.measure(Run(run.storage), 0, collection._settings)
+        reducing.measure(Run(run.storage), 0, collection._settings)
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -210,7 +210,7 @@ def test_a_bucket_that_is_gone_is_named_and_the_others_answer(collection, tmp_pa
         steps.search_bucket(Run(run.storage), position, collection._settings)
     run.put_failure(0, atoll.Corrupt("it is damaged"))
     said = {"bucket": 0, "error": {"Error": "Corrupt"}}
-    found = steps.refine(Run(run.storage), collection._settings, [said])
+    found = reducing.refine(Run(run.storage), collection._settings, [said])
     name = collection.buckets[0].name
     assert found["failed_buckets"] == {name: "it is damaged"}
     assert Run(run.storage).summary()["failed_buckets"] == found["failed_buckets"]
@@ -231,7 +231,7 @@ def tried(run, reach):
     if told["is_filtered"]:
         filtered = list(each(steps.filter_bucket))
         told = steps.plan(Run(run.storage), reach, filtered)
-    return steps.refine(Run(run.storage), reach, list(each(steps.search_bucket)))
+    return reducing.refine(Run(run.storage), reach, list(each(steps.search_bucket)))
 
 
 def without(collection, tmp_path, victim, what="data"):
@@ -275,16 +275,16 @@ def test_a_bucket_found_damaged_at_the_end_takes_nothing_from_the_others(
     for position in told["buckets"]:
         steps.search_bucket(Run(run.storage), position, broken._settings)
     for number in told["groups"]:
-        steps.fold(Run(run.storage), number, broken._settings)
+        reducing.fold(Run(run.storage), number, broken._settings)
     if told["is_measured"]:
         for position in told["buckets"]:
-            steps.measure(Run(run.storage), position, broken._settings)
+            reducing.measure(Run(run.storage), position, broken._settings)
     # Its part is there, and its rows are the nearest of some queries.
-    steps._last.clear()
+    opened._last.clear()
     shutil.rmtree(tmp_path / "c" / f"{broken.buckets[0].name}.lance" / "data")
     names = tmp_path / "c" / broken.buckets[0].names.path
     names.unlink()
-    found = steps.refine(Run(run.storage), broken._settings)
+    found = reducing.refine(Run(run.storage), broken._settings)
     left = atoll.open(broken.uri, settings=broken._settings)
     expected = left.search(QUERIES, k=5, nprobes=3, allow_partial=True)
     assert list(found["failed_buckets"]) == [broken.buckets[0].name]
@@ -328,7 +328,7 @@ def test_a_bucket_that_says_nothing_is_asked_again(collection, tmp_path):
     for position in told["buckets"][1:]:
         steps.search_bucket(Run(run.storage), position, collection._settings)
     with pytest.raises(atoll.Unavailable, match="has neither answered nor said why"):
-        steps.refine(Run(run.storage), collection._settings)
+        reducing.refine(Run(run.storage), collection._settings)
     assert Run(run.storage).summary() is None
 
 
@@ -336,7 +336,7 @@ def test_a_search_that_ended_is_not_written_again(collection, tmp_path):
     run = collection.begin_run(tmp_path / "run", QUERIES, search_options(k=3))
     told = carried_out(run, collection._settings)
     shutil.rmtree(tmp_path / "run" / "_run" / "parts")
-    assert steps.refine(Run(run.storage), collection._settings) == told
+    assert reducing.refine(Run(run.storage), collection._settings) == told
 
 
 def test_a_beginning_that_was_killed_is_begun_again(collection, tmp_path):
@@ -453,7 +453,7 @@ def test_a_damaged_part_is_named(collection, tmp_path):
     for broken in (data[:-3], data[:40] + bytes([data[40] ^ 1]) + data[41:], b""):
         storage.put(path, broken)
         with pytest.raises(atoll.Corrupt, match=f"{path} is damaged"):
-            steps.refine(Run(run.storage), collection._settings)
+            reducing.refine(Run(run.storage), collection._settings)
 
 
 def test_groups_cannot_be_asked_for(collection, tmp_path):

@@ -10,7 +10,7 @@ import atoll.storage
 from atoll.core.config import Settings
 from atoll.storage import REMOTE_GAP_BYTES, count_usage, open_storage
 from atoll.vectors import blobs, byteranges, manifests
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import opened
 from atoll.vectors.distributed.dispatch import carry_out
 from atoll.vectors.options import BuildOptions, SearchOptions
 from atoll.vectors.pricing.searchcost import cold_search, search_cost
@@ -94,7 +94,7 @@ def counted_steps(place, monkeypatch, tmp_path):
     reach = settings(tmp_path)
 
     def carry(run, name, **number):
-        monkeypatch.setattr(steps, "_last", [])
+        monkeypatch.setattr(opened, "_last", [])
         with count_usage() as usage:
             told = carry_out({"step": name, "run": run.storage.url, **number}, reach)
         return told, usage

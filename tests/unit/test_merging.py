@@ -11,7 +11,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import NotFound
 from atoll.deploy.render import read
 from atoll.storage import open_storage
-from atoll.vectors.distributed import grouping, steps
+from atoll.vectors.distributed import grouping, reducing, steps
 from atoll.vectors.distributed.model import Plan, Request, Target
 from atoll.vectors.distributed.rows import Part, Rows
 from atoll.vectors.distributed.run import Run
@@ -20,7 +20,7 @@ from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifes
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.paths import bucket_name
 from atoll.vectors.queries import QueryBatch
-from atoll.vectors.work import Work
+from atoll.vectors.work import Work, together
 
 SPEC = CollectionSpec(
     dim=2, dtype="float32", distance_type="l2", vector_column="embedding", id_column="id",
@@ -60,11 +60,11 @@ def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
             run.put_part(Part(rows, Rows.none(), ("per query",), (WORK,)), 0, bucket)
     planned = run.plan
     with pytest.raises(NotFound, match=r"group 0 of .* is not merged"):
-        steps._all_merged(run, planned, 0, {})
+        reducing._all_merged(run, planned, 0, {})
     assert len(planned.groups) == 11
     for number in planned.groups:
-        steps.fold(Run(run.storage), number, Settings())
-    whole = steps._all_merged(Run(run.storage), planned, 0, {})
+        reducing.fold(Run(run.storage), number, Settings())
+    whole = reducing._all_merged(Run(run.storage), planned, 0, {})
     assert whole.missing == lost
     # As few as can be, but all that may be among the best: by sorting everything.
     for query in range(QUERIES):
@@ -80,7 +80,7 @@ def test_a_thousand_parts_are_merged_in_a_tree_as_if_at_once():
         mine = whole.estimated.query == query
         found = zip(whole.estimated.bucket[mine], whole.estimated.row[mine], strict=True)
         assert {(int(b), int(r)) for b, r in found} == expected
-    searched = next(work for work in steps.together(whole.works) if work.step == "search")
+    searched = next(work for work in together(whole.works) if work.step == "search")
     assert searched.times == BUCKETS - len(lost)
     assert searched.usage["puts"] == BUCKETS - len(lost)
 

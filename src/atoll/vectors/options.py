@@ -24,6 +24,8 @@ ON_BAD_ROW: tuple[OnBadRow, ...] = get_args(OnBadRow)
 # What may carry a search out on AWS.
 Cloud = Literal["stepfunctions", "lambda", "batch"]
 CLOUDS: tuple[Cloud, ...] = get_args(Cloud)
+# The other way that a search may take: from here.
+LOCAL = "local"
 STEPS = ("plan", "filter", "search", "fold", "measure", "refine")
 # Of a create or add that many machines carry out.
 BuildStep = Literal["plan", "build", "commit"]

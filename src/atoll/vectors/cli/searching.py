@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-import pyarrow as pa
 
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError, Incomplete, InvalidInput
-from atoll.core.functions import JOB_VCPUS, FunctionMemory
-from atoll.core.progress import OnProgress
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted, printable, sized
 from atoll.vectors.cli.common import (
@@ -23,17 +20,10 @@ from atoll.vectors.cli.common import (
     uri_argument,
     version_option,
 )
-from atoll.vectors.options import CLOUDS, SearchOptions
+from atoll.vectors.options import AUTO, CLOUDS, LOCAL, SearchOptions
 from atoll.vectors.output import FORMATS, describe_search, is_csv, write_hits
-from atoll.vectors.work import Work, watched
+from atoll.vectors.work import watched
 
-if TYPE_CHECKING:
-    from atoll.vectors.collection import Collection
-    from atoll.vectors.distributed.deployment import Deployment
-    from atoll.vectors.queries import QueryBatch
-
-
-LOCAL, AUTO = "local", "auto"
 _SETTINGS = (
     click.option("-k", type=int, default=SearchOptions.k, show_default=True,
                  help="Hits per query."),
@@ -101,7 +91,7 @@ def search(
     columns: str | None,
     ids: str | None,
     model_path: Path | None,
-    via: str,
+    via: Any,
     stack: str | None,
     results: str | None,
     budget: float | None,
@@ -115,6 +105,7 @@ def search(
     """Find the nearest neighbours of QUERIES (FASTA, HDF5, Parquet, .npy, .fvecs) in URI."""
     from atoll.vectors.pricing.budget import spending
     from atoll.vectors.service import open_collection, stored_queries
+    from atoll.vectors.ways import Search, find_stack
 
     if (queries is None) == (not stored):
         raise click.UsageError("give QUERIES or --id, one of the two")
@@ -127,6 +118,7 @@ def search(
     if stack:
         settings = replace(settings, aws=replace(settings.aws, stack=stack))
     write_hits(None, output, force=force)
+    tell = partial(click.echo, err=True)
     with watched("open and search") as watch, progress_bars(settings.quiet) as on_progress:
         with spending(budget, uri, settings):
             collection = open_collection(uri, settings, version)
@@ -137,23 +129,13 @@ def search(
             given["columns"] = names_of(columns)
             if via == AUTO and collection.is_here:
                 via = LOCAL
-            deployment = None if via == LOCAL else _deployment(settings, is_needed=via != AUTO)
+            stack_of = None if via == LOCAL else find_stack(settings, tell, is_needed=via != AUTO)
+            asked = Search(collection, batch, given, settings, stack_of, on_progress, tell)
             if via == AUTO or budget is not None:
-                via = _chosen(via, collection, given, len(batch), budget, deployment, settings)
-            if deployment is None or via == LOCAL:
-                found = _searched_here(collection, batch, given, on_progress)
-        if deployment is not None and via != LOCAL:
-            found = _searched_by(
-                via,
-                collection,
-                batch,
-                given,
-                results,
-                deployment,
-                settings,
-                on_progress,
-                is_csv=is_csv(output, as_json=as_json),
-            )
+                via = asked.chosen(via, budget)
+            found = asked.here() if via == LOCAL else None
+        if found is None:
+            found = asked.by(via, results, is_csv=is_csv(output, as_json=as_json))
         works = [watch.taken()]
     write_hits(found.hits, output, force=force, as_json=as_json)
     if not settings.quiet:
@@ -169,137 +151,6 @@ def search(
         )
     if found.incomplete is not None:
         raise found.incomplete
-
-
-def _deployment(settings: Settings, *, is_needed: bool) -> Deployment | None:
-    """Look up what is deployed; None where nothing is, and nothing need be."""
-    from atoll.vectors.distributed.deployment import find_deployment
-
-    try:
-        return find_deployment(settings)
-    except AtollError as error:
-        if is_needed:
-            raise
-        click.echo(f"nothing is deployed that could search: {error.message}", err=True)
-        return None
-
-
-def _chosen(
-    via: str,
-    collection: Collection,
-    given: dict[str, Any],
-    queries: int,
-    budget: float | None,
-    deployment: Deployment | None,
-    settings: Settings,
-) -> str:
-    """Choose the cheapest way where that is asked for, and hold it against the budget."""
-    from atoll.vectors.options import search_options
-    from atoll.vectors.pricing.bill import dollars
-    from atoll.vectors.pricing.prices import load_prices
-
-    if collection.is_here:
-        return LOCAL
-    outputs = {} if deployment is None else deployment.outputs
-    offers = collection.offers(
-        search_options(**given),
-        queries,
-        load_prices(settings.aws.prices),
-        clouds=() if deployment is None else deployment.clouds,
-        memory=FunctionMemory.of_outputs(outputs),
-    )
-    if not offers.offers and via in (AUTO, LOCAL):
-        click.echo(f"via local: {offers.text()}", err=True)
-        return LOCAL
-    offer = offers.offers[0] if via == AUTO else offers.of(via)
-    if via == AUTO:
-        click.echo(f"via {offer.via}: {offers.text()}", err=True)
-    elif offers.notes:
-        click.echo(f"by estimate {dollars(offer.usd)}: {'; '.join(offers.notes)}", err=True)
-    if budget is not None and offer.usd > budget:
-        raise InvalidInput(
-            f"by estimate this search costs {dollars(offer.usd)} via {offer.via}, more than the "
-            f"budget of {dollars(budget)}: {offer.why}; nothing was searched",
-            usd=offer.usd,
-        )
-    return offer.via
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What a search found, how, what others did for it, and what it lacks."""
-
-    hits: pa.Table | Iterator[bytes]
-    count: int
-    facts: dict[str, Any]
-    works: list[Work]
-    incomplete: Incomplete | None = None
-    transitions: int = 0
-    job_vcpus: int = 0
-
-
-def _searched_here(
-    collection: Collection, batch: QueryBatch, given: dict[str, Any], on_progress: OnProgress
-) -> _Answer:
-    from atoll.vectors.view import METADATA_KEY
-
-    incomplete = None
-    try:
-        hits = collection.search(batch, on_progress=on_progress, **given)
-    except Incomplete as error:
-        hits, incomplete = error.partial, error
-    facts = json.loads(hits.schema.metadata[METADATA_KEY])
-    return _Answer(hits, len(hits), facts, [], incomplete)
-
-
-def _searched_by(
-    via: Any,
-    collection: Collection,
-    batch: QueryBatch,
-    given: dict[str, Any],
-    results: str | None,
-    deployment: Deployment,
-    settings: Settings,
-    on_progress: OnProgress,
-    *,
-    is_csv: bool,
-) -> _Answer:
-    from atoll.vectors.distributed import clouds
-    from atoll.vectors.distributed.grouping import is_filtered_first
-    from atoll.vectors.options import search_options
-    from atoll.vectors.pricing.bill import transitions_of
-
-    run = collection.begin_run(
-        results or deployment.new_run(),
-        batch,
-        search_options(**given),
-        suffix=".csv" if is_csv else ".parquet",
-        is_refined_early=via == "batch",
-    )
-    # Before it begins: whoever stops waiting knows where to look.
-    click.echo(f"results: {run}", err=True)
-    summary = clouds.carried_out(run, via, deployment, settings, on_progress)
-    incomplete = None
-    try:
-        clouds.require_whole(run, summary)
-    except Incomplete as error:
-        incomplete = error
-    works = [Work(**each) for each in summary["works"]]
-    job_vcpus = 0
-    if via == "batch":
-        job_vcpus = int(deployment.outputs.get("JobVcpus", JOB_VCPUS))
-        # Planned here, where it is counted.
-        works = [work for work in works if work.step != "plan"]
-    transitions = 0
-    if via == "stepfunctions":
-        transitions = transitions_of(
-            run.target.buckets,
-            len(run.plan.groups),
-            is_filtered=is_filtered_first(run.request.options, run.target.spec),
-            is_measured_apart=run.plan.is_measured_apart,
-        )
-    hits, count = run.csv() if is_csv else run.hits(), summary["hits"]
-    return _Answer(hits, count, summary, works, incomplete, transitions, job_vcpus)
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.storage import open_storage
-from atoll.vectors.distributed import steps
+from atoll.vectors.distributed import failures, reducing, steps
 from atoll.vectors.distributed.copies import copied
 from atoll.vectors.distributed.run import Run
 from atoll.vectors.options import STEPS
@@ -49,10 +49,10 @@ def carry_out(event: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
             raise InvalidInput(f"'copy' is {folder!r}; give a folder on a local disk")
         return search_copy(run, position, Path(folder), settings)
     if step == "fold":
-        return steps.fold(run, _number(event, "group", lambda: len(run.plan.groups)), settings)
+        return reducing.fold(run, _number(event, "group", lambda: len(run.plan.groups)), settings)
     if step == "measure":
-        return steps.measure(run, _number(event, "bucket", _buckets(run)), settings)
-    return steps.refine(run, settings, _said(event, "searched"))
+        return reducing.measure(run, _number(event, "bucket", _buckets(run)), settings)
+    return reducing.refine(run, settings, _said(event, "searched"))
 
 
 def search_copy(run: Run, position: int, scratch: Path, settings: Settings) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def search_copy(run: Run, position: int, scratch: Path, settings: Settings) -> d
         return {"bucket": position}
     storage = open_storage(run.request.collection, settings.storage)
     with (
-        steps.noting_failure(run, position),
+        failures.noting_failure(run, position),
         copied(storage, run.target, run.bucket(position), scratch) as copy,
     ):
         return steps.search_bucket(run, position, settings, copy)
