@@ -278,6 +278,38 @@ class CalibrationPoint:
         return -(-self.candidates // self.k)
 
 
+# What is asked of the store, mean: requests, and the bytes that they bring.
+Asked = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What one query asks of the store when nothing is cached, joined as reads are.
+
+    Attributes:
+        rows, buckets: that were searched, deleted rows included.
+        queries: how many it is the mean of, fewer where rows are very many.
+        nprobes: partitions read per bucket, ascending.
+        codes: for each nprobes, those of all buckets read together, as one process does.
+        codes_apart: the same with each bucket read by itself, as the steps of a run do; their sum.
+        row_nprobes: the same, of fewer settings.
+        counts: of rows, ascending.
+        vectors: for each of `row_nprobes` and `counts`, so many candidates: the best by estimate.
+        ids: for each count, those of so many hits.
+    """
+
+    rows: int
+    buckets: int
+    queries: int
+    nprobes: tuple[int, ...]
+    codes: tuple[Asked, ...]
+    codes_apart: tuple[Asked, ...]
+    row_nprobes: tuple[int, ...]
+    counts: tuple[int, ...]
+    vectors: tuple[tuple[Asked, ...], ...]
+    ids: tuple[Asked, ...]
+
+
 @dataclass(frozen=True)
 class Drift:
     """How rows that came later fare under a model that never saw them.
@@ -315,6 +347,7 @@ class Calibration:
         cpu_s: CPU time it took.
         points: one for each k, nprobes and number of candidates.
         drift: of buckets that were added since.
+        reads: what its queries ask of the store; None where that was not counted.
     """
 
     created_at: str
@@ -330,6 +363,7 @@ class Calibration:
     cpu_s: float
     points: tuple[CalibrationPoint, ...]
     drift: tuple[Drift, ...] = ()
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True)

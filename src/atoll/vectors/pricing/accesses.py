@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 from atoll.storage import REMOTE_GAP_BYTES, REQUESTS_AT_ONCE
 from atoll.vectors import names, rabitq
+from atoll.vectors import reads as counts
 from atoll.vectors.distributed.run import BUCKETS_TOGETHER, KNOWN_SHARE
 from atoll.vectors.indexspec import CODEBOOK_SIZE
 from atoll.vectors.mapreduce import REMOTE_THREADS
+from atoll.vectors.model import Reads
 from atoll.vectors.pricing.ranges import Ranges, joined
 from atoll.vectors.pricing.shape import (
     CODE_PAGE_BYTES,
@@ -218,6 +220,11 @@ def of_search(
 
 def codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ranges:
     """Expect the requests for the codes of the partitions probed, in so many buckets at once."""
+    if (reads := _counted(shape, settings)) is not None:
+        is_apart = buckets < shape.buckets
+        nprobes = min(settings.nprobes, shape.index.num_partitions)
+        asked = counts.codes(reads, nprobes, shape.rows, shape.buckets, is_apart=is_apart)
+        return Ranges(*asked).times(buckets / shape.buckets)
     partitions, rows = shape.probed(settings.queries, settings.nprobes)
     size = shape.bucket_rows * shape.code_bytes
     found = joined(
@@ -234,6 +241,12 @@ def codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ran
     pages = math.ceil(size / CODE_PAGE_BYTES)
     cuts = found.bytes / CODE_PAGE_BYTES * (pages - 1) / pages
     return Ranges(found.requests + cuts, found.bytes)
+
+
+def _counted(shape: CollectionShape, settings: SearchSettings) -> Reads | None:
+    """Return what was counted where it holds: of single queries."""
+    is_known = settings.queries == 1 and shape.index.kind == "rabitq"
+    return shape.reads if is_known else None
 
 
 def _all_vectors(shape: CollectionShape) -> Ranges:
@@ -271,6 +284,9 @@ def _of_one(shape: CollectionShape, settings: SearchSettings) -> Ranges:
 
 def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     """Expect the requests for the vectors of all candidates, over all buckets."""
+    if (reads := _counted(shape, settings)) is not None:
+        nprobes = min(settings.nprobes, shape.index.num_partitions)
+        return Ranges(*counts.vectors(reads, nprobes, settings.candidates(shape), shape.rows))
     probed = _probed_rows(shape, settings)
     rows = min(settings.queries * settings.candidates(shape), probed)
     return joined(
@@ -287,6 +303,8 @@ def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
 def ids(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     """Expect the requests for the blocks of ids in which the hits are."""
     hits = settings.queries * hits_of(shape, settings)
+    if (reads := _counted(shape, settings)) is not None:
+        return Ranges(*counts.ids(reads, hits, shape.rows))
     # Hits lie like candidates: near ones share blocks.
     rows = _stretch(shape, hits, _probed_rows(shape, settings))
     blocks = rows / names.BLOCK_ROWS + min(shape.buckets, hits)
