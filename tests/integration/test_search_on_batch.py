@@ -96,7 +96,9 @@ class Batch:
 @pytest.fixture
 def batch(world, tmp_path, monkeypatch):
     found = Batch(world[1], tmp_path)
-    monkeypatch.setattr(batch_jobs.JobQueue, "wait", lambda _, *asked, **how: found.wait(*asked, **how))
+    monkeypatch.setattr(
+        batch_jobs.JobQueue, "wait", lambda _, *asked, **how: found.wait(*asked, **how)
+    )
     return found
 
 

@@ -63,16 +63,17 @@ def _along(wanted: float, at: Sequence[int], counted: Sequence[Asked]) -> Asked:
     """Interpolate requests and bytes that were counted at ascending numbers."""
     values = np.array(counted, np.float64)
     if wanted <= at[0] or len(at) == 1:
-        requests, size = values[0] * min(1.0, wanted / at[0])
-        return requests, size
-    left = min(int(np.searchsorted(at, wanted, "right")), len(at) - 1) - 1
-    # A query that finds no rows asks for nothing.
-    low, high = np.log(np.maximum(values[left : left + 2], 1e-9))
-    slope = (high - low) / np.log(at[left + 1] / at[left])
-    if wanted > at[-1]:
-        # No more of something asks for less, or for more than its share.
-        slope = np.clip(slope, 0, 1)
-        requests, size = values[-1] * (wanted / at[-1]) ** slope
+        found = values[0] * min(1.0, wanted / at[0])
     else:
-        requests, size = np.exp(low + slope * np.log(wanted / at[left]))
-    return float(requests), float(size)
+        left = min(int(np.searchsorted(at, wanted, "right")), len(at) - 1) - 1
+        # A query that finds no rows asks for nothing.
+        low, high = np.log(np.maximum(values[left : left + 2], 1e-9))
+        slope = (high - low) / np.log(at[left + 1] / at[left])
+        if wanted > at[-1]:
+            # No more of something asks for less, or for more than its share.
+            slope = np.clip(slope, 0, 1)
+            found = values[-1] * (wanted / at[-1]) ** slope
+        else:
+            found = np.exp(low + slope * np.log(wanted / at[left]))
+    requests, size = found.tolist()
+    return requests, size
