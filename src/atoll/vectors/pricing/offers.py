@@ -16,7 +16,7 @@ from atoll.vectors.pricing.bill import Bill, cost, dollars, price
 from atoll.vectors.pricing.downloads import break_even, download
 from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.pricing.searchcost import Runtime, SearchCost, cold_search, search_cost
-from atoll.vectors.pricing.shape import SearchSettings, shape_of
+from atoll.vectors.pricing.shape import CollectionShape, SearchSettings, shape_of
 from atoll.vectors.search import DEFAULT_NPROBES
 
 LOCAL = "local"
@@ -114,7 +114,7 @@ def make_offers(
         shape = replace(shape, index=IndexSpec("flat"), model_bytes=None)
     settings = SearchSettings(
         k=options.k,
-        nprobes=options.nprobes or DEFAULT_NPROBES,
+        nprobes=options.nprobes or _widened(shape, options.k),
         refine_factor=options.refine_factor,
         queries=queries,
         widens=options.nprobes is None,
@@ -138,6 +138,14 @@ def make_offers(
         offers.append(_offer("batch", download(shape, settings).bill(queries), prices))
     ordered = tuple(sorted(offers, key=lambda offer: offer.usd))
     return Offers(ordered, break_even(shape, settings, prices), tuple(notes))
+
+
+def _widened(shape: CollectionShape, k: int) -> int:
+    """Expect how many partitions are probed until k rows are in them, as `search.plan` widens."""
+    nprobes, partitions = DEFAULT_NPROBES, shape.index.num_partitions
+    while nprobes < partitions and shape.buckets * shape.probed(1, nprobes)[1] < k:
+        nprobes *= 2
+    return nprobes
 
 
 def _on_functions(run: SearchCost, clouds: Collection[str], prices: Prices) -> list[Offer]:
