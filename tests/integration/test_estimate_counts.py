@@ -62,7 +62,10 @@ def counted(place, monkeypatch, tmp_path):
             with count_usage() as reads:
                 collection = open_collection(place[0], settings(tmp_path))
                 collection.search(
-                    query[None], asked.k, nprobes=asked.nprobes, refine_factor=asked.refine_factor
+                    np.atleast_2d(query),
+                    asked.k,
+                    nprobes=asked.nprobes,
+                    refine_factor=asked.refine_factor,
                 )
             found.append((reads.reads, reads.bytes_read))
         return np.array(found).T
@@ -93,6 +96,17 @@ def test_what_is_counted_of_queries_is_what_they_ask_for(place, counted, tmp_pat
         # Hits are not quite the best by estimate, which tells where their ids are.
         assert expected.gets == pytest.approx(requests.mean(), rel=0.02)
         assert expected.bytes_in == pytest.approx(size.mean(), rel=0.02)
+
+
+@pytest.mark.parametrize("queries", [8, 24])
+def test_queries_of_one_search_are_estimated_together(place, shape, counted, queries):
+    """Supposed, the smaller one is three times too dear: near rows of clusters are read as one."""
+    asked = SearchSettings(k=10, nprobes=5, queries=queries)
+    groups = [place[1][start : start + queries] for start in range(0, QUERIES, queries)]
+    requests, size = counted(groups, asked)
+    expected = cold_search(shape, asked)
+    assert expected.gets == pytest.approx(requests.mean(), rel=0.2)
+    assert expected.bytes_in == pytest.approx(size.mean(), rel=0.1)
 
 
 @pytest.fixture

@@ -223,10 +223,10 @@ def measure(
     chosen = sorted({min(k, others) for k in wanted.ks})
     grid = Grid(view, batch, chosen, is_stored=given is None)
     points = tuple(grid.points(wanted.enough, on_progress))
-    reads = None
+    reads: tuple[Reads, ...] = ()
     if wanted.candidates and view.manifest.spec.index.kind == "rabitq":
         reads = _reads(view, batch, given is None, points, wanted.candidates)
-        points = tuple(as_counted(point, reads) for point in points)
+        points = tuple(as_counted(point, reads[0]) for point in points)
     assert whole.model is not None
     return Calibration(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -251,7 +251,7 @@ def _reads(
     is_stored: bool,
     points: Sequence[CalibrationPoint],
     candidates: int,
-) -> Reads:
+) -> tuple[Reads, ...]:
     """Count what the queries ask for, up to as many partitions as were searched, or more."""
     own = rows_of(view.reader, view.manifest, pa.array(batch.ids)) if is_stored else None
     most = max(*(point.nprobes for point in points), search.DEFAULT_NPROBES)

@@ -284,23 +284,25 @@ Asked = tuple[float, float]
 
 @dataclass(frozen=True)
 class Reads:
-    """What one query asks of the store when nothing is cached, joined as reads are.
+    """What queries ask of the store when nothing is cached, joined as reads are.
 
     Attributes:
         rows, buckets: that were searched, deleted rows included.
-        queries: how many it is the mean of, fewer where rows are very many.
+        queries: how many were counted, fewer where rows are very many.
+        together: how many are answered together; all else is the mean of such groups.
         nprobes: partitions read per bucket, ascending.
         codes: for each nprobes, those of all buckets read together, as one process does.
         codes_apart: the same with each bucket read by itself, as the steps of a run do; their sum.
         row_nprobes: the same, of fewer settings.
         counts: of rows, ascending.
-        vectors: for each of `row_nprobes` and `counts`, so many candidates: the best by estimate.
-        ids: for each count, those of so many hits.
+        vectors: for each of `row_nprobes` and `counts`, those of so many candidates of each query.
+        ids: for each count, those of so many hits of each query.
     """
 
     rows: int
     buckets: int
     queries: int
+    together: int
     nprobes: tuple[int, ...]
     codes: tuple[Asked, ...]
     codes_apart: tuple[Asked, ...]
@@ -347,7 +349,8 @@ class Calibration:
         cpu_s: CPU time it took.
         points: one for each k, nprobes and number of candidates.
         drift: of buckets that were added since.
-        reads: what its queries ask of the store; None where that was not counted.
+        reads: what its queries ask of the store, from one alone to most together; empty where that
+            was not counted.
     """
 
     created_at: str
@@ -363,7 +366,7 @@ class Calibration:
     cpu_s: float
     points: tuple[CalibrationPoint, ...]
     drift: tuple[Drift, ...] = ()
-    reads: Reads | None = None
+    reads: tuple[Reads, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def codes(reads: Reads, nprobes: int, rows: int, buckets: int, *, is_apart: bool
         is_apart: whether each bucket is read by itself.
     """
     counted = reads.codes_apart if is_apart else reads.codes
-    requests, size = _along(nprobes, reads.nprobes, counted)
+    requests, size = along(nprobes, reads.nprobes, counted)
     return requests * buckets / reads.buckets, size * rows / reads.rows
 
 
@@ -35,20 +35,20 @@ def vectors(reads: Reads, nprobes: int, candidates: float, rows: int) -> Asked:
     Args:
         reads: as counted.
         nprobes: partitions probed, at most all.
-        candidates: over all buckets.
+        candidates: of each query, over all buckets.
         rows: of the collection as it is.
     """
     grown = rows / reads.rows
-    by_nprobes = [_along(candidates / grown, reads.counts, each) for each in reads.vectors]
-    requests, size = _along(nprobes, reads.row_nprobes, by_nprobes)
-    return min(grown * requests, candidates), grown * size
+    by_nprobes = [along(candidates / grown, reads.counts, each) for each in reads.vectors]
+    requests, size = along(nprobes, reads.row_nprobes, by_nprobes)
+    return min(grown * requests, reads.together * candidates), grown * size
 
 
 def ids(reads: Reads, hits: float, rows: int) -> Asked:
-    """Tell what the ids of hits take, in a collection of so many rows."""
+    """Tell what the ids of so many hits of each query take, in a collection of so many rows."""
     grown = rows / reads.rows
-    requests, size = _along(hits / grown, reads.counts, reads.ids)
-    return min(grown * requests, hits), grown * size
+    requests, size = along(hits / grown, reads.counts, reads.ids)
+    return min(grown * requests, reads.together * hits), grown * size
 
 
 def as_counted(point: CalibrationPoint, reads: Reads) -> CalibrationPoint:
@@ -59,7 +59,7 @@ def as_counted(point: CalibrationPoint, reads: Reads) -> CalibrationPoint:
     return replace(point, requests=requests, bytes=size)
 
 
-def _along(wanted: float, at: Sequence[int], counted: Sequence[Asked]) -> Asked:
+def along(wanted: float, at: Sequence[int], counted: Sequence[Asked]) -> Asked:
     """Interpolate requests and bytes that were counted at ascending numbers."""
     values = np.array(counted, np.float64)
     if wanted <= at[0] or len(at) == 1:

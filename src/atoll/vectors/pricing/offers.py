@@ -111,7 +111,7 @@ def make_offers(
         return Offers((), notes=(f"the collection has {what}, whose cost is not known",))
     shape = shape_of(manifest, len(msgspec.json.encode(manifest)), calibration)
     if options.exact:
-        shape = replace(shape, index=IndexSpec("flat"), model_bytes=None)
+        shape = replace(shape, index=IndexSpec("flat"), model_bytes=None, reads=())
     settings = SearchSettings(
         k=options.k,
         nprobes=options.nprobes or _widened(shape, options.k),

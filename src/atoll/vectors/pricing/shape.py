@@ -63,7 +63,7 @@ class CollectionShape:
         partition_gaps, row_gaps: shapes of the gaps between partitions probed, and between rows
             refined; see `ranges`.
         row_spread: rows among which a candidate lies; as many as are probed at most.
-        reads: what single queries ask for, as counted; None goes by the shapes.
+        reads: what queries ask for, as counted; where there are none, these shapes tell.
         name_bytes: an id takes in its block.
         manifest_bytes, layout_bytes, model_bytes: of these objects; None estimates them.
     """
@@ -77,7 +77,7 @@ class CollectionShape:
     partition_gaps: float = PARTITION_GAPS
     row_gaps: float = ROW_GAPS
     row_spread: float = ROW_SPREAD
-    reads: Reads | None = None
+    reads: tuple[Reads, ...] = ()
     name_bytes: float = NAME_BYTES
     manifest_bytes: int | None = None
     layout_bytes: int | None = None
@@ -271,7 +271,7 @@ def shape_of(
         manifest_bytes: its size.
         calibration: of this version; of another model it tells nothing.
     """
-    skew, reads = PARTITION_SKEW, None
+    skew, reads = PARTITION_SKEW, tuple[Reads, ...]()
     if calibration is not None and calibration.model == manifest.model:
         skew = skew_of_calibration(calibration, manifest.spec.index.num_partitions)
         reads = calibration.reads
