@@ -100,7 +100,7 @@ def test_what_is_counted_of_queries_is_what_they_ask_for(place, counted, tmp_pat
 
 @pytest.mark.parametrize("queries", [8, 24])
 def test_queries_of_one_search_are_estimated_together(place, shape, counted, queries):
-    """Supposed, the smaller one is three times too dear: near rows of clusters are read as one."""
+    """Supposed, they are three to four times too many: near rows of clusters are read as one."""
     asked = SearchSettings(k=10, nprobes=5, queries=queries)
     groups = [place[1][start : start + queries] for start in range(0, QUERIES, queries)]
     requests, size = counted(groups, asked)
