@@ -257,7 +257,8 @@ class CalibrationPoint:
         near_recall: the same share among true neighbours within the calibration's distance; None
             where no query has any.
         rows: rows whose codes a query compares, mean.
-        requests: reads a query needs at most when nothing is cached, mean.
+        requests: reads of codes and vectors that a query needs when nothing is cached, mean; where
+            that was not counted, no read joined with another.
         bytes: what they read, mean.
     """
 
