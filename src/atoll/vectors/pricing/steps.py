@@ -177,6 +177,8 @@ def _refine(shape: CollectionShape, settings: SearchSettings, fold: Step | None)
         "refine",
         1,
         (
+            # There is none: nobody has ended the search before.
+            Access("summary", gets=1),
             *accesses.of_run(shape, settings),
             parts,
             accesses.winning_layouts(shape, settings),
