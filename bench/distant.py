@@ -223,13 +223,3 @@ def partitions(uri: str) -> int:
     import atoll
 
     return int(atoll.open(uri).spec.index.num_partitions)
-
-
-def skew(uri: str) -> float:
-    """Measure, by calibrating a collection on this disk, how uneven its probed partitions are."""
-    import atoll
-    from atoll.vectors.pricing.shape import skew_of_calibration
-
-    collection = atoll.open(uri)
-    found = collection.calibrate(k=[10], num_queries=200)
-    return skew_of_calibration(found, collection.spec.index.num_partitions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,55 +20,49 @@ MOST_PERCENT = 10
 
 def measure(world: World) -> tuple[dict[str, Any], list[Row]]:
     """Count cold searches and runs of steps in several settings; estimate the same."""
-    skew = fresh(distant.skew, uri=str(world.here / "far" / "collection"))
     # What is asked for does not depend on how long an answer takes.
     with world.at_once():
-        found = [_setting(world, k, nprobes, skew) for k, nprobes in SETTINGS]
-    return {"bills": found, "skew": skew}, [
+        found = [_setting(world, k, nprobes) for k, nprobes in SETTINGS]
+    return {"bills": found}, [
         *_rows("a cold search by one process", found, "search"),
         *_rows("a run of steps", found, "run"),
     ]
 
 
-def _setting(world: World, k: int, nprobes: int, skew: float) -> dict[str, Any]:
-    """Count searches; learn from the first ones how rows lie, hold the estimate to the others.
+def _setting(world: World, k: int, nprobes: int) -> dict[str, Any]:
+    """Count searches, and estimate them as `--budget` and `--via auto` do.
 
-    How uneven partitions are was learned from a calibration.
+    The collection was calibrated as it was created, with rows of its own.
     """
     from atoll.vectors.pricing.searchcost import cold_search, search_cost
     from atoll.vectors.pricing.shape import SearchSettings
-    from bench.learning import learned
 
-    count = world.sizes.billed
     asked = {
         "store": world.store,
         "uri": world.url("far"),
         "queries": world.made["queries"],
+        "numbers": list(range(world.sizes.billed)),
         "k": k,
     }
-    learn, held = list(range(count)), list(range(count, 2 * count))
-    counts = np.array(
-        fresh(distant.counted, numbers=[*learn, *held], setting=[nprobes, REFINE], **asked)
-    )
+    counts = fresh(distant.counted, setting=[nprobes, REFINE], **asked)
     runs = fresh(
-        distant.steps, results=world.url("runs"), small=world.small, numbers=held,
-        nprobes=nprobes, refine=REFINE, **asked,
+        distant.steps, results=world.url("runs"), small=world.small, nprobes=nprobes,
+        refine=REFINE, **asked,
     )  # fmt: skip
     shape, settings = _shape(world), SearchSettings(k=k, nprobes=nprobes, refine_factor=REFINE)
-    uneven = replace(shape, partition_skew=skew)
-    known = learned(uneven, settings, *counts[:count].mean(axis=0))
-    counted = {
-        "search": tuple(counts[count:].mean(axis=0)),
-        "run": tuple(np.mean([_of_run(each) for each in runs], axis=0)),
-    }
-    expected = {}
-    for name, each in (("offered", shape), ("learned", known)):
-        search, run = cold_search(each, settings), search_cost(each, settings).bill
-        expected[name] = {
+    search, run = cold_search(shape, settings), search_cost(shape, settings).bill
+    return {
+        "k": k,
+        "nprobes": nprobes,
+        "counted": {
+            "search": tuple(np.mean(counts, axis=0)),
+            "run": tuple(np.mean([_of_run(each) for each in runs], axis=0)),
+        },
+        "expected": {
             "search": (search.gets, search.bytes_in),
             "run": (run.requests, run.bytes_in + run.bytes_out),
-        }
-    return {"k": k, "nprobes": nprobes, "counted": counted, "expected": expected}
+        },
+    }
 
 
 def _shape(world: World) -> Any:
@@ -77,11 +70,14 @@ def _shape(world: World) -> Any:
     import msgspec
 
     from atoll.storage import open_storage
-    from atoll.vectors import manifests
+    from atoll.vectors import blobs, manifests
     from atoll.vectors.pricing.shape import shape_of
 
-    manifest = manifests.latest_manifest(open_storage(world.here / "far" / "collection"))
-    return shape_of(manifest, len(msgspec.json.encode(manifest)))
+    storage = open_storage(world.here / "far" / "collection")
+    manifest = manifests.latest_manifest(storage)
+    assert manifest.calibration is not None, "the bench calibrates it as it is created"
+    known = blobs.get_calibration(storage, manifest.calibration)
+    return shape_of(manifest, len(msgspec.json.encode(manifest)), known)
 
 
 def _of_run(run: dict[str, Any]) -> tuple[float, float]:
@@ -93,17 +89,13 @@ def _of_run(run: dict[str, Any]) -> tuple[float, float]:
 def _rows(what: str, found: Sequence[dict[str, Any]], kind: str) -> list[Row]:
     rows = []
     for number, name in enumerate(("requests", "bytes")):
-        off = {how: [_percent(each, how, kind, number) for each in found]
-               for how in ("learned", "offered")}  # fmt: skip
+        off = [_percent(each, kind, number) for each in found]
         note = "most of k 10, 100, 1,000 with nprobes 5, 20; by setting: "
-        note += ", ".join(f"{each:+.0f}" for each in off["learned"])
-        note += "; as `--budget` and `--via auto` have it, nothing learned: "
-        note += ", ".join(f"{each:+.0f}" for each in off["offered"])
-        worst = max(abs(each) for each in off["learned"])
+        note += ", ".join(f"{each:+.0f}" for each in off)
         title = f"estimate against count of {what}: {name}, off by"
-        rows.append(measured(NAME, title, worst, "%", most=MOST_PERCENT, note=note))
+        rows.append(measured(NAME, title, max(map(abs, off)), "%", most=MOST_PERCENT, note=note))
     return rows
 
 
-def _percent(each: dict[str, Any], how: str, kind: str, number: int) -> float:
-    return 100 * (float(each["expected"][how][kind][number] / each["counted"][kind][number]) - 1)
+def _percent(each: dict[str, Any], kind: str, number: int) -> float:
+    return 100 * (float(each["expected"][kind][number] / each["counted"][kind][number]) - 1)

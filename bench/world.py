@@ -148,7 +148,11 @@ def _build(scratch: Path, made: dict[str, Any], sizes: Sizes, say: Callable[[str
         ("small", [few], sizes.many_buckets * sizes.many_rows),
     ):
         buckets = fresh(
-            create, uri=str(scratch / name / "collection"), paths=paths, bucket_rows=bucket_rows
+            create,
+            uri=str(scratch / name / "collection"),
+            paths=paths,
+            bucket_rows=bucket_rows,
+            calibrate=name == "far",
         )
         say(f"{name}: {buckets} buckets of {bucket_rows:,} rows")
     first = made["paths"][: max(1, sizes.far_rows // sizes.curve_rows)]
@@ -156,11 +160,11 @@ def _build(scratch: Path, made: dict[str, Any], sizes: Sizes, say: Callable[[str
     say(f"the post's table of {sizes.far_rows:,} rows is indexed")
 
 
-def create(uri: str, paths: list[str], bucket_rows: int) -> int:
+def create(uri: str, paths: list[str], bucket_rows: int, calibrate: bool) -> int:
     """Build a collection, stored as float16; returns how many buckets it has."""
     import atoll
 
-    made = atoll.create(uri, paths, dtype="float16", bucket_rows=bucket_rows, calibrate=False)
+    made = atoll.create(uri, paths, dtype="float16", bucket_rows=bucket_rows, calibrate=calibrate)
     return len(made.buckets)
 
 

@@ -105,15 +105,14 @@ def test_a_run_takes_as_long_as_its_slowest_map_step():
 def test_an_estimate_is_held_against_the_count_of_its_kind():
     each = {
         "counted": {"search": (10, 100), "run": (20, 200)},
-        "expected": {"learned": {"search": (11, 100), "run": (20, 150)},
-                     "offered": {"search": (20, 100), "run": (20, 200)}},
+        "expected": {"search": (11, 100), "run": (20, 150)},
     }  # fmt: skip
     requests, size = remotebills._rows("a run", [each], "run")
     assert (requests.ours, requests.is_met) == (0, True)
     assert (size.ours, size.is_met) == (25, False)
     requests, _ = remotebills._rows("a search", [each], "search")
     assert requests.ours == pytest.approx(10)
-    assert requests.note.endswith("nothing learned: +100")
+    assert requests.note.endswith("by setting: +10")
 
 
 def test_time_against_k_is_drawn(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from atoll.vectors.layout import DEAR_PIECES, MAX_RANGE_BYTES, join_ranges
+from atoll.vectors.layout import DEAR_PIECES, MAX_RANGE_BYTES, count_ranges, join_ranges
 from atoll.vectors.pricing.bill import Bill, cost
 from atoll.vectors.pricing.prices import load_prices
 from atoll.vectors.pricing.ranges import joined
@@ -131,3 +131,39 @@ def test_expected_requests_are_what_joining_drawn_pieces_gives(pieces, size, spr
     )  # fmt: skip
     assert found.requests == pytest.approx(np.mean(counts), rel=0.1, abs=2)
     assert found.bytes == pytest.approx(np.mean(sizes), rel=0.25, abs=2 * GAP)
+
+
+@st.composite
+def pieces(draw):
+    """Pieces of some files, ascending, that do not overlap: file, start, length."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, width = draw(st.integers(0, 300)), draw(st.sampled_from([1, 144, 1 << 20]))
+    file = np.sort(random.integers(0, draw(st.integers(1, 5)), count))
+    length = random.integers(1, 4, count) * width
+    gap = random.integers(0, draw(st.sampled_from([1, 3, 1000])), count) * width
+    return file, np.cumsum(gap + length) - length, length
+
+
+@given(pieces(), st.sampled_from([0, 1 << 10, GAP]))
+def test_requests_are_counted_as_they_are_joined(given_pieces, gap_bytes):
+    asked = join_ranges(*given_pieces, gap_bytes)
+    found = count_ranges(*given_pieces, gap_bytes)
+    assert found == (len(asked.start), asked.length.sum())
+
+
+@given(pieces(), st.sampled_from([0, 1 << 10, GAP]))
+def test_the_smallest_gaps_are_closed_first_within_the_allowance(given_pieces, gap_bytes):
+    file, start, length = given_pieces
+    asked = join_ranges(file, start, length, gap_bytes)
+    stop = start + length
+    is_near = file[1:] == file[:-1]
+    is_closed = np.diff(asked.of_piece) == 0
+    gap = start[1:] - stop[:-1]
+    assert not is_closed[~is_near].any()
+    allowed = gap_bytes * (min(len(start), DEAR_PIECES) + max(0, len(start) - DEAR_PIECES) / 32)
+    assert gap[is_closed].sum() <= allowed
+    if stop.max(initial=0) < MAX_RANGE_BYTES and (is_near & ~is_closed).any():
+        least_open = gap[is_near & ~is_closed].min()
+        assert gap[is_closed].max(initial=0) <= least_open
+        assert gap[is_closed].sum() + least_open > allowed - 1
+    assert (asked.start[asked.of_piece] + asked.within == start).all()

@@ -1,6 +1,7 @@
 """What a search would cost by each way, which is taken, and where a budget stops it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,15 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.functions import FunctionMemory
 from atoll.deploy.render import SearchStack, definition
-from atoll.vectors.model import Blob, Bucket, CollectionSpec, IndexSpec, Manifest
+from atoll.vectors.model import (
+    Blob,
+    Bucket,
+    Calibration,
+    CollectionSpec,
+    IndexSpec,
+    Manifest,
+    Reads,
+)
 from atoll.vectors.options import CLOUDS, SearchOptions
 from atoll.vectors.pricing.bill import transitions_of
 from atoll.vectors.pricing.offers import make_offers
@@ -163,3 +172,44 @@ def test_transitions_are_those_of_the_state_machine_that_is_deployed(
     walked = 1 + entered(machine["States"], machine["StartAt"], flags)
     expected = transitions_of(18, groups, is_filtered=is_filtered, is_measured_apart=is_measured)
     assert expected == walked
+
+
+def test_a_search_for_many_is_quoted_with_the_partitions_that_hold_them():
+    few_rows = manifest(rows=100_000)
+
+    def read(**given):
+        options = SearchOptions(k=50_000, **given)
+        found = make_offers(few_rows, options, 1, PRICES, clouds=(), is_leaving=False)
+        return found.of("local").bill.bytes_in
+
+    # 6 rows of a bucket in a partition, 18 buckets, 1.5 times as many where queries are.
+    assert read() == read(nprobes=320) > read(nprobes=160)
+
+
+def test_a_quote_goes_by_what_was_counted_with_this_model():
+    rows = 18 * 200_000_000
+    alone = Reads(
+        rows, 18, 64, 1, (20,), ((400.0, 9e9),), ((360.0, 9e9),), (20,), (50,),
+        (((50.0, 192e3),),), ((18.0, 2e5),),
+    )  # fmt: skip
+    eight = replace(alone, together=8, codes=((3000.0, 70e9),), vectors=(((400.0, 1.5e6),),))
+    known = Calibration(
+        "now", "m", (), rows, rows, 64, "stored rows", 0, 0.0, 0.0, 0.0, (), reads=(alone, eight)
+    )
+
+    def read(queries, calibration=None):
+        found = make_offers(
+            manifest(), SearchOptions(nprobes=20), queries, PRICES, clouds=(), is_leaving=False,
+            calibration=calibration,
+        )  # fmt: skip
+        return found.of("local").bill
+
+    assert read(1, known).bytes_in == pytest.approx(9e9, rel=0.01)
+    # A fifth of the ids counted; layouts; hint, manifest, two looks for a newer one, model.
+    assert read(1, known).gets == pytest.approx(400 + 50 + 18 / 5 + 18 + 5)
+    assert read(1, replace(known, model="other")) == read(1)
+    assert read(8, known).bytes_in == pytest.approx(70e9, rel=0.01)
+    assert read(1, known).bytes_in < read(4, known).bytes_in < read(8, known).bytes_in
+    # Beyond what was counted it grows as it does by supposition.
+    grown, supposed = (read(64, c).bytes_in / read(8, c).bytes_in for c in (known, None))
+    assert grown == pytest.approx(supposed, rel=0.02)

@@ -170,18 +170,13 @@ def get_spans(
     Raises:
         Corrupt: a file is gone or cut off.
     """
-    cuts = [list(pages.pieces(start, stop)) for start, stop in spans]
-    pieces = np.array([piece for part in cuts for piece in part], np.int64).reshape(-1, 2)
-    file, start = pages.locate(pieces[:, 0])
-    length = (pieces[:, 1] - pieces[:, 0]) * pages.width
-    found = get_pieces(storage, paths, file, start, length)
-    joined: list[bytes | memoryview] = []
-    at = 0
-    for part in cuts:
-        mine = found[at : at + len(part)]
-        at += len(part)
-        joined.append(mine[0] if len(mine) == 1 else b"".join(mine))
-    return joined
+    ends = np.array(spans, np.int64).reshape(-1, 2)
+    first, last, of = pages.pieces(ends[:, 0], ends[:, 1])
+    file, start = pages.locate(first)
+    found = get_pieces(storage, paths, file, start, (last - first) * pages.width)
+    edges = np.searchsorted(of, np.arange(len(spans) + 1)).tolist()
+    parts = [found[start:stop] for start, stop in pairwise(edges)]
+    return [part[0] if len(part) == 1 else b"".join(part) for part in parts]
 
 
 def _fetch(storage: Storage, paths: Sequence[str], requests: Requests) -> list[bytes]:

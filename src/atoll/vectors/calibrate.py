@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
@@ -17,7 +18,7 @@ from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.progress import OnProgress, Progress
 from atoll.core.text import counted
 from atoll.storage import Storage
-from atoll.vectors import blobs, drift, leases, manifests, search
+from atoll.vectors import blobs, drift, leases, manifests, readcounts, search
 from atoll.vectors import calibration as decide
 from atoll.vectors.index import prepared
 from atoll.vectors.model import (
@@ -27,10 +28,13 @@ from atoll.vectors.model import (
     CollectionSpec,
     Drift,
     Manifest,
+    Reads,
 )
+from atoll.vectors.nested import rows_of
 from atoll.vectors.planning import Planned
 from atoll.vectors.queries import QueryBatch, as_queries
 from atoll.vectors.reader import Reader
+from atoll.vectors.reads import as_counted
 from atoll.vectors.recallgrid import Grid
 from atoll.vectors.view import View
 
@@ -39,6 +43,8 @@ DEFAULT_QUERIES = 1000
 # Comparing 1,000 queries with so many rows of 960 takes about 500 CPU-seconds.
 MAX_SEARCHED_ROWS = 20_000_000
 STORED_ROWS = "stored rows"
+# Of 50,000 hits with the default refine factor.
+MAX_CANDIDATES = 250_000
 DRIFT_QUERIES = 100
 # Of the buckets of one add, so many are measured, among so many rows, or so many times the new
 # ones: what it costs follows what is added, not what is there.
@@ -58,6 +64,7 @@ class Wanted:
         max_rows: rows to search at most, in whole buckets.
         seed: draws rows and buckets.
         enough: once recall reaches this at every k, more partitions are not searched.
+        candidates: rows to refine for which reads are counted, at most; 0 for none.
     """
 
     ks: tuple[int, ...] = DEFAULT_KS
@@ -66,6 +73,7 @@ class Wanted:
     max_rows: int = MAX_SEARCHED_ROWS
     seed: int = 0
     enough: float = decide.ENOUGH_RECALL
+    candidates: int = MAX_CANDIDATES
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1.
@@ -81,7 +89,7 @@ class Wanted:
 
 
 # Searching for 100 neighbours with 2,000 candidates would cost several times as much.
-AT_CREATE = Wanted(ks=(1, 10), queries=100)
+AT_CREATE = Wanted(ks=(1, 10), queries=100, candidates=10_000)
 
 
 def check_has_index(spec: CollectionSpec) -> None:
@@ -215,6 +223,10 @@ def measure(
     chosen = sorted({min(k, others) for k in wanted.ks})
     grid = Grid(view, batch, chosen, is_stored=given is None)
     points = tuple(grid.points(wanted.enough, on_progress))
+    reads: tuple[Reads, ...] = ()
+    if wanted.candidates and view.manifest.spec.index.kind == "rabitq":
+        reads = _reads(view, batch, given is None, points, wanted.candidates)
+        points = tuple(as_counted(point, reads[0]) for point in points)
     assert whole.model is not None
     return Calibration(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -229,7 +241,22 @@ def measure(
         spread=_spread(view, batch) if given is None else 0.0,
         cpu_s=round(time.process_time() - began, 2),
         points=points,
+        reads=reads,
     )
+
+
+def _reads(
+    view: View,
+    batch: QueryBatch,
+    is_stored: bool,
+    points: Sequence[CalibrationPoint],
+    candidates: int,
+) -> tuple[Reads, ...]:
+    """Count what the queries ask for, up to as many partitions as were searched, or more."""
+    own = rows_of(view.reader, view.manifest, pa.array(batch.ids)) if is_stored else None
+    most = max(*(point.nprobes for point in points), search.DEFAULT_NPROBES)
+    nprobes = min(most, view.manifest.spec.index.num_partitions)
+    return readcounts.count_reads(view, batch.vectors, own, nprobes, candidates)
 
 
 def calibrate(

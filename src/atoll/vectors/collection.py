@@ -306,12 +306,8 @@ class Collection:
         """
         # Whoever does not ask for prices need not load what knows them.
         from atoll.vectors.pricing.offers import make_offers
-        from atoll.vectors.pricing.shape import PARTITION_SKEW, skew_of_calibration
 
         view = self._current_view(options)
-        measured, skew = self.calibration, PARTITION_SKEW
-        if measured is not None and view.manifest.spec.index.num_partitions:
-            skew = skew_of_calibration(measured, view.manifest.spec.index.num_partitions)
         return make_offers(
             view.manifest,
             view.settled(options)[0],
@@ -320,7 +316,7 @@ class Collection:
             clouds=clouds,
             is_leaving=self._storage.root is None and self._settings.is_leaving_region,
             memory=memory,
-            partition_skew=skew,
+            calibration=self.calibration,
         )
 
     def warm(

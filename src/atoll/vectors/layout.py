@@ -7,7 +7,7 @@ other come together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +71,23 @@ class Pages:
     def _rows_of_a_chunk(self) -> int:
         return max(1, CHUNK_BYTES // self.width)
 
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Cut rows [start, stop) at the ends of pages."""
-        page = int(np.searchsorted(self.first, start, "right")) - 1
-        while start < stop:
-            end = min(stop, int(self.first[page + 1]))
-            if start < end:
-                yield start, end
-            start, page = end, page + 1
+    def pieces(self, start: IntArray, stop: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Cut spans of rows at the ends of pages.
+
+        Args:
+            start, stop: (n,) of each span, ascending.
+
+        Returns:
+            (pieces,) start and stop of each piece, and the span it is of; none of an empty one.
+        """
+        page = np.searchsorted(self.first, start, "right") - 1
+        count = np.maximum(np.searchsorted(self.first, stop, "left") - page, 0)
+        of = np.repeat(np.arange(len(start)), count)
+        at = page[of] + np.arange(len(of)) - (np.cumsum(count) - count)[of]
+        first = np.maximum(start[of], self.first[at])
+        last = np.minimum(stop[of], self.first[at + 1])
+        is_piece = first < last
+        return first[is_piece], last[is_piece], of[is_piece]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +192,8 @@ def join_ranges(file: IntArray, start: IntArray, length: IntArray, gap_bytes: in
     if not len(start):
         return Requests(file, start, length, start, start)
     stop = start + length
-    gap = start[1:] - stop[:-1]
-    is_joined = file[1:] == file[:-1]
-    cheapest = np.argsort(np.where(is_joined, gap, _FAR), kind="stable")
-    spent = np.cumsum(np.where(is_joined, gap, _FAR)[cheapest])
-    dear = min(len(start), DEAR_PIECES)
-    allowance = gap_bytes * dear + gap_bytes * (len(start) - dear) // DEAR_PIECES
-    is_joined[cheapest[spent > allowance]] = False
     is_first = np.ones(len(start), np.bool_)
-    is_first[1:] = ~is_joined
+    is_first[1:] = ~_is_closed(_gaps(file, start, stop), gap_bytes)
     first = np.flatnonzero(is_first)
     number = np.cumsum(is_first) - 1
     long = (start - start[first][number]) // MAX_RANGE_BYTES
@@ -202,6 +204,46 @@ def join_ranges(file: IntArray, start: IntArray, length: IntArray, gap_bytes: in
     return Requests(
         file[first], start[first], stop[last] - start[first], number, start - start[first][number]
     )
+
+
+def count_ranges(
+    file: IntArray, start: IntArray, length: IntArray, gap_bytes: int
+) -> tuple[int, int]:
+    """Count the requests that `join_ranges` makes of pieces, and their bytes."""
+    ascending = np.sort(_gaps(file, start, start + length))
+    closed, in_vain = _closed(ascending, gap_bytes)
+    size = int(length.sum()) + in_vain
+    if size > MAX_RANGE_BYTES:
+        return len(join_ranges(file, start, length, gap_bytes).start), size
+    return len(start) - closed, size
+
+
+def _gaps(file: IntArray, start: IntArray, stop: IntArray) -> IntArray:
+    return np.where(file[1:] == file[:-1], start[1:] - stop[:-1], _FAR)
+
+
+def _closed(ascending: IntArray, gap_bytes: int) -> tuple[int, int]:
+    """Count the gaps that are closed, and the bytes in them."""
+    pieces = len(ascending) + 1
+    dear = min(pieces, DEAR_PIECES)
+    allowance = gap_bytes * dear + gap_bytes * (pieces - dear) // DEAR_PIECES
+    spent = np.cumsum(ascending)
+    closed = int(np.searchsorted(spent, allowance, "right"))
+    return closed, int(spent[closed - 1]) if closed else 0
+
+
+def _is_closed(gap: IntArray, gap_bytes: int) -> NDArray[np.bool_]:
+    # Sorting places instead of sizes would take several times as long.
+    ascending = np.sort(gap)
+    closed, _ = _closed(ascending, gap_bytes)
+    if closed == len(gap):
+        return np.ones(len(gap), np.bool_)
+    least_open = ascending[closed]
+    found: NDArray[np.bool_] = gap < least_open
+    # Of equal gaps the first ones.
+    equal = closed - int(np.searchsorted(ascending, least_open))
+    found[np.flatnonzero(gap == least_open)[:equal]] = True
+    return found
 
 
 def cut(buffers: Sequence[bytes], requests: Requests, length: IntArray) -> list[memoryview]:

@@ -257,7 +257,8 @@ class CalibrationPoint:
         near_recall: the same share among true neighbours within the calibration's distance; None
             where no query has any.
         rows: rows whose codes a query compares, mean.
-        requests: reads a query needs at most when nothing is cached, mean.
+        requests: reads of codes and vectors that a query needs when nothing is cached, mean; where
+            that was not counted, no read joined with another.
         bytes: what they read, mean.
     """
 
@@ -276,6 +277,40 @@ class CalibrationPoint:
     def refine_factor(self) -> int:
         """The refine factor that gives at least these candidates."""
         return -(-self.candidates // self.k)
+
+
+# What is asked of the store, mean: requests, and the bytes that they bring.
+Asked = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What queries ask of the store when nothing is cached, joined as reads are.
+
+    Attributes:
+        rows, buckets: that were searched, deleted rows included.
+        queries: how many were counted, fewer where rows are very many.
+        together: how many are answered together; all else is the mean of such groups.
+        nprobes: partitions read per bucket, ascending.
+        codes: for each nprobes, those of all buckets read together, as one process does.
+        codes_apart: the same with each bucket read by itself, as the steps of a run do; their sum.
+        row_nprobes: the same, of fewer settings.
+        counts: of rows, ascending.
+        vectors: for each of `row_nprobes` and `counts`, those of so many candidates of each query.
+        ids: for each count, those of so many hits of each query.
+    """
+
+    rows: int
+    buckets: int
+    queries: int
+    together: int
+    nprobes: tuple[int, ...]
+    codes: tuple[Asked, ...]
+    codes_apart: tuple[Asked, ...]
+    row_nprobes: tuple[int, ...]
+    counts: tuple[int, ...]
+    vectors: tuple[tuple[Asked, ...], ...]
+    ids: tuple[Asked, ...]
 
 
 @dataclass(frozen=True)
@@ -315,6 +350,8 @@ class Calibration:
         cpu_s: CPU time it took.
         points: one for each k, nprobes and number of candidates.
         drift: of buckets that were added since.
+        reads: what its queries ask of the store, from one alone to most together; empty where that
+            was not counted.
     """
 
     created_at: str
@@ -330,6 +367,7 @@ class Calibration:
     cpu_s: float
     points: tuple[CalibrationPoint, ...]
     drift: tuple[Drift, ...] = ()
+    reads: tuple[Reads, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ is nearer than those, so all that are candidates are.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -81,8 +83,19 @@ class NestedScan:
     def candidates(self) -> tuple[IntArray, IntArray]:
         """Return (query, row) of the candidates: by query, the best first; rows as on the shelf."""
         query, key, row = self._best.taken()
-        order = np.lexsort((row, key, query))
-        return query[order], row[order].view(np.int64)
+        edges = np.searchsorted(query, np.arange(len(self._best.sizes) + 1)).tolist()
+        parts = [
+            start + _ranked(key[start:stop], row[start:stop]) for start, stop in pairwise(edges)
+        ]
+        return query, row[np.concatenate(parts)].view(np.int64)
+
+
+def _ranked(key: NDArray[np.uint64], row: NDArray[np.uint64]) -> IntArray:
+    """Order one query's candidates by key, then row; all queries at once would take far longer."""
+    order = np.argsort(key)
+    ascending = key[order]
+    is_tied = bool((ascending[1:] == ascending[:-1]).any())
+    return np.lexsort((row, key)) if is_tied else order
 
 
 def rows_of(reader: Reader, manifest: Manifest, ids: pa.Array) -> IntArray:

@@ -196,7 +196,7 @@ class _Trials:
         """Try `count` partitions a bucket with `sample_partitions` of the sample."""
         sample = self.sample
         # What is sure lies below what is measured: half way to 1 is far enough.
-        wanted = Wanted(KS, queries=len(sample.queries), enough=(1 + self.recall) / 2)
+        wanted = Wanted(KS, queries=len(sample.queries), enough=(1 + self.recall) / 2, candidates=0)
         with scratch_folder(self.settings.scratch, "partitions") as folder:
             storage = open_storage(folder)
             manifest = self._built(storage, count, sample_partitions)

@@ -143,7 +143,7 @@ def _scanned_rows(view: View, batch: QueryBatch, nprobes: int) -> float:
 
 
 def _reads(view: View, nprobes: int, candidates: int, rows: float) -> tuple[float, float]:
-    """Count requests (at most) and bytes of a query when nothing is cached."""
+    """Compute requests, none joined, and bytes of a query when nothing is cached."""
     spec = view.manifest.spec
     vector = spec.dim * np.dtype(spec.dtype).itemsize
     requests = nprobes * len(view.manifest.buckets) + candidates

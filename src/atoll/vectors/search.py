@@ -189,6 +189,11 @@ def scans(
 # -- refine ---------------------------------------------------------------------------------------
 
 
+def refined_at_once(dim: int) -> int:
+    """Tell how many vectors are held at once, and so read together."""
+    return max(256, REFINE_BYTES // (4 * dim))
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
     """Rows with exact distances; parallel arrays.
@@ -252,7 +257,7 @@ def refined(
     number = is_first.cumsum() - 1
     which = np.empty(len(row), np.int64)
     which[order] = number
-    at_once = max(256, REFINE_BYTES // (4 * spec.dim))
+    at_once = refined_at_once(spec.dim)
     if len(rows) <= at_once:
         return distances_of(vectors, query, stored_of(rows), which, spec.distance_type)
     out = np.empty(len(row), np.float32)

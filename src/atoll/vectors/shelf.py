@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Mask = NDArray[np.bool_] | None
+# Of each piece, ascending: which file, its first byte there, its length.
+Pieces = tuple[IntArray, IntArray, IntArray]
 # So few ids are picked one by one sooner than by Arrow's calls.
 FEW_ROWS = 64
 BLOCKS_AT_ONCE = 4096
@@ -178,6 +180,13 @@ class Shelf:
                 allowed[member] = mask.ctypes.data + first[member] - self.starts[place]
         return Codes((held, masks), address, rows, first.astype(np.uint64), allowed)
 
+    def code_pieces(self, group: Group, partitions: IntArray) -> Pieces:
+        """Tell where the codes of partitions lie, ascending."""
+        first, rows = (each[:, partitions].ravel() for each in (group.first, group.rows))
+        start, stop, _ = group.codes.pieces(first, first + rows)
+        file, at = group.codes.locate(start)
+        return file, at, (stop - start) * group.codes.width
+
     def _read_codes(
         self, group: Group, first: IntArray, rows: IntArray, bits: int, missing: list[int]
     ) -> list[tuple[tuple[NDArray[np.uint8], int], int]]:
@@ -191,6 +200,10 @@ class Shelf:
             found.append(((codes, codes.ctypes.data), codes.nbytes))
         return found
 
+    def vector_pieces(self, rows: IntArray) -> Pieces:
+        """Tell where the vectors of rows, ascending, lie; no bucket is adopted."""
+        return *self._vectors.locate(rows), np.full(len(rows), self._vectors.width)
+
     def vectors(self, rows: IntArray) -> NDArray[np.generic]:
         """Read vectors of rows, ascending, each once: (n, dim) in the stored dtype.
 
@@ -202,6 +215,13 @@ class Shelf:
         parts = [self.opened[place].vectors(mine) for place, mine in self.split(rows).items()]
         none = np.empty((0, self._spec.dim), self._spec.dtype)
         return np.concatenate(parts) if parts else none
+
+    def id_pieces(self, rows: IntArray) -> Pieces:
+        """Tell where the blocks of ids of rows lie; no bucket is adopted."""
+        bucket, row = self.place(rows)
+        blocks = np.unique(self._first_block[bucket] + row // names.BLOCK_ROWS)
+        start, stop = self._block_ends[:, blocks]
+        return np.searchsorted(self._first_block, blocks, "right") - 1, start, stop - start
 
     def ids(self, rows: IntArray) -> pa.Array:
         """Read ids, in the order of `rows`."""
@@ -238,6 +258,12 @@ class Shelf:
     @cached_property
     def _first_block(self) -> IntArray:
         return np.cumsum([0, *(len(each.layout.names) - 1 for each in self.opened)])
+
+    @cached_property
+    def _block_ends(self) -> IntArray:
+        """First byte of each block of ids, and of what follows it: (2, blocks)."""
+        ends = [np.stack([at[:-1], at[1:]]) for at in (e.layout.names for e in self.opened)]
+        return np.concatenate(ends, axis=1)
 
     def _id_blocks(self, numbers: list[int]) -> dict[int, pa.Array]:
         """Read blocks of ids, by number over the shelf, ascending."""

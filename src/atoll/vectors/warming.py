@@ -139,9 +139,7 @@ def _codes_of(bucket: OpenBucket) -> _Pieces:
     if pages is None:
         none = np.empty(0, np.int64)
         return _Pieces(layout.files, none, none, none)
-    spans = zip(layout.offsets[:-1].tolist(), layout.offsets[1:].tolist(), strict=True)
-    cut = [piece for span in spans for piece in pages.pieces(*span)]
-    first, stop = np.array(cut, np.int64).reshape(-1, 2).T
+    first, stop, _ = pages.pieces(layout.offsets[:-1], layout.offsets[1:])
     file, start = pages.locate(first)
     return _Pieces(layout.files, file, start, (stop - first) * pages.width)
 

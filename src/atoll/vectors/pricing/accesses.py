@@ -7,13 +7,16 @@ here, in expectation.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from atoll.storage import REMOTE_GAP_BYTES, REQUESTS_AT_ONCE
 from atoll.vectors import names, rabitq
+from atoll.vectors import reads as counts
 from atoll.vectors.distributed.run import BUCKETS_TOGETHER, KNOWN_SHARE
 from atoll.vectors.indexspec import CODEBOOK_SIZE
 from atoll.vectors.mapreduce import REMOTE_THREADS
+from atoll.vectors.model import Asked, Reads
 from atoll.vectors.pricing.ranges import Ranges, joined
 from atoll.vectors.pricing.shape import (
     CODE_PAGE_BYTES,
@@ -218,6 +221,19 @@ def of_search(
 
 def codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ranges:
     """Expect the requests for the codes of the partitions probed, in so many buckets at once."""
+
+    def counted(known: Reads) -> Asked:
+        nprobes = min(settings.nprobes, shape.index.num_partitions)
+        requests, size = counts.codes(
+            known, nprobes, shape.rows, shape.buckets, is_apart=buckets < shape.buckets
+        )
+        share = buckets / shape.buckets
+        return requests * share, size * share
+
+    return _counted(shape, settings, counted, lambda asked: _codes(shape, asked, buckets))
+
+
+def _codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ranges:
     partitions, rows = shape.probed(settings.queries, settings.nprobes)
     size = shape.bucket_rows * shape.code_bytes
     found = joined(
@@ -234,6 +250,24 @@ def codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ran
     pages = math.ceil(size / CODE_PAGE_BYTES)
     cuts = found.bytes / CODE_PAGE_BYTES * (pages - 1) / pages
     return Ranges(found.requests + cuts, found.bytes)
+
+
+def _counted(
+    shape: CollectionShape,
+    settings: SearchSettings,
+    counted: Callable[[Reads], Asked],
+    supposed: Callable[[SearchSettings], Ranges],
+) -> Ranges:
+    """Tell what was counted where something was, for as many queries; suppose the rest."""
+    if not shape.reads:
+        return supposed(settings)
+    together = [known.together for known in shape.reads]
+    found = Ranges(*counts.along(settings.queries, together, [counted(r) for r in shape.reads]))
+    if settings.queries <= together[-1]:
+        return found
+    more, known = supposed(settings), supposed(replace(settings, queries=together[-1]))
+    last = counted(shape.reads[-1])
+    return Ranges(last[0] * more.requests / known.requests, last[1] * more.bytes / known.bytes)
 
 
 def _all_vectors(shape: CollectionShape) -> Ranges:
@@ -271,6 +305,17 @@ def _of_one(shape: CollectionShape, settings: SearchSettings) -> Ranges:
 
 def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     """Expect the requests for the vectors of all candidates, over all buckets."""
+    nprobes = min(settings.nprobes, shape.index.num_partitions)
+    each = settings.candidates(shape)
+    return _counted(
+        shape,
+        settings,
+        lambda known: counts.vectors(known, nprobes, each, shape.rows),
+        lambda asked: _vectors(shape, asked),
+    )
+
+
+def _vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     probed = _probed_rows(shape, settings)
     rows = min(settings.queries * settings.candidates(shape), probed)
     return joined(
@@ -286,6 +331,16 @@ def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
 
 def ids(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     """Expect the requests for the blocks of ids in which the hits are."""
+    each = hits_of(shape, settings)
+    return _counted(
+        shape,
+        settings,
+        lambda known: counts.ids(known, each, shape.rows),
+        lambda asked: _ids(shape, asked),
+    )
+
+
+def _ids(shape: CollectionShape, settings: SearchSettings) -> Ranges:
     hits = settings.queries * hits_of(shape, settings)
     # Hits lie like candidates: near ones share blocks.
     rows = _stretch(shape, hits, _probed_rows(shape, settings))

@@ -10,13 +10,13 @@ import msgspec
 from atoll.core.errors import InvalidInput
 from atoll.core.functions import FunctionMemory
 from atoll.vectors.distributed.grouping import is_filtered_first
-from atoll.vectors.model import IndexSpec, Manifest
+from atoll.vectors.model import Calibration, IndexSpec, Manifest
 from atoll.vectors.options import SearchOptions
 from atoll.vectors.pricing.bill import Bill, cost, dollars, price
 from atoll.vectors.pricing.downloads import break_even, download
 from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.pricing.searchcost import Runtime, SearchCost, cold_search, search_cost
-from atoll.vectors.pricing.shape import PARTITION_SKEW, SearchSettings, shape_of
+from atoll.vectors.pricing.shape import CollectionShape, SearchSettings, shape_of
 from atoll.vectors.search import DEFAULT_NPROBES
 
 LOCAL = "local"
@@ -92,7 +92,7 @@ def make_offers(
     clouds: Collection[str],
     is_leaving: bool,
     memory: FunctionMemory = FunctionMemory(),
-    partition_skew: float = PARTITION_SKEW,
+    calibration: Calibration | None = None,
 ) -> Offers:
     """Quote a search with nothing cached, by each way.
 
@@ -104,17 +104,17 @@ def make_offers(
         clouds: what is deployed, of `options.CLOUDS`.
         is_leaving: whether what this machine reads leaves the store's region.
         memory: of the functions that are deployed.
-        partition_skew: rows in a probed partition over those in the mean one.
+        calibration: of the collection; None where there is none.
     """
     if not manifest.rows or any(bucket.is_adopted for bucket in manifest.buckets):
         what = "adopted tables" if manifest.rows else "no rows"
         return Offers((), notes=(f"the collection has {what}, whose cost is not known",))
-    shape = shape_of(manifest, len(msgspec.json.encode(manifest)), partition_skew)
+    shape = shape_of(manifest, len(msgspec.json.encode(manifest)), calibration)
     if options.exact:
-        shape = replace(shape, index=IndexSpec("flat"), model_bytes=None)
+        shape = replace(shape, index=IndexSpec("flat"), model_bytes=None, reads=())
     settings = SearchSettings(
         k=options.k,
-        nprobes=options.nprobes or DEFAULT_NPROBES,
+        nprobes=options.nprobes or _widened(shape, options.k),
         refine_factor=options.refine_factor,
         queries=queries,
         widens=options.nprobes is None,
@@ -138,6 +138,14 @@ def make_offers(
         offers.append(_offer("batch", download(shape, settings).bill(queries), prices))
     ordered = tuple(sorted(offers, key=lambda offer: offer.usd))
     return Offers(ordered, break_even(shape, settings, prices), tuple(notes))
+
+
+def _widened(shape: CollectionShape, k: int) -> int:
+    """Expect how many partitions are probed until k rows are in them, as `search.plan` widens."""
+    nprobes, partitions = DEFAULT_NPROBES, shape.index.num_partitions
+    while nprobes < partitions and shape.buckets * shape.probed(1, nprobes)[1] < k:
+        nprobes *= 2
+    return nprobes
 
 
 def _on_functions(run: SearchCost, clouds: Collection[str], prices: Prices) -> list[Offer]:

@@ -18,6 +18,7 @@ from atoll.vectors.model import (
     IndexKind,
     IndexSpec,
     Manifest,
+    Reads,
 )
 from atoll.vectors.search import DEFAULT_NPROBES
 
@@ -62,6 +63,7 @@ class CollectionShape:
         partition_gaps, row_gaps: shapes of the gaps between partitions probed, and between rows
             refined; see `ranges`.
         row_spread: rows among which a candidate lies; as many as are probed at most.
+        reads: what queries ask for, as counted; where there are none, these shapes tell.
         name_bytes: an id takes in its block.
         manifest_bytes, layout_bytes, model_bytes: of these objects; None estimates them.
     """
@@ -75,6 +77,7 @@ class CollectionShape:
     partition_gaps: float = PARTITION_GAPS
     row_gaps: float = ROW_GAPS
     row_spread: float = ROW_SPREAD
+    reads: tuple[Reads, ...] = ()
     name_bytes: float = NAME_BYTES
     manifest_bytes: int | None = None
     layout_bytes: int | None = None
@@ -259,16 +262,19 @@ def planned_shape(
 
 
 def shape_of(
-    manifest: Manifest, manifest_bytes: int, partition_skew: float = PARTITION_SKEW
+    manifest: Manifest, manifest_bytes: int, calibration: Calibration | None = None
 ) -> CollectionShape:
     """Describe a collection that is there.
 
     Args:
         manifest: the version searched; it has rows, and its buckets are our own.
         manifest_bytes: its size.
-        partition_skew: what `skew_of_calibration` makes of its partitions.
-
+        calibration: of this version; of another model it tells nothing.
     """
+    skew, reads = PARTITION_SKEW, tuple[Reads, ...]()
+    if calibration is not None and calibration.model == manifest.model:
+        skew = skew_of_calibration(calibration, manifest.spec.index.num_partitions)
+        reads = calibration.reads
     buckets = manifest.buckets
     stored = sum(bucket.stored_rows for bucket in buckets)
     return CollectionShape(
@@ -277,7 +283,8 @@ def shape_of(
         dim=manifest.spec.dim,
         dtype=manifest.spec.dtype,
         index=manifest.spec.index,
-        partition_skew=partition_skew,
+        partition_skew=skew,
+        reads=reads,
         name_bytes=sum(blob.size_bytes for b in buckets if (blob := b.names)) / stored,
         manifest_bytes=manifest_bytes,
         layout_bytes=sum(blob.size_bytes for b in buckets if (blob := b.layout)) // len(buckets),

@@ -217,6 +217,8 @@ def _refine(
         "refine",
         1,
         (
+            # There is none: nobody has ended the search before.
+            Access("summary", gets=1),
             *accesses.of_run(shape, settings),
             parts,
             accesses.winning_layouts(shape, settings),
