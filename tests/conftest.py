@@ -28,10 +28,9 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--nightly"):
-        left = [item for item in items if item.get_closest_marker("nightly")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in {*left}]
+    if not config.getoption("--nightly") and "nightly" not in config.getoption("-m"):
+        config.hook.pytest_deselected(items=[item for item in items if _is_nightly(item)])
+        items[:] = [item for item in items if not _is_nightly(item)]
     missing = missing_ceph_programs()
     if not missing:
         return
@@ -39,6 +38,10 @@ def pytest_collection_modifyitems(config, items):
         if item.get_closest_marker("ceph"):
             item.add_marker(pytest.mark.skip(reason=f"{', '.join(missing)} not installed"))
             _not_run.append(item.nodeid)
+
+
+def _is_nightly(item):
+    return item.get_closest_marker("nightly") is not None
 
 
 def pytest_terminal_summary(terminalreporter):

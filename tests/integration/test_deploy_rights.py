@@ -15,8 +15,9 @@ from vectordata import clustered, settings, write_parquet
 
 import atoll
 from atoll.deploy.render import SearchStack, render
-from atoll.vectors.distributed import grouping, steps
+from atoll.vectors.distributed import grouping, reducing, steps
 from atoll.vectors.distributed.dispatch import carry_out
+from atoll.vectors.mapreduce import BucketsFailed
 from atoll.vectors.options import search_options
 
 ROWS, DIM = 300, 16
@@ -71,6 +72,7 @@ def all_requests(world, run, asked, monkeypatch):
     found, _, reach, seen = world
     monkeypatch.setattr(grouping, "MAX_PARTS", 1)
     monkeypatch.setattr(grouping, "APART_ROWS", 1)
+    monkeypatch.setattr(grouping, "APART_BUCKET_ROWS", 0)
     found.begin_run(run, clustered(4, DIM, seed=8), search_options(k=5, **asked))
     requests = set()
 
@@ -153,6 +155,29 @@ def test_a_failed_bucket_is_noted_within_the_rights_of_the_step(world, monkeypat
     with pytest.raises(atoll.Corrupt):
         carry_out({"step": "search", "run": run, "bucket": 0}, reach)
     asked = {("search", *_asked(kind, path)) for kind, path in seen.paths}
+    template, names = parsed(render(SearchStack(str(found.uri)))), names_of(found, results)
+    assert any(action == "s3:PutObject" and "failed/0" in key for _, action, _, key in asked)
+    assert {each for each in asked if not is_granted(template, names, each)} == set()
+
+
+def test_a_bucket_found_damaged_at_the_end_is_noted_within_the_rights_of_the_step(
+    world, monkeypatch
+):
+    found, results, reach, seen = world
+    run = f"{results}/runs/damaged"
+    found.begin_run(run, clustered(4, DIM, seed=8), search_options(k=5, allow_partial=True))
+    for bucket in carry_out({"step": "plan", "run": run}, reach)["buckets"]:
+        carry_out({"step": "search", "run": run, "bucket": bucket}, reach)
+    refined, errors = reducing._refined, [BucketsFailed({0: atoll.Corrupt("it is damaged")})]
+
+    def damaged_once(*given):
+        if errors:
+            raise errors.pop()
+        return refined(*given)
+
+    monkeypatch.setattr(reducing, "_refined", damaged_once)
+    told, asked = requests_of({"step": "refine", "run": run}, reach, seen)
+    assert list(told["failed_buckets"].values()) == ["it is damaged"]
     template, names = parsed(render(SearchStack(str(found.uri)))), names_of(found, results)
     assert any(action == "s3:PutObject" and "failed/0" in key for _, action, _, key in asked)
     assert {each for each in asked if not is_granted(template, names, each)} == set()

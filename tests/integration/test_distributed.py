@@ -115,6 +115,7 @@ def test_candidates_measured_by_their_buckets_give_the_same(
     collection, tmp_path, monkeypatch, asked, group
 ):
     monkeypatch.setattr(grouping, "APART_ROWS", 1)
+    monkeypatch.setattr(grouping, "APART_BUCKET_ROWS", 0)
     # So few rows that pass a filter would be compared.
     monkeypatch.setattr(search, "NARROW_ROWS", 0)
     if group:
@@ -124,7 +125,7 @@ def test_candidates_measured_by_their_buckets_give_the_same(
     run = collection.begin_run(tmp_path / "run", QUERIES, search_options(**given))
     carried_out(run, collection._settings)
     has_candidates = collection.spec.index.kind == "rabitq"
-    assert Run(run.storage).plan.is_measured_apart == has_candidates
+    assert Run(run.storage).plan.is_measured == has_candidates
     assert (tmp_path / "run" / "hits.csv").read_bytes() == expected(collection, given)
     times = {work["step"]: work["times"] for work in run.summary()["works"]}
     assert times.get("measure", 0) == (len(collection.buckets) if has_candidates else 0)
@@ -133,6 +134,7 @@ def test_candidates_measured_by_their_buckets_give_the_same(
 def measured(collection, place, monkeypatch):
     """A run that lacks nothing but its last step, each bucket's candidates measured."""
     monkeypatch.setattr(grouping, "APART_ROWS", 1)
+    monkeypatch.setattr(grouping, "APART_BUCKET_ROWS", 0)
     if collection.spec.index.kind != "rabitq":
         pytest.skip("only candidates by code are measured later")
     run, reach = collection.begin_run(place, QUERIES, search_options(k=10)), collection._settings
@@ -265,6 +267,7 @@ def test_a_bucket_found_damaged_at_the_end_takes_nothing_from_the_others(
 ):
     if is_measured:
         monkeypatch.setattr(grouping, "APART_ROWS", 1)
+        monkeypatch.setattr(grouping, "APART_BUCKET_ROWS", 0)
     if group:
         monkeypatch.setattr(grouping, "MAX_PARTS", 3)
         monkeypatch.setattr(grouping, "GROUP", group)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commandline import atoll as command
 from commandline import ended, kill_midway, must, start, steps_of
@@ -16,8 +17,8 @@ from vectordata import clustered, gaussian, hit_ids, settings, write_parquet
 import atoll
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.storage import count_usage
+from atoll.vectors import byteranges, layout, service, warming
 from atoll.vectors import collection as collections
-from atoll.vectors import layout, service
 
 ROWS, DIM = 800, 24
 VECTORS = clustered(ROWS, DIM)
@@ -130,6 +131,17 @@ def test_what_is_kept_is_not_read_again(far):
     assert atoll.open(url, settings=reach).warm(vectors=True).bytes_read == 0
     shutil.rmtree(reach.disk_cache)
     assert collection.warm(vectors=True).bytes_read == everything
+
+
+def test_no_round_holds_more_pieces_than_the_cache_takes_or_more_bytes_than_fit():
+    # The first ones large, so that rounds by bytes and by number begin at different pieces.
+    length = np.repeat([48 << 10, 20 << 10], 8000)
+    file, start = np.zeros(16_000, np.int64), np.cumsum(length) - length
+    pieces = warming._Pieces(["x"], file, start, length)
+    rounds = list(pieces.rounds())
+    assert max(len(each.length) for each in rounds) <= byteranges.MAX_KEPT_PIECES
+    assert max(sum(each.lengths) for each in rounds) <= warming.BYTES_AT_ONCE + length.max()
+    assert np.concatenate([each.start for each in rounds]).tolist() == start.tolist()
 
 
 def test_a_damaged_chunk_is_read_from_the_store_and_mended_by_warming(far):
@@ -314,6 +326,47 @@ def test_what_is_written_through_a_handle_is_seen_at_once(here):
     assert mine.count() == 97
     handle(here, 0.0).delete(["p00004"])
     assert mine.info()["rows"] == mine.count() == 96
+
+
+def test_what_gc_took_meanwhile_is_looked_for_in_the_newest_version(here):
+    resting, other = handle(here, HOUR), handle(here, 0.0)
+    other.delete(["p00001"])
+    other.compact(buckets=[bucket.name for bucket in other.buckets])
+    other.gc()
+    assert hit_ids(resting.search(VECTORS[5], 1)) == [["p00005"]]
+    assert resting.version == other.version
+
+
+def test_what_is_gone_from_the_newest_version_too_is_told_after_one_look(here):
+    resting = handle(here, HOUR)
+    for table in here.glob("*.lance"):
+        shutil.rmtree(table / "data")
+    with pytest.raises(atoll.Corrupt, match="is missing; restore the object"):
+        resting.search(VECTORS[5], 1)
+    with pytest.raises(atoll.NotFound, match="has no row with the id"):
+        resting.get(["nobody"])
+
+
+def test_gc_of_a_handle_leaves_it_at_the_newest_version(here):
+    mine = handle(here, HOUR)
+    handle(here, 0.0).delete(["p00001"])
+    mine.gc()
+    assert mine.version == 2
+
+
+def test_a_write_that_changes_nothing_does_not_take_a_handle_back(here, monkeypatch):
+    mine, compact = handle(here, HOUR), collections.compact.compact
+
+    def slow(*given, **options):
+        done = compact(*given, **options)
+        # Another thread of the same handle sees a newer version meanwhile.
+        handle(here, 0.0).delete(["p00001"])
+        mine.refresh()
+        return done
+
+    monkeypatch.setattr(collections.compact, "compact", slow)
+    mine.compact(dry_run=True)
+    assert (mine.version, mine.count()) == (2, 99)
 
 
 def test_a_look_that_fails_does_not_count(here, clock, monkeypatch):

@@ -146,7 +146,7 @@ WRITES = {
         f"_run/{name}" for name in ("target.json", "buckets/*", "probes/*", "plan.json", "failed/*")
     },
     "Search": {f"_run/{name}" for name in ("passing/*", "parts/*", "measured/*", "failed/*")},
-    "Reduce": {"_run/folds/*", "hits*", "summary.json"},
+    "Reduce": {"_run/folds/*", "_run/failed/*", "hits*", "summary.json"},
 }
 
 

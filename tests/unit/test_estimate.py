@@ -321,11 +321,11 @@ def test_a_bucket_that_no_disk_holds_is_not_chosen():
 def test_row_21_from_so_many_queries_downloading_is_cheaper_and_not_before():
     shape, settings = post("rabitq"), SearchSettings()
     count = break_even(shape, settings, PRICES)
-    each = download(shape, settings)
+    each, at_once = download(shape, settings), queries_at_once(shape, settings)
     assert count > 1
-    assert cost(each.bill(count), PRICES) < lambda_cost(shape, settings, count, PRICES)
+    assert cost(each.bill(count), PRICES) < lambda_cost(shape, settings, count, at_once, PRICES)
     fewer = count - 1
-    assert cost(each.bill(fewer), PRICES) >= lambda_cost(shape, settings, fewer, PRICES)
+    assert cost(each.bill(fewer), PRICES) >= lambda_cost(shape, settings, fewer, at_once, PRICES)
     assert "cheaper than Lambda from" in must("estimate", *POST)
 
 

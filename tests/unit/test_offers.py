@@ -170,7 +170,7 @@ def test_transitions_are_those_of_the_state_machine_that_is_deployed(
     }  # fmt: skip
     flags = {"buckets": 18, "groups": groups} | chosen
     walked = 1 + entered(machine["States"], machine["StartAt"], flags)
-    expected = transitions_of(18, groups, is_filtered=is_filtered, is_measured_apart=is_measured)
+    expected = transitions_of(18, groups, is_filtered=is_filtered, is_measured=is_measured)
     assert expected == walked
 
 
@@ -197,9 +197,10 @@ def test_a_quote_goes_by_what_was_counted_with_this_model():
         "now", "m", (), rows, rows, 64, "stored rows", 0, 0.0, 0.0, 0.0, (), reads=(alone, eight)
     )
 
-    def read(queries, calibration=None):
+    def read(queries, calibration=None, **given):
+        options = SearchOptions(nprobes=20, **given)
         found = make_offers(
-            manifest(), SearchOptions(nprobes=20), queries, PRICES, clouds=(), is_leaving=False,
+            manifest(), options, queries, PRICES, clouds=(), is_leaving=False,
             calibration=calibration,
         )  # fmt: skip
         return found.of("local").bill
@@ -208,8 +209,12 @@ def test_a_quote_goes_by_what_was_counted_with_this_model():
     # A fifth of the ids counted; layouts; hint, manifest, two looks for a newer one, model.
     assert read(1, known).gets == pytest.approx(400 + 50 + 18 / 5 + 18 + 5)
     assert read(1, replace(known, model="other")) == read(1)
+    # However far beyond: no more than there is.
+    far = replace(alone, counts=(1, 2), vectors=(((1.0, 1e9), (2.0, 2e9)),), ids=((1, 1), (2, 2)))
+    whole = read(1, replace(known, reads=(far,)), k=10**8)
+    assert 9e9 < whole.bytes_in < 9e9 + 1.1 * rows * 960 * 4
     assert read(8, known).bytes_in == pytest.approx(70e9, rel=0.01)
     assert read(1, known).bytes_in < read(4, known).bytes_in < read(8, known).bytes_in
     # Beyond what was counted it grows as it does by supposition.
-    grown, supposed = (read(64, c).bytes_in / read(8, c).bytes_in for c in (known, None))
+    grown, supposed = (read(16, c).bytes_in / read(8, c).bytes_in for c in (known, None))
     assert grown == pytest.approx(supposed, rel=0.02)

@@ -53,6 +53,12 @@ def test_twice_the_buckets_ask_for_twice_as_much_and_share_the_candidates():
     assert reads.vectors(COUNTED, 10, 50, 4_000_000) == pytest.approx((50, 500))
 
 
+def test_of_one_counted_number_each_further_row_asks_for_as_much():
+    lone = replace(COUNTED, counts=(1,), vectors=(((1, 10),),) * 2, ids=((1, 5),))
+    assert reads.vectors(lone, 1, 30, 4000) == pytest.approx((30, 300))
+    assert reads.ids(lone, 7, 4000) == pytest.approx((7, 35))
+
+
 def test_a_collection_of_one_partition_and_one_row_has_one_answer():
     lone = replace(
         COUNTED, rows=1, buckets=1, nprobes=(1,), codes=((1, 7),), row_nprobes=(1,), counts=(1,),

@@ -59,7 +59,7 @@ class DiskCache:
 
     def get(self, key: str) -> bytes | None:
         """Return what was kept under a key; None where it is not there or damaged."""
-        found = self._parts(key, None)
+        found = self._read(key, None)
         return None if found is None else bytes(found[0])
 
     def get_parts(self, key: str, parts: Sequence[tuple[int, int]]) -> list[memoryview] | None:
@@ -72,7 +72,7 @@ class DiskCache:
         Returns:
             None where the entry is not there, damaged at one of them, or shorter.
         """
-        return self._parts(key, parts)
+        return self._read(key, parts)
 
     def has(self, key: str) -> bool:
         """Tell whether something is kept under a key, damaged or not."""
@@ -104,7 +104,7 @@ class DiskCache:
     def _file(self, name: str) -> str:
         return f"{self._place}/{name[:2]}/{name[2:]}"
 
-    def _parts(self, key: str, parts: Sequence[tuple[int, int]] | None) -> list[memoryview] | None:
+    def _read(self, key: str, parts: Sequence[tuple[int, int]] | None) -> list[memoryview] | None:
         """Read parts of an entry, or all of it."""
         if not self._is_on:
             return None

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from atoll.compute.port import Executor
 from atoll.core.cache import ByteCache
 from atoll.core.config import Settings
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import Corrupt, Incomplete, InvalidInput, NotFound
 from atoll.core.functions import FunctionMemory
 from atoll.core.progress import OnProgress, silent
 from atoll.storage import Storage, Usage, count_usage, open_storage
@@ -73,6 +73,8 @@ from atoll.vectors.work import watched
 if TYPE_CHECKING:
     from atoll.vectors.pricing.offers import Offers
     from atoll.vectors.pricing.prices import Prices
+
+T = TypeVar("T")
 
 
 class Collection:
@@ -144,9 +146,13 @@ class Collection:
             return
         began = monotonic()
         found = manifests.latest_manifest(self._storage, self._manifest) or self._manifest
+        self._go_on_to(found)
         with self._refreshing:
             self._looked_at = max(self._looked_at, began)
-            # Another thread may have found a newer one meanwhile.
+
+    def _go_on_to(self, found: Manifest) -> None:
+        """Take up a version that was found or made, unless another thread knows a newer one."""
+        with self._refreshing:
             if found.version <= self._manifest.version:
                 return
             if found.spec != self._manifest.spec:
@@ -251,8 +257,9 @@ class Collection:
             allow_partial=allow_partial,
         )
         with watched("search") as watch:
-            view = self._current_view(options)
-            return view.search(queries, options, on_progress, watch)
+            return self._answered(
+                lambda: self._current_view(options).search(queries, options, on_progress, watch)
+            )
 
     def begin_run(
         self,
@@ -366,7 +373,7 @@ class Collection:
             InvalidInput: an unknown column.
         """
         self._catch_up()
-        return self._view().get(ids, columns)
+        return self._answered(lambda: self._view().get(ids, columns))
 
     def queries(
         self, given: Any, *, ids: str | Path | None = None, model_path: str | Path | None = None
@@ -511,13 +518,14 @@ class Collection:
             InvalidInput: the rows do not fit the collection, or an id is there already.
         """
         planned = self._planned(sources, given_options(options, given))
-        self._manifest = build.add(
+        found = build.add(
             planned,
             self._manifest,
             settings=self._settings,
             executor=executor,
             on_progress=on_progress,
         )
+        self._go_on_to(found)
         return self
 
     def add_step(
@@ -557,7 +565,7 @@ class Collection:
         )
         if isinstance(found, dict):
             return found
-        self._manifest = found
+        self._go_on_to(found)
         return None
 
     def count_new_buckets(
@@ -594,13 +602,14 @@ class Collection:
             InvalidInput: the rows do not fit the collection, or an id is twice among them.
         """
         planned = self._planned(sources, given_options(options, given))
-        self._manifest, report = upserts.upsert(
+        found, report = upserts.upsert(
             planned,
             self._manifest,
             settings=self._settings,
             executor=executor,
             on_progress=on_progress,
         )
+        self._go_on_to(found)
         return report
 
     def delete(
@@ -635,11 +644,11 @@ class Collection:
         threads = self._settings.threads
         if where is not None:
             predicate = lanceerrors.predicate(where)
-            self._manifest, report = deletes.delete_where(
+            found, report = deletes.delete_where(
                 self._storage, self._manifest, predicate, dry_run=dry_run, threads=threads
             )
         else:
-            self._manifest, report = deletes.delete_ids(
+            found, report = deletes.delete_ids(
                 self._storage,
                 self._manifest,
                 [str(name) for name in ids or ()],
@@ -647,6 +656,7 @@ class Collection:
                 dry_run=dry_run,
                 threads=threads,
             )
+        self._go_on_to(found)
         return report
 
     def drop_bucket(self, name: str) -> Collection:
@@ -658,7 +668,7 @@ class Collection:
         """
         self._require_current()
         self.refresh()
-        self._manifest = deletes.drop_bucket(self._storage, self._manifest, name)
+        self._go_on_to(deletes.drop_bucket(self._storage, self._manifest, name))
         return self
 
     def compact(
@@ -688,7 +698,7 @@ class Collection:
         """
         self._require_current()
         self.refresh()
-        self._manifest, report = compact.compact(
+        found, report = compact.compact(
             self._storage,
             self._manifest,
             CompactOptions(bucket_rows, min_rows, tuple(buckets)),
@@ -696,6 +706,7 @@ class Collection:
             dry_run=dry_run,
             on_progress=on_progress,
         )
+        self._go_on_to(found)
         return report
 
     def retrain(
@@ -799,7 +810,9 @@ class Collection:
         Raises:
             Conflict: a build is running.
         """
-        return garbage.collect(self._storage, keep_versions=keep_versions, dry_run=dry_run)
+        report = garbage.collect(self._storage, keep_versions=keep_versions, dry_run=dry_run)
+        self.refresh()
+        return report
 
     # -- within -----------------------------------------------------------------------------------
 
@@ -815,6 +828,17 @@ class Collection:
             found = blobs.get_calibration(self._reader.storage, blob)
             known = self._known = blob.sha256, Promises(found)
         return known[1]
+
+    def _answered(self, read: Callable[[], T]) -> T:
+        """Read; once more where what is gone belongs to a version that is no longer the newest."""
+        before = self.version
+        try:
+            return read()
+        except (Corrupt, Incomplete, NotFound):
+            self.refresh()
+            if self.version == before:
+                raise
+            return read()
 
     def _catch_up(self) -> None:
         """Read the newest manifest, unless somebody has looked for it shortly before."""
@@ -852,7 +876,7 @@ class Collection:
             )
 
     def _calibrate(self, queries: Any, wanted: Wanted, on_progress: OnProgress) -> Calibration:
-        self._manifest, found = calibrate.calibrate(
+        manifest, found = calibrate.calibrate(
             self._storage,
             self._manifest,
             queries,
@@ -860,4 +884,5 @@ class Collection:
             settings=self._settings,
             on_progress=on_progress,
         )
+        self._go_on_to(manifest)
         return found

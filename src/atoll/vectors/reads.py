@@ -7,10 +7,10 @@ a bucket, each part asks for its share.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from atoll.vectors.model import Asked, CalibrationPoint, Reads
 
@@ -61,19 +61,23 @@ def as_counted(point: CalibrationPoint, reads: Reads) -> CalibrationPoint:
 
 def along(wanted: float, at: Sequence[int], counted: Sequence[Asked]) -> Asked:
     """Interpolate requests and bytes that were counted at ascending numbers."""
-    values = np.array(counted, np.float64)
     if wanted <= at[0] or len(at) == 1:
-        found = values[0] * min(1.0, wanted / at[0])
-    else:
-        left = min(int(np.searchsorted(at, wanted, "right")), len(at) - 1) - 1
-        # A query that finds no rows asks for nothing.
-        low, high = np.log(np.maximum(values[left : left + 2], 1e-9))
-        slope = (high - low) / np.log(at[left + 1] / at[left])
-        if wanted > at[-1]:
-            # No more of something asks for less, or for more than its share.
-            slope = np.clip(slope, 0, 1)
-            found = values[-1] * (wanted / at[-1]) ** slope
-        else:
-            found = np.exp(low + slope * np.log(wanted / at[left]))
-    requests, size = found.tolist()
+        requests, size = counted[0]
+        return requests * wanted / at[0], size * wanted / at[0]
+    left = min(bisect_right(at, wanted), len(at) - 1) - 1
+    requests, size = (
+        _along(wanted, (at[left], at[left + 1]), values)
+        for values in zip(counted[left], counted[left + 1], strict=True)
+    )
     return requests, size
+
+
+def _along(wanted: float, at: tuple[float, float], counted: tuple[float, float]) -> float:
+    # A query that finds no rows asks for nothing.
+    low, high = (math.log(max(value, 1e-9)) for value in counted)
+    slope = (high - low) / math.log(at[1] / at[0])
+    if wanted <= at[1]:
+        return math.exp(low + slope * math.log(wanted / at[0]))
+    # No more of something asks for less, or for more than its share.
+    grown: float = (wanted / at[1]) ** min(max(slope, 0.0), 1.0)
+    return counted[1] * grown

@@ -103,14 +103,12 @@ class _Pieces:
 
     def rounds(self) -> Iterator[_Pieces]:
         """Cut them into parts that fit into memory, and are few enough for the cache."""
-        number = np.maximum(
-            np.cumsum(self.length) // BYTES_AT_ONCE,
-            np.arange(len(self.length)) // byteranges.MAX_KEPT_PIECES,
-        )
+        number = np.cumsum(self.length) // BYTES_AT_ONCE
         edges = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
-        for bounds in pairwise([*edges, len(number)]):
-            at = slice(*bounds)
-            yield _Pieces(self.paths, self.file[at], self.start[at], self.length[at])
+        for first, last in pairwise([*edges, len(number)]):
+            for start in range(first, last, byteranges.MAX_KEPT_PIECES):
+                at = slice(start, min(last, start + byteranges.MAX_KEPT_PIECES))
+                yield _Pieces(self.paths, self.file[at], self.start[at], self.length[at])
 
     def are_kept(self, storage: Storage) -> list[bool]:
         """Tell of each whether it is in the cache, damaged or not."""
@@ -184,8 +182,9 @@ def _require_room(storage: Storage, parts: Sequence[_Pieces]) -> None:
     missing = sum(size for size, is_kept in zip(sizes, kept, strict=True) if not is_kept)
     if missing > (free := storage.free_bytes()):
         raise Unavailable(
-            f"{folder} has {sized(free)} left for {sized(missing)} of {storage}; free some room, "
-            "or set disk_cache to a folder on another disk",
+            f"{folder} has {sized(free)} left for {sized(missing)} of {storage}; free some room "
+            "(what the folder keeps may be removed at any time), or set disk_cache to a folder on "
+            "another disk",
             needed_bytes=missing,
         )
 

@@ -174,5 +174,5 @@ def _transitions(run: Run) -> int:
         run.target.buckets,
         len(run.plan.groups),
         is_filtered=is_filtered_first(run.request.options, run.target.spec),
-        is_measured_apart=run.plan.is_measured_apart,
+        is_measured=run.plan.is_measured,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from atoll.core.config import Settings
 from atoll.core.errors import AtollError
 from atoll.vectors.distributed.dispatch import carry_out
 from atoll.vectors.distributed.run import Run
+
+logger = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Said = Mapping[str, Any]
@@ -44,7 +47,9 @@ def drive(
     _said(folds := [_event("fold", group=group) for group in told["groups"]], do(folds), True)
     if told["is_measured"]:
         # What they do not measure, refining does.
-        do([_event("measure", bucket=number) for number in told["buckets"]])
+        for outcome in do([_event("measure", bucket=number) for number in told["buckets"]]):
+            if outcome.error is not None:
+                logger.warning("a bucket was not measured run=%s error=%s", run, outcome.error)
     failed = [said for said in searched if "error" in said]
     refine = [_event("refine", searched=failed)]
     _said(refine, do(refine), True)

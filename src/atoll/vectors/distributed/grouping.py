@@ -16,8 +16,9 @@ MAX_MERGED_ROWS = 20_000_000
 # Buckets whose parts an inner step merges where there are more.
 GROUP = 100
 # So many candidates of a block of queries are more than one process should read the vectors of:
-# they lie apart, some thousands of requests, or tens of megabytes.
-APART_ROWS = 10_000
+# they lie apart, some thousands of requests, or tens of megabytes. Of fewer than so many in a
+# bucket, starting a function for it costs more than it saves.
+APART_ROWS, APART_BUCKET_ROWS = 10_000, 1_000
 # What all buckets together may read of each other's answers to learn which rows are wanted.
 APART_READS = 20_000
 
@@ -46,7 +47,7 @@ def group_of(buckets: int, rows: float) -> int:
     return max(2, min(GROUP, int(MAX_MERGED_ROWS * buckets // max(1, rows))))
 
 
-def is_measured_apart(rows: float, buckets: int, group: int) -> bool:
+def is_measured(rows: float, buckets: int, group: int) -> bool:
     """Tell whether each bucket computes the exact distances of its rows among the best of all.
 
     Args:
@@ -55,7 +56,8 @@ def is_measured_apart(rows: float, buckets: int, group: int) -> bool:
         group: of them, whose parts are merged by one inner step; 0 where there are none.
     """
     parts = -(-buckets // group) if group else buckets
-    return buckets > 1 and rows >= APART_ROWS and buckets * parts <= APART_READS
+    is_worth_it = rows >= max(APART_ROWS, APART_BUCKET_ROWS * buckets)
+    return buckets > 1 and is_worth_it and buckets * parts <= APART_READS
 
 
 def is_filtered_first(options: SearchOptions, spec: CollectionSpec) -> bool:

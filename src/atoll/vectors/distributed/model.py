@@ -147,7 +147,7 @@ class Plan:
         is_compared: whether every row that may be a hit is compared.
         keep: candidates of each query that get exact distances.
         group: buckets whose parts are merged by one inner step; 0 where there are none.
-        is_measured_apart: whether each bucket computes the exact distances of its rows among those.
+        is_measured: whether each bucket computes the exact distances of its rows among those.
         given_up: positions of buckets that could not be filtered or opened; they are not searched.
         works: what planning took, and filtering before it.
     """
@@ -158,7 +158,7 @@ class Plan:
     is_compared: bool
     keep: int
     group: int
-    is_measured_apart: bool
+    is_measured: bool
     given_up: tuple[int, ...]
     works: tuple[Work, ...]
 

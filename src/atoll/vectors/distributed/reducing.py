@@ -88,7 +88,7 @@ def measure(run: Run, position: int, settings: Settings) -> dict[str, Any]:
     """
     with watched("measure", settings.function_mb) as watch:
         planned, bucket = run.plan, run.bucket(position)
-        if not planned.is_measured_apart:
+        if not planned.is_measured:
             raise InvalidInput(f"the candidates of {run} are few; its step `refine` reads them all")
         reader = opened_reader(run, planned.target.spec, settings)
         for block in run.request.blocks:
@@ -255,7 +255,7 @@ def _written(part: Part) -> Work:
 
 def _measured(run: Run, planned: Plan, block: int, found: _Merged) -> Rows:
     """Read the exact distances that buckets have computed, and take note of what that took."""
-    if not planned.is_measured_apart:
+    if not planned.is_measured:
         return Rows.none()
     parts = [part for part in run.measured(block, planned.searched) if part is not None]
     for part in parts:

@@ -25,7 +25,7 @@ from atoll.core.errors import InvalidInput
 from atoll.storage import Storage, open_storage
 from atoll.vectors import manifests
 from atoll.vectors.distributed.failures import given_up, note, noting_failure, require_some
-from atoll.vectors.distributed.grouping import group_of, is_filtered_first, is_measured_apart
+from atoll.vectors.distributed.grouping import group_of, is_filtered_first, is_measured
 from atoll.vectors.distributed.model import Plan, Probes, Target
 from atoll.vectors.distributed.opened import opened_reader, searching
 from atoll.vectors.distributed.rows import Part, Rows
@@ -79,8 +79,7 @@ def plan(
 def told_of(run: Run, planned: Plan) -> dict[str, Any]:
     """Say what is left to do; see `plan`."""
     told = _told(run, planned.searched)
-    groups, is_measured = list(planned.groups), planned.is_measured_apart
-    return told | {"groups": groups, "is_measured": is_measured}
+    return told | {"groups": list(planned.groups), "is_measured": planned.is_measured}
 
 
 def _told(run: Run, buckets: Iterable[int], *, is_filtered: bool = False) -> dict[str, Any]:
@@ -132,7 +131,7 @@ def _plan(
     each = keep * min(request.block, request.queries)
     group = group_of(len(buckets), sum(min(each, bucket.stored_rows) for bucket in buckets))
     has_candidates = "rabitq" in target.kinds and not (is_compared or request.is_refined_early)
-    is_apart = has_candidates and is_measured_apart(each, len(buckets), group)
+    is_apart = has_candidates and is_measured(each, len(buckets), group)
     digest.update(f"{sorted(failed)} {is_compared} {keep} {group}".encode())
     key, given_up = digest.hexdigest()[:16], tuple(sorted(failed))
     return Plan(key, request, target, is_compared, keep, group, is_apart, given_up, ())

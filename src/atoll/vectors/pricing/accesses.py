@@ -230,7 +230,8 @@ def codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ran
         share = buckets / shape.buckets
         return requests * share, size * share
 
-    return _counted(shape, settings, counted, lambda asked: _codes(shape, asked, buckets))
+    most = buckets * shape.bucket_rows * shape.code_bytes
+    return _counted(shape, settings, counted, lambda asked: _codes(shape, asked, buckets), most)
 
 
 def _codes(shape: CollectionShape, settings: SearchSettings, buckets: int) -> Ranges:
@@ -257,17 +258,25 @@ def _counted(
     settings: SearchSettings,
     counted: Callable[[Reads], Asked],
     supposed: Callable[[SearchSettings], Ranges],
+    most_bytes: float,
 ) -> Ranges:
-    """Tell what was counted where something was, for as many queries; suppose the rest."""
+    """Tell what was counted where something was, for as many queries; suppose the rest.
+
+    Args:
+        shape, settings: what is searched, and how.
+        counted, supposed: tell it.
+        most_bytes: that there are.
+    """
     if not shape.reads:
         return supposed(settings)
     together = [known.together for known in shape.reads]
-    found = Ranges(*counts.along(settings.queries, together, [counted(r) for r in shape.reads]))
     if settings.queries <= together[-1]:
-        return found
-    more, known = supposed(settings), supposed(replace(settings, queries=together[-1]))
-    last = counted(shape.reads[-1])
-    return Ranges(last[0] * more.requests / known.requests, last[1] * more.bytes / known.bytes)
+        found = counts.along(settings.queries, together, [counted(r) for r in shape.reads])
+    else:
+        more, known = supposed(settings), supposed(replace(settings, queries=together[-1]))
+        requests, size = counted(shape.reads[-1])
+        found = requests * more.requests / known.requests, size * more.bytes / known.bytes
+    return Ranges(found[0], min(found[1], most_bytes))
 
 
 def _all_vectors(shape: CollectionShape) -> Ranges:
@@ -312,6 +321,7 @@ def vectors(shape: CollectionShape, settings: SearchSettings) -> Ranges:
         settings,
         lambda known: counts.vectors(known, nprobes, each, shape.rows),
         lambda asked: _vectors(shape, asked),
+        shape.rows * shape.vector_bytes,
     )
 
 
@@ -337,6 +347,7 @@ def ids(shape: CollectionShape, settings: SearchSettings) -> Ranges:
         settings,
         lambda known: counts.ids(known, each, shape.rows),
         lambda asked: _ids(shape, asked),
+        shape.rows * shape.name_bytes,
     )
 
 

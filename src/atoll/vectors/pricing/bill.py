@@ -114,7 +114,7 @@ def bill_of_usage(usage: Mapping[str, int], *, is_leaving: bool) -> Bill:
 
 
 def transitions_of(
-    buckets: int, groups: int = 0, *, is_filtered: bool = False, is_measured_apart: bool = False
+    buckets: int, groups: int = 0, *, is_filtered: bool = False, is_measured: bool = False
 ) -> int:
     """Count the state transitions of an execution in which nothing is tried again.
 
@@ -122,14 +122,14 @@ def transitions_of(
         buckets: searched, by a Map that is distributed, as is the default.
         groups: folded, by one that is not.
         is_filtered: whether each bucket is filtered first, and the plan made again.
-        is_measured_apart: whether each bucket measures its candidates itself.
+        is_measured: whether each bucket measures its candidates itself.
     """
-    maps = 1 + is_filtered + is_measured_apart
+    maps = 1 + is_filtered + is_measured
     return (
         _ALWAYS
         + maps * buckets * _OF_A_BUCKET
         + is_filtered * _OF_A_FILTER
-        + is_measured_apart * _OF_A_MEASURE
+        + is_measured * _OF_A_MEASURE
         + (_OF_A_TREE + groups * _OF_A_GROUP if groups else 0)
     )
 

@@ -69,11 +69,11 @@ def break_even(shape: CollectionShape, settings: SearchSettings, prices: Prices)
     """
     if search_cost(shape, replace(settings, queries=1)).obstacles:
         return 1
-    each = download(shape, settings)
+    each, at_once = download(shape, settings), queries_at_once(shape, settings)
 
     def is_cheaper(queries: int) -> bool:
         there = cost(each.bill(queries), prices)
-        return there < lambda_cost(shape, settings, queries, prices)
+        return there < lambda_cost(shape, settings, queries, at_once, prices)
 
     most = 1
     while not is_cheaper(most):
@@ -88,10 +88,10 @@ def break_even(shape: CollectionShape, settings: SearchSettings, prices: Prices)
 
 
 def lambda_cost(
-    shape: CollectionShape, settings: SearchSettings, queries: int, prices: Prices
+    shape: CollectionShape, settings: SearchSettings, queries: int, at_once: int, prices: Prices
 ) -> float:
-    """Price so many queries on Lambda, in runs of as many as a function can answer."""
-    runs = -(-queries // queries_at_once(shape, settings))
+    """Price so many queries on Lambda, in runs of as many as functions answer at once."""
+    runs = -(-queries // at_once)
     each = search_cost(shape, replace(settings, queries=-(-queries // runs)))
     return runs * cost(each.bill, prices)
 

@@ -11,15 +11,13 @@ from atoll.core.errors import InvalidInput
 from atoll.core.functions import FunctionMemory
 from atoll.vectors.distributed.grouping import is_filtered_first
 from atoll.vectors.model import Calibration, IndexSpec, Manifest
-from atoll.vectors.options import SearchOptions
+from atoll.vectors.options import LOCAL, SearchOptions
 from atoll.vectors.pricing.bill import Bill, cost, dollars, price
 from atoll.vectors.pricing.downloads import break_even, download
 from atoll.vectors.pricing.prices import Prices
 from atoll.vectors.pricing.searchcost import Runtime, SearchCost, cold_search, search_cost
 from atoll.vectors.pricing.shape import CollectionShape, SearchSettings, shape_of
 from atoll.vectors.search import DEFAULT_NPROBES
-
-LOCAL = "local"
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,9 @@ def _download_text(quote: Quote) -> Iterator[str]:
     if quote.run.obstacles:
         yield "          it is the only way: Lambda cannot"
         return
-    runs = -(-count // queries_at_once(quote.shape, quote.run.settings))
-    here = lambda_cost(quote.shape, quote.run.settings, count, quote.prices)
+    at_once = queries_at_once(quote.shape, quote.run.settings)
+    runs = -(-count // at_once)
+    here = lambda_cost(quote.shape, quote.run.settings, count, at_once, quote.prices)
     yield (
         f"          cheaper than Lambda from {counted(count, 'query', 'queries')} together: "
         f"{dollars(there)} against {dollars(here)} in {counted(runs, 'run')}"

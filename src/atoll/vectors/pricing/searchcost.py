@@ -140,7 +140,7 @@ def search_cost(
             shape.buckets,
             counts.get("fold", 0),
             is_filtered=settings.is_filtered,
-            is_measured_apart="measure" in counts,
+            is_measured="measure" in counts,
         ),
         latency,
         tuple(_obstacles(steps, runtime)),

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from atoll.vectors.costs import MODEL_COPIES
-from atoll.vectors.distributed.grouping import block_of, group_of, is_measured_apart
+from atoll.vectors.distributed.grouping import block_of, group_of, is_measured
 from atoll.vectors.forecast import BASE_BYTES, LIBRARY_BYTES
 from atoll.vectors.pricing import accesses
 from atoll.vectors.pricing.accesses import Access
@@ -34,6 +34,8 @@ PART_ROW_S, HIT_S = 1e-7, 1e-6
 # Of Lance, a row of a probed partition: 7 ms for 80 partitions of 316 and more
 # (bench/results/query.json).
 LANCE_ROW_S = 1.4e-7
+# A row of a part in memory, until it is merged: its columns, and as much again to join them.
+MERGED_ROW_BYTES = 64
 # Centroids in memory are float32.
 MODEL_GROWTH = MODEL_COPIES * 4 / CENTROID_BYTES
 
@@ -181,7 +183,7 @@ def _measure(shape: CollectionShape, settings: SearchSettings, fold: Step | None
     """Refine the candidates of one bucket; None where one process refines those of all."""
     rows, groups = settings.queries * settings.candidates(shape), 0 if fold is None else fold.count
     group = math.ceil(shape.buckets / groups) if groups else 0
-    if shape.index.kind != "rabitq" or not is_measured_apart(rows, shape.buckets, group):
+    if shape.index.kind != "rabitq" or not is_measured(rows, shape.buckets, group):
         return None
     mine = rows / shape.buckets
     parts = _merged_parts(shape, settings, fold)
@@ -196,7 +198,7 @@ def _measure(shape: CollectionShape, settings: SearchSettings, fold: Step | None
         parts.bytes_in / accesses.PART_ROW_BYTES * PART_ROW_S
         + mine * shape.dim * REFINE_S_PER_VALUE,
         _libraries()
-        + 2 * parts.bytes_in
+        + _merging_memory(parts)
         + CANDIDATE_BYTES * rows
         + 2 * min(REFINE_BYTES, mine * shape.vector_bytes),
     )
@@ -227,7 +229,7 @@ def _refine(
             accesses.written("summary", accesses.SUMMARY_BYTES),
         ),
         merged * PART_ROW_S + cpu_s,
-        _libraries() + _refine_memory(shape, settings, parts.bytes_in),
+        _libraries() + _merging_memory(parts) + _refine_memory(shape, settings),
     )
 
 
@@ -309,9 +311,14 @@ def _search_memory(shape: CollectionShape, settings: SearchSettings) -> float:
     return held + 2 * min(read, CODE_BYTES)
 
 
-def _refine_memory(shape: CollectionShape, settings: SearchSettings, parts: float) -> float:
+def _merging_memory(parts: Access) -> float:
+    rows = parts.bytes_in / accesses.PART_ROW_BYTES
+    return parts.bytes_in + rows * MERGED_ROW_BYTES
+
+
+def _refine_memory(shape: CollectionShape, settings: SearchSettings) -> float:
     rows = settings.queries * settings.candidates(shape)
     exact = 2 * min(REFINE_BYTES, rows * shape.vector_bytes)
     ids = accesses.ids(shape, settings).bytes
     hits = settings.queries * accesses.hits_of(shape, settings) * accesses.HIT_BYTES
-    return 2 * parts + CANDIDATE_BYTES * rows + exact + 2 * ids + 3 * hits
+    return CANDIDATE_BYTES * rows + exact + 2 * ids + 3 * hits
