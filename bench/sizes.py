@@ -68,7 +68,7 @@ class Sizes:
     many_buckets: int = 64
     many_rows: int = 1000
     executions: int = 3
-    billed: int = 36
+    billed: int = 100
 
 
 NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100)
