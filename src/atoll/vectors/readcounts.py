@@ -26,7 +26,7 @@ from atoll.vectors.view import View
 # Up to so many rows are counted for so many queries: more rows cost more, and differ less from
 # query to query in how they lie. So do codes.
 CODE_QUERIES = 32
-QUERIES_UP_TO = ((1000, 64), (10_000, 24), (1 << 62, 8))
+QUERIES_UP_TO = ((10_000, 64), (100_000, 24), (1 << 62, 8))
 # Queries of one search ask for what all of them need; between these and beyond they are estimated.
 TOGETHER = (1, 8, 64)
 # So many buckets stand for all, where each is read by itself.
