@@ -347,6 +347,20 @@ def test_what_is_gone_from_the_newest_version_too_is_told_after_one_look(here):
         resting.get(["nobody"])
 
 
+def test_a_newer_version_that_is_damaged_is_searched_once(here, monkeypatch):
+    mine, searched = handle(here, 0.0), []
+    handle(here, 0.0).delete(["p00001"])
+    for table in here.glob("*.lance"):
+        shutil.rmtree(table / "data")
+    search = collections.View.search
+    monkeypatch.setattr(
+        collections.View, "search", lambda *given: searched.append(1) or search(*given)
+    )
+    with pytest.raises(atoll.Corrupt):
+        mine.search(VECTORS[5], 1)
+    assert (mine.version, len(searched)) == (2, 1)
+
+
 def test_gc_of_a_handle_leaves_it_at_the_newest_version(here):
     mine = handle(here, HOUR)
     handle(here, 0.0).delete(["p00001"])

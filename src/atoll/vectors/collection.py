@@ -258,7 +258,7 @@ class Collection:
         )
         with watched("search") as watch:
             return self._answered(
-                lambda: self._current_view(options).search(queries, options, on_progress, watch)
+                lambda: self._view_for(options).search(queries, options, on_progress, watch)
             )
 
     def begin_run(
@@ -372,7 +372,6 @@ class Collection:
             NotFound: an id is not there.
             InvalidInput: an unknown column.
         """
-        self._catch_up()
         return self._answered(lambda: self._view().get(ids, columns))
 
     def queries(
@@ -831,6 +830,7 @@ class Collection:
 
     def _answered(self, read: Callable[[], T]) -> T:
         """Read; once more where what is gone belongs to a version that is no longer the newest."""
+        self._catch_up()
         before = self.version
         try:
             return read()
@@ -847,6 +847,9 @@ class Collection:
 
     def _current_view(self, options: SearchOptions) -> View:
         self._catch_up()
+        return self._view_for(options)
+
+    def _view_for(self, options: SearchOptions) -> View:
         view = self._view()
         return view if options.recall is None else replace(view, promises=self._promises())
 
