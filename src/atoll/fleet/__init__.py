@@ -1,0 +1,1 @@
+"""Highly available Spark clusters on instance fleets: Amazon EMR's model, on any machine."""

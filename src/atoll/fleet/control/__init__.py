@@ -1,0 +1,1 @@
+"""The host's side: clusters begin, are watched and end here."""

@@ -1,0 +1,1 @@
+"""Pure decisions about capacity: which machines, where, at what price."""

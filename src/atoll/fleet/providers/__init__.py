@@ -1,0 +1,1 @@
+"""Who supplies machines: network namespaces, loopback addresses, EC2."""
