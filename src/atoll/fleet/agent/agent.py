@@ -1,0 +1,148 @@
+"""The agent: what an instance of a cluster is made by.
+
+It runs the bootstrap actions, starts the instance's daemons and keeps them running, shows that the
+instance lives and how it is, and drains it when it is told to. On a primary it also stands for
+controller and runs steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from kazoo.client import KazooClient
+
+from atoll.core.errors import AtollError, Unavailable
+from atoll.fleet.agent.bootstrap import run_bootstrap
+from atoll.fleet.agent.candidate import Candidate
+from atoll.fleet.agent.children import reap_orphans
+from atoll.fleet.agent.daemons import daemons, peers
+from atoll.fleet.agent.steps import StepRunner
+from atoll.fleet.agent.supervisor import Supervised
+from atoll.fleet.agent.vitals import Disk, Processors
+from atoll.fleet.engine.spark import DRAIN_SIGNAL
+from atoll.fleet.engine.zookeeper import connect_string
+from atoll.fleet.life.records import Heartbeat
+from atoll.fleet.life.store import ClusterStore
+from atoll.fleet.life.task import AgentTask
+from atoll.fleet.model import Role
+from atoll.fleet.providers.facts import MachineFacts
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+SESSION_SECONDS = 4.0
+_BOOTED = "booted"
+_SERVING = {
+    "zookeeper": ("leader", "follower", "standalone"),
+    "master": ("ALIVE", "STANDBY", "RECOVERING", "COMPLETING_RECOVERY"),
+    "worker": ("registered",),
+}
+
+
+class Agent:
+    """One instance's agent."""
+
+    def __init__(self, facts: MachineFacts, task: AgentTask, folder: Path) -> None:
+        """Take what the instance is and shall do, and its folder."""
+        self._facts, self._task, self._folder = facts, task, folder
+        self._client = KazooClient(
+            hosts=connect_string(peers(task)),
+            timeout=SESSION_SECONDS,
+            connection_retry={"max_tries": -1, "max_delay": 1.0},
+            command_retry={"max_tries": 0},
+        )
+        self._store = ClusterStore(self._client)
+        self._disk = Disk(Path(facts.disk), facts.disk_bytes)
+        self._processors = Processors(facts.vcpus)
+        self._daemons: list[Supervised] = []
+        self._phase, self._message = "bootstrapping", ""
+        self._is_draining = False
+        self._beat = 0
+        self._events: list[str] = []
+
+    def run(self) -> None:
+        """Bring the instance up, then look after it until the process ends."""
+        self._client.start_async()
+        threading.Thread(target=self._bring_up, name="bring-up", daemon=True).start()
+        while True:
+            started = time.monotonic()
+            self._look_after()
+            time.sleep(max(0.0, BEAT_SECONDS - (time.monotonic() - started)))
+
+    def _bring_up(self) -> None:
+        try:
+            self._prepare()
+        except AtollError as error:
+            logger.error("bootstrap failed error=%s", error)  # noqa: TRY400 - it says it all
+            self._phase, self._message = "failed", error.message
+
+    def _prepare(self) -> None:
+        booted = self._folder / _BOOTED
+        is_first_start = not booted.exists()
+        marker = {key: value for key, value in os.environ.items() if key.startswith("ATOLL_")}
+        if is_first_start:
+            env = {"ATOLL_ROLE": self._task.role.value, "ATOLL_CLUSTER": self._task.cluster_id}
+            logs = Path(self._facts.disk) / "logs" / "bootstrap"
+            run_bootstrap(self._task.bootstrap_actions, logs, env)
+        wanted = daemons(self._facts, self._task, marker, is_first_start=is_first_start)
+        booted.touch()
+        for daemon in wanted:
+            self._message = f"waiting for its {daemon.program.name}"
+            daemon.start()
+            self._daemons.append(daemon)
+            while daemon.health().detail not in _SERVING[daemon.program.name]:
+                time.sleep(BEAT_SECONDS / 4)
+        if self._task.role is Role.MASTER:
+            Candidate(self._client, self._task, self._facts.id).start()
+            StepRunner(self._client, self._task, self._facts).start()
+        self._phase, self._message = "ready", ""
+
+    def _look_after(self) -> None:
+        for daemon in list(self._daemons):
+            if happened := daemon.look_after():
+                self._events.append(happened)
+        reap_orphans()
+        if not self._is_draining and (why := self._drain_reason()):
+            self._drain(why)
+        self._show()
+
+    def _drain_reason(self) -> str:
+        notice = Path(self._facts.notice_file)
+        if self._facts.notice_file and notice.exists():
+            return "the provider takes this machine back"
+        try:
+            is_asked = self._beat % 2 == 0 and self._client.connected
+            return (is_asked and self._store.drain_order(self._facts.id)) or ""
+        except AtollError:
+            return ""
+
+    def _drain(self, why: str) -> None:
+        logger.info("draining why=%s", why)
+        self._is_draining = True
+        for daemon in self._daemons:
+            if daemon.program.name == "worker":
+                daemon.signal(getattr(signal, DRAIN_SIGNAL))
+
+    def _show(self) -> None:
+        self._beat += 1
+        heartbeat = Heartbeat(
+            machine_id=self._facts.id,
+            beat=self._beat,
+            phase=self._phase,
+            message=self._message,
+            disk_percent=self._disk.percent(),
+            cpu_percent=self._processors.percent(),
+            daemons={one.program.name: one.health() for one in list(self._daemons)},
+            is_draining=self._is_draining,
+        )
+        if not self._client.connected:
+            return
+        try:
+            self._store.beat(heartbeat)
+        except Unavailable as error:
+            logger.warning("beat not written error=%s", error)

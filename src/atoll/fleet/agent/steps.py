@@ -1,0 +1,251 @@
+"""Runs steps on a primary, and takes over those whose primary was lost.
+
+A step is leased to one primary as long as its session with ZooKeeper lives. A primary that is cut
+off ends the steps it runs before another may start them: at most seconds overlap. So a step may
+run more than once, and must not mind; Atoll's own commands go on where they stood.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
+
+from atoll.core.errors import AtollError, Conflict
+from atoll.fleet.agent.children import spawn
+from atoll.fleet.agent.command import command_of
+from atoll.fleet.agent.daemons import peers
+from atoll.fleet.engine.jars import spark_home
+from atoll.fleet.engine.java import find_java
+from atoll.fleet.engine.spark import master_url
+from atoll.fleet.life.records import Event, Step
+from atoll.fleet.life.store import ROOT, ClusterStore
+from atoll.fleet.life.task import AgentTask
+from atoll.fleet.model import ActionOnFailure
+from atoll.fleet.providers.facts import MachineFacts
+from atoll.fleet.states import StepState
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+FENCE_SECONDS = 2.0
+MOST_ATTEMPTS = 5
+_TOLD_BYTES = 500
+
+
+@dataclass(frozen=True)
+class _Running:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+class StepRunner(threading.Thread):
+    """One primary's step runner."""
+
+    def __init__(self, client: KazooClient, task: AgentTask, facts: MachineFacts) -> None:
+        """Take a started client of the cluster's ensemble."""
+        super().__init__(name="steps", daemon=True)
+        self._client, self._task, self._facts = client, task, facts
+        self._store = ClusterStore(client)
+        self._running: dict[str, _Running] = {}
+        self._session = client.client_id
+        self._cut_off_since: float | None = None
+
+    def run(self) -> None:
+        """Look for work, and after work, as long as the agent lives."""
+        while True:
+            try:
+                if self._is_sure():
+                    self._look()
+            except (AtollError, KazooException, KazooTimeoutError) as error:
+                logger.warning("steps not looked after error=%s", error)
+            time.sleep(LOOK_SECONDS)
+
+    def _is_sure(self) -> bool:
+        """Tell whether the leases are ours; end what runs where they may not be for long."""
+        is_same = self._client.connected and self._client.client_id == self._session
+        if is_same:
+            self._cut_off_since = None
+            return True
+        now = time.monotonic()
+        self._cut_off_since = self._cut_off_since or now
+        if self._client.connected or now - self._cut_off_since >= FENCE_SECONDS:
+            self._end_all()
+        if self._client.connected:
+            self._session, self._cut_off_since = self._client.client_id, None
+        return False
+
+    def _end_all(self) -> None:
+        for step_id, running in self._running.items():
+            logger.warning("step ended, its lease is not certain step=%s", step_id)
+            _kill(running.process)
+        self._running.clear()
+
+    def _look(self) -> None:
+        steps = {one.id: one for one in self._store.steps()}
+        for step_id, running in list(self._running.items()):
+            self._look_after(steps[step_id], running)
+        if self._is_work_waiting(steps):
+            # One primary at a time chooses, so that no more run than may.
+            with self._client.Lock(f"{ROOT}/choosing", self._facts.id):
+                self._take_one()
+
+    def _look_after(self, step: Step, running: _Running) -> None:
+        status = running.process.poll()
+        if step.state is StepState.CANCEL_PENDING and status is None:
+            _kill(running.process)
+            self._finish(step, StepState.CANCELLED, "cancelled while it ran", running)
+        elif status == 0:
+            self._finish(step, StepState.COMPLETED, "", running)
+        elif status is not None:
+            how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            told = _tail(running.log)
+            self._finish(step, StepState.FAILED, f"it {how}: {told}", running)
+
+    def _finish(self, step: Step, state: StepState, message: str, running: _Running) -> None:
+        _kill(running.process)  # what it may have left
+        now = time.time()
+        ended = self._store.change_step(
+            step.id, lambda old: replace(old, state=state, message=message, ended_at=now)
+        )
+        self._store.end_lease(step.id)
+        del self._running[step.id]
+        is_warning = state is StepState.FAILED
+        said = f"step {step.spec.name} is {state.value}" + (f": {message}" if message else "")
+        self._store.tell([Event(now, f"STEP_{state.value}", step.id, said, is_warning)])
+        if state is StepState.FAILED:
+            self._after_failure(ended)
+
+    def _after_failure(self, step: Step) -> None:
+        if step.spec.action_on_failure is ActionOnFailure.CONTINUE:
+            return
+        why = f"step {step.id} failed"
+        for one in self._store.steps():
+            if one.state is StepState.PENDING:
+                self._cancel(one, why)
+
+    def _cancel(self, step: Step, why: str) -> None:
+        now = time.time()
+        try:
+            self._store.change_step(
+                step.id,
+                lambda old: replace(old, state=StepState.CANCELLED, message=why, ended_at=now),
+            )
+        except Conflict:
+            return  # it began or ended meanwhile
+
+    def _is_work_waiting(self, steps: dict[str, Step]) -> bool:
+        states = [one.state for one in steps.values() if one.id not in self._running]
+        live = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
+        return any(state in live for state in states)
+
+    def _take_one(self) -> None:
+        steps = self._store.steps()
+        begun = [one for one in steps if one.state in (StepState.RUNNING, StepState.CANCEL_PENDING)]
+        for step in begun:
+            if step.id not in self._running and self._store.lease_holder(step.id) is None:
+                self._take_over(step)
+                return
+        pending = [one for one in steps if one.state is StepState.PENDING]
+        if pending and len(begun) < self._task.step_concurrency:
+            self._begin(pending[0])
+
+    def _take_over(self, step: Step) -> None:
+        """Go on with a step whose primary was lost."""
+        now = time.time()
+        if step.state is StepState.CANCEL_PENDING:
+            self._cancel(step, "cancelled; the primary it ran on was lost")
+            return
+        if step.attempts >= MOST_ATTEMPTS:
+            why = f"the primary it ran on was lost {step.attempts} times"
+            failed = self._store.change_step(
+                step.id,
+                lambda old: replace(old, state=StepState.FAILED, message=why, ended_at=now),
+            )
+            self._store.tell([Event(now, "STEP_FAILED", step.id, why, is_warning=True)])
+            self._after_failure(failed)
+            return
+        why = f"step {step.spec.name}: {step.machine_id} was lost; {self._facts.id} goes on with it"
+        self._store.tell([Event(now, "STEP_MOVED", step.id, why, is_warning=True)])
+        self._begin(step)
+
+    def _begin(self, step: Step) -> None:
+        if not self._store.lease_step(step.id, self._facts.id):
+            return
+        now = time.time()
+        attempt = step.attempts + 1
+        log = Path(self._facts.disk) / "logs" / "steps" / step.id / f"attempt-{attempt}.log"
+        begun = self._store.change_step(
+            step.id,
+            lambda old: replace(
+                old,
+                state=StepState.RUNNING,
+                attempts=attempt,
+                started_at=old.started_at or now,
+                machine_id=self._facts.id,
+                log=str(log),
+            ),
+        )
+        try:
+            self._running[step.id] = _Running(self._start(begun, log), log)
+        except OSError as error:
+            self._could_not_start(begun, error)
+            return
+        self._store.tell([Event(now, "STEP_RUNNING", step.id, f"step {step.spec.name} runs")])
+
+    def _could_not_start(self, step: Step, error: OSError) -> None:
+        now = time.time()
+        why = f"{step.spec.args[0]} cannot be started: {error}"
+        failed = self._store.change_step(
+            step.id, lambda old: replace(old, state=StepState.FAILED, message=why, ended_at=now)
+        )
+        self._store.end_lease(step.id)
+        self._store.tell([Event(now, "STEP_FAILED", step.id, why, is_warning=True)])
+        self._after_failure(failed)
+
+    def _start(self, step: Step, log: Path) -> subprocess.Popen[bytes]:
+        work = Path(self._facts.disk) / "steps" / step.id
+        for folder in (log.parent, work):
+            folder.mkdir(parents=True, exist_ok=True)
+        url = master_url(peers(self._task))
+        argv = command_of(step.spec.args, url)
+        return spawn(argv, env=self._environment(url), output=log, folder=work)
+
+    def _environment(self, url: str) -> dict[str, str]:
+        java = find_java(os.environ)
+        binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
+        return {
+            **os.environ,
+            "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
+            "JAVA_HOME": str(java.home),
+            "SPARK_HOME": str(spark_home()),
+            "SPARK_LOCAL_IP": self._facts.private_ip,
+            "PYSPARK_PYTHON": sys.executable,
+            "ATOLL_SPARK_MASTER": url,
+        }
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and everything of its group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def _tail(log: Path) -> str:
+    try:
+        return log.read_bytes()[-_TOLD_BYTES:].decode(errors="replace").strip()
+    except OSError as error:
+        return f"its log cannot be read: {error}"

@@ -1,0 +1,266 @@
+"""How a core or task fleet is brought to its targets and kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from atoll.fleet.life.observed import Action, Drain, EndCluster, LaunchFleet, Observed, Terminate
+from atoll.fleet.life.records import Desired, Fleet, FleetStatus, InstanceRecord, Order
+from atoll.fleet.model import Market
+from atoll.fleet.planning.scaling import Standing, surplus
+from atoll.fleet.planning.timeouts import Shortage, Verdict, verdict
+from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.states import ClusterReason, FleetState, InstanceState
+
+DRAIN_SECONDS = 3600.0
+FIRST_BACKOFF_SECONDS = 1.0
+MOST_BACKOFF_SECONDS = 60.0
+MOST_REPLACED_AT_ONCE = 1 / 3
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """What is to be done about a fleet.
+
+    Attributes:
+        status: where it stands from now on.
+        actions: in order.
+        blocked: what cannot be done, or an empty string.
+        draining: the records of those that take no new work from now on, and why.
+    """
+
+    status: FleetStatus
+    actions: tuple[Action, ...] = ()
+    blocked: str = ""
+    draining: tuple[tuple[InstanceRecord, str], ...] = ()
+
+
+def provisioned(fleet: Fleet, records: Sequence[InstanceRecord], market: Market) -> int:
+    """Return the capacity units of a market that the fleet's serving instances count."""
+    return sum(
+        fleet.spec.weight_of(one.machine.instance_type)
+        for one in records
+        if one.machine.fleet_id == fleet.id and one.is_serving and one.market is market
+    )
+
+
+def plan_fleet(
+    desired: Desired, fleet: Fleet, status: FleetStatus, records: dict[str, InstanceRecord],
+    observed: Observed,
+) -> FleetPlan:
+    """Decide what a core or task fleet needs now."""
+    own = [one for one in records.values() if one.machine.fleet_id == fleet.id]
+    sick, leaving = _sick(desired, own), _leaving(own, observed)
+    ends = tuple(Terminate((one.machine.id,), why) for one, why in [*sick, *leaving])
+    gone = {one.machine.id for one, _ in sick}
+    plan = _toward_targets(
+        fleet, status, [one for one in own if one.machine.id not in gone], observed
+    )
+    return replace(plan, actions=(*ends, *plan.actions))
+
+
+def _sick(desired: Desired, own: list[InstanceRecord]) -> list[tuple[InstanceRecord, str]]:
+    """Choose the unhealthy instances to replace now: never all at once."""
+    health = desired.health
+    ill = [
+        one
+        for one in own
+        if one.state is InstanceState.SUSPECT and one.bad_for_s >= health.worker_grace_s
+    ]
+    if not health.replaces_unhealthy:
+        return []
+    # Where many fall ill together, the network or the controller is more likely at fault.
+    most = max(1, int(len([one for one in own if one.is_alive]) * MOST_REPLACED_AT_ONCE))
+    chosen = sorted(ill, key=lambda one: -one.bad_for_s)[:most]
+    return [(one, f"unhealthy for {one.bad_for_s:.0f} s: {one.complaint}") for one in chosen]
+
+
+def _leaving(own: list[InstanceRecord], observed: Observed) -> list[tuple[InstanceRecord, str]]:
+    """Find instances that drained, and stopped machines that nobody will start again."""
+    found = []
+    for one in own:
+        if one.state is InstanceState.DRAINING and _has_drained(one, observed):
+            found.append((one, one.complaint))
+        elif not one.is_alive and one.machine.state is MachineState.STOPPED:
+            found.append((one, one.message))
+    return found
+
+
+def _has_drained(record: InstanceRecord, observed: Observed) -> bool:
+    if record.machine.reclaim_at is not None:
+        return False  # its provider ends it
+    heart = observed.hearts.get(record.machine.id)
+    if heart is None or not heart.is_present or heart.beat is None:
+        return True
+    worker = heart.beat.daemons.get("worker")
+    is_done = heart.beat.is_draining and (worker is None or worker.busy == 0)
+    return is_done or record.waited_s > DRAIN_SECONDS
+
+
+@dataclass(frozen=True)
+class _Gap:
+    on_demand: int
+    spot: int
+
+    @property
+    def is_open(self) -> bool:
+        return self.on_demand > 0 or self.spot > 0
+
+
+def _toward_targets(
+    fleet: Fleet, status: FleetStatus, own: list[InstanceRecord], observed: Observed
+) -> FleetPlan:
+    gap = _gap(fleet, status, own)
+    status = _woken(fleet, status, gap, observed.elapsed_s)
+    if status.state is FleetState.SUSPENDED:
+        return FleetPlan(status, blocked=status.message)
+    if gap.is_open:
+        return _short(fleet, status, gap, observed)
+    drained = _drained(fleet, status, own)
+    is_ready = all(one.state is not InstanceState.BOOTSTRAPPING for one in own if one.is_serving)
+    status = _settled(status, is_ready and not drained.actions, observed.now)
+    return replace(drained, status=status)
+
+
+def _gap(fleet: Fleet, status: FleetStatus, own: list[InstanceRecord]) -> _Gap:
+    on_demand, spot = targets(fleet, status)
+    return _Gap(
+        max(0, on_demand - provisioned(fleet, own, Market.ON_DEMAND)),
+        max(0, spot - provisioned(fleet, own, Market.SPOT)),
+    )
+
+
+def targets(fleet: Fleet, status: FleetStatus) -> tuple[int, int]:
+    """Return the units wanted on demand and as spot, after what a timeout moved."""
+    moved = min(status.moved_to_on_demand, fleet.spec.target_spot)
+    return fleet.spec.target_on_demand + moved, fleet.spec.target_spot - moved
+
+
+def _woken(fleet: Fleet, status: FleetStatus, gap: _Gap, elapsed_s: float) -> FleetStatus:
+    """Count the time that capacity is missing; take up a suspended fleet whose targets changed."""
+    wanted = targets(fleet, status)
+    if status.state is FleetState.SUSPENDED and (wanted != status.given_up_on or not gap.is_open):
+        status = replace(status, state=FleetState.RESIZING, message="", waited_s=0.0)
+    status = replace(status, retry_in_s=max(0.0, status.retry_in_s - elapsed_s))
+    return replace(status, waited_s=status.waited_s + elapsed_s if gap.is_open else 0.0)
+
+
+def _short(fleet: Fleet, status: FleetStatus, gap: _Gap, observed: Observed) -> FleetPlan:
+    """Seek what is missing, as long as the fleet's timeouts allow."""
+    is_launch = status.ready_at is None
+    shortage = Shortage(gap.on_demand, gap.spot, status.waited_s, is_launch)
+    match verdict(fleet.spec, shortage):
+        case Verdict.SWITCH_TO_ON_DEMAND:
+            moved = replace(status, moved_to_on_demand=status.moved_to_on_demand + gap.spot)
+            moved = replace(moved, order=None, retry_in_s=0.0, waited_s=0.0)
+            return _sought(fleet, moved, _Gap(gap.on_demand + gap.spot, 0), observed)
+        case Verdict.TERMINATE_CLUSTER:
+            message = f"fleet {fleet.spec.name}: {gap.spot} spot units did not come in time"
+            return FleetPlan(status, (EndCluster(ClusterReason.INSTANCE_FLEET_TIMEOUT, message),))
+        case Verdict.SUSPEND:
+            return _suspended(fleet, status, gap)
+        case Verdict.KEEP_TRYING:
+            return _sought(fleet, status, gap, observed)
+
+
+def _suspended(fleet: Fleet, status: FleetStatus, gap: _Gap) -> FleetPlan:
+    message = (
+        f"fleet {fleet.spec.name} lacks {gap.on_demand} on-demand and {gap.spot} spot units after "
+        f"{status.waited_s / 60:.0f} minutes; its resize timeout is over: change its targets to "
+        "have it tried again"
+    )
+    given_up_on = targets(fleet, status)
+    status = replace(
+        status, state=FleetState.SUSPENDED, message=message, order=None, given_up_on=given_up_on
+    )
+    return FleetPlan(status, blocked=message)
+
+
+def _sought(fleet: Fleet, status: FleetStatus, gap: _Gap, observed: Observed) -> FleetPlan:
+    is_launch = status.ready_at is None
+    state = FleetState.PROVISIONING if is_launch else FleetState.RESIZING
+    if is_launch and status.state is FleetState.BOOTSTRAPPING:
+        state = FleetState.BOOTSTRAPPING
+    status = replace(status, state=state)
+    if observed.machines is None:
+        reason = f"the provider does not answer: {observed.provider_error}"
+        return FleetPlan(status, blocked=f"fleet {fleet.spec.name} cannot be filled: {reason}")
+    if status.retry_in_s > 0:
+        return FleetPlan(status, blocked=status.message)
+    # An order that was written down may have reached the provider: the same token asks again.
+    if status.order is None:
+        token = f"{fleet.id}-order{status.orders}"
+        order = Order(token, gap.on_demand, gap.spot)
+        status = replace(status, order=order, orders=status.orders + 1)
+    assert status.order is not None
+    return FleetPlan(status, (LaunchFleet(fleet.id, status.order, is_resize=not is_launch),))
+
+
+def _drained(fleet: Fleet, status: FleetStatus, own: list[InstanceRecord]) -> FleetPlan:
+    """Let go of instances that a lowered target no longer needs."""
+    on_demand, spot = targets(fleet, status)
+    chosen: list[InstanceRecord] = []
+    for market, wanted in ((Market.ON_DEMAND, on_demand), (Market.SPOT, spot)):
+        serving = {one.machine.id: one for one in own if one.is_serving and one.market is market}
+        standing = [_standing(fleet, one) for one in serving.values()]
+        chosen += [serving[id_] for id_ in surplus(standing, wanted)]
+    why = f"the target of fleet {fleet.spec.name} was lowered"
+    return FleetPlan(
+        status,
+        tuple(Drain(one.machine.id, why) for one in chosen),
+        draining=tuple((one, why) for one in chosen),
+    )
+
+
+def _standing(fleet: Fleet, record: InstanceRecord) -> Standing:
+    weight = fleet.spec.weight_of(record.machine.instance_type)
+    is_ready = record.state is InstanceState.RUNNING
+    return Standing(record.machine.id, weight, record.machine.launched_at, is_ready)
+
+
+def _settled(status: FleetStatus, is_ready: bool, now: float) -> FleetStatus:
+    status = replace(status, order=None, retry_in_s=0.0, backoff_s=FIRST_BACKOFF_SECONDS)
+    if status.ready_at is None:
+        if not is_ready:
+            return replace(status, state=FleetState.BOOTSTRAPPING)
+        return replace(status, state=FleetState.RUNNING, ready_at=now, message="")
+    state = FleetState.RUNNING if is_ready else FleetState.RESIZING
+    return replace(status, state=state, message="")
+
+
+def after_launch(
+    fleet: Fleet, status: FleetStatus, launched: Sequence[Machine], error: str
+) -> FleetStatus:
+    """Return where a fleet stands after its order was carried out.
+
+    Args:
+        fleet: the fleet.
+        status: where it stood, with the order.
+        launched: what the provider gave, maybe less than was asked for.
+        error: why it gave nothing; empty where it gave something.
+    """
+    order = status.order
+    assert order is not None
+    got = sum(fleet.spec.weight_of(one.instance_type) for one in launched)
+    asked = order.on_demand + order.spot
+    if got >= asked:
+        return replace(status, order=None, message="", backoff_s=FIRST_BACKOFF_SECONDS)
+    why = error or "no more capacity at these types and prices"
+    message = f"fleet {fleet.spec.name} got {got} of {asked} units: {why}; trying again"
+    return replace(failed(status, message), order=None)
+
+
+def after_silence(fleet: Fleet, status: FleetStatus, error: str) -> FleetStatus:
+    """Return where a fleet stands when the provider did not answer: the order stays open."""
+    return failed(status, f"fleet {fleet.spec.name} waits for the provider: {error}")
+
+
+def failed(status: FleetStatus, message: str) -> FleetStatus:
+    """Return where a fleet stands after a launch that failed: it pauses, longer each time."""
+    return replace(
+        status,
+        message=message,
+        retry_in_s=status.backoff_s,
+        backoff_s=min(2 * status.backoff_s, MOST_BACKOFF_SECONDS),
+    )

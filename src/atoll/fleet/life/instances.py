@@ -1,0 +1,174 @@
+"""How an instance's state follows from what its provider and its agent say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from atoll.fleet.life.observed import Heart, Observed
+from atoll.fleet.life.records import Event, Heartbeat, InstanceRecord
+from atoll.fleet.model import HealthPolicy, Role
+from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.states import InstanceReason, InstanceState
+
+RESTARTS_A_MINUTE = 3
+_UNHEARD = Heart(None, float("inf"), is_present=False)
+
+
+def advance(
+    records: dict[str, InstanceRecord], observed: Observed, policy: HealthPolicy
+) -> tuple[dict[str, InstanceRecord], list[Event]]:
+    """Bring the records of all instances up to what is observed.
+
+    Returns:
+        The records by machine id, and an event for each that changed its state.
+    """
+    new: dict[str, InstanceRecord] = {}
+    events: list[Event] = []
+    for old in _with_newcomers(records, observed):
+        heart = observed.hearts.get(old.machine.id, _UNHEARD)
+        record = _advance_one(old, heart, observed, policy) if old.is_alive else old
+        if record.state is not old.state or old.machine.id not in records:
+            events.append(_told(record, observed.now))
+        new[record.machine.id] = record
+    return new, events
+
+
+def complaint_about(heart: Heart, policy: HealthPolicy, *, busy_for_s: float) -> str:
+    """Say what is wrong with a running instance; empty where nothing is."""
+    beat = heart.beat
+    if beat is None or not heart.is_present or heart.silent_s > policy.heartbeat_timeout_s:
+        return "its agent is not heard"
+    if beat.phase == "failed":
+        return beat.message
+    if beat.disk_percent > policy.disk_percent:
+        return f"its disk is {beat.disk_percent:.0f} % full, over {policy.disk_percent:g} %"
+    if busy_for_s >= policy.cpu_for_s:
+        return f"its processors were over {policy.cpu_percent:g} % busy for {busy_for_s:.0f} s"
+    return "; ".join(_ailing(beat, policy))
+
+
+def _ailing(beat: Heartbeat, policy: HealthPolicy) -> Sequence[str]:
+    found = []
+    for name, daemon in sorted(beat.daemons.items()):
+        if daemon.failing_probes >= policy.failing_probes:
+            found.append(f"its {name} does not answer")
+        elif daemon.restarts >= RESTARTS_A_MINUTE:
+            found.append(f"its {name} ended {daemon.restarts} times within a minute")
+    return found
+
+
+def _with_newcomers(
+    records: dict[str, InstanceRecord], observed: Observed
+) -> list[InstanceRecord]:
+    """Return all records with the provider's last word on each, new machines among them."""
+    if observed.machines is None:
+        return list(records.values())
+    seen = {one.id: one for one in observed.machines}
+    known = [
+        replace(one, machine=_last_word(one, seen.get(id_))) for id_, one in records.items()
+    ]
+    fresh = [
+        InstanceRecord(_instance_id(machine), machine, InstanceState.AWAITING_FULFILLMENT,
+                       created_at=machine.launched_at)
+        for id_, machine in seen.items()
+        if id_ not in records
+    ]
+    return known + fresh
+
+
+def _last_word(record: InstanceRecord, machine: Machine | None) -> Machine:
+    if machine is not None or not record.machine.is_alive:
+        return machine or record.machine
+    return replace(
+        record.machine, state=MachineState.TERMINATED, reason="the provider knows it no longer"
+    )
+
+
+def _instance_id(machine: Machine) -> str:
+    return "ci-" + machine.id.removeprefix("i-")
+
+
+def _advance_one(
+    old: InstanceRecord, heart: Heart, observed: Observed, policy: HealthPolicy
+) -> InstanceRecord:
+    record = replace(old, waited_s=old.waited_s + observed.elapsed_s)
+    if not record.machine.is_alive:
+        return ended(record, InstanceReason.INSTANCE_FAILURE, _end(record.machine), observed.now)
+    if record.state is InstanceState.AWAITING_FULFILLMENT:
+        record = _into(record, InstanceState.PROVISIONING)
+    if record.state is InstanceState.PROVISIONING and record.machine.state is MachineState.RUNNING:
+        record = _into(record, InstanceState.BOOTSTRAPPING)
+    if record.state in (InstanceState.PROVISIONING, InstanceState.BOOTSTRAPPING):
+        return _bootstrapped(record, heart, observed, policy)
+    if record.state is InstanceState.DRAINING:
+        return record
+    return _judged(record, heart, observed, policy)
+
+
+def _end(machine: Machine) -> str:
+    return f"the machine was {machine.state.value}: {machine.reason or 'no reason is known'}"
+
+
+def _bootstrapped(
+    record: InstanceRecord, heart: Heart, observed: Observed, policy: HealthPolicy
+) -> InstanceRecord:
+    beat = heart.beat
+    if beat is not None and beat.phase == "failed":
+        return ended(record, InstanceReason.BOOTSTRAP_FAILURE, beat.message, observed.now)
+    is_ready = beat is not None and beat.phase == "ready"
+    if is_ready and not complaint_about(heart, policy, busy_for_s=0):
+        ready = _into(record, InstanceState.RUNNING)
+        return replace(ready, ready_at=observed.now)
+    if record.waited_s > policy.bootstrap_timeout_s:
+        doing = beat.message if beat is not None and beat.message else "its agent was not heard"
+        message = f"not ready within {policy.bootstrap_timeout_s:g} s: {doing}"
+        return ended(record, InstanceReason.BOOTSTRAP_FAILURE, message, observed.now)
+    return record
+
+
+def _judged(
+    record: InstanceRecord, heart: Heart, observed: Observed, policy: HealthPolicy
+) -> InstanceRecord:
+    if record.machine.reclaim_at is not None:
+        notice = replace(record, complaint="the provider takes it back (spot)")
+        return _into(notice, InstanceState.DRAINING)
+    busy_for_s = _busy(record, heart, observed.elapsed_s, policy)
+    complaint = complaint_about(heart, policy, busy_for_s=busy_for_s)
+    record = replace(record, busy_for_s=busy_for_s, complaint=complaint)
+    if complaint and record.state is InstanceState.RUNNING:
+        return replace(_into(record, InstanceState.SUSPECT), bad_for_s=0.0)
+    if complaint:
+        return replace(record, bad_for_s=record.bad_for_s + observed.elapsed_s)
+    if record.state is InstanceState.SUSPECT:
+        return replace(_into(record, InstanceState.RUNNING), bad_for_s=0.0)
+    return record
+
+
+def _busy(record: InstanceRecord, heart: Heart, elapsed_s: float, policy: HealthPolicy) -> float:
+    # Workers are there to be busy.
+    is_primary = record.machine.role is Role.MASTER
+    if not is_primary or heart.beat is None or heart.beat.cpu_percent < policy.cpu_percent:
+        return 0.0
+    return record.busy_for_s + elapsed_s
+
+
+def _into(record: InstanceRecord, state: InstanceState) -> InstanceRecord:
+    return replace(record, state=state, waited_s=0.0)
+
+
+def ended(
+    record: InstanceRecord, reason: InstanceReason, message: str, now: float
+) -> InstanceRecord:
+    """Return the record of an instance that ended."""
+    return replace(
+        _into(record, InstanceState.TERMINATED), reason=reason, message=message, ended_at=now
+    )
+
+
+def _told(record: InstanceRecord, now: float) -> Event:
+    name = f"{record.machine.role.value} {record.machine.id} ({record.machine.private_ip})"
+    why = record.message or record.complaint
+    message = f"{name} is {record.state.value}" + (f": {why}" if why else "")
+    is_warning = record.state in (InstanceState.SUSPECT, InstanceState.TERMINATED)
+    return Event(now, f"INSTANCE_{record.state.value}", record.id, message, is_warning)

@@ -1,0 +1,61 @@
+"""What a machine of a cluster is told when it is launched."""
+
+from __future__ import annotations
+
+from atoll.fleet.codec import encode
+from atoll.fleet.life.records import Desired, Fleet
+from atoll.fleet.life.task import AgentTask
+from atoll.fleet.model import ClusterSpec, Role
+from atoll.fleet.providers.port import Placement
+
+
+def placement(
+    desired: Desired, fleet: Fleet, *, epoch: int, is_founding: bool = False
+) -> Placement:
+    """Return the placement of machines of a fleet.
+
+    Args:
+        desired: the cluster.
+        fleet: one of its fleets.
+        epoch: the controller's.
+        is_founding: whether the machines are the first primaries, which bring along what the
+            cluster shall be.
+    """
+    spec, is_primary = desired.spec, fleet.spec.role is Role.MASTER
+    task = AgentTask(
+        cluster_id=desired.cluster_id,
+        fleet_id=fleet.id,
+        role=fleet.spec.role,
+        slots=desired.slots,
+        provider=desired.provider,
+        founding=desired if is_founding else None,
+        bootstrap_actions=spec.bootstrap_actions,
+        health=spec.health,
+        spark_properties=spec.spark_properties,
+        step_concurrency=spec.step_concurrency,
+        log_uri=spec.log_uri,
+    )
+    is_spread = is_primary and spec.spread_primaries
+    return Placement(
+        cluster_id=desired.cluster_id,
+        epoch=epoch,
+        subnet_id=desired.subnet_id,
+        user_data=encode(task).decode(),
+        spread_group=f"{desired.cluster_id}-primaries" if is_spread else None,
+        tags={**spec.tags, "Name": f"{spec.name} {fleet.spec.role.value.lower()}"},
+        settings=_settings(spec, is_primary=is_primary),
+    )
+
+
+def _settings(spec: ClusterSpec, *, is_primary: bool) -> dict[str, str]:
+    own = spec.primary_security_group if is_primary else spec.worker_security_group
+    more = spec.additional_primary_groups if is_primary else spec.additional_worker_groups
+    groups = ",".join([*([own] if own else []), *more])
+    wanted = {
+        "security_groups": groups,
+        "instance_profile": spec.job_flow_role,
+        "key_name": spec.key_name,
+        "image": spec.custom_ami,
+        "root_volume_gib": str(spec.root_volume_gib) if spec.root_volume_gib else None,
+    }
+    return {key: value for key, value in wanted.items() if value}
