@@ -38,7 +38,8 @@ def ask(
                     raise OSError(f"sends more than {_LIMIT_BYTES} bytes")
     except OSError as error:
         raise Unavailable(
-            f"{what} at {address}:{port} did not answer within {timeout_s:g} s: {error}; see its log",
+            f"{what} at {address}:{port} did not answer within {timeout_s:g} s: {error}; "
+            "see its log",
             address=address,
             port=port,
         ) from error
