@@ -42,14 +42,30 @@ def zookeeper_classpath(home: Path) -> str:
     """
     jars = sorted(jar for jar in (home / "jars").glob("*.jar") if jar.name.startswith(_ZOOKEEPER))
     if not any(jar.name.startswith("zookeeper-") for jar in jars):
-        raise Unavailable(
-            f"{home}/jars holds no ZooKeeper; install pyspark whole: pip install --force-reinstall "
-            "'atoll[fleet]'",
-            folder=str(home / "jars"),
-        )
+        raise _incomplete(home, "ZooKeeper")
     return ":".join(map(str, jars))
 
 
 def spark_classpath(home: Path) -> str:
-    """List Spark's jars, for `java -cp`."""
-    return f"{home}/jars/*"
+    """List Spark's jars, for `java -cp`, as Spark's own launcher does."""
+    first = ":".join(map(str, (home / "jars").glob("slf4j-api-*.jar")))
+    return f"{home}/conf:{first}:{home}/jars/*"
+
+
+def scala_version(home: Path) -> str:
+    """Read the Scala version, such as 2.13, off the name of Spark's core.
+
+    Raises:
+        Unavailable: Spark's core is not there.
+    """
+    for jar in (home / "jars").glob("spark-core_*.jar"):
+        return jar.name.removeprefix("spark-core_").partition("-")[0]
+    raise _incomplete(home, "Spark core")
+
+
+def _incomplete(home: Path, what: str) -> Unavailable:
+    return Unavailable(
+        f"{home}/jars holds no {what}; install pyspark whole: pip install --force-reinstall "
+        "'atoll[fleet]'",
+        folder=str(home / "jars"),
+    )

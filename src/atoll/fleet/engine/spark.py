@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.fleet.engine.daemon import Daemon
-from atoll.fleet.engine.jars import spark_classpath
+from atoll.fleet.engine.jars import scala_version, spark_classpath
 from atoll.fleet.engine.java import Java, Memory, jvm_flags
 from atoll.fleet.engine.logs import log4j2
 from atoll.fleet.engine.place import Place
@@ -162,10 +162,14 @@ def _daemon(
 
 
 def _environment(place: Place, java: Java, home: Path) -> dict[str, str]:
-    # Executors inherit a worker's environment.
+    # Executors inherit a worker's environment, and so do their Python processes.
     return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
         "JAVA_HOME": str(java.home),
         "SPARK_HOME": str(home),
+        # Without it a worker looks for Spark's source tree, and starts no executor.
+        "SPARK_SCALA_VERSION": scala_version(home),
         "SPARK_LOCAL_IP": place.address,
         "SPARK_PUBLIC_DNS": place.address,
         "SPARK_LOCAL_DIRS": str(place.disk / "local"),
