@@ -1,0 +1,130 @@
+"""Finds a Java that Spark runs on, and says how our daemons use it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.core.errors import Unavailable
+from atoll.fleet.engine.place import Place
+
+OLDEST_VERSION = 17
+_INSTALL = "install Java 17 (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
+_DEBIAN = Path("/usr/lib/jvm")
+_ANSWER_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java that is new enough.
+
+    Attributes:
+        program: the `java` launcher.
+        version: its feature version, such as 17.
+    """
+
+    program: Path
+    version: int
+
+    @property
+    def home(self) -> Path:
+        """What others call JAVA_HOME."""
+        return self.program.parent.parent
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bounds of one JVM, in MiB.
+
+    Attributes:
+        heap: objects.
+        metaspace: classes; they are most of an idle daemon.
+        direct: buffers outside the heap.
+    """
+
+    heap: int
+    metaspace: int
+    direct: int
+
+
+def find_java(env: Mapping[str, str], *, debian: Path = _DEBIAN) -> Java:
+    """Find Java 17 or newer: JAVA_HOME, then PATH, then where Debian installs it.
+
+    Args:
+        env: the environment to look in (JAVA_HOME, PATH).
+        debian: the folder of installed Javas, used when the other two name none new enough.
+
+    Raises:
+        Unavailable: there is none, or only older ones, which `found` lists. Where JAVA_HOME is
+            set, it alone counts: a user who chose must not get another in silence.
+    """
+    older = []
+    for program in _candidates(env, debian):
+        version = _version(program)
+        if version is not None and version >= OLDEST_VERSION:
+            return Java(program.resolve(), version)
+        older.append(f"{program} ({'does not run' if version is None else f'version {version}'})")
+    told = ", ".join(older) or "there is no java in PATH"
+    raise Unavailable(
+        f"Spark needs Java {OLDEST_VERSION} or newer: {told}; {_INSTALL}", found=older
+    )
+
+
+def _candidates(env: Mapping[str, str], debian: Path) -> Sequence[Path]:
+    if home := env.get("JAVA_HOME"):
+        return [Path(home) / "bin/java"]
+    in_path = shutil.which("java", path=env.get("PATH", ""))
+    installed = sorted(debian.glob("java-*-openjdk-*/bin/java"))
+    return [*([Path(in_path)] if in_path else []), *installed]
+
+
+def _version(program: Path) -> int | None:
+    """Ask a java for its feature version; None where it does not run."""
+    try:
+        told = subprocess.run(
+            [program, "-XshowSettings:properties", "-version"],
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_SECONDS,
+            check=True,
+        ).stderr
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return feature_version(told)
+
+
+def feature_version(settings: str) -> int | None:
+    """Read the version out of `java -XshowSettings:properties -version`.
+
+    >>> feature_version("    java.specification.version = 17")
+    17
+    >>> feature_version("    java.specification.version = 1.8")
+    8
+    """
+    found = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", settings)
+    return int(found[1]) if found else None
+
+
+def jvm_flags(memory: Memory, place: Place, log_config: Path) -> tuple[str, ...]:
+    """List the flags that every daemon of ours gets; a daemon that runs out of memory exits."""
+    hosts = [f"-Djdk.net.hosts.file={place.hosts_file}"] if place.hosts_file else []
+    return (
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:-UsePerfData",
+        "-XX:+ExitOnOutOfMemoryError",
+        f"-XX:ErrorFile={place.logs}/hs_err_%p.log",
+        f"-Xmx{memory.heap}m",
+        f"-XX:MaxMetaspaceSize={memory.metaspace}m",
+        f"-XX:MaxDirectMemorySize={memory.direct}m",
+        "-Xss512k",
+        "-Djava.net.preferIPv4Stack=true",
+        "-Djava.awt.headless=true",
+        f"-Djava.io.tmpdir={place.scratch}",
+        f"-Dlog4j2.configurationFile={log_config.as_uri()}",
+        *hosts,
+    )
