@@ -30,4 +30,6 @@ def decode(data: bytes | str, kind: type[T], *, what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Corrupt(f"{what} cannot be read: {error}; was it written by another version?") from error
+        raise Corrupt(
+            f"{what} cannot be read: {error}; was it written by another version?"
+        ) from error

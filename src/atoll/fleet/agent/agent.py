@@ -30,7 +30,7 @@ from atoll.fleet.life.records import Heartbeat
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import Role
-from atoll.fleet.providers.facts import MachineFacts
+from atoll.fleet.providers.local.facts import MachineFacts
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Agent:
         try:
             self._prepare()
         except AtollError as error:
-            logger.error("bootstrap failed error=%s", error)  # noqa: TRY400 - it says it all
+            logger.error("bootstrap failed error=%s", error)
             self._phase, self._message = "failed", error.message
 
     def _prepare(self) -> None:

@@ -68,6 +68,4 @@ def _run(action: BootstrapAction, script: Path, log: Path, env: dict[str, str]) 
         ) from error
     if status != 0:
         told = log.read_bytes()[-_TOLD_BYTES:].decode(errors="replace").strip()
-        raise Unavailable(
-            f"bootstrap action {action.name!r} ended with status {status}: {told}"
-        )
+        raise Unavailable(f"bootstrap action {action.name!r} ended with status {status}: {told}")

@@ -14,7 +14,7 @@ from atoll.core.errors import AtollError
 from atoll.fleet.life.controller import Controller
 from atoll.fleet.life.store import ELECTION, ClusterStore
 from atoll.fleet.life.task import AgentTask
-from atoll.fleet.providers import open_provider
+from atoll.fleet.providers.reach import reach
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ class Candidate(threading.Thread):
 
         def is_leading() -> bool:
             is_connected = self._client.state == KazooState.CONNECTED
-            return is_connected and self._client.client_id == session
+            return bool(is_connected and self._client.client_id == session)
 
         self.is_controller = True
         try:
-            provider = open_provider(self._task.provider)
+            provider = reach(self._task.provider)
             controller = Controller(ClusterStore(self._client), provider, self._machine_id)
             controller.run(self._task.founding, is_leading)
         finally:

@@ -7,24 +7,27 @@ and Spark.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from atoll.fleet.engine.jars import spark_home
 
 
-def command_of(args: Sequence[str], master_url: str) -> tuple[str, ...]:
+def command_of(
+    args: Sequence[str], master_url: str, properties: Mapping[str, str]
+) -> tuple[str, ...]:
     """Return what to execute.
 
     Args:
         args: "spark-submit ...", "atoll ...", "python3 ...", a file that ends in ".py", or any
             other program.
-        master_url: Spark's; spark-submit is told unless the step says another.
+        master_url: Spark's; spark-submit is told.
+        properties: Spark's, of the cluster; what the step itself says counts more.
     """
     program, rest = args[0], tuple(args[1:])
     match program:
         case "spark-submit":
-            return _spark_submit(rest, master_url)
+            return _spark_submit(rest, master_url, properties)
         case "atoll":
             return (sys.executable, "-m", "atoll.app.main", *rest)
         case "python" | "python3":
@@ -35,12 +38,16 @@ def command_of(args: Sequence[str], master_url: str) -> tuple[str, ...]:
             return tuple(args)
 
 
-def _spark_submit(rest: tuple[str, ...], master_url: str) -> tuple[str, ...]:
+def _spark_submit(
+    rest: tuple[str, ...], master_url: str, properties: Mapping[str, str]
+) -> tuple[str, ...]:
     # Spark standalone cannot run Python drivers in cluster mode; the step runner is what that
     # mode is for: the driver runs on a primary, and again on another where that is lost.
     kept = _without(_without(rest, "--deploy-mode"), "--master")
     program = str(spark_home() / "bin" / "spark-submit")
-    return (program, "--master", master_url, *kept)
+    # Of two --conf for one property the later counts.
+    common = [word for key, value in properties.items() for word in ("--conf", f"{key}={value}")]
+    return (program, "--master", master_url, *common, *kept)
 
 
 def _without(args: tuple[str, ...], option: str) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 from atoll.fleet.agent.supervisor import Answer, Supervised
-from atoll.fleet.life.task import AgentTask
-from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.engine.ensemble import is_empty, write_marker
 from atoll.fleet.engine.jars import spark_home
 from atoll.fleet.engine.java import find_java
@@ -16,7 +14,9 @@ from atoll.fleet.engine.spark import Capacity, master_daemon, worker_daemon
 from atoll.fleet.engine.spark_probe import probe_master, probe_worker
 from atoll.fleet.engine.zookeeper import Peer, data_folder, zookeeper_daemon
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
+from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import Role
+from atoll.fleet.providers.local.facts import MachineFacts
 
 # Of an instance's memory, what the system, the agent and the daemons themselves need.
 RESERVED_MIB = 1024

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from atoll.fleet.life.records import Event, Step
 from atoll.fleet.life.store import ROOT, ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
-from atoll.fleet.providers.facts import MachineFacts
+from atoll.fleet.providers.local.facts import MachineFacts
 from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ class StepRunner(threading.Thread):
         for folder in (log.parent, work):
             folder.mkdir(parents=True, exist_ok=True)
         url = master_url(peers(self._task))
-        argv = command_of(step.spec.args, url)
+        argv = command_of(step.spec.args, url, self._task.spark_properties)
         return spawn(argv, env=self._environment(url), output=log, folder=work)
 
     def _environment(self, url: str) -> dict[str, str]:
@@ -237,10 +238,8 @@ class StepRunner(threading.Thread):
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and everything of its group."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -45,7 +45,9 @@ class Answer:
 class Supervised:
     """One daemon."""
 
-    def __init__(self, program: Program, probe: Callable[[], Answer], marker: dict[str, str]) -> None:
+    def __init__(
+        self, program: Program, probe: Callable[[], Answer], marker: dict[str, str]
+    ) -> None:
         """Take what to start, and how to ask it; nothing is started yet.
 
         Args:

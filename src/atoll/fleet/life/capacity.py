@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from atoll.fleet.life.observed import Action, Drain, EndCluster, LaunchFleet, Observed, Terminate
 from atoll.fleet.life.records import Desired, Fleet, FleetStatus, InstanceRecord, Order
 from atoll.fleet.model import Market
-from atoll.fleet.planning.scaling import Standing, surplus
-from atoll.fleet.planning.timeouts import Shortage, Verdict, verdict
+from atoll.fleet.planning.scaling import Endable, to_end
+from atoll.fleet.planning.timeouts import Held, Outcome, Verdict, at_launch, at_resize
 from atoll.fleet.providers.port import Machine, MachineState
-from atoll.fleet.states import ClusterReason, FleetState, InstanceState
+from atoll.fleet.states import FleetState, InstanceState
 
 DRAIN_SECONDS = 3600.0
 FIRST_BACKOFF_SECONDS = 1.0
 MOST_BACKOFF_SECONDS = 60.0
 MOST_REPLACED_AT_ONCE = 1 / 3
+MARKETS = (Market.ON_DEMAND, Market.SPOT)
+_READY = (InstanceState.RUNNING, InstanceState.SUSPECT)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ def provisioned(fleet: Fleet, records: Sequence[InstanceRecord], market: Market)
 
 
 def plan_fleet(
-    desired: Desired, fleet: Fleet, status: FleetStatus, records: dict[str, InstanceRecord],
+    desired: Desired,
+    fleet: Fleet,
+    status: FleetStatus,
+    records: dict[str, InstanceRecord],
     observed: Observed,
 ) -> FleetPlan:
     """Decide what a core or task fleet needs now."""
@@ -98,37 +103,29 @@ def _has_drained(record: InstanceRecord, observed: Observed) -> bool:
     return is_done or record.waited_s > DRAIN_SECONDS
 
 
-@dataclass(frozen=True)
-class _Gap:
-    on_demand: int
-    spot: int
-
-    @property
-    def is_open(self) -> bool:
-        return self.on_demand > 0 or self.spot > 0
-
-
 def _toward_targets(
     fleet: Fleet, status: FleetStatus, own: list[InstanceRecord], observed: Observed
 ) -> FleetPlan:
-    gap = _gap(fleet, status, own)
-    status = _woken(fleet, status, gap, observed.elapsed_s)
+    held = Held(
+        provisioned(fleet, own, Market.ON_DEMAND),
+        provisioned(fleet, own, Market.SPOT),
+        min(status.moved_to_on_demand, fleet.spec.target_spot),
+    )
+    is_short = _verdict(fleet, status, held).outcome is not Outcome.COMPLETE
+    status = _woken(fleet, status, is_short, observed.elapsed_s)
     if status.state is FleetState.SUSPENDED:
         return FleetPlan(status, blocked=status.message)
-    if gap.is_open:
-        return _short(fleet, status, gap, observed)
-    drained = _drained(fleet, status, own)
-    is_ready = all(one.state is not InstanceState.BOOTSTRAPPING for one in own if one.is_serving)
+    if is_short:
+        return _short(fleet, status, _verdict(fleet, status, held), observed)
+    drained = _drained(fleet, status, own, observed)
+    is_ready = all(one.state in _READY for one in own if one.is_serving)
     status = _settled(status, is_ready and not drained.actions, observed.now)
     return replace(drained, status=status)
 
 
-def _gap(fleet: Fleet, status: FleetStatus, own: list[InstanceRecord]) -> _Gap:
-    on_demand, spot = targets(fleet, status)
-    return _Gap(
-        max(0, on_demand - provisioned(fleet, own, Market.ON_DEMAND)),
-        max(0, spot - provisioned(fleet, own, Market.SPOT)),
-    )
+def _verdict(fleet: Fleet, status: FleetStatus, held: Held) -> Verdict:
+    decide = at_launch if status.ready_at is None else at_resize
+    return decide(fleet.spec, held, since=0.0, now=status.waited_s)
 
 
 def targets(fleet: Fleet, status: FleetStatus) -> tuple[int, int]:
@@ -137,52 +134,44 @@ def targets(fleet: Fleet, status: FleetStatus) -> tuple[int, int]:
     return fleet.spec.target_on_demand + moved, fleet.spec.target_spot - moved
 
 
-def _woken(fleet: Fleet, status: FleetStatus, gap: _Gap, elapsed_s: float) -> FleetStatus:
+def _woken(fleet: Fleet, status: FleetStatus, is_short: bool, elapsed_s: float) -> FleetStatus:
     """Count the time that capacity is missing; take up a suspended fleet whose targets changed."""
     wanted = targets(fleet, status)
-    if status.state is FleetState.SUSPENDED and (wanted != status.given_up_on or not gap.is_open):
+    if status.state is FleetState.SUSPENDED and (wanted != status.given_up_on or not is_short):
         status = replace(status, state=FleetState.RESIZING, message="", waited_s=0.0)
     status = replace(status, retry_in_s=max(0.0, status.retry_in_s - elapsed_s))
-    return replace(status, waited_s=status.waited_s + elapsed_s if gap.is_open else 0.0)
+    return replace(status, waited_s=status.waited_s + elapsed_s if is_short else 0.0)
 
 
-def _short(fleet: Fleet, status: FleetStatus, gap: _Gap, observed: Observed) -> FleetPlan:
+def _short(fleet: Fleet, status: FleetStatus, verdict: Verdict, observed: Observed) -> FleetPlan:
     """Seek what is missing, as long as the fleet's timeouts allow."""
+    match verdict.outcome:
+        case Outcome.TERMINATE_CLUSTER:
+            assert verdict.cluster_reason is not None
+            return FleetPlan(status, (EndCluster(verdict.cluster_reason, verdict.reason),))
+        case Outcome.SUSPEND:
+            message = f"{verdict.reason}; change its targets to have it tried again"
+            suspended = replace(
+                status,
+                state=FleetState.SUSPENDED,
+                message=message,
+                order=None,
+                given_up_on=targets(fleet, status),
+            )
+            return FleetPlan(suspended, blocked=message)
+        case Outcome.SWITCH_TO_ON_DEMAND:
+            status = replace(
+                status, moved_to_on_demand=verdict.moved, order=None, retry_in_s=0.0, waited_s=0.0
+            )
+            return replace(_sought(fleet, status, verdict, observed), blocked=verdict.reason)
+        case _:
+            return _sought(fleet, status, verdict, observed)
+
+
+def _sought(fleet: Fleet, status: FleetStatus, verdict: Verdict, observed: Observed) -> FleetPlan:
     is_launch = status.ready_at is None
-    shortage = Shortage(gap.on_demand, gap.spot, status.waited_s, is_launch)
-    match verdict(fleet.spec, shortage):
-        case Verdict.SWITCH_TO_ON_DEMAND:
-            moved = replace(status, moved_to_on_demand=status.moved_to_on_demand + gap.spot)
-            moved = replace(moved, order=None, retry_in_s=0.0, waited_s=0.0)
-            return _sought(fleet, moved, _Gap(gap.on_demand + gap.spot, 0), observed)
-        case Verdict.TERMINATE_CLUSTER:
-            message = f"fleet {fleet.spec.name}: {gap.spot} spot units did not come in time"
-            return FleetPlan(status, (EndCluster(ClusterReason.INSTANCE_FLEET_TIMEOUT, message),))
-        case Verdict.SUSPEND:
-            return _suspended(fleet, status, gap)
-        case Verdict.KEEP_TRYING:
-            return _sought(fleet, status, gap, observed)
-
-
-def _suspended(fleet: Fleet, status: FleetStatus, gap: _Gap) -> FleetPlan:
-    message = (
-        f"fleet {fleet.spec.name} lacks {gap.on_demand} on-demand and {gap.spot} spot units after "
-        f"{status.waited_s / 60:.0f} minutes; its resize timeout is over: change its targets to "
-        "have it tried again"
-    )
-    given_up_on = targets(fleet, status)
-    status = replace(
-        status, state=FleetState.SUSPENDED, message=message, order=None, given_up_on=given_up_on
-    )
-    return FleetPlan(status, blocked=message)
-
-
-def _sought(fleet: Fleet, status: FleetStatus, gap: _Gap, observed: Observed) -> FleetPlan:
-    is_launch = status.ready_at is None
-    state = FleetState.PROVISIONING if is_launch else FleetState.RESIZING
-    if is_launch and status.state is FleetState.BOOTSTRAPPING:
-        state = FleetState.BOOTSTRAPPING
-    status = replace(status, state=state)
+    if not is_launch:
+        status = replace(status, state=FleetState.RESIZING)
     if observed.machines is None:
         reason = f"the provider does not answer: {observed.provider_error}"
         return FleetPlan(status, blocked=f"fleet {fleet.spec.name} cannot be filled: {reason}")
@@ -190,21 +179,22 @@ def _sought(fleet: Fleet, status: FleetStatus, gap: _Gap, observed: Observed) ->
         return FleetPlan(status, blocked=status.message)
     # An order that was written down may have reached the provider: the same token asks again.
     if status.order is None:
-        token = f"{fleet.id}-order{status.orders}"
-        order = Order(token, gap.on_demand, gap.spot)
+        order = Order(f"{fleet.id}-order{status.orders}", verdict.on_demand, verdict.spot)
         status = replace(status, order=order, orders=status.orders + 1)
     assert status.order is not None
-    return FleetPlan(status, (LaunchFleet(fleet.id, status.order, is_resize=not is_launch),))
+    action = LaunchFleet(fleet.id, status.order, is_resize=not is_launch)
+    return FleetPlan(status, (action,), blocked=status.message)
 
 
-def _drained(fleet: Fleet, status: FleetStatus, own: list[InstanceRecord]) -> FleetPlan:
+def _drained(
+    fleet: Fleet, status: FleetStatus, own: list[InstanceRecord], observed: Observed
+) -> FleetPlan:
     """Let go of instances that a lowered target no longer needs."""
-    on_demand, spot = targets(fleet, status)
     chosen: list[InstanceRecord] = []
-    for market, wanted in ((Market.ON_DEMAND, on_demand), (Market.SPOT, spot)):
+    for market, wanted in zip(MARKETS, targets(fleet, status), strict=True):
         serving = {one.machine.id: one for one in own if one.is_serving and one.market is market}
-        standing = [_standing(fleet, one) for one in serving.values()]
-        chosen += [serving[id_] for id_ in surplus(standing, wanted)]
+        endable = [_endable(fleet, one, observed) for one in serving.values()]
+        chosen += [serving[id_] for id_ in to_end(endable, wanted)]
     why = f"the target of fleet {fleet.spec.name} was lowered"
     return FleetPlan(
         status,
@@ -213,10 +203,17 @@ def _drained(fleet: Fleet, status: FleetStatus, own: list[InstanceRecord]) -> Fl
     )
 
 
-def _standing(fleet: Fleet, record: InstanceRecord) -> Standing:
-    weight = fleet.spec.weight_of(record.machine.instance_type)
-    is_ready = record.state is InstanceState.RUNNING
-    return Standing(record.machine.id, weight, record.machine.launched_at, is_ready)
+def _endable(fleet: Fleet, record: InstanceRecord, observed: Observed) -> Endable:
+    machine = record.machine
+    heart = observed.hearts.get(machine.id)
+    worker = heart.beat.daemons.get("worker") if heart is not None and heart.beat else None
+    return Endable(
+        machine.id,
+        fleet.spec.weight_of(machine.instance_type),
+        worker.busy if worker is not None else 0,
+        0.0,  # what it costs is not known here; the newest goes first
+        machine.launched_at,
+    )
 
 
 def _settled(status: FleetStatus, is_ready: bool, now: float) -> FleetStatus:

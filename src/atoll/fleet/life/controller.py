@@ -161,7 +161,8 @@ class Controller:
         except (InsufficientCapacity, NoFreeAddress) as refusal:
             launched, error = [], refusal.message
         except Unavailable as silence:
-            self._set_fleet(fleet.id, lambda old: after_silence(fleet, old, silence.message))
+            told = silence.message
+            self._set_fleet(fleet.id, lambda old: after_silence(fleet, old, told))
             return
         self._set_fleet(fleet.id, lambda old: after_launch(fleet, old, launched, error))
 

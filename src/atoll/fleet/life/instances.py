@@ -37,6 +37,8 @@ def advance(
 def complaint_about(heart: Heart, policy: HealthPolicy, *, busy_for_s: float) -> str:
     """Say what is wrong with a running instance; empty where nothing is."""
     beat = heart.beat
+    if not heart.is_asked:
+        return ""
     if beat is None or not heart.is_present or heart.silent_s > policy.heartbeat_timeout_s:
         return "its agent is not heard"
     if beat.phase == "failed":
@@ -58,19 +60,19 @@ def _ailing(beat: Heartbeat, policy: HealthPolicy) -> Sequence[str]:
     return found
 
 
-def _with_newcomers(
-    records: dict[str, InstanceRecord], observed: Observed
-) -> list[InstanceRecord]:
+def _with_newcomers(records: dict[str, InstanceRecord], observed: Observed) -> list[InstanceRecord]:
     """Return all records with the provider's last word on each, new machines among them."""
     if observed.machines is None:
         return list(records.values())
     seen = {one.id: one for one in observed.machines}
-    known = [
-        replace(one, machine=_last_word(one, seen.get(id_))) for id_, one in records.items()
-    ]
+    known = [replace(one, machine=_last_word(one, seen.get(id_))) for id_, one in records.items()]
     fresh = [
-        InstanceRecord(_instance_id(machine), machine, InstanceState.AWAITING_FULFILLMENT,
-                       created_at=machine.launched_at)
+        InstanceRecord(
+            _instance_id(machine),
+            machine,
+            InstanceState.AWAITING_FULFILLMENT,
+            created_at=machine.launched_at,
+        )
         for id_, machine in seen.items()
         if id_ not in records
     ]

@@ -19,11 +19,13 @@ class Heart:
         beat: the heartbeat; None: none was ever seen.
         silent_s: seconds, by the observer's own clock, since it beat.
         is_present: whether its session with ZooKeeper lives.
+        is_asked: whether anybody could tell; if not, nothing is held against the instance.
     """
 
     beat: Heartbeat | None
     silent_s: float
     is_present: bool = True
+    is_asked: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from atoll.fleet.model import ClusterSpec, FleetSpec, HealthPolicy, Market, Role, StepSpec
-from atoll.fleet.providers.port import Address, Machine
+from atoll.fleet.providers.port import Address, Machine, ProviderAt
 from atoll.fleet.states import (
     ClusterReason,
     ClusterState,
@@ -34,21 +34,6 @@ class Slot:
     server_id: int
     address: Address
     instance_type: str
-
-
-@dataclass(frozen=True)
-class ProviderAt:
-    """Which provider, and how to reach it.
-
-    Attributes:
-        name: "local" or "ec2".
-        url: where the local cloud listens; the region of EC2.
-        token: as whom the local cloud is asked; empty for EC2, where the instance profile tells.
-    """
-
-    name: str
-    url: str = ""
-    token: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """A cluster's records in its own ZooKeeper, below /fleet.
 
-    /fleet/desired          what it shall be; compared and set by whoever asks for a change
-    /fleet/epoch            its version is the epoch of the controller, counted up by each new one
-    /fleet/status           written by the controller of the newest epoch only
-    /fleet/instances/<id>   the same, one for each machine
-    /fleet/hearts/<id>      ephemeral, one for each living agent
-    /fleet/orders/<id>      what an agent is told: to drain
-    /fleet/events/e-<n>     the last thousand
-    /fleet/steps/<id>       steps, and below each the lease of who runs it
+/fleet/desired          what it shall be; compared and set by whoever asks for a change
+/fleet/epoch            its version is the epoch of the controller, counted up by each new one
+/fleet/status           written by the controller of the newest epoch only
+/fleet/instances/<id>   the same, one for each machine
+/fleet/hearts/<id>      ephemeral, one for each living agent
+/fleet/orders/<id>      what an agent is told: to drain
+/fleet/events/e-<n>     the last thousand
+/fleet/steps/<id>       steps, and below each the lease of who runs it
 """
 
 from __future__ import annotations
@@ -264,9 +264,7 @@ class ClusterStore:
         """Become the one who runs a step, as long as this session lives; False: another is."""
         with _reaching():
             try:
-                self.client.create(
-                    f"{_STEPS}/{step_id}/lease", machine_id.encode(), ephemeral=True
-                )
+                self.client.create(f"{_STEPS}/{step_id}/lease", machine_id.encode(), ephemeral=True)
             except NodeExistsError:
                 return False
         return True

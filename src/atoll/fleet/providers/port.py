@@ -132,6 +132,21 @@ class FleetRequest:
     is_resize: bool = False
 
 
+@dataclass(frozen=True)
+class ProviderAt:
+    """Which provider, and how to reach it.
+
+    Attributes:
+        name: "local" or "ec2".
+        where: "address:port" of the local cloud; the region of EC2.
+        token: as whom the local cloud is asked; empty for EC2, where the instance profile tells.
+    """
+
+    name: str
+    where: str = ""
+    token: str = ""
+
+
 class InsufficientCapacity(Unavailable):
     """No such machine is to be had now."""
 

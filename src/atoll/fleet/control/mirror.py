@@ -1,0 +1,85 @@
+"""Looks into a living cluster's ZooKeeper, and keeps what it sees."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from kazoo.client import KazooClient
+
+from atoll.core.errors import Unavailable
+from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
+from atoll.fleet.engine.zookeeper import CLIENT_PORT
+from atoll.fleet.life.records import Desired
+from atoll.fleet.life.store import ClusterStore
+
+logger = logging.getLogger(__name__)
+
+
+class Mirror:
+    """One cluster's."""
+
+    def __init__(self, registry: Registry, desired: Desired) -> None:
+        """Begin to connect; nothing is awaited."""
+        self._registry, self._cluster_id = registry, desired.cluster_id
+        hosts = ",".join(f"{one.address.private_ip}:{CLIENT_PORT}" for one in desired.slots)
+        self._client = KazooClient(
+            hosts=hosts,
+            timeout=4.0,
+            connection_retry={"max_tries": -1, "max_delay": 1.0},
+            command_retry={"max_tries": 0},
+        )
+        self._client.start_async()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the ensemble answers."""
+        return bool(self._client.connected)
+
+    @property
+    def store(self) -> ClusterStore:
+        """The cluster's records.
+
+        Raises:
+            Unavailable: its ensemble does not answer.
+        """
+        if not self.is_connected:
+            raise Unavailable(
+                f"cluster {self._cluster_id} has no quorum of its ZooKeeper servers now; see "
+                f"atoll fleet events {self._cluster_id}",
+                cluster_id=self._cluster_id,
+            )
+        return ClusterStore(self._client)
+
+    def look(self) -> ClusterRecord | None:
+        """Keep what is seen; None: the cluster has written nothing yet, or does not answer."""
+        if not self.is_connected:
+            return None
+        try:
+            store = ClusterStore(self._client)
+            found, known = store.desired(), store.known()
+            if found is None or known is None:
+                return None
+            steps, epoch = tuple(store.steps()), store.epoch()
+            newest = self._registry.newest(self._cluster_id, "cluster")
+            self._registry.tell(self._cluster_id, "cluster", store.events(after=newest))
+        except Unavailable as error:
+            logger.info("cluster not seen id=%s error=%s", self._cluster_id, error)
+            return None
+        return self._registry.change(
+            self._cluster_id,
+            lambda old: replace(
+                old,
+                desired=found[0],
+                known=known,
+                steps=steps,
+                epoch=max(epoch, old.epoch),
+                was_formed=True,
+                phase=Phase.LIVING if old.phase is Phase.LAUNCHING else old.phase,
+            ),
+        )
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        self._client.stop()
+        self._client.close()

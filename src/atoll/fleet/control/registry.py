@@ -1,0 +1,196 @@
+"""What the host remembers of all clusters: one SQLite file.
+
+A cluster's truth lies in its own ZooKeeper. Here is what must outlive that: which clusters there
+are, what was begun for them (so that a killed process goes on), and the last that was seen of each.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from atoll.core.errors import NotFound, Unavailable
+from atoll.fleet.codec import decode, encode
+from atoll.fleet.life.records import Desired, Event, Known, Step
+
+FILE = "control.sqlite"
+BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS clusters (id TEXT PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    cluster_id TEXT NOT NULL, source TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
+    event BLOB NOT NULL, PRIMARY KEY (cluster_id, source, number)
+);
+"""
+
+
+class Phase(StrEnum):
+    """How far the host's part in a cluster's life is."""
+
+    LAUNCHING = "LAUNCHING"
+    """Its primaries are being launched; the cluster cannot act yet."""
+    LIVING = "LIVING"
+    """Its own controller looks after it."""
+    ENDING = "ENDING"
+    """It is being ended, by a user's wish or because it could not begin."""
+    ENDED = "ENDED"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a cluster ends.
+
+    Attributes:
+        reason: a `ClusterReason`.
+        message: for people.
+        is_failure: TERMINATED_WITH_ERRORS, not TERMINATED.
+    """
+
+    reason: str
+    message: str
+    is_failure: bool
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """A cluster as the host remembers it.
+
+    Attributes:
+        desired: what it shall be, as last seen.
+        phase: the host's part.
+        known: its status and instances, as last seen.
+        steps: its steps, as last seen.
+        epoch: the highest epoch of a controller that was seen.
+        ending: why it ends; None: it does not.
+        was_formed: whether its ensemble ever served.
+    """
+
+    desired: Desired
+    phase: Phase
+    known: Known
+    steps: tuple[Step, ...] = ()
+    epoch: int = 0
+    ending: Ending | None = None
+    was_formed: bool = False
+
+    @property
+    def id(self) -> str:
+        """The cluster's id."""
+        return self.desired.cluster_id
+
+
+class Registry:
+    """The file. Calls may come from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it; it is made if need be.
+
+        Raises:
+            Unavailable: it cannot be opened or written.
+        """
+        self._path = path
+        self._lock = threading.RLock()
+        with self._errors():
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def add(self, record: ClusterRecord) -> None:
+        """Remember a new cluster."""
+        with self._errors():
+            self._connection.execute(
+                "INSERT INTO clusters VALUES (?, ?)", (record.id, encode(record))
+            )
+
+    def get(self, cluster_id: str) -> ClusterRecord:
+        """Recall a cluster.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        with self._errors():
+            row = self._connection.execute(
+                "SELECT record FROM clusters WHERE id = ?", (cluster_id,)
+            ).fetchone()
+        if row is None:
+            # EMR's words.
+            raise NotFound(f"Cluster id '{cluster_id}' is not valid.", cluster_id=cluster_id)
+        return decode(row[0], ClusterRecord, what=f"the record of cluster {cluster_id}")
+
+    def all(self) -> list[ClusterRecord]:
+        """Recall all clusters, the newest first."""
+        with self._errors():
+            rows = self._connection.execute("SELECT id, record FROM clusters").fetchall()
+        records = [decode(data, ClusterRecord, what=f"the record of {id_}") for id_, data in rows]
+        return sorted(records, key=lambda one: -one.desired.created_at)
+
+    def change(
+        self, cluster_id: str, change: Callable[[ClusterRecord], ClusterRecord]
+    ) -> ClusterRecord:
+        """Read a record, change it, write it; nobody comes between."""
+        with self._errors():
+            old = self.get(cluster_id)
+            new = change(old)
+            if new != old:
+                self._connection.execute(
+                    "UPDATE clusters SET record = ? WHERE id = ?", (encode(new), cluster_id)
+                )
+        return new
+
+    def tell(self, cluster_id: str, source: str, events: Sequence[tuple[int, Event]]) -> None:
+        """Remember events; a number that is known of a source stays as it is.
+
+        Args:
+            cluster_id: the cluster.
+            source: who numbered them: "cluster" or "host".
+            events: number and event.
+        """
+        rows = [(cluster_id, source, number, one.at, encode(one)) for number, one in events]
+        with self._errors():
+            self._connection.executemany("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)", rows)
+
+    def tell_here(self, cluster_id: str, event: Event) -> None:
+        """Remember an event of the host's own."""
+        with self._errors():
+            self.tell(cluster_id, "host", [(self.newest(cluster_id, "host") + 1, event)])
+
+    def newest(self, cluster_id: str, source: str) -> int:
+        """Return the highest number of a source's events, -1 without any."""
+        with self._errors():
+            row = self._connection.execute(
+                "SELECT MAX(number) FROM events WHERE cluster_id = ? AND source = ?",
+                (cluster_id, source),
+            ).fetchone()
+        return -1 if row[0] is None else int(row[0])
+
+    def events(self, cluster_id: str) -> list[Event]:
+        """Recall a cluster's events in order."""
+        with self._errors():
+            rows = self._connection.execute(
+                "SELECT event FROM events WHERE cluster_id = ? ORDER BY at, source, number",
+                (cluster_id,),
+            ).fetchall()
+        return [decode(row[0], Event, what=f"an event of {cluster_id}") for row in rows]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise Unavailable(
+                    f"{self._path} cannot be read or written: {error}; is its disk full?",
+                    path=str(self._path),
+                ) from error

@@ -1,0 +1,165 @@
+"""Accompanies one cluster from its launch to its end, from outside of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+
+from atoll.core.errors import AtollError, Conflict, Unavailable
+from atoll.fleet.control.ending import begin, end
+from atoll.fleet.control.launching import launch_primaries
+from atoll.fleet.control.mirror import Mirror
+from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
+from atoll.fleet.life.instances import advance
+from atoll.fleet.life.observed import Heart, Observed
+from atoll.fleet.life.records import Event, Known
+from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress, Provider
+from atoll.fleet.states import ClusterReason, ClusterState
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+LAUNCH_ATTEMPTS = 5
+
+
+class Watch(threading.Thread):
+    """One cluster's."""
+
+    def __init__(self, provider: Provider, registry: Registry, cluster_id: str) -> None:
+        """Take what the cluster is made with; start the thread to begin."""
+        super().__init__(name=f"watch-{cluster_id}", daemon=True)
+        self._provider, self._registry, self.cluster_id = provider, registry, cluster_id
+        self._mirror: Mirror | None = None
+        self._is_launched = False
+        self._attempts = 0
+        self._was_blind = False
+        self._looked_at = time.monotonic()
+        self._woken, self._stopping = threading.Event(), threading.Event()
+
+    @property
+    def mirror(self) -> Mirror:
+        """The look into the cluster.
+
+        Raises:
+            Unavailable: its primaries are being launched, or it has ended.
+        """
+        if self._mirror is None:
+            raise Unavailable(
+                f"cluster {self.cluster_id} cannot be asked: it has not begun or has ended",
+                cluster_id=self.cluster_id,
+            )
+        return self._mirror
+
+    def wake(self) -> None:
+        """Have it look now."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End the thread; the cluster goes on."""
+        self._stopping.set()
+        self._woken.set()
+        self.join()
+        if self._mirror is not None:
+            self._mirror.close()
+
+    def run(self) -> None:
+        """Look until the cluster has ended."""
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                if self._look() is Phase.ENDED:
+                    break
+            except Unavailable as error:
+                logger.warning("cluster not looked after id=%s error=%s", self.cluster_id, error)
+            except AtollError:
+                logger.exception("cluster not looked after id=%s", self.cluster_id)
+            self._woken.wait(LOOK_SECONDS)
+
+    def _look(self) -> Phase:
+        record = self._registry.get(self.cluster_id)
+        now = time.monotonic()
+        elapsed_s, self._looked_at = now - self._looked_at, now
+        match record.phase:
+            case Phase.LAUNCHING:
+                self._launch(record, elapsed_s)
+            case Phase.LIVING:
+                self._accompany(record, elapsed_s)
+            case Phase.ENDING:
+                end(self._provider, self._registry, record, self._mirror)
+        return self._registry.get(self.cluster_id).phase
+
+    def _launch(self, record: ClusterRecord, elapsed_s: float) -> None:
+        if not self._is_launched:
+            try:
+                launch_primaries(self._provider, self._registry, record)
+            except (InsufficientCapacity, NoFreeAddress, Conflict) as error:
+                self._attempts += 1
+                if self._attempts >= LAUNCH_ATTEMPTS:
+                    self._give_up(ClusterReason.VALIDATION_ERROR, error.message)
+                return
+            self._is_launched = True
+            record = self._registry.get(self.cluster_id)
+        self._connect(record)
+        if self.mirror.is_connected:
+            for step in record.steps:
+                self.mirror.store.add_step(step)
+        if self.mirror.look() is None:
+            self._await_controller(record, elapsed_s)
+
+    def _connect(self, record: ClusterRecord) -> None:
+        if self._mirror is None:
+            self._mirror = Mirror(self._registry, record.desired)
+
+    def _await_controller(self, record: ClusterRecord, elapsed_s: float) -> None:
+        """Keep the records of the first primaries, until a controller does."""
+        record = self._keep_machines(record, elapsed_s)
+        dead = [one for one in record.known.instances.values() if not one.is_alive]
+        if dead:
+            one = dead[0]
+            what = f"primary {one.machine.id} ended before the cluster began: {one.message}"
+            self._give_up(ClusterReason(str(one.reason)), what)
+
+    def _keep_machines(self, record: ClusterRecord, elapsed_s: float) -> ClusterRecord:
+        machines = tuple(self._provider.machines(self.cluster_id))
+        # What cannot be asked is not held against an instance.
+        hearts = {one.id: Heart(None, 0.0, is_asked=False) for one in machines}
+        seen = Observed(time.time(), elapsed_s, machines, hearts=hearts)
+        instances, events = advance(record.known.instances, seen, record.desired.health)
+        for event in events:
+            self._registry.tell_here(self.cluster_id, event)
+        return self._registry.change(
+            self.cluster_id, lambda old: replace(old, known=Known(old.known.status, instances))
+        )
+
+    def _accompany(self, record: ClusterRecord, elapsed_s: float) -> None:
+        self._connect(record)
+        seen = self.mirror.look()
+        if seen is None:
+            self._tell_blind(record, elapsed_s)
+            return
+        self._was_blind = False
+        status = seen.known.status
+        if status.state is ClusterState.TERMINATING:
+            reason = status.reason or ClusterReason.INTERNAL_ERROR
+            is_failure = reason is not ClusterReason.ALL_STEPS_COMPLETED
+            ending = Ending(reason.value, status.message, is_failure)
+            begin(self._registry, self.cluster_id, ending)
+
+    def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
+        """Show which machines there are, while the cluster itself cannot be asked."""
+        self._keep_machines(record, elapsed_s)
+        if not self._was_blind:
+            self._was_blind = True
+            message = (
+                "the cluster's ZooKeeper does not answer: fewer than two of its servers are in "
+                "service; running jobs go on; if it stays so: atoll fleet repair "
+                f"{self.cluster_id}"
+            )
+            event = Event(time.time(), "NO_QUORUM", self.cluster_id, message, is_warning=True)
+            self._registry.tell_here(self.cluster_id, event)
+
+    def _give_up(self, reason: ClusterReason, message: str) -> None:
+        ending = Ending(reason.value, message, is_failure=True)
+        begin(self._registry, self.cluster_id, ending)
