@@ -25,10 +25,12 @@ class Java:
     Attributes:
         program: the `java` launcher.
         version: its feature version, such as 17.
+        build: its full version, such as "17.0.15+6-Debian-1deb12u1".
     """
 
     program: Path
     version: int
+    build: str
 
     @property
     def home(self) -> Path:
@@ -64,9 +66,10 @@ def find_java(env: Mapping[str, str], *, debian: Path = _DEBIAN) -> Java:
     """
     older = []
     for program in _candidates(env, debian):
-        version = _version(program)
+        settings = _settings(program)
+        version = feature_version(settings)
         if version is not None and version >= OLDEST_VERSION:
-            return Java(program.resolve(), version)
+            return Java(program.resolve(), version, build=_setting("java.vm.version", settings))
         older.append(f"{program} ({'does not run' if version is None else f'version {version}'})")
     told = ", ".join(older) or "there is no java in PATH"
     raise Unavailable(
@@ -82,10 +85,10 @@ def _candidates(env: Mapping[str, str], debian: Path) -> Sequence[Path]:
     return [*([Path(in_path)] if in_path else []), *installed]
 
 
-def _version(program: Path) -> int | None:
-    """Ask a java for its feature version; None where it does not run."""
+def _settings(program: Path) -> str:
+    """Ask a java for its properties; it says nothing where it does not run."""
     try:
-        told = subprocess.run(
+        return subprocess.run(
             [program, "-XshowSettings:properties", "-version"],
             capture_output=True,
             text=True,
@@ -93,8 +96,7 @@ def _version(program: Path) -> int | None:
             check=True,
         ).stderr
     except (OSError, subprocess.SubprocessError):
-        return None
-    return feature_version(told)
+        return ""
 
 
 def feature_version(settings: str) -> int | None:
@@ -105,8 +107,13 @@ def feature_version(settings: str) -> int | None:
     >>> feature_version("    java.specification.version = 1.8")
     8
     """
-    found = re.search(r"java\.specification\.version = (?:1\.)?(\d+)", settings)
-    return int(found[1]) if found else None
+    version = _setting("java.specification.version", settings).removeprefix("1.")
+    return int(version) if version.isdecimal() else None
+
+
+def _setting(name: str, settings: str) -> str:
+    found = re.search(rf"^ *{re.escape(name)} = (\S+)$", settings, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def jvm_flags(memory: Memory, place: Place, log_config: Path) -> tuple[str, ...]:
