@@ -49,21 +49,12 @@ def parse_add_instance_fleet(request: Mapping[str, object], cluster: ClusterSpec
     if role is not Role.TASK:
         inner.problem("InstanceFleetType", f"is {role}; a running cluster takes TASK fleets only")
     where = Where("", EMR_NAMES)
-    place = len(cluster.fleets)
-    (read,) = read_fleets([(Role.TASK, inner)], parse_release(cluster.release_label), where, place)
-    fleet = _named(read, cluster)
+    where.put(("fleets",), inner.path)
+    tasks = sum(one.role is Role.TASK for one in cluster.fleets)
+    release, place = parse_release(cluster.release_label), len(cluster.fleets)
+    (fleet,) = read_fleets([(Role.TASK, inner)], release, where, first=place, tasks=tasks)
     finish(reader, where, problems_of(replace(cluster, fleets=(*cluster.fleets, fleet))))
     return AddedFleet(fleet, tuple(reader.notices))
-
-
-def _named(fleet: FleetSpec, cluster: ClusterSpec) -> FleetSpec:
-    """Give a fleet nobody named a name that no other fleet of the cluster has."""
-    names = {one.name for one in cluster.fleets}
-    number, name = 1, fleet.name
-    while name in names and fleet.name == "task":
-        number += 1
-        name = f"task-{number}"
-    return replace(fleet, name=name)
 
 
 def parse_modify_instance_fleet(request: Mapping[str, object], fleet: FleetSpec) -> FleetSpec:

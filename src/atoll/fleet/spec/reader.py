@@ -2,7 +2,7 @@
 
 A `Reader` belongs to one document. Each mapping in it becomes a `Section`, whose accessors turn a
 value into what it must be; they put down a problem and return the fallback where it is not. A name
-that no accessor asked for is unknown, which `Reader.close_sections` says with the nearest known name.
+that no accessor asked for is unknown; `Reader.close_sections` says so, with the nearest known name.
 
 Numbers and truth values are taken as such or as text: CloudFormation's users write both.
 """
@@ -28,6 +28,8 @@ _TEXT = re.compile("[\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff\r\n\t]*")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}(?:\.0+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _SHOWN = 60
+# Problems that are listed, or worth a search for what was meant: nobody reads more.
+_MOST = 200
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -63,7 +65,7 @@ def refusal(problems: Iterable[Problem]) -> InvalidInput:
     found = list(dict.fromkeys(problems))
     said = [f"{one.path}: {one.message}" if one.path else one.message for one in found]
     start = f"{counted(len(found), 'problem')}: " if len(found) > 1 else ""
-    listed = [{"path": one.path, "message": one.message} for one in found]
+    listed = [{"path": one.path, "message": one.message} for one in found[:_MOST]]
     return InvalidInput(start + some_of(said, 20, separator="; "), problems=listed)
 
 
@@ -84,11 +86,18 @@ class Reader:
 
     problems: list[Problem] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    _wrong: set[str] = field(default_factory=set)
     _sections: list[Section] = field(default_factory=list)
 
     def problem(self, path: str, message: str) -> None:
         """Put down something wrong."""
         self.problems.append(Problem(path, message))
+        self._wrong.add(path)
+
+    def is_wrong(self, path: str) -> bool:
+        """Tell whether there is a problem at a path, or at what it is a part of."""
+        ends = [found.start() for found in re.finditer(r"[.\[]", path)]
+        return any(path[:end] in self._wrong for end in (*ends, len(path)))
 
     def section(self, value: object, path: str) -> Section:
         """Take a mapping; anything else is a problem and reads as an empty one."""
@@ -105,7 +114,8 @@ class Reader:
         """Put down the names that no accessor asked for."""
         for section in self._sections:
             for name in section.unasked():
-                near = get_close_matches(name, section.asked, n=1)
+                is_early = len(self.problems) < _MOST
+                near = get_close_matches(name, section.asked, n=1) if is_early else []
                 hint = f"did you mean {near[0]}?" if near else _known(section.asked)
                 self.problem(section.path_of(name), f"there is no such property; {hint}")
         self._sections.clear()
@@ -178,7 +188,7 @@ class Section:
     def needed(self, name: str, *, longest: int = LONGEST_TEXT) -> str:
         """Return a text that must be there."""
         value = self.text(name, longest=longest)
-        if not value and not self._has_problem(name):
+        if not value and not self._reader.is_wrong(self.path_of(name)):
             self.problem(name, "is missing; give it")
         return value
 
@@ -293,9 +303,6 @@ class Section:
         else:
             return value
         return fallback
-
-    def _has_problem(self, name: str) -> bool:
-        return any(one.path == self.path_of(name) for one in self._reader.problems)
 
 
 def _plain(word: str) -> str:

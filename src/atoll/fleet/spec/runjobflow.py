@@ -196,14 +196,28 @@ def _read_fleets(
 
 
 def read_fleets(
-    found: list[tuple[Role, Section]], release: Release, where: Where, first: int = 0
+    found: list[tuple[Role, Section]],
+    release: Release,
+    where: Where,
+    *,
+    first: int = 0,
+    tasks: int = 0,
 ) -> list[FleetSpec]:
-    """Read fleets, and note where each stands; `first` is the place of the first in the cluster."""
+    """Read fleets, and note where each stands.
+
+    Args:
+        found: what each is for, and its section.
+        release: the cluster's.
+        where: takes the paths.
+        first: the place of the first in the cluster.
+        tasks: how many task fleets the cluster has already.
+    """
     fleets: list[FleetSpec] = []
     for place, (role, section) in enumerate(found, first):
         where.put(("fleets", place), section.path)
-        before = sum(one.role is role for one in fleets)
+        before = tasks if role is Role.TASK else 0
         fleets.append(read_fleet(section, role, release, place=before))
+        tasks += role is Role.TASK
     return fleets
 
 

@@ -109,9 +109,8 @@ def finish(reader: Reader, where: Where, remarks: Iterable[Remark]) -> None:
         InvalidInput: all that is wrong.
     """
     reader.close_sections()
-    known = [one.path for one in reader.problems]
     found = map(where.placed, remarks)
     # Where nothing could be read, what stands in for it may break a rule, too: one message will do.
-    new = [one for one in found if not any(one.path.startswith(path) for path in known)]
+    new = [one for one in found if not reader.is_wrong(one.path)]
     if reader.problems or new:
         raise refusal([*reader.problems, *new])
