@@ -14,7 +14,7 @@ from atoll.fleet.spec.reader import shown
 
 LARGEST_BYTES = 1_000_000
 """The most a CloudFormation template may have."""
-DEEPEST = 60
+DEEPEST = 40
 MOST_VALUES = 50_000
 
 _NULL = "tag:yaml.org,2002:null"

@@ -16,7 +16,7 @@ from atoll.fleet.spec.reader import Reader, shown
 
 LONGEST_RESULT = 100_000
 """Characters that one function may give: Fn::Sub in Fn::Sub could otherwise fill the memory."""
-DEEPEST_CONDITION = 10
+DEEPEST_CONDITION = 8
 
 _VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
 _NO_VALUE = object()

@@ -191,6 +191,7 @@ def _read_fleets(
             if name in instances:
                 found.append((role, instances.inner(name)))
         found += [(Role.TASK, one) for one in instances.sections("TaskInstanceFleets")]
+    found.sort(key=lambda one: list(Role).index(one[0]))
     where.put(("fleets",), instances.path)
     return tuple(read_fleets(found, release, where))
 
