@@ -186,7 +186,8 @@ class HealthPolicy:
         primary_grace_s: how long a suspect primary may recover before it is replaced.
         worker_grace_s: the same for core and task instances.
         bootstrap_timeout_s: an instance that is not ready by then failed.
-        replaces_unhealthy: whether unhealthy instances are replaced at all.
+        replaces_unhealthy: whether unhealthy core and task instances are replaced; primaries
+            always are.
     """
 
     heartbeat_timeout_s: float = 3.0
@@ -220,8 +221,8 @@ class ClusterSpec:
         spark_properties: Spark's own configuration, as `spark.x.y` to value.
         health: when instances are replaced.
         tags: key to value.
-        log_uri, service_role, job_flow_role, security_configuration, key_name, custom_ami,
-        root_volume_gib, primary_security_group, worker_security_group, service_security_group,
+        log_uri, service_role, job_flow_role, key_name, custom_ami, root_volume_gib,
+        primary_security_group, worker_security_group, service_security_group,
         additional_primary_groups, additional_worker_groups: EC2's and EMR's own, kept for the
             provider that knows them.
     """
@@ -244,7 +245,6 @@ class ClusterSpec:
     log_uri: str | None = None
     service_role: str | None = None
     job_flow_role: str | None = None
-    security_configuration: str | None = None
     key_name: str | None = None
     custom_ami: str | None = None
     root_volume_gib: int | None = None
