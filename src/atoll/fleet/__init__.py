@@ -1,0 +1,1 @@
+"""Highly available clusters on instance fleets, which run Atoll's long work."""
