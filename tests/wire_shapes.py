@@ -2,7 +2,7 @@
 
 import string
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from urllib.parse import urlencode
 
 from botocore.parsers import create_parser
@@ -30,7 +30,7 @@ def operations():
                 yield name, protocol, operation
 
 
-@lru_cache(maxsize=None)
+@cache
 def values(shape, depth=0):
     """Make a strategy of valid values; optional members end at a depth."""
     kind = shape.type_name
