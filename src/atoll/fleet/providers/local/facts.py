@@ -1,0 +1,76 @@
+"""What a machine is told of itself: the file that its command, the agent, is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from atoll.core.files import whole_file
+from atoll.fleet.model import Market, Role
+
+FILE = "facts.json"
+NOTICE = "notice.json"
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """A machine, as it may know itself; EC2's instance metadata.
+
+    Attributes:
+        id, cluster_id, fleet_id, role, market, instance_type: its tags.
+        private_ip, private_dns: its address: it listens on no other.
+        subnet_id, zone, rack: where it stands.
+        gateway: address of the machine it lives on; the provider listens there.
+        vcpus: what its type has.
+        memory_mib: the same.
+        disk: its disk's folder; empty at the first start, kept when it is stopped.
+        disk_bytes: how much may lie there.
+        hosts_file: names of all machines. Where `has_own_hosts`, it is /etc/hosts as well.
+        has_own_hosts: whether the system resolves the names; if not, read the file.
+        notice_file: appears (`Notice`) when its spot capacity is to be taken back.
+        user_data: what whoever launched it has to say.
+    """
+
+    id: str
+    cluster_id: str
+    fleet_id: str
+    role: Role
+    market: Market
+    instance_type: str
+    private_ip: str
+    private_dns: str
+    subnet_id: str
+    zone: str
+    rack: str
+    gateway: str
+    vcpus: int
+    memory_mib: int
+    disk: str
+    disk_bytes: int
+    hosts_file: str
+    has_own_hosts: bool
+    notice_file: str
+    user_data: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning that spot capacity goes; `reclaim_at` in seconds since the epoch."""
+
+    reclaim_at: float
+
+
+def write_facts(folder: Path, facts: MachineFacts) -> Path:
+    """Write a machine's facts into its folder."""
+    path = folder / FILE
+    # 0600 through the folder's mode: user_data may hold keys.
+    with whole_file(path) as file:
+        file.write(msgspec.json.encode(facts))
+    return path
+
+
+def read_facts(path: Path) -> MachineFacts:
+    """Read what `write_facts` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=MachineFacts)
