@@ -97,8 +97,10 @@ class Agent:
             self._daemons.append(daemon)
             while daemon.health().detail not in _SERVING[daemon.program.name]:
                 time.sleep(BEAT_SECONDS / 4)
+            if daemon.program.name == "zookeeper":
+                # Whoever leads launches the other fleets while masters are still starting.
+                Candidate(self._client, self._task, self._facts.id).start()
         if self._task.role is Role.MASTER:
-            Candidate(self._client, self._task, self._facts.id).start()
             StepRunner(self._client, self._task, self._facts).start()
         self._phase, self._message = "ready", ""
 
