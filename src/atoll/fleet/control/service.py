@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
+from atoll.fleet.control.repair import Repair, Repairer
 from atoll.fleet.control.watch import Watch
 from atoll.fleet.life.records import (
     ClusterStatus,
@@ -176,6 +178,14 @@ class FleetService:
         begin(self._registry, cluster_id, ending)
         self._wake(cluster_id)
 
+    def repair(self, cluster_id: str, from_backup: bool = False) -> Repair:
+        """Bring back a cluster without quorum; see `Repairer.run` for what it raises."""
+        record = self._registry.get(cluster_id)
+        watch = self._watch_of(cluster_id)
+        with watch.paused():
+            done = Repairer(self._provider, self._registry, record, watch.mirror)
+            return done.run(from_backup=from_backup)
+
     # Fleets.
 
     def resize(self, cluster_id: str, resize: Resize) -> Fleet:
@@ -298,6 +308,25 @@ class FleetService:
         except AtollError as error:
             return error.message
         return ""
+
+    def calls(self) -> dict[str, Callable[..., Any]]:
+        """Return what the host's own API offers, by name."""
+        offered = (
+            self.preview,
+            self.create,
+            self.clusters,
+            self.cluster,
+            self.find,
+            self.events,
+            self.protect,
+            self.terminate,
+            self.repair,
+            self.resize,
+            self.add_fleet,
+            self.add_steps,
+            self.cancel_steps,
+        )
+        return {one.__name__: one for one in offered}
 
     # Under the hood.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from atoll.core.errors import AtollError, Conflict, Unavailable
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 LAUNCH_ATTEMPTS = 5
+BLIND_SECONDS = 5.0
+"""A client that was connected to a lost server needs a moment to find another."""
 
 
 class Watch(threading.Thread):
@@ -34,8 +38,9 @@ class Watch(threading.Thread):
         self._mirror: Mirror | None = None
         self._is_launched = False
         self._attempts = 0
-        self._was_blind = False
+        self._blind_for_s = 0.0
         self._looked_at = time.monotonic()
+        self._acting = threading.Lock()
         self._woken, self._stopping = threading.Event(), threading.Event()
 
     @property
@@ -56,6 +61,12 @@ class Watch(threading.Thread):
         """Have it look now."""
         self._woken.set()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep from acting while the block runs."""
+        with self._acting:
+            yield
+
     def stop(self) -> None:
         """End the thread; the cluster goes on."""
         self._stopping.set()
@@ -69,7 +80,9 @@ class Watch(threading.Thread):
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                if self._look() is Phase.ENDED:
+                with self._acting:
+                    phase = self._look()
+                if phase is Phase.ENDED:
                     break
             except Unavailable as error:
                 logger.warning("cluster not looked after id=%s error=%s", self.cluster_id, error)
@@ -139,7 +152,7 @@ class Watch(threading.Thread):
         if seen is None:
             self._tell_blind(record, elapsed_s)
             return
-        self._was_blind = False
+        self._blind_for_s = 0.0
         status = seen.known.status
         if status.state is ClusterState.TERMINATING:
             reason = status.reason or ClusterReason.INTERNAL_ERROR
@@ -150,8 +163,8 @@ class Watch(threading.Thread):
     def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
         """Show which machines there are, while the cluster itself cannot be asked."""
         self._keep_machines(record, elapsed_s)
-        if not self._was_blind:
-            self._was_blind = True
+        before, self._blind_for_s = self._blind_for_s, self._blind_for_s + elapsed_s
+        if before < BLIND_SECONDS <= self._blind_for_s:
             message = (
                 "the cluster's ZooKeeper does not answer: fewer than two of its servers are in "
                 "service; running jobs go on; if it stays so: atoll fleet repair "

@@ -1,0 +1,124 @@
+"""The folder of a fleet host, and how its server is found and started."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.core.errors import NotFound, Unavailable
+from atoll.core.files import reading, whole_file, writing
+from atoll.fleet.codec import decode, encode
+
+SERVING = "serve.json"
+SETTINGS = "host.json"
+LOG = "serve.log"
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class HostSettings:
+    """What a host keeps from its first start on.
+
+    Attributes:
+        provider: "netns", "loopback" or "ec2".
+        region: of EC2.
+        token: as whom the command line asks.
+        cloud_token: as whom the clusters' controllers ask the local cloud.
+        cloud_port: where it listens; clusters remember it.
+    """
+
+    provider: str
+    region: str
+    token: str
+    cloud_token: str
+    cloud_port: int = 0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server under way: where it listens, and its process."""
+
+    url: str
+    pid: int
+
+
+def settings_of(home: Path, provider: str, region: str) -> HostSettings:
+    """Return a host's settings; they are made at the first start, with tokens of their own."""
+    path = home / SETTINGS
+    if path.exists():
+        with reading(path):
+            return decode(path.read_bytes(), HostSettings, what=str(path))
+    settings = HostSettings(
+        provider, region, token=secrets.token_urlsafe(32), cloud_token=secrets.token_urlsafe(32)
+    )
+    keep_settings(home, settings)
+    return settings
+
+
+def keep_settings(home: Path, settings: HostSettings) -> None:
+    """Write a host's settings; only its owner may read them."""
+    with writing(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # 0600 through the folder's mode: it holds tokens.
+    with whole_file(home / SETTINGS) as file:
+        file.write(encode(settings))
+
+
+def serving(home: Path) -> Serving | None:
+    """Return the server of a home; None: none runs."""
+    path = home / SERVING
+    try:
+        found = decode(path.read_bytes(), Serving, what=str(path))
+    except FileNotFoundError:
+        return None
+    try:
+        os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return found
+    return found
+
+
+def token_of(home: Path) -> str:
+    """Return the token of a home's server.
+
+    Raises:
+        NotFound: no server ever ran there.
+    """
+    path = home / SETTINGS
+    if not path.exists():
+        raise NotFound(f"there is no fleet host in {home}; start one: atoll fleet serve")
+    with reading(path):
+        return decode(path.read_bytes(), HostSettings, what=str(path)).token
+
+
+def start(home: Path, *args: str) -> Serving:
+    """Start a home's server in the background, and wait until it answers.
+
+    Raises:
+        Unavailable: it ended, or did not answer in time; the message ends with what it said.
+    """
+    with writing(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "atoll.app.main", "fleet", "serve", "--home", str(home), *args]
+    log = home / LOG
+    with writing(log), log.open("ab") as out:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = serving(home)
+        if found is not None and found.pid == process.pid:
+            return found
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    told = log.read_text(errors="replace")[-600:].strip()
+    raise Unavailable(f"the fleet host in {home} did not start: {told}", log=str(log))

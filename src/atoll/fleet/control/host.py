@@ -1,0 +1,145 @@
+"""One host's server: the local cloud, the clusters it watches, and every API, in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from atoll.core.errors import InvalidInput
+from atoll.core.files import whole_file
+from atoll.fleet.codec import encode
+from atoll.fleet.control.api import PREFIX, Api
+from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settings, settings_of
+from atoll.fleet.control.registry import FILE, Registry
+from atoll.fleet.control.service import FleetService
+from atoll.fleet.providers.local.opening import KINDS, open_provider
+from atoll.fleet.providers.local.provider import LocalProvider
+from atoll.fleet.providers.local.world import World
+from atoll.fleet.providers.port import Provider, ProviderAt
+from atoll.fleet.providers.reach import LOCAL
+from atoll.fleet.providers.server import Calls, listen
+from atoll.fleet.providers.server import serving as answering
+from atoll.fleet.spec.catalogue import load_catalogue
+from atoll.fleet.wire.server import serve
+
+logger = logging.getLogger(__name__)
+
+CLOUD = "cloud"
+TICK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class HostOptions:
+    """How a host is served.
+
+    Attributes:
+        home: its folder.
+        address, port: where its APIs listen; port 0 takes a free one.
+        provider: "netns", "loopback" or "ec2"; a home keeps the one of its first start.
+        region: of EC2.
+        keys: secret by access key, for AWS's clients; None takes every caller.
+    """
+
+    home: Path
+    address: str = "127.0.0.1"
+    port: int = 8998
+    provider: str = "netns"
+    region: str = ""
+    keys: dict[str, str] | None = None
+
+
+def serve_host(options: HostOptions, stopped: threading.Event) -> None:
+    """Serve until `stopped` is set.
+
+    Raises:
+        Conflict: another process serves this home.
+        Unavailable: the address is taken, or the host lacks what the provider needs.
+    """
+    settings = settings_of(options.home, options.provider, options.region)
+    if settings.provider != options.provider:
+        raise InvalidInput(
+            f"{options.home} was made for provider {settings.provider!r}; start it with that, or "
+            "give another --home",
+            home=str(options.home),
+        )
+    with ExitStack() as stack:
+        # Made first: opening the local cloud without root enters another network namespace.
+        listener = listen(options.address, options.port)
+        url = "http://{}:{}".format(*listener.getsockname()[:2])
+        provider, at = stack.enter_context(_provided(options.home, settings))
+        registry = Registry(options.home / FILE)
+        stack.callback(registry.close)
+        service = FleetService(provider, at, registry)
+        stack.callback(service.close)
+        api = Api(service.calls(), settings.token)
+        server = serve([], listener, keys=options.keys, routes={PREFIX: api.answer})
+        stack.callback(server.stop)
+        stack.enter_context(_shown(options.home, url))
+        logger.info("fleet host serves url=%s provider=%s", url, settings.provider)
+        stopped.wait()
+
+
+@contextmanager
+def _provided(home: Path, settings: HostSettings) -> Iterator[tuple[Provider, ProviderAt]]:
+    """Open the provider, and let the clusters' controllers reach it."""
+    if settings.provider not in KINDS:
+        raise InvalidInput(f"there is no provider {settings.provider!r}; take one of {KINDS}")
+    world = World(
+        types=load_catalogue().types, adopts_subnets=True, environment=_passed_on(os.environ)
+    )
+    with ExitStack() as stack:
+        provider = stack.enter_context(open_provider(home / CLOUD, settings.provider, world))
+        listener = listen(provider.ground.gateway, settings.cloud_port)
+        address, port = listener.getsockname()[:2]
+        keep_settings(home, replace(settings, cloud_port=port))
+        stack.enter_context(answering(Calls(provider, settings.cloud_token), [listener]))
+        stack.enter_context(_ticking(provider))
+        yield provider, ProviderAt(LOCAL, f"{address}:{port}", settings.cloud_token)
+
+
+def _passed_on(environment: os._Environ[str]) -> dict[str, str]:
+    """Return what machines need of this process's environment: where Python and Java are."""
+    names = ("PYTHONPATH", "JAVA_HOME", "VIRTUAL_ENV")
+    return {name: environment[name] for name in names if name in environment}
+
+
+@contextmanager
+def _ticking(provider: LocalProvider) -> Iterator[None]:
+    """Have the local cloud notice what ended by itself, while the block runs."""
+    stopped = threading.Event()
+
+    def tick() -> None:
+        while not stopped.wait(TICK_SECONDS):
+            provider.tick()
+
+    thread = threading.Thread(target=tick, name="cloud-ticks", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@contextmanager
+def _shown(home: Path, url: str) -> Iterator[None]:
+    """Let clients find the server while the block runs."""
+    path = home / SERVING
+    with whole_file(path) as file:
+        file.write(encode(Serving(url, os.getpid())))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def stop_on_signals(stopped: threading.Event) -> None:
+    """Set an event when the process is asked to end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
