@@ -43,12 +43,14 @@ class Memory:
     """Bounds of one JVM, in MiB.
 
     Attributes:
-        heap: objects.
+        heap: objects, at most; it begins with a tenth and shrinks again.
+        young: of the heap, for new objects. Small: an idle daemon fills it, whatever its size.
         metaspace: classes; they are most of an idle daemon.
         direct: buffers outside the heap.
     """
 
     heap: int
+    young: int
     metaspace: int
     direct: int
 
@@ -126,6 +128,11 @@ def jvm_flags(memory: Memory, place: Place, log_config: Path) -> tuple[str, ...]
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile={place.logs}/hs_err_%p.log",
         f"-Xmx{memory.heap}m",
+        f"-Xms{memory.heap // 10}m",
+        f"-Xmn{memory.young}m",
+        "-XX:MinHeapFreeRatio=10",
+        "-XX:MaxHeapFreeRatio=30",
+        "-XX:ReservedCodeCacheSize=32m",
         f"-XX:MaxMetaspaceSize={memory.metaspace}m",
         f"-XX:MaxDirectMemorySize={memory.direct}m",
         "-Xss512k",

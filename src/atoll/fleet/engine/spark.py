@@ -24,8 +24,8 @@ WORKER_UI_PORT = 8081
 DRAIN_SIGNAL = "SIGPWR"
 ZNODE = "/spark"
 
-MASTER_MEMORY = Memory(heap=160, metaspace=128, direct=64)
-WORKER_MEMORY = Memory(heap=128, metaspace=128, direct=64)
+MASTER_MEMORY = Memory(heap=160, young=8, metaspace=128, direct=64)
+WORKER_MEMORY = Memory(heap=128, young=8, metaspace=128, direct=64)
 RECOVERY_SECONDS = 10
 WORKER_TIMEOUT_SECONDS = 20
 

@@ -23,7 +23,7 @@ ELECTION_PORT = 3888
 TICK_MS = 500
 MIN_SESSION_MS = 1000
 MAX_SESSION_MS = 4000
-MEMORY = Memory(heap=64, metaspace=64, direct=16)
+MEMORY = Memory(heap=64, young=4, metaspace=64, direct=16)
 
 
 @dataclass(frozen=True)
