@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    allocator,
     batch,
     cold,
     contract,
@@ -33,6 +34,7 @@ from bench import (
     remote,
     report,
     search,
+    spottraces,
     wide,
 )
 from bench.sizes import NIGHTLY, QUICK, Sizes
@@ -52,6 +54,8 @@ DAILY = (
     remote,
     kernels,
     embedding,
+    allocator,
+    spottraces,
 )
 AT_NIGHT = (huge, query, batch, wide, fanout, cold)
 BENCHES = {module.NAME: module.run for module in (*DAILY, huge)}

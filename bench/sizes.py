@@ -34,6 +34,9 @@ class Sizes:
         many_buckets, many_rows: of the one of many small buckets.
         executions: of the state machine, for a median.
         billed: searches whose requests are counted against the estimate, in each setting.
+        allocations: random ones whose laws are checked.
+        optima: random ones compared with the best of all choices.
+        replays: launches of each fleet on the spot traces.
     """
 
     repeats: int = 3
@@ -69,6 +72,9 @@ class Sizes:
     many_rows: int = 1000
     executions: int = 3
     billed: int = 100
+    allocations: int = 1_000_000
+    optima: int = 20_000
+    replays: int = 5
 
 
 NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100)
@@ -105,4 +111,7 @@ QUICK = Sizes(
     many_rows=300,
     executions=1,
     billed=2,
+    allocations=700,
+    optima=50,
+    replays=1,
 )

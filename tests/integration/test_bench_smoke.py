@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # That of an object store is for nights.
 BENCHES = (
     "ingest", "create", "index", "partitions", "search", "contract", "query", "batch", "wide",
-    "fanout", "cold", "randconv", "huge",
+    "fanout", "cold", "randconv", "huge", "allocator", "spottraces",
 )  # fmt: skip
 COLUMNS = {
     "bench",
