@@ -15,7 +15,7 @@ from atoll.fleet.spec.reader import shown
 LARGEST_BYTES = 1_000_000
 """The most a CloudFormation template may have."""
 DEEPEST = 40
-MOST_VALUES = 50_000
+MOST_VALUES = 10_000
 
 _NULL = "tag:yaml.org,2002:null"
 _PLAIN = "tag:yaml.org,2002:"
@@ -128,7 +128,7 @@ def _read_yaml(text: str, origin: str, *, functions: bool) -> object:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _at(origin, line, column, f"is not YAML: {error.problem}") from error
-    except ValueError as error:  # an escape that stands for no character
+    except (ValueError, OverflowError) as error:  # an escape that stands for no character
         raise InvalidInput(
             f"{origin} is not YAML: {error}; mend the escape", file=origin
         ) from error
@@ -145,7 +145,7 @@ def _measure_events(events: Any, origin: str) -> None:
         # Stream and document are levels, too.
         if deep > DEEPEST + 2:
             raise _too_deep(origin)
-        if count > 2 * MOST_VALUES:
+        if count > MOST_VALUES:
             raise _too_many(origin)
 
 
