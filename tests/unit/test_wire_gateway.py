@@ -3,6 +3,8 @@
 import gzip
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -186,6 +188,11 @@ def test_a_route_that_fails_tells_no_more_than_a_request_id(caplog):
     response = gateway.answer(Request("GET", "/v1"))
     assert (response.status, b"division" in response.body) == (500, False)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_botocore_is_loaded_by_whoever_has_a_service_only():
+    code = "import sys, atoll.fleet.wire; sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_handler_that_nobody_could_call_is_refused():
