@@ -81,7 +81,7 @@ def test_a_change_to_any_part_is_refused(request, data):
         tampered = replace(request, body=request.body + b"x")
     else:
         tampered = replace(request, method="GET")
-    refusal(tampered)
+    refusal(tampered, signed_at(request))
 
 
 @given(signed_requests(), st.integers(-600, 600))

@@ -14,10 +14,14 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
-import h11
-
+from atoll.core.errors import InvalidInput
 from atoll.fleet.wire.gateway import Gateway
 from atoll.fleet.wire.message import Request, Response
+
+try:
+    import h11
+except ImportError as error:
+    raise InvalidInput("the server needs h11: install atoll[fleet]", module="h11") from error
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ class Connection:
         self._head_method = b""
 
     def run(self) -> None:
-        """Serve until the client goes, breaks the rules, or `stop` is called; closes the socket."""
+        """Serve until the client goes, breaks the rules, or `stop` is called."""
         try:
             while self._exchange():
                 pass
@@ -69,8 +73,10 @@ class Connection:
             logger.info("connection lost error=%s", error)
         except Exception:
             logger.exception("connection failed")
-        finally:
-            self._sock.close()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._sock.close()
 
     def stop(self) -> None:
         """Take no further request; one that is being answered gets its answer."""
@@ -151,14 +157,16 @@ class Connection:
             ("date", formatdate(usegmt=True)),
             *response.headers,
         ]
-        self._send(h11.Response(status_code=response.status, headers=headers))
+        events: list[Any] = [h11.Response(status_code=response.status, headers=headers)]
         if self._head_method != b"HEAD":
-            self._send(h11.Data(data=response.body))
-        self._send(h11.EndOfMessage())
+            events.append(h11.Data(data=response.body))
+        self._send(*events, h11.EndOfMessage())
 
-    def _send(self, event: Any) -> None:
+    def _send(self, *events: Any) -> None:
+        # All at once: in parts, the second would wait for the first one's acknowledgement.
+        data = b"".join(self._http.send(event) or b"" for event in events)
         self._sock.settimeout(self._limits.request_s)
-        self._sock.sendall(self._http.send(event) or b"")
+        self._sock.sendall(data)
 
     def _refuse(self, status: int) -> bool:
         """Say why the connection ends, and let the client read it."""

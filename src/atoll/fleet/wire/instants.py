@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 
@@ -49,6 +50,19 @@ def from_text(text: str) -> datetime:
 def to_text(instant: datetime) -> str:
     """Write ISO 8601 in UTC, microseconds only where there are any."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def from_format(text: str, name: str) -> datetime:
+    """Read an instant in the format that a model names: unixTimestamp, iso8601, rfc822.
+
+    Raises:
+        ValueError: it is no instant, or in another format.
+    """
+    if name.lower() != "unixtimestamp":
+        return from_text(text)
+    if not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", text):
+        raise ValueError("no seconds since 1970")
+    return from_seconds(float(text))
 
 
 def in_format(instant: datetime, name: str) -> str | float:

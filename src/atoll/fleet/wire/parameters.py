@@ -85,6 +85,8 @@ def read(node: Any, shape: Any, at: str = "") -> Any:
     if isinstance(node, dict):
         raise InvalidParameters(f"Invalid value for parameter {at}: it has members and is a {kind}")
     try:
+        if kind == "timestamp":
+            return instants.from_format(node, shape.serialization.get("timestampFormat", "iso8601"))
         return _SCALARS[kind](node)
     except (ValueError, OverflowError) as error:
         raise InvalidParameters(f"Invalid value for parameter {at}: it is no {kind}") from error
@@ -184,6 +186,5 @@ _SCALARS: Mapping[str, Callable[[str], Any]] = {
     "float": _float,
     "double": _float,
     "boolean": _boolean,
-    "timestamp": instants.from_text,
     "blob": _blob,
 }

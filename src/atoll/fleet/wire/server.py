@@ -149,3 +149,5 @@ class Server:
         finally:
             with self._lock:
                 self._open.pop(threading.current_thread())
+            # Last: whoever sees the connection end finds its place free.
+            connection.close()
