@@ -1,26 +1,55 @@
-"""Local clouds for tests: tiny machines, a world that fits the contract, a server to kill."""
+"""Local clouds for tests: a small world, clouds in this process and in one that can be killed."""
 
+import os
+import pwd
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+import msgspec
+from fleet_kills import kill_at
+
+import atoll
+from atoll.fleet.providers.client import Caller, RemoteProvider
+from atoll.fleet.providers.local.gc import remove_home
+from atoll.fleet.providers.local.ground import Ran
+from atoll.fleet.providers.local.housekeeping import keeping_house
+from atoll.fleet.providers.local.opening import open_provider
+from atoll.fleet.providers.local.privileges import is_privileged
 from atoll.fleet.providers.local.world import SubnetSpec, World
+from atoll.fleet.providers.server import Calls, listen, serving
+from atoll.testing.machine_contract import DISK_MIB, LISTENER
 from atoll.testing.provider_contract import ADDRESSES, RACKS, SUBNETS, TYPES
 
 TOKEN = "s3cret"
-# It does nothing, and leaves `facts.json` as $0 to whoever asks.
-IDLE = ("sh", "-c", "exec sleep 1000")
+NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A type's."""
-
     vcpus: int = 4
     memory_gib: float = 16.0
     disk_gib: int = 64
     price_hour: float = 0.192
 
 
-def small_world(command=IDLE, **more):
+@dataclass(frozen=True)
+class LocalCloud:
+    """A cloud in this process, or asked over TCP."""
+
+    provider: object
+    run: object
+    stop: object
+    home: Path
+
+
+def small_world(**more):
     return World(
         types={TYPES[0]: Facts(), TYPES[1]: Facts(8, 32.0, 128, 0.384)},
         subnets=(
@@ -28,6 +57,138 @@ def small_world(command=IDLE, **more):
             SubnetSpec(SUBNETS[1], "local-1b", 40),
         ),
         racks_per_zone=RACKS,
-        command=tuple(command),
-        **{"disk_limit_mib": 4, **more},
+        **{"command": LISTENER, "disk_limit_mib": DISK_MIB, **more},
     )
+
+
+@contextmanager
+def cloud_here(home, kind, **more):
+    """Open a cloud in this process; its home is removed at the end."""
+    try:
+        with open_provider(home, kind, small_world(**more)) as provider:
+
+            def stop(machine_id):
+                provider.stop(machine_id, reason="crashed")
+
+            yield LocalCloud(provider, provider.run, stop, home)
+    finally:
+        remove_home(home)
+
+
+@contextmanager
+def served_cloud(home, kind, *, user=None):
+    """Serve a cloud from a process of its own, another user's if asked; yield it and the process.
+
+    The home is removed at the end.
+    """
+    try:
+        with server_process(home, kind, user=user) as (process, port):
+            yield remote_cloud(home, port), process
+    finally:
+        remove_home(home)
+
+
+@contextmanager
+def server_process(home, kind, *, user=None, killed_at=0):
+    """Run `main` below in a process of its own; yield it and its port (0: it was killed before).
+
+    Args:
+        home, kind, user: see `served_cloud`.
+        killed_at: it kills itself at this point of all at which it writes or acts; 0: never.
+    """
+    command, environment = command_of(user)
+    process = subprocess.Popen(
+        [*command, __file__, str(home), kind, str(killed_at)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        yield process, int(process.stdout.readline() or 0)
+    finally:
+        process.communicate()
+
+
+def command_of(user):
+    """Return how to run Python as a user, and its environment."""
+    found = python_of(user)
+    prefix = [] if user is None else ["runuser", "-u", user, "--"]
+    # Another Python of the same version may use the packages of this one.
+    paths = [str(Path(atoll.__file__).parents[1]), *site.getsitepackages()]
+    return [*prefix, found], {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@cache
+def python_of(user):
+    """Return a Python that a user may run: this one lies in a private folder at times."""
+    other = "/usr/bin/python3"
+    if user is None or _may_run(user, sys.executable) or not _may_run(user, other):
+        return sys.executable
+    return other
+
+
+def _may_run(user, python):
+    code = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    command = ["runuser", "-u", user, "--", python, "-c", code]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def remote_cloud(home, port):
+    caller = Caller("127.0.0.1", port, TOKEN)
+
+    def run(machine_id, command):
+        said = caller.call("run", machine_id=machine_id, command=command)
+        return msgspec.convert(said, Ran)
+
+    def stop(machine_id):
+        caller.call("stop", machine_id=machine_id, reason="crashed")
+
+    return LocalCloud(RemoteProvider("127.0.0.1", port, TOKEN), run, stop, home)
+
+
+@contextmanager
+def home_of(user):
+    """Make a folder that this user may reach and owns, below no private one."""
+    folder = Path(tempfile.mkdtemp(prefix="atoll-"))
+    try:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+        yield folder / "home"
+    finally:
+        shutil.rmtree(folder)
+
+
+def why_no_netns(user=None):
+    """Return why namespaces cannot be tested, as this user; None: they can."""
+    if user is None:
+        return None if is_privileged() else "needs root"
+    if os.geteuid() != 0:
+        return f"only root may become {user}"
+    command, environment = command_of(user)
+    code = "import atoll.fleet.providers.local.opening as o, sys; o.enter(o.Path(sys.argv[1]))"
+    with home_of(user) as home:
+        done = subprocess.run(
+            [*command, "-c", code, str(home.parent)],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        remove_home(home.parent)
+        home.parent.mkdir()
+    return f"{user} cannot: {done.stderr.strip().splitlines()[-1]}" if done.returncode else None
+
+
+def main(home, kind, killed_at):
+    """Serve a home until standard input ends."""
+    outside = listen("127.0.0.1")
+    if killed_at:
+        kill_at(killed_at)
+    with open_provider(home, kind, small_world()) as provider:
+        more = {"run": provider.run, "stop": provider.stop}
+        calls = Calls(provider, TOKEN, more)
+        with keeping_house(provider), serving(calls, [outside, listen(provider.ground.gateway)]):
+            print(outside.getsockname()[1], flush=True)
+            sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

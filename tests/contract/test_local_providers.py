@@ -1,31 +1,65 @@
 import pytest
-from fleet_cloud import TOKEN, small_world
+from fleet_cloud import NOBODY, TOKEN, cloud_here, home_of, python_of, served_cloud, why_no_netns
 
 from atoll.fleet.providers.client import RemoteProvider
-from atoll.fleet.providers.local.opening import open_provider
 from atoll.fleet.providers.server import Calls, listen, serving
+from atoll.testing.machine_contract import MachineContract
 from atoll.testing.provider_contract import ProviderContract
+
+no_root = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns as root: {why_no_netns()}")
+no_nobody = pytest.mark.skipif(
+    bool(why_no_netns(NOBODY)), reason=f"netns without root: {why_no_netns(NOBODY)}"
+)
+IDLE = ("sh", "-c", "exec sleep 1000")
 
 
 class TestLoopback(ProviderContract):
     @pytest.fixture
     def provider(self, tmp_path):
-        with open_provider(tmp_path / "home", "loopback", small_world()) as provider:
-            yield provider
-            end_everything(provider)
+        with cloud_here(tmp_path / "home", "loopback", command=IDLE) as cloud:
+            yield cloud.provider
 
 
 class TestLoopbackOverTcp(ProviderContract):
     @pytest.fixture
     def provider(self, tmp_path):
-        with open_provider(tmp_path / "home", "loopback", small_world()) as local:
-            listening = listen(local.ground.gateway)
+        with cloud_here(tmp_path / "home", "loopback", command=IDLE) as cloud:
+            listening = listen(cloud.provider.ground.gateway)
             host, port = listening.getsockname()
-            with serving(Calls(local, TOKEN), [listening]):
+            with serving(Calls(cloud.provider, TOKEN), [listening]):
                 yield RemoteProvider(host, port, TOKEN)
-            end_everything(local)
 
 
-def end_everything(provider):
-    for record in provider.inventory.living():
-        provider.terminate([record.machine.id], epoch=1000, reason="the test is over")
+class TestLoopbackMachines(MachineContract):
+    isolates = False
+
+    @pytest.fixture
+    def cloud(self, tmp_path):
+        with cloud_here(tmp_path / "home", "loopback") as cloud:
+            yield cloud
+
+
+@no_root
+class TestNetns(ProviderContract):
+    @pytest.fixture
+    def provider(self, tmp_path):
+        with cloud_here(tmp_path / "home", "netns", command=IDLE) as cloud:
+            yield cloud.provider
+
+
+@no_root
+class TestNetnsMachines(MachineContract):
+    @pytest.fixture
+    def cloud(self, tmp_path):
+        with cloud_here(tmp_path / "home", "netns") as cloud:
+            yield cloud
+
+
+@no_nobody
+class TestNetnsWithoutRoot(MachineContract):
+    python = python_of(NOBODY)
+
+    @pytest.fixture
+    def cloud(self):
+        with home_of(NOBODY) as home, served_cloud(home, "netns", user=NOBODY) as (cloud, _):
+            yield cloud

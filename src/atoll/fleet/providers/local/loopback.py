@@ -6,14 +6,11 @@ that sheds all three at once escapes; network namespaces (`netns`) have no such 
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
-from atoll.core.errors import InvalidInput, Unavailable
 from atoll.core.files import writing
 from atoll.fleet.providers.local.addressing import gateway_of
+from atoll.fleet.providers.local.commands import need, remove_tree, run_command
 from atoll.fleet.providers.local.ground import Box, Ran, environment_of
 from atoll.fleet.providers.local.inventory import Process
 from atoll.fleet.providers.local.processes import end_all, is_running, of_machine
@@ -37,7 +34,7 @@ class Loopback:
 
     def prepare(self) -> None:
         """Check that the host has the command that starts machines."""
-        need(["setsid", "sh"])
+        need(["setsid", "sh", "timeout"], {"timeout": "coreutils"})
 
     def make_disk(self, box: Box) -> None:
         """Make a folder; its size is the agent's to watch (`disk.used_bytes`)."""
@@ -79,59 +76,3 @@ class Loopback:
     def pids(self, box: Box, process: Process | None) -> Collection[int]:
         """Find the machine's processes."""
         return of_machine(f"{self._key}:{box.id}", process)
-
-
-def need(commands: Sequence[str], packages: Mapping[str, str] | None = None) -> None:
-    """Check that commands are installed.
-
-    Args:
-        commands: their names.
-        packages: Debian packages that hold them; util-linux where not named.
-
-    Raises:
-        Unavailable: one is missing; the message names the package.
-    """
-    for command in commands:
-        if shutil.which(command) is None:
-            package = (packages or {}).get(command, "util-linux")
-            raise Unavailable(
-                f"the command {command!r} is missing; install the package {package!r}",
-                command=command,
-                package=package,
-            )
-
-
-def run_command(
-    command: list[str], timeout_s: float, environment: Mapping[str, str], folder: Path
-) -> Ran:
-    """Run a command to its end.
-
-    Raises:
-        InvalidInput: there is no such command.
-        Unavailable: it did not end in time and was killed.
-    """
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-            env=dict(environment),
-            cwd=folder,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise InvalidInput(f"the command {command[0]!r} is not on this machine") from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{' '.join(command)!r} did not end within {timeout_s:g} s") from error
-    return Ran(done.returncode, done.stdout)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder and all in it; one that is not there is no error."""
-    with writing(folder):
-        if folder.exists():
-            shutil.rmtree(folder)

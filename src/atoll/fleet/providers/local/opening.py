@@ -14,13 +14,16 @@ from atoll.fleet.providers.local.addressing import LocalSubnet
 from atoll.fleet.providers.local.claims import claim_network, home_key
 from atoll.fleet.providers.local.ground import Ground
 from atoll.fleet.providers.local.inventory import FILE, Inventory
+from atoll.fleet.providers.local.lifecycle import HOSTS
 from atoll.fleet.providers.local.loopback import Loopback
+from atoll.fleet.providers.local.netns import Netns, is_used_on_host
+from atoll.fleet.providers.local.privileges import enter
 from atoll.fleet.providers.local.provider import LocalProvider
 from atoll.fleet.providers.local.world import World
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("loopback", "netns")
+KINDS = (Loopback.name, Netns.name)
 LOCK = "lock"
 
 
@@ -36,9 +39,12 @@ def open_provider(home: Path, kind: str, world: World) -> Iterator[LocalProvider
     Raises:
         Conflict: another process has it open.
         InvalidInput: no such kind, or the home was made with the other.
+            Or (netns, without root) this process has other threads.
         Unavailable: the host lacks what the kind needs; the message says what.
     """
     with held(home):
+        if kind == Netns.name:
+            enter(home)
         inventory = Inventory(home / FILE)
         try:
             ground, network = _grounded(home, kind, inventory)
@@ -81,11 +87,20 @@ def _grounded(home: Path, kind: str, inventory: Inventory) -> tuple[Ground, str]
             home=str(home),
             kind=kind,
         )
-    network = claim_network(home, Loopback.first_octet)
-    ground = Loopback(home_key(home), network)
+    ground, network = _netns(home) if kind == Netns.name else _loopback(home)
     ground.prepare()
     inventory.put_fact("kind", kind)
     return ground, network
+
+
+def _loopback(home: Path) -> tuple[Ground, str]:
+    network = claim_network(home, Loopback.first_octet)
+    return Loopback(home_key(home), network), network
+
+
+def _netns(home: Path) -> tuple[Ground, str]:
+    network = claim_network(home, Netns.first_octet, is_foreign=is_used_on_host)
+    return Netns(home_key(home), network, home / HOSTS), network
 
 
 def _populate(inventory: Inventory, world: World) -> None:
