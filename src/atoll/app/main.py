@@ -104,10 +104,11 @@ def program() -> click.Group:
     """Return the whole command line, its commands joined."""
     from atoll.app.demo import demo
     from atoll.deploy.cli import deploy
+    from atoll.fleet.cli import fleet
     from atoll.vectors.cli import COMMANDS
     from atoll.vectors.embed.cli import embed
 
-    for command in (embed, *COMMANDS, deploy, demo):
+    for command in (embed, *COMMANDS, deploy, fleet, demo):
         command.params.extend(_common_options())
         cli.add_command(command)
     return cli

@@ -23,6 +23,9 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "disk_cache": ("ATOLL_DISK_CACHE",),
     "disk_cache_bytes": ("ATOLL_DISK_CACHE_BYTES",),
     "read_consistency_s": ("ATOLL_READ_CONSISTENCY",),
+    "fleet_home": ("ATOLL_FLEET_HOME",),
+    "fleet_url": ("ATOLL_FLEET_URL",),
+    "fleet_token": ("ATOLL_FLEET_TOKEN",),
 }
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -82,7 +85,11 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     kept = home / ".cache" / "atoll"
     on_aws = replace(AwsOptions(), **{k: _parse(k, v) for k, v in aws.items()})
     settings = Settings(
-        storage=options, aws=on_aws, rates=kept / "rates.json", disk_cache=kept / "ranges"
+        storage=options,
+        aws=on_aws,
+        rates=kept / "rates.json",
+        disk_cache=kept / "ranges",
+        fleet_home=home / ".local" / "share" / "atoll" / "fleet",
     )
     return with_general(settings, found)
 
@@ -136,6 +143,8 @@ def _parse(setting: str, value: Any) -> Any:
             return value if isinstance(value, bool) else _FLAG[value.lower()]
         if setting == "disk_cache":
             return None if value == OFF else Path(value)
-        return Path(value) if setting in ("scratch", "rates", "prices") else str(value)
+        return (
+            Path(value) if setting in ("scratch", "rates", "prices", "fleet_home") else str(value)
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

@@ -63,6 +63,9 @@ class Settings:
             version before it reads; 0 looks every time.
         scratch: folder for spill files; None is the system's temporary folder.
         rates: file of what was measured on this machine (`atoll bench-here`); None keeps nothing.
+        fleet_home: folder of this machine's fleet host: its clusters, and the local machines.
+        fleet_url: a fleet host elsewhere; None is this machine's, started when it is needed.
+        fleet_token: as whom that one is asked.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
         aws: what runs on AWS for us.
@@ -77,6 +80,9 @@ class Settings:
     read_consistency_s: float = 0.0
     scratch: Path | None = None
     rates: Path | None = None
+    fleet_home: Path | None = None
+    fleet_url: str | None = None
+    fleet_token: str | None = field(default=None, repr=False)
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()

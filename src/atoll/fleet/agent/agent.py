@@ -19,7 +19,6 @@ from kazoo.client import KazooClient
 from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
-from atoll.fleet.agent.children import reap_orphans
 from atoll.fleet.agent.daemons import daemons, peers
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
@@ -108,7 +107,6 @@ class Agent:
         for daemon in list(self._daemons):
             if happened := daemon.look_after():
                 self._events.append(happened)
-        reap_orphans()
         if not self._is_draining and (why := self._drain_reason()):
             self._drain(why)
         self._show()

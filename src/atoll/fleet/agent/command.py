@@ -29,7 +29,7 @@ def command_of(
         case "spark-submit":
             return _spark_submit(rest, master_url, properties)
         case "atoll":
-            return (sys.executable, "-m", "atoll.app.main", *rest)
+            return (sys.executable, "-m", "atoll", *rest)
         case "python" | "python3":
             return (sys.executable, *rest)
         case _ if program.endswith(".py"):

@@ -106,7 +106,7 @@ def start(home: Path, *args: str) -> Serving:
     """
     with writing(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "atoll.app.main", "fleet", "serve", "--home", str(home), *args]
+    argv = [sys.executable, "-m", "atoll", "fleet", "serve", "--home", str(home), *args]
     log = home / LOG
     with writing(log), log.open("ab") as out:
         process = subprocess.Popen(

@@ -18,7 +18,10 @@ from atoll.fleet.control.api import PREFIX, Api
 from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settings, settings_of
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
+from atoll.fleet.providers.local.loopback import Loopback
+from atoll.fleet.providers.local.netns import Netns
 from atoll.fleet.providers.local.opening import KINDS, open_provider
+from atoll.fleet.providers.local.privileges import can_make_namespaces
 from atoll.fleet.providers.local.provider import LocalProvider
 from atoll.fleet.providers.local.world import World
 from atoll.fleet.providers.port import Provider, ProviderAt
@@ -31,6 +34,7 @@ from atoll.fleet.wire.server import serve
 logger = logging.getLogger(__name__)
 
 CLOUD = "cloud"
+AUTO = "auto"
 TICK_SECONDS = 0.5
 
 
@@ -41,15 +45,16 @@ class HostOptions:
     Attributes:
         home: its folder.
         address, port: where its APIs listen; port 0 takes a free one.
-        provider: "netns", "loopback" or "ec2"; a home keeps the one of its first start.
+        provider: "netns", "loopback", "ec2", or "auto" for the first of them that this host can do;
+            a home keeps the one of its first start.
         region: of EC2.
         keys: secret by access key, for AWS's clients; None takes every caller.
     """
 
     home: Path
     address: str = "127.0.0.1"
-    port: int = 8998
-    provider: str = "netns"
+    port: int = 0
+    provider: str = AUTO
     region: str = ""
     keys: dict[str, str] | None = None
 
@@ -61,8 +66,9 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
         Conflict: another process serves this home.
         Unavailable: the address is taken, or the host lacks what the provider needs.
     """
-    settings = settings_of(options.home, options.provider, options.region)
-    if settings.provider != options.provider:
+    wanted = _possible() if options.provider == AUTO else options.provider
+    settings = settings_of(options.home, wanted, options.region)
+    if options.provider not in (AUTO, settings.provider):
         raise InvalidInput(
             f"{options.home} was made for provider {settings.provider!r}; start it with that, or "
             "give another --home",
@@ -83,6 +89,11 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
         stack.enter_context(_shown(options.home, url))
         logger.info("fleet host serves url=%s provider=%s", url, settings.provider)
         stopped.wait()
+
+
+def _possible() -> str:
+    """Choose the local provider: machines with addresses of their own, if this host allows it."""
+    return Netns.name if can_make_namespaces() else Loopback.name
 
 
 @contextmanager

@@ -36,10 +36,11 @@ from atoll.fleet.model import (
     TimeoutAction,
 )
 from atoll.fleet.spec.document import read_document
+from atoll.fleet.spec.fleetrules import fleet_problems
 from atoll.fleet.spec.fleets import fleet_name
 from atoll.fleet.spec.notices import settled, spec_notices
 from atoll.fleet.spec.reader import Reader, Section
-from atoll.fleet.spec.releases import Release
+from atoll.fleet.spec.releases import Release, parse_release
 from atoll.fleet.spec.runjobflow import Wanted, read_release
 from atoll.fleet.spec.validate import problems_of
 from atoll.fleet.spec.where import Path, Where, finish
@@ -123,6 +124,22 @@ def _read_applications(section: Section) -> tuple[str, ...]:
                 f"Atoll does not provide {name}; it runs Spark with ZooKeeper",
             )
     return found
+
+
+def parse_short_fleet(
+    text: str | bytes, cluster: ClusterSpec, origin: str = "the file"
+) -> FleetSpec:
+    """Read a task fleet in the short form, for a cluster that lives.
+
+    Raises:
+        InvalidInput: it is no YAML, or all that is wrong with it, each with its path.
+    """
+    reader, where = Reader(), Where("", NAMES)
+    section = reader.section(read_document(text, origin), "")
+    release = parse_release(cluster.release_label)
+    fleet = _read_fleet(section, Role.TASK, release, where, ("fleets", 0))
+    finish(reader, where, fleet_problems(fleet, 0))
+    return fleet
 
 
 def _read_fleets(section: Section, release: Release, where: Where) -> tuple[FleetSpec, ...]:

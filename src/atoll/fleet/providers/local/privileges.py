@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def is_privileged() -> bool:
     lines = Path("/proc/self/status").read_text().splitlines()
     [mask] = [int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")]
     return all(mask >> bit & 1 for bit in _NEEDED)
+
+
+def can_make_namespaces() -> bool:
+    """Tell whether this process, or any of its user, may make the namespaces of machines."""
+    if is_privileged():
+        return True
+    try:
+        tried = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--net", "--mount", "true"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    except FileNotFoundError:
+        return False
+    return tried.returncode == 0
 
 
 def enter(home: Path) -> None:

@@ -1,0 +1,105 @@
+"""What several commands of fleets take and print."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from atoll.core.config import Settings
+from atoll.core.errors import InvalidInput
+from atoll.core.text import printable
+from atoll.fleet.control.client import FleetClient
+from atoll.fleet.control.home import serving, start, token_of
+from atoll.fleet.control.registry import ClusterRecord
+
+WATCH_SECONDS = 1.0
+
+cluster_argument = click.argument("cluster")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+watch_option = click.option("--watch", is_flag=True, help="Print again whenever it changes.")
+
+
+def host(settings: Settings) -> FleetClient:
+    """Return this machine's fleet host, started if need be, or the one that settings name.
+
+    Raises:
+        InvalidInput: a host is named without a token.
+        Unavailable: it could not be started.
+    """
+    if settings.fleet_url is not None:
+        if settings.fleet_token is None:
+            raise InvalidInput(
+                f"{settings.fleet_url} wants a token; set ATOLL_FLEET_TOKEN to the one in "
+                "host.json of its folder"
+            )
+        return FleetClient(settings.fleet_url, settings.fleet_token)
+    home = settings.fleet_home
+    assert home is not None
+    found = serving(home) or start(home)
+    return FleetClient(found.url, token_of(home))
+
+
+def found(client: FleetClient, cluster: str) -> ClusterRecord:
+    """Return a cluster by id or name."""
+    return client.call("find", ClusterRecord, name_or_id=cluster)
+
+
+def shown(make: Callable[[], tuple[Any, list[str]]], *, as_json: bool, watch: bool) -> None:
+    """Print something once, or whenever it changes.
+
+    Args:
+        make: returns what JSON shows, and the lines that people see.
+        as_json: whether to print JSON.
+        watch: whether to go on until interrupted.
+    """
+    before = None
+    while True:
+        value, lines = make()
+        text = json.dumps(msgspec.to_builtins(value), indent=2) if as_json else "\n".join(lines)
+        if text != before:
+            if before is not None and not as_json:
+                click.echo(f"-- {clock(time.time())}")
+            click.echo(text)
+            before = text
+        if not watch:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+def table(rows: Sequence[Mapping[str, object]], *, empty: str) -> list[str]:
+    """Lay rows out as aligned columns under their names.
+
+    >>> table([{"a": 1, "name": "x"}, {"a": 20, "name": "long"}], empty="none")
+    [' a  name', ' 1  x', '20  long']
+    """
+    if not rows:
+        return [empty]
+    names = list(rows[0])
+    columns = [[name, *(printable(str(row[name])) for row in rows)] for name in names]
+    is_number = [all(isinstance(row[name], int | float) for row in rows) for name in names]
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for cells in zip(*columns, strict=True):
+        padded = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(cells, widths, is_number, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def clock(at: float | None) -> str:
+    """Write a time of day, in UTC; "-" where there is none.
+
+    >>> clock(0)
+    '1970-01-01 00:00:00'
+    """
+    if at is None:
+        return "-"
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,79 @@
+"""Commands about this machine's fleet host."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import click
+
+from atoll.core.config import Settings
+from atoll.core.errors import InvalidInput
+
+
+@click.command()
+@click.option("--home", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="The host's folder.  [default: ATOLL_FLEET_HOME]")  # fmt: skip
+@click.option("--provider", type=click.Choice(["auto", "netns", "loopback", "ec2"]),
+              default="auto", show_default=True,
+              help="Who supplies machines; a folder keeps its first.")  # fmt: skip
+@click.option("--aws-region", default="", metavar="REGION", help="Of EC2.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
+              help="0 takes a free one.")  # fmt: skip
+@click.option("--key", "keys", multiple=True, metavar="ID:SECRET",
+              help="An access key of AWS's clients; may repeat. Without, all may call.")  # fmt: skip
+@click.pass_obj
+def serve(
+    settings: Settings,
+    /,
+    home: Path | None,
+    provider: str,
+    aws_region: str,
+    address: str,
+    port: int,
+    keys: tuple[str, ...],
+) -> None:
+    """Serve this machine's fleet host until it is stopped; clusters go on without it.
+
+    EMR's, CloudFormation's and CloudWatch's APIs, Prometheus metrics (/metrics) and what
+    `atoll fleet` asks are at one address; `--endpoint-url http://127.0.0.1:PORT` is for AWS's
+    clients.
+    """
+    from atoll.fleet.control.host import HostOptions, serve_host, stop_on_signals
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    logging.getLogger("kazoo").setLevel(logging.ERROR)
+    folder = home or settings.fleet_home
+    assert folder is not None
+    stopped = threading.Event()
+    stop_on_signals(stopped)
+    options = HostOptions(
+        home=folder.absolute(),
+        address=address,
+        port=port,
+        provider=provider,
+        region=aws_region,
+        keys=dict(_key(one) for one in keys) or None,
+    )
+    serve_host(options, stopped)
+
+
+def _key(text: str) -> tuple[str, str]:
+    access, is_pair, secret = text.partition(":")
+    if not (is_pair and access and secret):
+        raise InvalidInput("--key is written ID:SECRET")
+    return access, secret
+
+
+@click.command()
+@click.option("--everything", is_flag=True,
+              help="End living clusters, too; remove all that this host ever made.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.pass_obj
+def gc(settings: Settings, /, everything: bool, dry_run: bool) -> None:
+    """Remove what killed processes left: processes, namespaces, addresses, folders."""
+    raise click.UsageError("not there yet")
