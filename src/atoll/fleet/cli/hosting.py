@@ -23,7 +23,7 @@ from atoll.core.errors import InvalidInput
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="0 takes a free one.")  # fmt: skip
 @click.option("--key", "keys", multiple=True, metavar="ID:SECRET",
-              help="An access key of AWS's clients; may repeat. Without, all may call.")  # fmt: skip
+              help="Access key of AWS clients; may repeat. Without, all may call.")  # fmt: skip
 @click.pass_obj
 def serve(
     settings: Settings,
@@ -72,8 +72,18 @@ def _key(text: str) -> tuple[str, str]:
 @click.command()
 @click.option("--everything", is_flag=True,
               help="End living clusters, too; remove all that this host ever made.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.pass_obj
-def gc(settings: Settings, /, everything: bool, dry_run: bool) -> None:
-    """Remove what killed processes left: processes, namespaces, addresses, folders."""
-    raise click.UsageError("not there yet")
+def gc(settings: Settings, /, everything: bool) -> None:
+    """Remove what killed processes left: processes, namespaces, addresses, folders.
+
+    What belongs to a living machine stays, unless --everything says otherwise.
+    """
+    from atoll.fleet.control.garbage import remove
+
+    home = settings.fleet_home
+    assert home is not None
+    removed = remove(home, everything=everything)
+    for one in removed:
+        click.echo(f"removed {one.kind} {one.name}")
+    if not removed:
+        click.echo("nothing to remove")

@@ -56,7 +56,7 @@ def plan_fleet(
 ) -> FleetPlan:
     """Decide what a core or task fleet needs now."""
     own = [one for one in records.values() if one.machine.fleet_id == fleet.id]
-    sick, leaving = _sick(desired, own), _leaving(own, observed)
+    sick, leaving = _sick(desired, fleet, status, own), _leaving(own, observed)
     ends = tuple(Terminate((one.machine.id,), why) for one, why in [*sick, *leaving])
     gone = {one.machine.id for one, _ in sick}
     plan = _toward_targets(
@@ -65,18 +65,25 @@ def plan_fleet(
     return replace(plan, actions=(*ends, *plan.actions))
 
 
-def _sick(desired: Desired, own: list[InstanceRecord]) -> list[tuple[InstanceRecord, str]]:
+def _sick(
+    desired: Desired, fleet: Fleet, status: FleetStatus, own: list[InstanceRecord]
+) -> list[tuple[InstanceRecord, str]]:
     """Choose the unhealthy instances to replace now: never all at once."""
     health = desired.health
+    held = [provisioned(fleet, own, market) for market in MARKETS]
+    is_short = any(has < wants for has, wants in zip(held, targets(fleet, status), strict=True))
     ill = [
         one
         for one in own
         if one.state is InstanceState.SUSPECT and one.bad_for_s >= health.worker_grace_s
     ]
-    if not health.replaces_unhealthy:
+    # While capacity is missing, what is ill is better than nothing.
+    if not health.replaces_unhealthy or is_short:
         return []
     # Where many fall ill together, the network or the controller is more likely at fault.
-    most = max(1, int(len([one for one in own if one.is_alive]) * MOST_REPLACED_AT_ONCE))
+    serving = [one for one in own if one.is_serving]
+    beginning = sum(one.state not in _READY for one in serving)
+    most = max(0, max(1, int(len(serving) * MOST_REPLACED_AT_ONCE)) - beginning)
     chosen = sorted(ill, key=lambda one: -one.bad_for_s)[:most]
     return [(one, f"unhealthy for {one.bad_for_s:.0f} s: {one.complaint}") for one in chosen]
 

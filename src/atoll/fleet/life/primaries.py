@@ -79,10 +79,8 @@ def plan_primaries(
 def _wants_replacement(place: Occupant, desired: Desired) -> bool:
     if place.current is None:
         return True
-    health = desired.health
     is_ill = place.current.state is InstanceState.SUSPECT
-    waited = place.current.bad_for_s >= health.primary_grace_s
-    return is_ill and waited and health.replaces_unhealthy
+    return is_ill and place.current.bad_for_s >= desired.health.primary_grace_s
 
 
 def _why_not(place: Occupant, places: list[Occupant], observed: Observed) -> str:
