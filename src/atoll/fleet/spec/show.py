@@ -24,6 +24,8 @@ from atoll.fleet.spec.releases import parse_release
 from atoll.fleet.spec.short import NAMES, PRIMARY
 
 _WIDTH = 100
+# NEL and the separators of lines and paragraphs, as repr writes them.
+_ODD_LINES = ("\\x85", "\\u2028", "\\u2029")
 # Written by name, in this order, where they are not as usual.
 _PLAIN = (
     "applications",
@@ -57,8 +59,15 @@ def show(spec: ClusterSpec) -> str:
         import yaml
     except ImportError as error:
         raise InvalidInput("this writes YAML with PyYAML: install atoll[fleet]") from error
+    written = _cluster(spec)
+    # PyYAML writes these as they are and reads them as ends of lines; escaped, they come back.
+    has_odd_lines = any(mark in repr(spec) for mark in _ODD_LINES)
     text: str = yaml.safe_dump(
-        _cluster(spec), sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=None
+        written,
+        sort_keys=False,
+        allow_unicode=not has_odd_lines,
+        width=_WIDTH,
+        default_flow_style=None,
     )
     return text
 
