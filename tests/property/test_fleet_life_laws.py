@@ -95,7 +95,7 @@ def held(world, fleet_id, market):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(FAULTS, max_size=25))
 def test_any_faults_keep_the_laws_and_heal(faults):
     world = World(desired(core=2, task=1, health=HealthPolicy(bootstrap_timeout_s=60)))

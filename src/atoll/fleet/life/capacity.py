@@ -190,7 +190,7 @@ def _sought(fleet: Fleet, status: FleetStatus, verdict: Verdict, observed: Obser
         status = replace(status, order=order, orders=status.orders + 1)
     assert status.order is not None
     action = LaunchFleet(fleet.id, status.order, is_resize=not is_launch)
-    return FleetPlan(status, (action,), blocked=status.message)
+    return FleetPlan(status, (action,), blocked=verdict.reason or status.message)
 
 
 def _drained(
@@ -203,10 +203,16 @@ def _drained(
         endable = [_endable(fleet, one, observed) for one in serving.values()]
         chosen += [serving[id_] for id_ in to_end(endable, wanted)]
     why = f"the target of fleet {fleet.spec.name} was lowered"
+    # What became ready this very round is left to the next: one edge of the diagram at a time.
+    working = [one for one in chosen if one.state in _READY and one.waited_s > 0]
+    ends = [one for one in chosen if one.state not in _READY]
     return FleetPlan(
         status,
-        tuple(Drain(one.machine.id, why) for one in chosen),
-        draining=tuple((one, why) for one in chosen),
+        (
+            *(Terminate((one.machine.id,), why) for one in ends),
+            *(Drain(one.machine.id, why) for one in working),
+        ),
+        draining=tuple((one, why) for one in working),
     )
 
 
