@@ -164,12 +164,28 @@ def strategies(traces: str, prices: str, launches: int) -> Figures:
     choices = {name: members for name, members in groups.items() if len(members) > 1}
     with Meter() as meter:
         found = [
-            {"group": name, "launch": launch, **facts}
+            {"group": name, **facts}
             for name, members in choices.items()
             for launch in range(launches)
             for facts in _launched(members, (launch + 1) / (2 * launches))
         ]
-    return {"launches": found, **meter.figures}
+    return {"launches": launches, "fleets": list(_averaged(found)), **meter.figures}
+
+
+def _averaged(launched: Sequence[Figures]) -> Iterator[Figures]:
+    """Average over the launches of a fleet in one place, under one strategy and policy."""
+    keys = "group", "policy", "place", "strategy"
+    found: dict[tuple[str, ...], list[Figures]] = defaultdict(list)
+    for one in launched:
+        found[tuple(one[key] for key in keys)].append(one)
+    for names, ones in sorted(found.items()):
+        yield {
+            **dict(zip(keys, names, strict=True)),
+            "zones": [one["zone"] for one in ones],
+            "held": statistics.mean(one["held"] for one in ones),
+            "cost": statistics.mean(one["cost"] for one in ones),
+            "reclaimed": sum(one["reclaimed"] for one in ones),
+        }
 
 
 def _launched(members: Sequence[Trace], share: float) -> Iterator[dict[str, Any]]:
@@ -239,7 +255,7 @@ def run(
         "units_of_one": UNITS_OF_ONE,
         "policies": [asdict(policy) for policy in POLICIES],
     }
-    rows = [*_policy_rows(alone["policies"]), *_strategy_rows(chosen["launches"])]
+    rows = [*_policy_rows(alone["policies"]), *_strategy_rows(chosen["fleets"])]
     return {"model": model, "alone": alone, "chosen": chosen}, rows
 
 
@@ -264,9 +280,9 @@ def _policy_rows(found: dict[str, dict[str, Figures]]) -> Iterator[Row]:
         )
 
 
-def _strategy_rows(launches: Sequence[Figures]) -> Iterator[Row]:
+def _strategy_rows(fleets: Sequence[Figures]) -> Iterator[Row]:
     found = defaultdict(list)
-    for one in launches:
+    for one in fleets:
         found[one["policy"], one["place"], one["strategy"]].append(one)
     for (policy, place, strategy), ones in sorted(found.items()):
         held = statistics.mean(one["held"] for one in ones)

@@ -82,15 +82,26 @@ def racks_for(
     Yields:
         Racks; ends where no further machine of the group has a place.
     """
-    racks = [f"{zone}-rack-{number + 1}" for number in range(racks_per_zone)]
-    load = Counter(record.machine.rack for record in living)
-    barred = {record.machine.rack for record in living if group and record.spread_group == group}
-    while allowed := [rack for rack in racks if rack not in barred]:
-        chosen = min(allowed, key=lambda rack: (load[rack], racks.index(rack)))
+    load = load_of(zone, living, racks_per_zone)
+    barred = racks_of(group, living)
+    while allowed := [rack for rack in load if rack not in barred]:
+        chosen = min(allowed, key=lambda rack: load[rack])
         load[chosen] += 1
         if group:
             barred.add(chosen)
         yield chosen
+
+
+def load_of(zone: str, living: Collection[Record], racks_per_zone: int) -> dict[str, int]:
+    """Count the machines on each rack of a zone."""
+    machines = Counter(record.machine.rack for record in living)
+    racks = [f"{zone}-rack-{number + 1}" for number in range(racks_per_zone)]
+    return {rack: machines[rack] for rack in racks}
+
+
+def racks_of(group: str | None, living: Collection[Record]) -> set[str]:
+    """Collect the racks that machines of a group stand on; of no group, none."""
+    return {record.machine.rack for record in living if group and record.spread_group == group}
 
 
 def taken_ips(living: Collection[Record], kept: Collection[Address]) -> set[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from atoll.core.errors import Conflict, NotFound
 from atoll.fleet.model import InstanceTypeConfig, Market, Role
+from atoll.fleet.planning.placement import spread
 from atoll.fleet.providers.local import choosing
 from atoll.fleet.providers.local.addressing import LocalSubnet, name_of
 from atoll.fleet.providers.local.inventory import Intent, Inventory, Record, Terms
@@ -102,11 +103,12 @@ class Drafts:
         key = (config.instance_type, Market.ON_DEMAND, address.subnet_id)
         terms = self._inventory.terms().get(key, Terms())
         zone = self.subnet(address.subnet_id).zone
-        rack = next(self._racks(zone, placement.spread_group), None)
-        if terms.capacity == 0 or rack is None:
-            what = "capacity" if rack else "hardware of its own (SPREAD)"
+        living = self._inventory.living()
+        load = choosing.load_of(zone, living, self._world.racks_per_zone)
+        (rack,) = spread(1, load, choosing.racks_of(placement.spread_group, living))
+        if terms.capacity == 0:
             raise InsufficientCapacity(
-                f"there is no {what} for a {config.instance_type} in subnet {address.subnet_id} "
+                f"there is no capacity for a {config.instance_type} in subnet {address.subnet_id} "
                 f"({zone}); try again later",
                 instance_type=config.instance_type,
                 subnet_id=address.subnet_id,
