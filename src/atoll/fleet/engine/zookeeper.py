@@ -20,7 +20,12 @@ CLIENT_PORT = 2181
 QUORUM_PORT = 2888
 ELECTION_PORT = 3888
 
-TICK_MS = 500
+# A session ends at a multiple of it: the shorter, the sooner.
+TICK_MS = 250
+# A follower that is silent for so long is dropped; a leader whom most do not hear steps down.
+SYNC_MS = 2000
+# A follower may take so long to fetch the data.
+INIT_MS = 10_000
 MIN_SESSION_MS = 1000
 MAX_SESSION_MS = 4000
 MEMORY = Memory(heap=64, young=4, metaspace=64, direct=16)
@@ -121,8 +126,8 @@ def zoo_cfg(peers: Sequence[Peer], place: Place) -> str:
     """
     settings = {
         "tickTime": TICK_MS,
-        "initLimit": 20,
-        "syncLimit": 4,
+        "initLimit": INIT_MS // TICK_MS,
+        "syncLimit": SYNC_MS // TICK_MS,
         "dataDir": data_folder(place),
         "clientPort": CLIENT_PORT,
         "clientPortAddress": place.address,
