@@ -30,7 +30,7 @@ from atoll.fleet.life.records import Heartbeat
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import Role
-from atoll.fleet.providers.local.facts import MachineFacts
+from atoll.fleet.providers.facts import MachineFacts
 
 logger = logging.getLogger(__name__)
 
