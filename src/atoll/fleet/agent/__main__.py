@@ -10,7 +10,7 @@ from pathlib import Path
 from atoll.core.errors import AtollError
 from atoll.fleet.agent.agent import Agent
 from atoll.fleet.life.task import read_task
-from atoll.fleet.providers.local.facts import read_facts
+from atoll.fleet.providers.facts import read_facts
 
 _LOG_BYTES = 1 << 20
 

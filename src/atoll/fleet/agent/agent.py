@@ -20,6 +20,7 @@ from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
 from atoll.fleet.agent.daemons import daemons, peers
+from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
@@ -28,8 +29,10 @@ from atoll.fleet.engine.zookeeper import connect_string
 from atoll.fleet.life.records import Heartbeat
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
-from atoll.fleet.model import Role
-from atoll.fleet.providers.local.facts import MachineFacts
+from atoll.fleet.model import Market, Role
+from atoll.fleet.providers.ec2.metadata import Metadata
+from atoll.fleet.providers.facts import MachineFacts
+from atoll.fleet.providers.reach import EC2
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +70,9 @@ class Agent:
     def run(self) -> None:
         """Bring the instance up, then look after it until the process ends."""
         self._client.start_async()
+        is_on_ec2 = self._task.provider.name == EC2
+        if is_on_ec2 and self._facts.market is Market.SPOT:
+            Interruption(Path(self._facts.notice_file), Metadata()).start()
         threading.Thread(target=self._bring_up, name="bring-up", daemon=True).start()
         while True:
             started = time.monotonic()

@@ -16,7 +16,7 @@ from atoll.fleet.engine.zookeeper import Peer, data_folder, zookeeper_daemon
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import Role
-from atoll.fleet.providers.local.facts import MachineFacts
+from atoll.fleet.providers.facts import MachineFacts
 
 # Of an instance's memory, what the system, the agent and the daemons themselves need.
 RESERVED_MIB = 1024

@@ -33,7 +33,7 @@ from atoll.fleet.life.records import Event, Step
 from atoll.fleet.life.store import ROOT, ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
-from atoll.fleet.providers.local.facts import MachineFacts
+from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)

@@ -80,11 +80,18 @@ def _with_newcomers(records: dict[str, InstanceRecord], observed: Observed) -> l
 
 
 def _last_word(record: InstanceRecord, machine: Machine | None) -> Machine:
-    if machine is not None or not record.machine.is_alive:
-        return machine or record.machine
-    return replace(
-        record.machine, state=MachineState.TERMINATED, reason="the provider knows it no longer"
-    )
+    old = record.machine
+    if machine is not None:
+        # EC2 forgets where a machine was as soon as it ended.
+        return replace(
+            machine,
+            private_ip=machine.private_ip or old.private_ip,
+            private_dns=machine.private_dns or old.private_dns,
+            subnet_id=machine.subnet_id or old.subnet_id,
+        )
+    if not old.is_alive:
+        return old
+    return replace(old, state=MachineState.TERMINATED, reason="the provider knows it no longer")
 
 
 def _instance_id(machine: Machine) -> str:

@@ -8,7 +8,7 @@ from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import decode
 from atoll.fleet.life.records import Desired, Slot
 from atoll.fleet.model import BootstrapAction, HealthPolicy, Role
-from atoll.fleet.providers.local.facts import MachineFacts
+from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.port import ProviderAt
 
 

@@ -140,11 +140,14 @@ class ProviderAt:
         name: "local" or "ec2".
         where: "address:port" of the local cloud; the region of EC2.
         token: as whom the local cloud is asked; empty for EC2, where the instance profile tells.
+        settings: what the provider does for every cluster, such as ec2's "package_url"; a
+            placement's own settings count more.
     """
 
     name: str
     where: str = ""
     token: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 class InsufficientCapacity(Unavailable):

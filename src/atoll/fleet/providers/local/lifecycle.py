@@ -15,7 +15,7 @@ from pathlib import Path
 
 from atoll.core.errors import AtollError
 from atoll.core.files import writing
-from atoll.fleet.providers.local.facts import FILE, NOTICE, MachineFacts, write_facts
+from atoll.fleet.providers.facts import FILE, NOTICE, MachineFacts, write_facts
 from atoll.fleet.providers.local.ground import Box, Ground
 from atoll.fleet.providers.local.inventory import Intent, Inventory, Record
 from atoll.fleet.providers.local.world import World
