@@ -79,7 +79,7 @@ class World:
     now: float = 0.0
     events: list[Event] = field(default_factory=list)
     ended: EndCluster | None = None
-    steps: StepsSeen = StepsSeen()
+    steps: StepsSeen = field(default_factory=StepsSeen)
 
     def __post_init__(self) -> None:
         for slot in self.desired.slots:

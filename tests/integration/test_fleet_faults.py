@@ -7,8 +7,8 @@ from fleet_cloud import cloud_here, why_no_netns
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from atoll.fleet.model import Market
+from atoll.fleet.providers.facts import NOTICE
 from atoll.fleet.providers.local.disk import used_bytes
-from atoll.fleet.providers.local.facts import NOTICE
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.links import Direction
 from atoll.fleet.providers.port import (

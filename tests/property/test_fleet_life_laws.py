@@ -37,10 +37,10 @@ def befall(world, kind, number):
     id_ = alive[number % len(alive)]
     body = world.bodies[id_]
     is_primary = body.machine.role is Role.MASTER
-    if is_primary and kind in ("end", "stop", "silence", "fill", "reclaim"):
-        # Without a quorum there is no controller to plan: see `atoll fleet repair`.
-        if len(world.in_sync()) < 3 or kind == "reclaim":
-            return
+    is_harm = kind in ("end", "stop", "silence", "fill", "reclaim")
+    # Without a quorum there is no controller to plan: see `atoll fleet repair`.
+    if is_primary and is_harm and (len(world.in_sync()) < 3 or kind == "reclaim"):
+        return
     match kind:
         case "end":
             world.end(id_)

@@ -19,10 +19,10 @@ from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.files import writing
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import InstanceTypeConfig, Market
+from atoll.fleet.providers.facts import Notice, write_notice
 from atoll.fleet.providers.local import choosing
 from atoll.fleet.providers.local.addressing import LocalSubnet, hosts_lines, name_of
 from atoll.fleet.providers.local.drafts import Drafts
-from atoll.fleet.providers.local.facts import Notice, write_notice
 from atoll.fleet.providers.local.ground import Box, Ground, Ran
 from atoll.fleet.providers.local.inventory import Intent, Inventory, Process, Record
 from atoll.fleet.providers.local.lifecycle import HOSTS, Lifecycle
