@@ -24,6 +24,7 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "disk_cache_bytes": ("ATOLL_DISK_CACHE_BYTES",),
     "read_consistency_s": ("ATOLL_READ_CONSISTENCY",),
     "fleet_home": ("ATOLL_FLEET_HOME",),
+    "fleet_cache": ("ATOLL_FLEET_CACHE",),
     "fleet_url": ("ATOLL_FLEET_URL",),
     "fleet_token": ("ATOLL_FLEET_TOKEN",),
 }
@@ -90,6 +91,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
         rates=kept / "rates.json",
         disk_cache=kept / "ranges",
         fleet_home=home / ".local" / "share" / "atoll" / "fleet",
+        fleet_cache=kept / "fleet",
     )
     return with_general(settings, found)
 
@@ -144,7 +146,9 @@ def _parse(setting: str, value: Any) -> Any:
         if setting == "disk_cache":
             return None if value == OFF else Path(value)
         return (
-            Path(value) if setting in ("scratch", "rates", "prices", "fleet_home") else str(value)
+            Path(value)
+            if setting in ("scratch", "rates", "prices", "fleet_home", "fleet_cache")
+            else str(value)
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

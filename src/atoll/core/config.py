@@ -64,6 +64,7 @@ class Settings:
         scratch: folder for spill files; None is the system's temporary folder.
         rates: file of what was measured on this machine (`atoll bench-here`); None keeps nothing.
         fleet_home: folder of this machine's fleet host: its clusters, and the local machines.
+        fleet_cache: folder of what fleet hosts can make again: archives of Java classes.
         fleet_url: a fleet host elsewhere; None is this machine's, started when it is needed.
         fleet_token: as whom that one is asked.
         quiet: whether a command says no more than its result.
@@ -81,6 +82,7 @@ class Settings:
     scratch: Path | None = None
     rates: Path | None = None
     fleet_home: Path | None = None
+    fleet_cache: Path | None = None
     fleet_url: str | None = None
     fleet_token: str | None = field(default=None, repr=False)
     quiet: bool = False

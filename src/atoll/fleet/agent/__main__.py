@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from atoll.core.errors import AtollError
 from atoll.fleet.agent.agent import Agent
+from atoll.fleet.agent.daemons import Setting
+from atoll.fleet.engine.archives import ARCHIVES_VARIABLE
 from atoll.fleet.life.task import read_task
 from atoll.fleet.providers.facts import read_facts
 
@@ -27,7 +30,11 @@ def main(path: Path) -> None:
         handlers=[handler],
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)
-    Agent(facts, read_task(facts), path.parent).run()
+    archives = os.environ.get(ARCHIVES_VARIABLE)
+    marker = {key: value for key, value in os.environ.items() if key.startswith("ATOLL_")}
+    task = read_task(facts)
+    setting = Setting(facts, task, marker, Path(archives) if archives else None)
+    Agent(setting, path.parent).run()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ controller and runs steps.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import time
@@ -19,19 +18,17 @@ from kazoo.client import KazooClient
 from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
-from atoll.fleet.agent.daemons import daemons, peers
+from atoll.fleet.agent.daemons import Setting, daemons, peers
 from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
 from atoll.fleet.engine.zookeeper import connect_string
-from atoll.fleet.life.records import Heartbeat
+from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore
-from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import Market, Role
 from atoll.fleet.providers.ec2.metadata import Metadata
-from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.reach import EC2
 
 logger = logging.getLogger(__name__)
@@ -49,9 +46,10 @@ _SERVING = {
 class Agent:
     """One instance's agent."""
 
-    def __init__(self, facts: MachineFacts, task: AgentTask, folder: Path) -> None:
+    def __init__(self, setting: Setting, folder: Path) -> None:
         """Take what the instance is and shall do, and its folder."""
-        self._facts, self._task, self._folder = facts, task, folder
+        self._setting, self._folder = setting, folder
+        self._facts, self._task = facts, task = setting.facts, setting.task
         self._client = KazooClient(
             hosts=connect_string(peers(task)),
             timeout=SESSION_SECONDS,
@@ -65,7 +63,6 @@ class Agent:
         self._phase, self._message = "bootstrapping", ""
         self._is_draining = False
         self._beat = 0
-        self._events: list[str] = []
 
     def run(self) -> None:
         """Bring the instance up, then look after it until the process ends."""
@@ -89,12 +86,13 @@ class Agent:
     def _prepare(self) -> None:
         booted = self._folder / _BOOTED
         is_first_start = not booted.exists()
-        marker = {key: value for key, value in os.environ.items() if key.startswith("ATOLL_")}
         if is_first_start:
             env = {"ATOLL_ROLE": self._task.role.value, "ATOLL_CLUSTER": self._task.cluster_id}
             logs = Path(self._facts.disk) / "logs" / "bootstrap"
             run_bootstrap(self._task.bootstrap_actions, logs, env)
-        wanted = daemons(self._facts, self._task, marker, is_first_start=is_first_start)
+        wanted = daemons(
+            self._setting, is_first_start=is_first_start, on_master_end=self._release_latches
+        )
         booted.touch()
         for daemon in wanted:
             self._message = f"waiting for its {daemon.program.name}"
@@ -104,15 +102,17 @@ class Agent:
                 time.sleep(BEAT_SECONDS / 4)
             if daemon.program.name == "zookeeper":
                 # Whoever leads launches the other fleets while masters are still starting.
-                Candidate(self._client, self._task, self._facts.id).start()
+                Candidate(self._task, self._facts.id).start()
         if self._task.role is Role.MASTER:
             StepRunner(self._client, self._task, self._facts).start()
         self._phase, self._message = "ready", ""
 
+    def _release_latches(self, master: Daemon) -> None:
+        """Hand on the leadership of a master whose process is gone, if it had it."""
+        if self._client.connected:
+            self._store.release_leadership(master.sessions)
+
     def _look_after(self) -> None:
-        for daemon in list(self._daemons):
-            if happened := daemon.look_after():
-                self._events.append(happened)
         if not self._is_draining and (why := self._drain_reason()):
             self._drain(why)
         self._show()

@@ -11,6 +11,8 @@ from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from atoll.core.errors import AtollError
+from atoll.fleet.agent.daemons import peers
+from atoll.fleet.engine.zookeeper import connect_string
 from atoll.fleet.life.controller import Controller
 from atoll.fleet.life.store import ELECTION, ClusterStore
 from atoll.fleet.life.task import AgentTask
@@ -19,19 +21,28 @@ from atoll.fleet.providers.reach import reach
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
+SESSION_SECONDS = 2.0
 
 
 class Candidate(threading.Thread):
     """Stands for election as long as the agent lives."""
 
-    def __init__(self, client: KazooClient, task: AgentTask, machine_id: str) -> None:
-        """Take a started client of the cluster's ensemble."""
+    def __init__(self, task: AgentTask, machine_id: str) -> None:
+        """Take what the cluster is, and the machine this runs on."""
         super().__init__(name="candidate", daemon=True)
-        self._client, self._task, self._machine_id = client, task, machine_id
-        self.is_controller = False
+        self._task, self._machine_id = task, machine_id
+        # Its own session, shorter than the agent's: a successor soon takes over from a dead
+        # controller, while steps do not move for a hiccup.
+        self._client = KazooClient(
+            hosts=connect_string(peers(task)),
+            timeout=SESSION_SECONDS,
+            connection_retry={"max_tries": -1, "max_delay": 0.5},
+            command_retry={"max_tries": 0},
+        )
 
     def run(self) -> None:
         """Stand, lead, stand again."""
+        self._client.start_async()
         while True:
             try:
                 self._client.Election(ELECTION, self._machine_id).run(self._lead)
@@ -47,10 +58,6 @@ class Candidate(threading.Thread):
             is_connected = self._client.state == KazooState.CONNECTED
             return bool(is_connected and self._client.client_id == session)
 
-        self.is_controller = True
-        try:
-            provider = reach(self._task.provider)
-            controller = Controller(ClusterStore(self._client), provider, self._machine_id)
-            controller.run(self._task.founding, is_leading)
-        finally:
-            self.is_controller = False
+        provider = reach(self._task.provider)
+        controller = Controller(ClusterStore(self._client), provider, self._machine_id)
+        controller.run(self._task.founding, is_leading)

@@ -36,40 +36,59 @@ class Answer:
     Attributes:
         detail: its own word for its part.
         busy: of a worker, the processors that jobs hold.
+        sessions: of a master, its sessions with ZooKeeper.
     """
 
     detail: str
     busy: int = 0
+    sessions: tuple[int, ...] = ()
 
 
 class Supervised:
     """One daemon."""
 
     def __init__(
-        self, program: Program, probe: Callable[[], Answer], marker: dict[str, str]
+        self,
+        program: Program,
+        probe: Callable[[int], Answer],
+        marker: dict[str, str],
+        *,
+        on_end: Callable[[Daemon], None] = lambda _: None,
     ) -> None:
         """Take what to start, and how to ask it; nothing is started yet.
 
         Args:
             program: the daemon.
-            probe: asks it; raises `AtollError` where it does not answer.
+            probe: asks the process of that id; raises `AtollError` where it does not answer.
             marker: environment by which all processes of the instance are known.
+            on_end: called with its last health when its process is gone, before it is started
+                again.
         """
         self.program = program
-        self._probe = probe
-        self._marker = marker
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
+        self._probe, self._marker, self._on_end = probe, marker, on_end
         self._ends: deque[float] = deque(maxlen=16)
         self._health = Daemon()
         self._answered = False
-        self._halted = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
 
     def start(self) -> None:
-        """Start it and the thread that asks how it is."""
+        """Start it, the thread that starts it again, and the thread that asks how it is."""
         self._launch()
-        name = f"probe-{self.program.name}"
-        threading.Thread(target=self._keep_asking, name=name, daemon=True).start()
+        for work in (self._keep_running, self._keep_asking):
+            name = f"{self.program.name}-{work.__name__.removeprefix('_keep_')}"
+            threading.Thread(target=work, name=name, daemon=True).start()
+
+    def health(self) -> Daemon:
+        """Return how it is."""
+        since = time.monotonic() - _WINDOW_SECONDS
+        restarts = sum(1 for at in self._ends if at > since)
+        return replace(self._health, restarts=restarts)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; one that is just being started again gets none."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
 
     def _launch(self) -> None:
         self.program.prepare()
@@ -81,50 +100,52 @@ class Supervised:
         )
         self._started_at = time.monotonic()
 
-    def look_after(self) -> str:
-        """Start it again where it ended; call this about once a second from one thread.
+    def _keep_running(self) -> None:
+        while True:
+            assert self._process is not None
+            status = self._process.wait()
+            self._ends.append(time.monotonic())
+            logger.warning("daemon ended name=%s status=%d", self.program.name, status)
+            self._tell_end()
+            self._health = Daemon()
+            time.sleep(max(0.0, PAUSE_SECONDS - self._uptime_s()))
+            while not self._is_launched():
+                time.sleep(PAUSE_SECONDS)
 
-        Returns:
-            What happened, in words; empty: nothing did.
-        """
-        assert self._process is not None
-        status = self._process.poll()
-        now = time.monotonic()
-        if status is None or now - self._started_at < PAUSE_SECONDS:
-            return ""
-        self._ends.append(now)
-        self._launch()
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        message = f"{self.program.name} ended {how} and was started again"
-        logger.warning("daemon restarted name=%s status=%d", self.program.name, status)
-        return message
+    def _tell_end(self) -> None:
+        try:
+            self._on_end(self._health)
+        except AtollError as error:
+            logger.warning("end not told name=%s error=%s", self.program.name, error)
 
-    def health(self) -> Daemon:
-        """Return how it is."""
-        since = time.monotonic() - _WINDOW_SECONDS
-        restarts = sum(1 for at in self._ends if at > since)
-        return replace(self._health, restarts=restarts)
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+    def _is_launched(self) -> bool:
+        try:
+            self._launch()
+        except (OSError, AtollError) as error:
+            # A full disk, mostly: it cannot even be prepared.
+            logger.warning("daemon not started name=%s error=%s", self.program.name, error)
+            self._ends.append(time.monotonic())
+            return False
+        return True
 
     def _keep_asking(self) -> None:
-        while not self._halted.wait(PROBE_EVERY_SECONDS):
+        while True:
+            time.sleep(PROBE_EVERY_SECONDS)
             self._ask()
 
     def _ask(self) -> None:
+        assert self._process is not None
         try:
-            answer = self._probe()
+            answer = self._probe(self._process.pid)
         except AtollError as error:
             logger.info("probe failed name=%s error=%s", self.program.name, error)
             is_starting = not self._answered and self._uptime_s() < START_SECONDS
-            failing = 0 if is_starting else self._health.failing_probes + 1
-            self._health = Daemon("", is_up=False, failing_probes=failing)
+            before = self._health
+            failing = 0 if is_starting else before.failing_probes + 1
+            self._health = replace(before, detail="", is_up=False, failing_probes=failing)
             return
         self._answered = True
-        self._health = Daemon(answer.detail, is_up=True, busy=answer.busy)
+        self._health = Daemon(answer.detail, is_up=True, busy=answer.busy, sessions=answer.sessions)
 
     def _uptime_s(self) -> float:
         return time.monotonic() - self._started_at

@@ -57,6 +57,7 @@ def serve(
         port=port,
         provider=provider,
         region=aws_region,
+        cache=settings.fleet_cache,
         keys=dict(_key(one) for one in keys) or None,
     )
     serve_host(options, stopped)

@@ -17,7 +17,7 @@ from atoll.fleet.codec import decode, encode
 SERVING = "serve.json"
 SETTINGS = "host.json"
 LOG = "serve.log"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import InvalidInput, Unavailable
 from atoll.core.files import whole_file
 from atoll.fleet.codec import encode
 from atoll.fleet.control.api import PREFIX, Api
 from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settings, settings_of
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
+from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
+from atoll.fleet.engine.jars import spark_home
+from atoll.fleet.engine.java import find_java
 from atoll.fleet.providers.local.loopback import Loopback
 from atoll.fleet.providers.local.netns import Netns
 from atoll.fleet.providers.local.opening import KINDS, open_provider
@@ -48,6 +51,7 @@ class HostOptions:
         provider: "netns", "loopback", "ec2", or "auto" for the first of them that this host can do;
             a home keeps the one of its first start.
         region: of EC2.
+        cache: folder for what can be made again; None makes and keeps nothing.
         keys: secret by access key, for AWS's clients; None takes every caller.
     """
 
@@ -56,6 +60,7 @@ class HostOptions:
     port: int = 0
     provider: str = AUTO
     region: str = ""
+    cache: Path | None = None
     keys: dict[str, str] | None = None
 
 
@@ -78,7 +83,7 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
         # Made first: opening the local cloud without root enters another network namespace.
         listener = listen(options.address, options.port)
         url = "http://{}:{}".format(*listener.getsockname()[:2])
-        provider, at = stack.enter_context(_provided(options.home, settings))
+        provider, at = stack.enter_context(_provided(options, settings))
         registry = Registry(options.home / FILE)
         stack.callback(registry.close)
         service = FleetService(provider, at, registry)
@@ -97,21 +102,42 @@ def _possible() -> str:
 
 
 @contextmanager
-def _provided(home: Path, settings: HostSettings) -> Iterator[tuple[Provider, ProviderAt]]:
+def _provided(
+    options: HostOptions, settings: HostSettings
+) -> Iterator[tuple[Provider, ProviderAt]]:
     """Open the provider, and let the clusters' controllers reach it."""
     if settings.provider not in KINDS:
         raise InvalidInput(f"there is no provider {settings.provider!r}; take one of {KINDS}")
-    world = World(
-        types=load_catalogue().types, adopts_subnets=True, environment=_passed_on(os.environ)
-    )
+    environment = _passed_on(os.environ)
+    archives = None if options.cache is None else _archives(options.cache)
+    if archives is not None:
+        environment[ARCHIVES_VARIABLE] = str(archives)
+    world = World(types=load_catalogue().types, adopts_subnets=True, environment=environment)
     with ExitStack() as stack:
-        provider = stack.enter_context(open_provider(home / CLOUD, settings.provider, world))
+        provider = stack.enter_context(
+            open_provider(options.home / CLOUD, settings.provider, world)
+        )
+        if archives is not None:
+            _make_archives(archives, provider.ground.gateway)
         listener = listen(provider.ground.gateway, settings.cloud_port)
         address, port = listener.getsockname()[:2]
-        keep_settings(home, replace(settings, cloud_port=port))
+        keep_settings(options.home, replace(settings, cloud_port=port))
         stack.enter_context(answering(Calls(provider, settings.cloud_token), [listener]))
         stack.enter_context(_ticking(provider))
         yield provider, ProviderAt(LOCAL, f"{address}:{port}", settings.cloud_token)
+
+
+def _archives(cache: Path) -> Path:
+    return archives_folder(cache, java=find_java(os.environ), home=spark_home())
+
+
+def _make_archives(folder: Path, address: str) -> None:
+    """Make what lets daemons start in half the time; it takes a while, once on a machine."""
+    logger.info("making class archives folder=%s", folder)
+    try:
+        make_archives(folder, address=address, java=find_java(os.environ), home=spark_home())
+    except Unavailable as error:
+        logger.warning("no class archives, daemons start slower error=%s", error)
 
 
 def _passed_on(environment: os._Environ[str]) -> dict[str, str]:

@@ -30,6 +30,8 @@ from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 
 _POLL_SECONDS = 0.1
 _DEADLINE_SECONDS = 180
+ARCHIVES_VARIABLE = "ATOLL_CLASS_ARCHIVES"
+"""Tells agents of a machine where its archives are."""
 _NAMES = ("zookeeper", "master", "worker")
 
 

@@ -53,6 +53,7 @@ class Controller:
         self._epoch = 0
         self._known: Known | None = None
         self._saved: Known | None = None
+        self._observer = Observer(store, provider)
 
     def run(self, founding: Desired | None, is_leading: Callable[[], bool]) -> None:
         """Take the cluster over and look after it until `is_leading` says no.
@@ -70,19 +71,19 @@ class Controller:
             self._store.found(founding)
         self._epoch = self._store.next_epoch()
         self._saved = self._known = self._store.known()
-        observer = Observer(self._store, self._provider)
+        self._observer = Observer(self._store, self._provider)
         logger.info("controller took over machine=%s epoch=%d", self._machine_id, self._epoch)
         while is_leading():
             started = time.monotonic()
-            self._round(observer, is_leading)
+            self._round(is_leading)
             time.sleep(max(0.0, ROUND_SECONDS - (time.monotonic() - started)))
 
-    def _round(self, observer: Observer, is_leading: Callable[[], bool]) -> None:
+    def _round(self, is_leading: Callable[[], bool]) -> None:
         found = self._store.desired()
         if found is None:
             return
         desired, _ = found
-        observed = observer.look(desired)
+        observed = self._observer.look(desired)
         known = self._known or _beginning(desired)
         decided = plan(desired, known, observed)
         self._known = _pruned(decided.known, observed.now)
@@ -122,6 +123,8 @@ class Controller:
             if action.old_id is not None:
                 why = f"replaced: {action.why}"
                 self._provider.terminate([action.old_id], epoch=self._epoch, reason=why)
+                # Its machine is certainly gone: nobody need wait for its sessions to end.
+                self._store.release_leadership(self._observer.sessions_of(action.old_id))
             machine = self._provider.launch_primary(
                 InstanceTypeConfig(slot.instance_type),
                 slot.address,

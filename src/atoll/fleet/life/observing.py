@@ -34,6 +34,7 @@ class Observer:
         self._store, self._provider = store, provider
         self._clock, self._wall = clock, wall
         self._beats: dict[str, tuple[int, float]] = {}
+        self._masters: dict[str, tuple[int, ...]] = {}
         self._first_at = clock()
         self._last_at = self._first_at
 
@@ -61,6 +62,10 @@ class Observer:
             steps=steps_seen(self._store.steps()),
         )
 
+    def sessions_of(self, machine_id: str) -> tuple[int, ...]:
+        """Return the ZooKeeper sessions that a machine's Spark master was last seen with."""
+        return self._masters.get(machine_id, ())
+
     def _hearts(self, beats: Mapping[str, Heartbeat], now: float) -> dict[str, Heart]:
         hearts = {}
         for id_, beat in beats.items():
@@ -68,6 +73,8 @@ class Observer:
             if number != beat.beat:
                 number, at = beat.beat, now
             self._beats[id_] = number, at
+            if (master := beat.daemons.get("master")) and master.sessions:
+                self._masters[id_] = master.sessions
             hearts[id_] = Heart(beat, now - at)
         return hearts
 

@@ -96,6 +96,7 @@ class Daemon:
         failing_probes: probes in a row that did not.
         restarts: how often it was started again within the last minute.
         busy: of a worker, the processors that jobs hold.
+        sessions: of a master, its sessions with ZooKeeper.
     """
 
     detail: str = ""
@@ -103,6 +104,7 @@ class Daemon:
     failing_probes: int = 0
     restarts: int = 0
     busy: int = 0
+    sessions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from kazoo.client import KazooClient
@@ -28,6 +28,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from atoll.core.errors import Conflict, NotFound, Unavailable
 from atoll.fleet.codec import decode, encode
+from atoll.fleet.engine.latch import release_latches
 from atoll.fleet.life.records import (
     ClusterStatus,
     Desired,
@@ -51,7 +52,7 @@ _GONE = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, KazooTimeou
 
 
 @contextmanager
-def _reaching() -> Iterator[None]:
+def reaching() -> Iterator[None]:
     """Turn a lost connection into `Unavailable`."""
     try:
         yield
@@ -71,7 +72,7 @@ class ClusterStore:
 
     def prepare(self) -> None:
         """Make the folders; the first controller does."""
-        with _reaching():
+        with reaching():
             for folder in _FOLDERS:
                 self.client.ensure_path(folder)
 
@@ -79,7 +80,7 @@ class ClusterStore:
 
     def desired(self) -> tuple[Desired, int] | None:
         """Read what the cluster shall be, and the version to change it by; None: not written."""
-        with _reaching():
+        with reaching():
             try:
                 data, stat = self.client.get(_DESIRED)
             except NoNodeError:
@@ -88,7 +89,7 @@ class ClusterStore:
 
     def found(self, desired: Desired) -> None:
         """Write what the cluster shall be, unless that is written."""
-        with _reaching():
+        with reaching():
             try:
                 self.client.create(_DESIRED, encode(desired), makepath=True)
             except NodeExistsError:
@@ -100,7 +101,7 @@ class ClusterStore:
         Raises:
             Conflict: somebody else changed it since it was read.
         """
-        with _reaching():
+        with reaching():
             try:
                 self.client.set(_DESIRED, encode(desired), version=version)
             except BadVersionError as error:
@@ -110,18 +111,18 @@ class ClusterStore:
 
     def next_epoch(self) -> int:
         """Count the epoch up: whoever holds an older one can write no more."""
-        with _reaching():
+        with reaching():
             return int(self.client.set(_EPOCH, b"").version)
 
     def epoch(self) -> int:
         """Read the epoch of the newest controller."""
-        with _reaching():
+        with reaching():
             _, stat = self.client.get(_EPOCH)
         return int(stat.version)
 
     def known(self) -> Known | None:
         """Read status and instances; None: no controller has written any."""
-        with _reaching():
+        with reaching():
             try:
                 status, _ = self.client.get(_STATUS)
             except NoNodeError:
@@ -152,7 +153,7 @@ class ClusterStore:
                 transaction.set_data(f"{_INSTANCES}/{id_}", encode(record))
         for id_ in old.keys() - known.instances.keys():
             transaction.delete(f"{_INSTANCES}/{id_}")
-        with _reaching():
+        with reaching():
             results = transaction.commit()
         failed = [one for one in results if isinstance(one, Exception)]
         if failed:
@@ -163,7 +164,7 @@ class ClusterStore:
     def beat(self, heartbeat: Heartbeat) -> None:
         """Show that an agent lives; gone by itself when its session ends."""
         path = f"{_HEARTS}/{heartbeat.machine_id}"
-        with _reaching():
+        with reaching():
             try:
                 stat = self.client.set(path, encode(heartbeat))
             except NoNodeError:
@@ -176,7 +177,7 @@ class ClusterStore:
 
     def hearts(self) -> dict[str, Heartbeat]:
         """Read the last heartbeat of each agent whose session lives, by machine id."""
-        with _reaching():
+        with reaching():
             return {
                 id_: decode(data, Heartbeat, what=f"the heartbeat of {id_}")
                 for id_, data in self._below(_HEARTS).items()
@@ -184,7 +185,7 @@ class ClusterStore:
 
     def order_drain(self, machine_id: str, reason: str) -> None:
         """Tell an agent to take no new work."""
-        with _reaching():
+        with reaching():
             try:
                 self.client.create(f"{_ORDERS}/{machine_id}", reason.encode(), makepath=True)
             except NodeExistsError:
@@ -192,11 +193,17 @@ class ClusterStore:
 
     def drain_order(self, machine_id: str) -> str | None:
         """Read whether an agent shall drain, and why."""
-        with _reaching():
+        with reaching():
             try:
                 return str(self.client.get(f"{_ORDERS}/{machine_id}")[0].decode())
             except NoNodeError:
                 return None
+
+    def release_leadership(self, sessions: Collection[int]) -> None:
+        """Take the leadership from a Spark master that is gone; see `engine.latch`."""
+        if sessions:
+            with reaching():
+                release_latches(self.client, sessions)
 
     # Events.
 
@@ -204,7 +211,7 @@ class ClusterStore:
         """Append events, and drop the oldest beyond `EVENTS_KEPT`."""
         if not events:
             return
-        with _reaching():
+        with reaching():
             for event in events:
                 last = self.client.create(f"{_EVENTS}/e-", encode(event), sequence=True)
             newest = int(last.rpartition("-")[2])
@@ -214,7 +221,7 @@ class ClusterStore:
 
     def events(self, *, after: int = -1) -> list[tuple[int, Event]]:
         """Read events in order, those with a number above `after`."""
-        with _reaching():
+        with reaching():
             found = self._below(_EVENTS, lambda name: int(name.rpartition("-")[2]) > after)
         return sorted(
             (int(name.rpartition("-")[2]), decode(data, Event, what=f"event {name}"))
@@ -225,7 +232,7 @@ class ClusterStore:
 
     def add_step(self, step: Step) -> None:
         """Hand in work; the same id again changes nothing."""
-        with _reaching():
+        with reaching():
             try:
                 self.client.create(f"{_STEPS}/{step.id}", encode(step), makepath=True)
             except NodeExistsError:
@@ -233,7 +240,7 @@ class ClusterStore:
 
     def steps(self) -> list[Step]:
         """Read all steps, the oldest first."""
-        with _reaching():
+        with reaching():
             found = self._below(_STEPS)
         steps = [decode(data, Step, what=f"step {id_}") for id_, data in found.items()]
         return sorted(steps, key=lambda one: (one.created_at, one.id))
@@ -246,7 +253,7 @@ class ClusterStore:
             NotFound: there is no such step.
         """
         path = f"{_STEPS}/{step_id}"
-        with _reaching():
+        with reaching():
             while True:
                 try:
                     data, stat = self.client.get(path)
@@ -262,7 +269,7 @@ class ClusterStore:
 
     def lease_step(self, step_id: str, machine_id: str) -> bool:
         """Become the one who runs a step, as long as this session lives; False: another is."""
-        with _reaching():
+        with reaching():
             try:
                 self.client.create(f"{_STEPS}/{step_id}/lease", machine_id.encode(), ephemeral=True)
             except NodeExistsError:
@@ -271,7 +278,7 @@ class ClusterStore:
 
     def lease_holder(self, step_id: str) -> str | None:
         """Tell which machine runs a step now; None: none does."""
-        with _reaching():
+        with reaching():
             try:
                 return str(self.client.get(f"{_STEPS}/{step_id}/lease")[0].decode())
             except NoNodeError:
@@ -279,7 +286,7 @@ class ClusterStore:
 
     def end_lease(self, step_id: str) -> None:
         """Give a step's lease back."""
-        with _reaching(), suppress(NoNodeError):
+        with reaching(), suppress(NoNodeError):
             self.client.delete(f"{_STEPS}/{step_id}/lease")
 
     def _below(
