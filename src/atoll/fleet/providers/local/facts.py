@@ -71,6 +71,12 @@ def write_facts(folder: Path, facts: MachineFacts) -> Path:
     return path
 
 
+def write_notice(folder: Path, notice: Notice) -> None:
+    """Write a notice into a machine's folder; its agent watches for it."""
+    with whole_file(folder / NOTICE) as file:
+        file.write(msgspec.json.encode(notice))
+
+
 def read_facts(path: Path) -> MachineFacts:
     """Read what `write_facts` wrote."""
     return msgspec.json.decode(path.read_bytes(), type=MachineFacts)

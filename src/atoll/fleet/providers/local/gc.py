@@ -19,6 +19,7 @@ from atoll.fleet.providers.local.claims import home_key, release_network
 from atoll.fleet.providers.local.ground import PATH
 from atoll.fleet.providers.local.inventory import FILE, Inventory
 from atoll.fleet.providers.local.lifecycle import MACHINES
+from atoll.fleet.providers.local.links import sink_name
 from atoll.fleet.providers.local.netns import bridge_of, call, wire_name
 from atoll.fleet.providers.local.opening import held
 from atoll.fleet.providers.local.privileges import HOLDER, is_privileged
@@ -92,7 +93,7 @@ def remove_unclaimed(home: Path) -> list[Removed]:
     wires = {wire_name(key, one.private_ip) for one in living}
     # The folder of a machine that ended holds what its console said, for two days.
     folders = [one for one in found.folders if one.name not in known]
-    claimed = {HOLDER, bridge_of(key), *wires, *(one.id for one in living)}
+    claimed = {HOLDER, bridge_of(key), sink_name(key), *wires, *(one.id for one in living)}
     return _remove(home, replace(found, folders=folders), claimed=claimed)
 
 

@@ -100,6 +100,7 @@ class Lifecycle:
             self._ground.drop_disk(box)
             # What it was told may hold keys.
             (box.folder / FILE).unlink(missing_ok=True)
+            (box.folder / NOTICE).unlink(missing_ok=True)
             machine = replace(record.machine, state=MachineState.TERMINATED, ended_at=self._clock())
             self._inventory.put(replace(record, machine=machine, intent=Intent.NONE, process=None))
             logger.info("machine ended id=%s reason=%s", machine.id, machine.reason)

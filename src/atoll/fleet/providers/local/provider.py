@@ -12,17 +12,19 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.files import writing
 from atoll.fleet.capacity import Pool, Subnet
-from atoll.fleet.model import InstanceTypeConfig
+from atoll.fleet.model import InstanceTypeConfig, Market
 from atoll.fleet.providers.local import choosing
 from atoll.fleet.providers.local.addressing import LocalSubnet, hosts_lines, name_of
 from atoll.fleet.providers.local.drafts import Drafts
-from atoll.fleet.providers.local.ground import Ground, Ran
-from atoll.fleet.providers.local.inventory import Intent, Inventory, Record
+from atoll.fleet.providers.local.facts import Notice, write_notice
+from atoll.fleet.providers.local.ground import Box, Ground, Ran
+from atoll.fleet.providers.local.inventory import Intent, Inventory, Process, Record
 from atoll.fleet.providers.local.lifecycle import HOSTS, Lifecycle
 from atoll.fleet.providers.local.world import MOST_SUBNETS, NETWORK, ZONES, World
 from atoll.fleet.providers.port import (
@@ -228,10 +230,39 @@ class LocalProvider:
             Conflict: the machine does not run.
             Unavailable: the command did not end in time.
         """
+        box, process = self.inside(machine_id)
+        return self.ground.run(box, process, command, timeout_s)
+
+    def inside(self, machine_id: str) -> tuple[Box, Process]:
+        """Return what the ground knows of a running machine, and its process.
+
+        Raises:
+            Conflict: the machine does not run.
+        """
         record = self.inventory.record(machine_id)
         if record.process is None or not self.ground.is_running(record.process):
             raise Conflict(f"machine {machine_id} does not run", machine_id=machine_id)
-        return self.ground.run(self._life.box(record), record.process, command, timeout_s)
+        return self._life.box(record), record.process
+
+    def give_notice(self, machine_id: str, seconds: float) -> None:
+        """Tell a spot machine that it will be taken back, which `tick` does when it is time.
+
+        Raises:
+            InvalidInput: it is not spot. Conflict: it does not run.
+        """
+        with self._changing:
+            box, _ = self.inside(machine_id)
+            with self.inventory.change():
+                record = self.inventory.record(machine_id)
+                if record.machine.market is not Market.SPOT:
+                    raise InvalidInput(
+                        f"machine {machine_id} is not spot: nobody takes it back",
+                        machine_id=machine_id,
+                    )
+                reclaim_at = self._clock() + seconds
+                machine = replace(record.machine, reclaim_at=reclaim_at)
+                self.inventory.put(replace(record, machine=machine))
+            write_notice(box.folder, Notice(reclaim_at))
 
     def tick(self) -> None:
         """Do what time brings: take spot back that was given notice, forget what ended long ago."""
