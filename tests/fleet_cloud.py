@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from fleet_kills import kill_at
 
 import atoll
 from atoll.fleet.providers.client import Caller, RemoteProvider
@@ -29,6 +28,7 @@ from atoll.testing.provider_contract import ADDRESSES, RACKS, SUBNETS, TYPES
 
 TOKEN = "s3cret"
 NOBODY = "nobody"
+IDLE = ("sh", "-c", "exec sleep 1000")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class LocalCloud:
     run: object
     stop: object
     home: Path
+    place: tuple[str, int] | None = None
 
 
 def small_world(**more):
@@ -77,34 +78,30 @@ def cloud_here(home, kind, **more):
 
 @contextmanager
 def served_cloud(home, kind, *, user=None):
-    """Serve a cloud from a process of its own, another user's if asked; yield it and the process.
+    """Serve a cloud from a process of its own, another user's if asked; yield it and the server's number.
 
     The home is removed at the end.
     """
     try:
-        with server_process(home, kind, user=user) as (process, port):
-            yield remote_cloud(home, port), process
+        with server_process(home, kind, user=user) as (pid, port):
+            yield remote_cloud(home, port), pid
     finally:
         remove_home(home)
 
 
 @contextmanager
-def server_process(home, kind, *, user=None, killed_at=0):
-    """Run `main` below in a process of its own; yield it and its port (0: it was killed before).
-
-    Args:
-        home, kind, user: see `served_cloud`.
-        killed_at: it kills itself at this point of all at which it writes or acts; 0: never.
-    """
+def server_process(home, kind, *, user=None):
+    """Run `main` below in a process of its own; yield its number and its port."""
     command, environment = command_of(user)
     process = subprocess.Popen(
-        [*command, __file__, str(home), kind, str(killed_at)],
+        [*command, __file__, str(home), kind],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
     )
     try:
-        yield process, int(process.stdout.readline() or 0)
+        port, pid = map(int, process.stdout.readline().split())
+        yield pid, port
     finally:
         process.communicate()
 
@@ -143,7 +140,8 @@ def remote_cloud(home, port):
     def stop(machine_id):
         caller.call("stop", machine_id=machine_id, reason="crashed")
 
-    return LocalCloud(RemoteProvider("127.0.0.1", port, TOKEN), run, stop, home)
+    place = ("127.0.0.1", port)
+    return LocalCloud(RemoteProvider(*place, TOKEN), run, stop, home, place)
 
 
 @contextmanager
@@ -177,18 +175,16 @@ def why_no_netns(user=None):
     return f"{user} cannot: {done.stderr.strip().splitlines()[-1]}" if done.returncode else None
 
 
-def main(home, kind, killed_at):
+def main(home, kind):
     """Serve a home until standard input ends."""
     outside = listen("127.0.0.1")
-    if killed_at:
-        kill_at(killed_at)
     with open_provider(home, kind, small_world()) as provider:
         more = {"run": provider.run, "stop": provider.stop}
         calls = Calls(provider, TOKEN, more)
         with keeping_house(provider), serving(calls, [outside, listen(provider.ground.gateway)]):
-            print(outside.getsockname()[1], flush=True)
+            print(outside.getsockname()[1], os.getpid(), flush=True)
             sys.stdin.read()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,5 +1,14 @@
 import pytest
-from fleet_cloud import NOBODY, TOKEN, cloud_here, home_of, python_of, served_cloud, why_no_netns
+from fleet_cloud import (
+    IDLE,
+    NOBODY,
+    TOKEN,
+    cloud_here,
+    home_of,
+    python_of,
+    served_cloud,
+    why_no_netns,
+)
 
 from atoll.fleet.providers.client import RemoteProvider
 from atoll.fleet.providers.server import Calls, listen, serving
@@ -10,7 +19,6 @@ no_root = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns as root: {why_
 no_nobody = pytest.mark.skipif(
     bool(why_no_netns(NOBODY)), reason=f"netns without root: {why_no_netns(NOBODY)}"
 )
-IDLE = ("sh", "-c", "exec sleep 1000")
 
 
 class TestLoopback(ProviderContract):
