@@ -78,9 +78,10 @@ def cloud_here(home, kind, **more):
 
 @contextmanager
 def served_cloud(home, kind, *, user=None):
-    """Serve a cloud from a process of its own, another user's if asked; yield it and the server's number.
+    """Serve a cloud from a process of its own, another user's if asked; remove its home at the end.
 
-    The home is removed at the end.
+    Yields:
+        The cloud, and the number of the process.
     """
     try:
         with server_process(home, kind, user=user) as (pid, port):

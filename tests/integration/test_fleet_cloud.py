@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ from atoll.fleet.providers.local.claims import home_key
 from atoll.fleet.providers.local.gc import remove_home, remove_unclaimed
 from atoll.fleet.providers.local.ground import MARKER, PATH
 from atoll.fleet.providers.local.inventory import FILE
-from atoll.fleet.providers.local.opening import open_provider
-from atoll.fleet.providers.local.processes import identify, marked
+from atoll.fleet.providers.local.opening import held, open_provider
+from atoll.fleet.providers.local.processes import marked
 from atoll.fleet.providers.port import FleetRequest, MachineState
 from atoll.testing.provider_contract import (
     ADDRESSES,
@@ -130,7 +131,7 @@ def outlive(home, kind, user):
     with served_cloud(home, kind, user=user) as (cloud, server):
         [machine] = launch(cloud.provider, 1)
         cloud.run(machine.id, ["sh", "-c", "echo kept > disk/note"])
-        end(server)
+        end(server, home)
         with pytest.raises(Unavailable, match="did not answer"):
             cloud.provider.machines(CLUSTER)
         with server_process(home, kind, user=user) as (_, port):
@@ -141,11 +142,14 @@ def outlive(home, kind, user):
             assert launch(again.provider, 1) == [machine]
 
 
-def end(pid):
-    """Kill a process and wait until the home it held is free."""
+def end(pid, home):
+    """Kill a server and wait until its home is free: its threads may end after it is gone."""
     os.kill(pid, signal.SIGKILL)
-    while identify(pid):
+    for _ in range(1000):
+        with suppress(Conflict), held(home):
+            return
         time.sleep(0.01)
+    pytest.fail(f"{home} is still held")
 
 
 def launch(provider, count):
@@ -224,7 +228,7 @@ def test_nothing_is_left_when_all_was_killed_and_swept(tmp_path, kind):
     home = tmp_path / "home"
     with served_cloud(home, kind) as (cloud, server):
         launch(cloud.provider, 2)
-        end(server)
+        end(server, home)
         (home / FILE).unlink()
         kinds = {one.kind for one in remove_home(home)}
         assert kinds >= {"process", "network", "folder"}
@@ -237,7 +241,7 @@ def test_nothing_is_left_of_a_home_without_root():
     with home_of(NOBODY) as home:
         with served_cloud(home, "netns", user=NOBODY) as (cloud, server):
             launch(cloud.provider, 2)
-            end(server)
+            end(server, home)
         assert traces_of(home) == []
 
 
