@@ -147,8 +147,8 @@ class MachineContract:
         self._only_if_isolating()
         _launch(cloud, "one")
         later = _launch(cloud, "other")
-        shown = cloud.run(later.id, ["sh", "-c", "grep -c ' [^ ]*/disk ' /proc/self/mountinfo"])
-        assert shown.output == "1\n"
+        count = 'grep -c " ${PWD%/*}/[^ ]*/disk " /proc/self/mountinfo'
+        assert cloud.run(later.id, ["sh", "-c", count]).output == "1\n"
 
     def _only_if_isolating(self) -> None:
         if not self.isolates:

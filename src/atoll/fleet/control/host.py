@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.core.files import whole_file
@@ -21,6 +22,8 @@ from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
 from atoll.fleet.engine.jars import spark_home
 from atoll.fleet.engine.java import find_java
+from atoll.fleet.providers.local.faults import Faults
+from atoll.fleet.providers.local.housekeeping import keeping_house
 from atoll.fleet.providers.local.loopback import Loopback
 from atoll.fleet.providers.local.netns import Netns
 from atoll.fleet.providers.local.opening import KINDS, open_provider
@@ -38,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 CLOUD = "cloud"
 AUTO = "auto"
-TICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
         stack.callback(registry.close)
         service = FleetService(provider, at, registry)
         stack.callback(service.close)
-        api = Api(service.calls(), settings.token)
+        api = Api({**service.calls(), **_faults(provider)}, settings.token)
         server = serve([], listener, keys=options.keys, routes={PREFIX: api.answer})
         stack.callback(server.stop)
         stack.enter_context(_shown(options.home, url))
@@ -123,8 +125,13 @@ def _provided(
         address, port = listener.getsockname()[:2]
         keep_settings(options.home, replace(settings, cloud_port=port))
         stack.enter_context(answering(Calls(provider, settings.cloud_token), [listener]))
-        stack.enter_context(_ticking(provider))
+        stack.enter_context(keeping_house(provider))
         yield provider, ProviderAt(LOCAL, f"{address}:{port}", settings.cloud_token)
+
+
+def _faults(provider: Provider) -> dict[str, Callable[..., Any]]:
+    """Return what can be made to go wrong; only a local cloud can be told."""
+    return Faults(provider).calls() if isinstance(provider, LocalProvider) else {}
 
 
 def _archives(cache: Path) -> Path:
@@ -144,24 +151,6 @@ def _passed_on(environment: os._Environ[str]) -> dict[str, str]:
     """Return what machines need of this process's environment: where Python and Java are."""
     names = ("PYTHONPATH", "JAVA_HOME", "VIRTUAL_ENV")
     return {name: environment[name] for name in names if name in environment}
-
-
-@contextmanager
-def _ticking(provider: LocalProvider) -> Iterator[None]:
-    """Have the local cloud notice what ended by itself, while the block runs."""
-    stopped = threading.Event()
-
-    def tick() -> None:
-        while not stopped.wait(TICK_SECONDS):
-            provider.tick()
-
-    thread = threading.Thread(target=tick, name="cloud-ticks", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
 
 
 @contextmanager

@@ -70,3 +70,13 @@ def remove_tree(folder: Path) -> None:
     with writing(folder):
         if folder.exists():
             shutil.rmtree(folder)
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder; one that is not there is no error."""
+    with writing(folder):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

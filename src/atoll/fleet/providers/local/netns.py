@@ -15,7 +15,7 @@ from pathlib import Path
 from atoll.core.errors import Unavailable
 from atoll.core.files import writing
 from atoll.fleet.providers.local.addressing import gateway_of
-from atoll.fleet.providers.local.commands import need, remove_tree, run_command
+from atoll.fleet.providers.local.commands import empty, need, remove_tree, run_command
 from atoll.fleet.providers.local.ground import PATH, Box, Ran, environment_of
 from atoll.fleet.providers.local.inventory import Process
 from atoll.fleet.providers.local.processes import (
@@ -30,19 +30,22 @@ logger = logging.getLogger(__name__)
 
 _PACKAGES = {"ip": "iproute2", "tc": "iproute2", "mount": "mount", "hostname": "hostname"}
 _COMMANDS = ("setsid", "sh", "unshare", "nsenter", "mount", "umount", "ip", "hostname", "timeout")
+_DISK = "atoll-disk"
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 _APART = ("--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 # The shell stays the first process of the namespace: it takes in orphans, the agent need not.
-# Disks of other machines, mounted when this one began, would live as long as it does.
+# Disks of other machines, mounted when this one began, are not its to see; without root those of
+# root's clouds stay in sight.
 _INIT = """
 set -e
 hosts=$1 name=$2 ip=$3 gateway=$4 log=$5 disk=$6; shift 6
 echo apart
 read go
-for other in "${disk%/*/*}"/*/disk; do
-    [ "$other" = "$disk" ] || ! mountpoint -q "$other" || umount -l "$other"
-done
+while read -r source place rest; do
+    place=$(printf %b "$place")
+    [ "$source" != atoll-disk ] || [ "$place" = "$disk" ] || umount -l "$place" || true
+done </proc/self/mounts
 mount --bind "$hosts" /etc/hosts
 hostname "$name"
 ip link set lo up
@@ -95,7 +98,7 @@ class Netns:
             box.disk.mkdir(exist_ok=True)
         if not box.disk.is_mount():
             options = f"size={box.disk_bytes},mode=0755,nosuid,nodev"
-            call(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(box.disk)])
+            call(["mount", "-t", "tmpfs", "-o", options, _DISK, str(box.disk)])
 
     def has_disk(self, box: Box) -> bool:
         """Tell whether the file system is mounted."""
@@ -137,7 +140,9 @@ class Netns:
         end_all(lambda: self.pids(box, process), f"machine {box.id}")
 
     def drop_disk(self, box: Box) -> None:
-        """Unmount the disk: what was there is gone."""
+        """Empty the disk and unmount it."""
+        # Other mount namespaces of this host may hold it, too: what lies there must not stay.
+        empty(box.disk)
         unmount(box.disk)
         remove_tree(box.disk)
 
