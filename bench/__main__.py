@@ -1,8 +1,9 @@
 """Run the benches: `python -m bench [--only NAME] [--data FOLDER] [--nightly] [--quick]`.
 
 Each variant runs in a fresh process, ours and the baseline in turn; costs are CPU-seconds of all
-threads and child processes, so that other load on the machine matters little. One JSON per bench
-goes to the output folder, one table to standard output. Recall is asserted, time never.
+threads and child processes, so that other load on the machine matters little. With --quick, whose
+figures mean nothing, one process does it all. One JSON per bench goes to the output folder, one
+table to standard output. Recall is asserted, time never.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from bench import (
     spottraces,
     wide,
 )
+from bench.measure import one_process
 from bench.sizes import NIGHTLY, QUICK, Sizes
 
 DAILY = (
@@ -67,7 +70,10 @@ def main() -> None:
     chosen = options.only or [module.NAME for module in (AT_NIGHT if options.nightly else DAILY)]
     if options.scratch is not None:
         options.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="atoll-bench-", dir=options.scratch) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="atoll-bench-", dir=options.scratch) as scratch,
+        one_process() if options.quick else nullcontext(),
+    ):
         rows = [row for name in chosen for row in _run(name, Path(scratch), options)]
     facts = report.versions()
     print(report.table(rows))

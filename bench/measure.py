@@ -8,11 +8,10 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +74,10 @@ class TreePeak:
         self._watcher.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(self.LOOK_SECONDS):
+        is_done = False
+        while not is_done:
             self.bytes = max(self.bytes, _descendants_bytes(os.getpid()))
+            is_done = self._done.wait(self.LOOK_SECONDS)
 
 
 def _descendants_bytes(root: int) -> int:
@@ -96,18 +97,57 @@ def _descendants_bytes(root: int) -> int:
     return sum(held.get(number, 0) for number in below - {root})
 
 
+class _Child:
+    """A process that calls functions of modules of bench/, one after the other."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.child"],
+            env=os.environ | {"LANCE_LOG": "error", "LANCEDB_LOG": "error"},
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def call(self, work: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        name = f"{work.__module__}:{work.__qualname__}"
+        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+        self._process.stdin.flush()
+        if answer := self._process.stdout.readline():
+            return json.loads(answer)
+        raise subprocess.CalledProcessError(self._process.wait(), name)
+
+
+_only: _Child | None = None
+
+
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Have `fresh` use one process for all calls within the block, where figures do not count."""
+    global _only
+    with _Child() as _only:
+        yield
+    _only = None
+
+
 def fresh(work: Callable[..., Any], **arguments: Any) -> Any:
     """Call a function of a module of bench/ in a new process; arguments and result are JSON.
 
     This process stays small on purpose: a child's ru_maxrss starts from its parent's.
     """
-    with tempfile.TemporaryDirectory(prefix="atoll-bench-") as folder:
-        answer = Path(folder) / "answer.json"
-        name = f"{work.__module__}:{work.__qualname__}"
-        command = [sys.executable, "-m", "bench.child", name, json.dumps(arguments), str(answer)]
-        environment = os.environ | {"LANCE_LOG": "error", "LANCEDB_LOG": "error"}
-        subprocess.run(command, env=environment, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-        return json.loads(answer.read_text())
+    if _only is not None:
+        return _only.call(work, arguments)
+    with _Child() as child:
+        return child.call(work, arguments)
 
 
 def alternate(

@@ -25,6 +25,17 @@ from atoll.deploy.render import SearchStack, render
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(console|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "@@step@@"
+# The `atoll` of the pages. `bench-here` measures little: half a minute of a processor otherwise.
+PROGRAM = """#!{python}
+import sys
+if sys.argv[1:2] == ["bench-here"]:
+    from atoll.vectors import benchhere
+    benchhere.REPEATS, benchhere.VALUES, benchhere.PARTITIONS = 1, 1 << 16, (16, 64)
+    benchhere.TRAIN_ROWS, benchhere.TRAIN_PARTITIONS, benchhere.STORE_BYTES = 512, 32, 1 << 16
+from atoll.app.main import main
+if __name__ == "__main__":
+    main()
+"""
 TOLERANCE = 0.1
 TIMEOUT_S = 600
 
@@ -92,7 +103,7 @@ def _run_in_terminal(command, folder, more):
     """Run with a terminal as output, so that tables are printed as people see them."""
     programs = Path(sys.executable).parent
     environment = {
-        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PATH": f"{folder / '.bin'}:{programs}:{os.environ['PATH']}",
         "HOME": str(folder),
         "TERM": "dumb",
         "TMPDIR": str(folder),
@@ -110,7 +121,8 @@ def _run_in_terminal(command, folder, more):
             stderr=terminal,
         ) as process:
             os.close(terminal)
-            text = _read_until_closed(main).decode()
+            # colorama, where it is installed, resets colours when a process ends: nobody sees that.
+            text = _read_until_closed(main).decode().replace("\x1b[0m", "")
         assert process.returncode != 124, "the page took too long"
     finally:
         os.close(main)
@@ -179,6 +191,10 @@ def start_folder(folder):
     """Give a folder what the pages start from: the two FASTA files that the demo copies."""
     for name in ("proteins.fasta.gz", "queries.fasta.gz"):
         shutil.copyfile(ROOT / "src" / "atoll" / "app" / "data" / name, folder / name)
+    (folder / ".bin").mkdir()
+    program = folder / ".bin" / "atoll"
+    program.write_text(PROGRAM.format(python=sys.executable))
+    program.chmod(0o755)
     return folder
 
 

@@ -1,6 +1,7 @@
 """`atoll bench-here` measures a machine, `atoll plan` says what a build takes on it."""
 
 import json
+import shutil
 
 import pytest
 from commandline import atoll as command
@@ -20,18 +21,41 @@ def source(tmp_path, monkeypatch):
     return write_h5(tmp_path / "a.h5", clustered(3000, 32))
 
 
+QUICK = {
+    "DIMS": (8, 24),
+    "PARTITIONS": (16, 64),
+    "VALUES": 1 << 15,
+    "REPEATS": 2,
+    "TRAIN_ROWS": 512,
+    "TRAIN_PARTITIONS": 32,
+    "STORE_BYTES": 1 << 16,
+}
+
+
 @pytest.fixture
-def quick(monkeypatch):
-    for name, value in {
-        "DIMS": (8, 24),
-        "PARTITIONS": (16, 64),
-        "VALUES": 1 << 15,
-        "REPEATS": 2,
-        "TRAIN_ROWS": 512,
-        "TRAIN_PARTITIONS": 32,
-        "STORE_BYTES": 1 << 16,
-    }.items():
+def quickest(monkeypatch):
+    """For those who need that it measures, not how often."""
+    for name, value in (QUICK | {"DIMS": (8,), "REPEATS": 1, "VALUES": 1 << 13}).items():
         monkeypatch.setattr(benchhere, name, value)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The file of rates that one `bench-here` has left."""
+    path = tmp_path_factory.mktemp("kept") / "rates.json"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK.items():
+            patch.setattr(benchhere, name, value)
+        patch.setenv("ATOLL_RATES", str(path))
+        assert this_machine() in must("bench-here")
+    return path
+
+
+@pytest.fixture
+def rates(source, kept, tmp_path):
+    """A copy of it, where commands look."""
+    (tmp_path / "cache").mkdir()
+    return shutil.copy(kept, tmp_path / "cache" / "rates.json")
 
 
 def planned(*words):
@@ -45,7 +69,7 @@ def test_plan_prints_sizes_and_asks_to_measure(source):
     assert planned()["places"][0]["times"] is None
 
 
-def test_plan_projects_from_what_bench_here_measured(source, quick):
+def test_plan_projects_from_what_bench_here_measured(source, quickest):
     assert this_machine() in must("bench-here", "--dim", 32)
     found = planned("--workers", 16)
     assert [each["place"]["name"] for each in found["places"]] == [
@@ -61,7 +85,7 @@ def test_plan_projects_from_what_bench_here_measured(source, quick):
     assert "at worst" in must("plan", "c", source)
 
 
-def test_bench_here_leaves_nothing_but_the_rates(source, quick, tmp_path):
+def test_bench_here_leaves_nothing_but_the_rates(source, quickest, tmp_path):
     must("bench-here", "--uri", tmp_path / "store")
     assert not list((tmp_path / "scratch").iterdir())
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").iterdir())
@@ -70,16 +94,14 @@ def test_bench_here_leaves_nothing_but_the_rates(source, quick, tmp_path):
     assert stages == set(STAGES) - {"start", "train"}
 
 
-def test_rates_of_another_machine_are_kept_but_not_used(source, quick, tmp_path):
-    path = tmp_path / "cache" / "rates.json"
-    must("bench-here")
-    path.write_text(path.read_text().replace(this_machine(), "another machine"))
+def test_rates_of_another_machine_are_kept_but_not_used(rates, quickest):
+    rates.write_text(rates.read_text().replace(this_machine(), "another machine"))
     assert planned()["rates"] is None
     must("bench-here")
-    assert set(json.loads(path.read_text())) == {this_machine(), "another machine"}
+    assert set(json.loads(rates.read_text())) == {this_machine(), "another machine"}
 
 
-def test_damaged_rates_are_measured_again(source, quick, tmp_path):
+def test_damaged_rates_are_measured_again(source, quickest, tmp_path):
     path = tmp_path / "cache" / "rates.json"
     path.parent.mkdir()
     path.write_text("{")
@@ -88,8 +110,7 @@ def test_damaged_rates_are_measured_again(source, quick, tmp_path):
     assert planned()["rates"]["machine"] == this_machine()
 
 
-def test_what_was_not_measured_is_said(source, quick):
-    must("bench-here")
+def test_what_was_not_measured_is_said(source, rates):
     assert "`atoll bench-here --dim 32` measures them" in must("plan", "c", source)
     said = must("plan", "s3://b/c", source, "--allow-http", "--endpoint", "http://127.0.0.1:1")
     assert "`atoll bench-here --uri s3://b/c` measures it" in said
@@ -113,6 +134,6 @@ def test_projected_bytes_are_what_a_build_writes(source, tmp_path):
     assert expected == pytest.approx(written, rel=0.2)
 
 
-def test_bench_here_refuses_a_store_that_cannot_be_written(source, quick):
+def test_bench_here_refuses_a_store_that_cannot_be_written(source, quickest):
     done = command("bench-here", "--uri", source)
     assert done.code == 1
