@@ -103,11 +103,13 @@ def _common_options() -> list[click.Option]:
 def program() -> click.Group:
     """Return the whole command line, its commands joined."""
     from atoll.app.demo import demo
+    from atoll.app.fleetdemo import fleet_demo
     from atoll.deploy.cli import deploy
     from atoll.fleet.cli import fleet
     from atoll.vectors.cli import COMMANDS
     from atoll.vectors.embed.cli import embed
 
+    fleet.add_command(fleet_demo)
     for command in (embed, *COMMANDS, deploy, fleet, demo):
         command.params.extend(_common_options())
         cli.add_command(command)

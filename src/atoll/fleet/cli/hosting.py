@@ -10,6 +10,7 @@ import click
 
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
+from atoll.core.files import reading
 
 
 @click.command()
@@ -22,8 +23,8 @@ from atoll.core.errors import InvalidInput
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="0 takes a free one.")  # fmt: skip
-@click.option("--key", "keys", multiple=True, metavar="ID:SECRET",
-              help="Access key of AWS clients; may repeat. Without, all may call.")  # fmt: skip
+@click.option("--keys", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Access keys of AWS's clients, ID:SECRET a line; else all may call.")  # fmt: skip
 @click.pass_obj
 def serve(
     settings: Settings,
@@ -33,7 +34,7 @@ def serve(
     aws_region: str,
     address: str,
     port: int,
-    keys: tuple[str, ...],
+    keys: Path | None,
 ) -> None:
     """Serve this machine's fleet host until it is stopped; clusters go on without it.
 
@@ -58,16 +59,23 @@ def serve(
         provider=provider,
         region=aws_region,
         cache=settings.fleet_cache,
-        keys=dict(_key(one) for one in keys) or None,
+        keys=None if keys is None else _read_keys(keys),
     )
     serve_host(options, stopped)
 
 
-def _key(text: str) -> tuple[str, str]:
-    access, is_pair, secret = text.partition(":")
-    if not (is_pair and access and secret):
-        raise InvalidInput("--key is written ID:SECRET")
-    return access, secret
+def _read_keys(path: Path) -> dict[str, str]:
+    with reading(path):
+        lines = path.read_text().split()
+    keys = {}
+    for number, line in enumerate(lines, 1):
+        access, is_pair, secret = line.partition(":")
+        if not (is_pair and access and secret):
+            raise InvalidInput(f"{path}: entry {number} is not ID:SECRET")
+        keys[access] = secret
+    if not keys:
+        raise InvalidInput(f"{path} holds no keys; write ID:SECRET, one a line")
+    return keys
 
 
 @click.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -18,6 +17,7 @@ SERVING = "serve.json"
 SETTINGS = "host.json"
 LOG = "serve.log"
 START_SECONDS = 180.0
+OTHER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,16 @@ def serving(home: Path) -> Serving | None:
         found = decode(path.read_bytes(), Serving, what=str(path))
     except FileNotFoundError:
         return None
+    return found if _serves(found.pid, home) else None
+
+
+def _serves(pid: int, home: Path) -> bool:
+    """Tell whether a process is a home's server: the number may be another's by now."""
     try:
-        os.kill(found.pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        return found
-    return found
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return str(home).encode() in words
 
 
 def token_of(home: Path) -> str:
@@ -115,10 +118,11 @@ def start(home: Path, *args: str) -> Serving:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = serving(home)
-        if found is not None and found.pid == process.pid:
+        # Another command may have started one at the same time; one of the two serves.
+        if found is not None:
             return found
         if process.poll() is not None:
-            break
+            deadline = min(deadline, time.monotonic() + OTHER_SECONDS)
         time.sleep(0.05)
     told = log.read_text(errors="replace")[-600:].strip()
     raise Unavailable(f"the fleet host in {home} did not start: {told}", log=str(log))

@@ -26,7 +26,7 @@ from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.housekeeping import keeping_house
 from atoll.fleet.providers.local.loopback import Loopback
 from atoll.fleet.providers.local.netns import Netns
-from atoll.fleet.providers.local.opening import KINDS, open_provider
+from atoll.fleet.providers.local.opening import KINDS, held, open_provider
 from atoll.fleet.providers.local.privileges import can_make_namespaces
 from atoll.fleet.providers.local.provider import LocalProvider
 from atoll.fleet.providers.local.world import World
@@ -73,6 +73,11 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
         Conflict: another process serves this home.
         Unavailable: the address is taken, or the host lacks what the provider needs.
     """
+    with held(options.home):
+        _serve(options, stopped)
+
+
+def _serve(options: HostOptions, stopped: threading.Event) -> None:
     wanted = _possible() if options.provider == AUTO else options.provider
     settings = settings_of(options.home, wanted, options.region)
     if options.provider not in (AUTO, settings.provider):

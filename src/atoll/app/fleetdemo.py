@@ -1,0 +1,193 @@
+"""`atoll fleet demo`: a cluster loses its active primary while it builds a collection."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import click
+import numpy as np
+
+from atoll.core.config import Settings
+from atoll.core.errors import AtollError, Conflict, Incomplete
+from atoll.core.files import writing
+from atoll.core.text import counted
+from atoll.fleet.control.client import FleetClient
+from atoll.fleet.control.garbage import remove
+from atoll.fleet.control.home import start, token_of
+from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.engine.spark_probe import probe_master
+from atoll.fleet.life.records import Event, Step
+from atoll.fleet.model import ActionOnFailure, ClusterSpec, Role, StepSpec
+from atoll.fleet.spec.short import parse_short
+from atoll.fleet.states import ClusterState, InstanceState, StepState
+
+NAME = "demo"
+ROWS, DIM, BUCKET_ROWS = 120_000, 96, 5_000
+SEED = 5
+POLL_SECONDS = 0.3
+LIMIT_SECONDS = 600.0
+_READY = (ClusterState.WAITING, ClusterState.RUNNING)
+_ENDED = (StepState.COMPLETED, StepState.FAILED, StepState.CANCELLED)
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
+              default=Path("fleet-demo"), show_default=True,
+              help="A new folder: for the collection, and, while it runs, the cluster.")  # fmt: skip
+@click.option("--provider", type=click.Choice(["auto", "netns", "loopback"]), default="auto",
+              show_default=True, help="What its machines are.")  # fmt: skip
+@click.pass_obj
+def fleet_demo(settings: Settings, /, out: Path, provider: str) -> None:
+    """Build a collection on a cluster of this machine, and kill its active primary meanwhile.
+
+    Three primaries, two core nodes and two task nodes start here, without root; what happens is
+    told as it happens. In the end the collection is verified, and nothing of the cluster is left.
+    """
+    if out.exists():
+        raise Conflict(f"{out} exists; give another folder: --out")
+    with writing(out):
+        out.mkdir(parents=True)
+    out = out.absolute()
+    home = out / "host"
+    try:
+        _Demo(settings, out, home, provider).run()
+    finally:
+        for one in remove(home, everything=True):
+            if one.kind == "process":
+                click.echo(f"   removed {one.kind} {one.name}")
+
+
+@dataclass
+class _Demo:
+    settings: Settings
+    out: Path
+    home: Path
+    provider: str
+    began: float = field(default_factory=time.monotonic)
+    told: int = 0
+    running: int = -1
+
+    def run(self) -> None:
+        """Start, build, kill, watch, verify, clean up."""
+        self._say("1. start a fleet host, and on it a cluster of 3 primaries, core and task nodes")
+        serving = start(self.home, "--provider", self.provider)
+        client = FleetClient(serving.url, token_of(self.home))
+        record = client.call("create", ClusterRecord, spec=_spec())
+        record = self._until(client, record.id, lambda one: one.known.status.state in _READY)
+        self._say(f"2. build a collection of {counted(ROWS, 'vector')} on it, as a step")
+        source, collection = self._vectors(), self.out / "collection"
+        step_id = self._submit(client, record, source, collection)
+        self._until(client, record.id, lambda one: _is_begun(one, step_id, collection))
+        self._kill_active(client, record)
+        record = self._until(client, record.id, lambda one: _step(one, step_id).state in _ENDED)
+        self._check_step(_step(record, step_id))
+        self._until(client, record.id, lambda one: _running(one) == len(one.desired.slots))
+        self._verify(collection)
+        self._say("5. end the cluster")
+        client.call("protect", type(None), cluster_id=record.id, is_protected=False)
+        client.call("terminate", type(None), cluster_id=record.id)
+        over = (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS)
+        self._until(client, record.id, lambda one: one.known.status.state in over)
+        self._say(f"done; the collection is in {collection}")
+
+    def _say(self, text: str) -> None:
+        click.echo(f"{time.monotonic() - self.began:6.1f} s  {text}")
+        sys.stdout.flush()
+
+    def _until(
+        self, client: FleetClient, cluster_id: str, is_reached: Callable[[ClusterRecord], bool]
+    ) -> ClusterRecord:
+        """Tell what happens until something is reached."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            record = client.call("cluster", ClusterRecord, cluster_id=cluster_id)
+            self._tell(client, record)
+            if is_reached(record):
+                return record
+            if record.known.status.state is ClusterState.TERMINATED_WITH_ERRORS:
+                break
+            time.sleep(POLL_SECONDS)
+        log = self.home / "serve.log"
+        raise Incomplete(f"the demo did not go on: {record.known.status}; see {log}")
+
+    def _tell(self, client: FleetClient, record: ClusterRecord) -> None:
+        happened = client.call("events", list[Event], cluster_id=record.id)
+        for one in happened[self.told :]:
+            self._say(f"   {'!' if one.is_warning else ' '} {one.message}")
+        self.told = len(happened)
+        running = _running(record)
+        if running != self.running:
+            self.running = running
+            self._say(f"     MultiMasterInstanceGroupNodesRunning = {running}")
+
+    def _vectors(self) -> Path:
+        path = self.out / "vectors.npy"
+        generator = np.random.default_rng(SEED)
+        with writing(path):
+            np.save(path, generator.standard_normal((ROWS, DIM), dtype=np.float32))
+        return path
+
+    def _submit(
+        self, client: FleetClient, record: ClusterRecord, source: Path, collection: Path
+    ) -> str:
+        args = ("atoll", "create", str(collection), str(source), "--executor", "fleet")
+        args += ("--bucket-rows", str(BUCKET_ROWS), "--no-calibrate")
+        spec = StepSpec("build", args, ActionOnFailure.CONTINUE)
+        (step_id,) = client.call("add_steps", list[str], cluster_id=record.id, specs=[spec])
+        return step_id
+
+    def _kill_active(self, client: FleetClient, record: ClusterRecord) -> None:
+        record = client.call("cluster", ClusterRecord, cluster_id=record.id)
+        for one in record.known.instances.values():
+            machine = one.machine
+            if machine.role is Role.MASTER and one.is_alive and _is_active(machine.private_ip):
+                self._say(f"3. kill the active primary, {machine.id} ({machine.private_ip})")
+                client.call("faults.crash", object, machine_id=machine.id)
+                return
+
+    def _check_step(self, step: Step) -> None:
+        if step.state is not StepState.COMPLETED:
+            raise Incomplete(f"the step {step.id} is {step.state.value}: {step.message}")
+
+    def _verify(self, collection: Path) -> None:
+        from atoll.vectors.service import open_collection
+
+        opened = open_collection(str(collection), self.settings)
+        report = opened.verify()
+        faults = "; ".join(str(one) for one in report.issues) or "no fault"
+        self._say(f"4. verify the collection: {counted(report.rows, 'row')} read, {faults}")
+        if report.rows != ROWS or not report.is_clean:
+            raise Incomplete(f"the collection has {report.rows} rows of {ROWS}; {faults}")
+
+
+def _spec() -> ClusterSpec:
+    text = (resources.files("atoll.app") / "data" / "fleet.yaml").read_text()
+    return parse_short(text, "the demo's cluster").spec
+
+
+def _step(record: ClusterRecord, step_id: str) -> Step:
+    return next(one for one in record.steps if one.id == step_id)
+
+
+def _is_begun(record: ClusterRecord, step_id: str, collection: Path) -> bool:
+    """Tell whether some buckets are there, and most are not."""
+    return _step(record, step_id).state in _ENDED or any(collection.glob("*.lance"))
+
+
+def _running(record: ClusterRecord) -> int:
+    return sum(
+        one.machine.role is Role.MASTER and one.state is InstanceState.RUNNING
+        for one in record.known.instances.values()
+    )
+
+
+def _is_active(address: str) -> bool:
+    try:
+        return probe_master(address).is_active
+    except AtollError:
+        return False
