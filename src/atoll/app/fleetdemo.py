@@ -38,7 +38,7 @@ _ENDED = (StepState.COMPLETED, StepState.FAILED, StepState.CANCELLED)
 @click.command("demo")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path),
               default=Path("fleet-demo"), show_default=True,
-              help="A new folder: for the collection, and, while it runs, the cluster.")  # fmt: skip
+              help="A new folder: for the collection and, meanwhile, the cluster.")  # fmt: skip
 @click.option("--provider", type=click.Choice(["auto", "netns", "loopback"]), default="auto",
               show_default=True, help="What its machines are.")  # fmt: skip
 @click.pass_obj
@@ -135,8 +135,8 @@ class _Demo:
     def _submit(
         self, client: FleetClient, record: ClusterRecord, source: Path, collection: Path
     ) -> str:
-        args = ("atoll", "create", str(collection), str(source), "--executor", "fleet")
-        args += ("--bucket-rows", str(BUCKET_ROWS), "--no-calibrate")
+        how = ("--executor", "fleet", "--bucket-rows", str(BUCKET_ROWS), "--no-calibrate")
+        args = ("atoll", "create", str(collection), str(source), *how)
         spec = StepSpec("build", args, ActionOnFailure.CONTINUE)
         (step_id,) = client.call("add_steps", list[str], cluster_id=record.id, specs=[spec])
         return step_id

@@ -24,7 +24,7 @@ from atoll.core.files import reading
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="0 takes a free one.")  # fmt: skip
 @click.option("--keys", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Access keys of AWS's clients, ID:SECRET a line; else all may call.")  # fmt: skip
+              help="Keys of AWS's clients, ID:SECRET a line; else all may call.")  # fmt: skip
 @click.pass_obj
 def serve(
     settings: Settings,
