@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from kazoo.client import KazooClient
@@ -24,6 +25,7 @@ from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
+from atoll.fleet.engine.spark_probe import probe_master
 from atoll.fleet.engine.zookeeper import connect_string
 from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore
@@ -34,6 +36,7 @@ from atoll.fleet.providers.reach import EC2
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
+RETRY_SECONDS = 0.2
 SESSION_SECONDS = 4.0
 _BOOTED = "booted"
 _SERVING = {
@@ -94,6 +97,8 @@ class Agent:
             self._setting, is_first_start=is_first_start, on_master_end=self._release_latches
         )
         booted.touch()
+        if self._task.role is not Role.MASTER:
+            self._await_master()
         for daemon in wanted:
             self._message = f"waiting for its {daemon.program.name}"
             daemon.start()
@@ -108,9 +113,22 @@ class Agent:
         self._phase, self._message = "ready", ""
 
     def _release_latches(self, master: Daemon) -> None:
-        """Hand on the leadership of a master whose process is gone, if it had it."""
-        if self._client.connected:
-            self._store.release_leadership(master.sessions)
+        """Hand on the leadership of a master whose process is gone, if it had it.
+
+        ZooKeeper may have to elect a leader of its own first; its session ends by itself later.
+        """
+        deadline = time.monotonic() + SESSION_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(Unavailable):
+                self._store.release_leadership(master.sessions)
+                return
+            time.sleep(RETRY_SECONDS)
+
+    def _await_master(self) -> None:
+        """Wait until a master is elected: a worker that comes earlier sits out a long pause."""
+        self._message = "waiting for an elected master"
+        while not any(_is_elected(one.address.private_ip) for one in self._task.slots):
+            time.sleep(BEAT_SECONDS / 2)
 
     def _look_after(self) -> None:
         if not self._is_draining and (why := self._drain_reason()):
@@ -152,3 +170,10 @@ class Agent:
             self._store.beat(heartbeat)
         except Unavailable as error:
             logger.warning("beat not written error=%s", error)
+
+
+def _is_elected(address: str) -> bool:
+    try:
+        return probe_master(address).is_elected
+    except AtollError:
+        return False

@@ -106,15 +106,15 @@ class Supervised:
             status = self._process.wait()
             self._ends.append(time.monotonic())
             logger.warning("daemon ended name=%s status=%d", self.program.name, status)
-            self._tell_end()
+            threading.Thread(target=self._tell_end, args=(self._health,), daemon=True).start()
             self._health = Daemon()
             time.sleep(max(0.0, PAUSE_SECONDS - self._uptime_s()))
             while not self._is_launched():
                 time.sleep(PAUSE_SECONDS)
 
-    def _tell_end(self) -> None:
+    def _tell_end(self, last: Daemon) -> None:
         try:
-            self._on_end(self._health)
+            self._on_end(last)
         except AtollError as error:
             logger.warning("end not told name=%s error=%s", self.program.name, error)
 
