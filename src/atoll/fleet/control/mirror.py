@@ -61,8 +61,9 @@ class Mirror:
             if found is None or known is None:
                 return None
             steps, epoch = tuple(store.steps()), store.epoch()
-            newest = self._registry.newest(self._cluster_id, "cluster")
-            self._registry.tell(self._cluster_id, "cluster", store.events(after=newest))
+            source = f"cluster since {store.born()}"
+            newest = self._registry.newest(self._cluster_id, source)
+            self._registry.tell(self._cluster_id, source, store.events(after=newest))
         except Unavailable as error:
             logger.info("cluster not seen id=%s error=%s", self._cluster_id, error)
             return None

@@ -154,7 +154,7 @@ class Registry:
 
         Args:
             cluster_id: the cluster.
-            source: who numbered them: "cluster" or "host".
+            source: who numbered them: "host", or one of the cluster's ensembles.
             events: number and event.
         """
         rows = [(cluster_id, source, number, one.at, encode(one)) for number, one in events]

@@ -33,6 +33,7 @@ from atoll.fleet.model import ClusterSpec, FleetSpec, Resizing, Role, StepSpec
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
+from atoll.fleet.spec.validate import check
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, StepState
 
 logger = logging.getLogger(__name__)
@@ -89,9 +90,11 @@ class FleetService:
         """Begin a cluster.
 
         Raises:
+            InvalidInput: the specification breaks a rule of EMR's.
             NoFreeAddress: no subnet has room; nothing was launched.
             InsufficientCapacity: the primaries are not to be had; nothing was launched.
         """
+        check(spec)
         planned = self.preview(spec)
         now = time.time()
         desired = Desired(

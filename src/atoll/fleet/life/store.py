@@ -219,6 +219,12 @@ class ClusterStore:
                 if int(name.rpartition("-")[2]) <= newest - EVENTS_KEPT:
                     self.client.delete(f"{_EVENTS}/{name}")
 
+    def born(self) -> int:
+        """Tell when this ensemble's records began; another ensemble counts events anew."""
+        with reaching():
+            stat = self.client.exists(_EVENTS)
+        return int(stat.ctime) if stat is not None else 0
+
     def events(self, *, after: int = -1) -> list[tuple[int, Event]]:
         """Read events in order, those with a number above `after`."""
         with reaching():
