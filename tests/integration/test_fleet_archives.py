@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
+from atoll.compute.java import find_java
+from atoll.compute.sparkhome import spark_home
 from atoll.fleet.engine.archives import archives_folder, make_archives, with_archive
-from atoll.fleet.engine.jars import spark_home
-from atoll.fleet.engine.java import find_java
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import master_daemon
 from atoll.fleet.engine.zookeeper import Peer, zookeeper_daemon

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from kazoo.client import KazooClient
 
+from atoll.compute.java import find_java
+from atoll.compute.sparkhome import spark_home
+from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError
 from atoll.fleet.engine.ensemble import is_empty, write_marker
-from atoll.fleet.engine.jars import spark_home
-from atoll.fleet.engine.java import find_java
 from atoll.fleet.engine.latch import release_latches, sessions_of
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import Capacity, master_daemon, master_url, worker_daemon
-from atoll.fleet.engine.spark_probe import probe_master, probe_worker
+from atoll.fleet.engine.spark_probe import probe_worker
 from atoll.fleet.engine.zookeeper import Peer, connect_string, data_folder, zookeeper_daemon
 from atoll.fleet.engine.zookeeper_probe import Mode, probe_zookeeper
 

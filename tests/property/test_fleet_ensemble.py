@@ -5,9 +5,9 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll.compute.sparkmaster import MasterHealth, parse
 from atoll.core.errors import Conflict, Corrupt
 from atoll.fleet.engine.ensemble import Ensemble, admit_empty
-from atoll.fleet.engine.spark_probe import MasterHealth, parse
 from atoll.fleet.engine.zookeeper_probe import parse_srvr, parse_synced_followers
 
 # (server, what happens): its disk is lost; it asks to vote; it has joined and holds the data.

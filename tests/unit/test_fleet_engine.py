@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from atoll.compute.asking import ask
+from atoll.compute.java import Java, find_java
+from atoll.compute.sparkmaster import MasterHealth, parse
 from atoll.core.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from atoll.fleet.engine.archives import with_archive
-from atoll.fleet.engine.asking import ask
 from atoll.fleet.engine.ensemble import Ensemble, admit_empty, is_empty, write_marker
-from atoll.fleet.engine.java import Java, find_java
 from atoll.fleet.engine.latch import parse_cons, sessions_of
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import Capacity, master_daemon, worker_daemon
-from atoll.fleet.engine.spark_probe import MasterHealth, WorkerHealth, parse
+from atoll.fleet.engine.spark_probe import WorkerHealth
 from atoll.fleet.engine.zookeeper import Peer, data_folder, zookeeper_daemon
 from atoll.fleet.engine.zookeeper_probe import Mode, parse_srvr, parse_synced_followers
 

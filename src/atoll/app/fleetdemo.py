@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from atoll.compute.sparkmaster import probe_master
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, Incomplete
 from atoll.core.files import writing
@@ -20,7 +21,6 @@ from atoll.fleet.control.client import FleetClient
 from atoll.fleet.control.garbage import remove
 from atoll.fleet.control.home import start, token_of
 from atoll.fleet.control.registry import ClusterRecord
-from atoll.fleet.engine.spark_probe import probe_master
 from atoll.fleet.life.records import Event, Step
 from atoll.fleet.model import ActionOnFailure, ClusterSpec, Role, StepSpec
 from atoll.fleet.spec.short import parse_short

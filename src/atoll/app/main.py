@@ -8,18 +8,20 @@ import os
 import re
 import sys
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 
+from atoll.app.executors import executor_of
 from atoll.app.settings import read_settings, with_general
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError
 from atoll.core.resources import limit_threads
 from atoll.core.text import printable
+from atoll.vectors.cli.executing import EXECUTORS
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -30,6 +32,7 @@ INTERRUPTED_EXIT_CODE = 130
 def cli(context: click.Context) -> None:
     """Turn an object store into a platform for billions of vectors."""
     context.obj = read_settings(os.environ, Path.home())
+    context.meta[EXECUTORS] = partial(executor_of, environment=os.environ)
 
 
 def _lay(context: click.Context, **changes: Any) -> None:

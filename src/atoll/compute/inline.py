@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from atoll.compute.port import Outcome
+from atoll.compute.port import Outcome, Room
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,6 +19,7 @@ class InlineExecutor:
 
     workers = 1
     is_local = True
+    room: Room | None = None
 
     def map(
         self,

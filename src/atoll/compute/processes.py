@@ -7,33 +7,22 @@ is tried again, and the others' work (an hour's indexing, perhaps) goes on.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import pickle
-import signal
-import threading
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from multiprocessing.connection import wait
+from typing import Generic, TypeVar
 
-from atoll.compute.port import Outcome
-from atoll.core.errors import AtollError, InvalidInput, Unavailable
-from atoll.core.resources import available_threads, limit_threads
+from atoll.compute.packing import pack, unpack
+from atoll.compute.port import MAX_ATTEMPTS, Outcome, Room, always_lost
+from atoll.compute.worker import Worker
+from atoll.core.errors import InvalidInput, Unavailable
+from atoll.core.resources import available_threads
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-MAX_ATTEMPTS = 3
-_FAREWELL_SECONDS = 5.0
-_READY = b"ready"
-_spawn = multiprocessing.get_context("spawn")
 
 
 class ProcessExecutor:
@@ -45,6 +34,7 @@ class ProcessExecutor:
     """
 
     is_local = True
+    room: Room | None = None
 
     def __init__(self, workers: int, *, threads: int | None = None) -> None:
         """Choose the size; nothing is started yet.
@@ -78,9 +68,9 @@ class ProcessExecutor:
         run = _Run(task, items, name, on_done)
         count = min(self.workers, len(items))
         share = max(1, self.threads // self.workers)
-        team: list[_Worker] = []
+        team: list[_Member] = []
         try:
-            team.extend(_Worker(share) for _ in range(count))
+            team.extend(_Member(share) for _ in range(count))
             while run.unfinished:
                 _step(run, team, share)
             for worker in team:
@@ -115,9 +105,9 @@ class _Run(Generic[T, R]):
         while self.waiting:
             index = self.waiting.popleft()
             try:
-                packed = pickle.dumps((self.task, self.items[index]), pickle.HIGHEST_PROTOCOL)
-            except (pickle.PicklingError, TypeError, AttributeError) as error:
-                self.end(index, None, _unsendable(self.label(index), "sent to", error))
+                packed = pack(self.task, self.items[index], self.label(index))
+            except InvalidInput as error:
+                self.end(index, None, error)
                 continue
             self.attempts[index] += 1
             return index, packed
@@ -134,11 +124,7 @@ class _Run(Generic[T, R]):
         if self.attempts[index] < MAX_ATTEMPTS:
             self.waiting.append(index)
             return
-        message = (
-            f"{self.label(index)} ended its worker process {MAX_ATTEMPTS} times ({how}); it may "
-            "need more memory than there is: use fewer workers, or look at this input alone"
-        )
-        self.end(index, None, Unavailable(message, task=self.label(index)))
+        self.end(index, None, always_lost(self.label(index), how))
 
     def lost_at_start(self, how: str) -> None:
         self.failed_starts += 1
@@ -152,54 +138,22 @@ class _Run(Generic[T, R]):
         return self.name(self.items[index])
 
 
-class _Worker:
-    """One process and the parent's end of its pipe."""
+class _Member(Worker):
+    """A worker that knows which task it has."""
 
-    def __init__(self, threads: int) -> None:
-        self.connection, theirs = _spawn.Pipe()
-        self.process: BaseProcess = _spawn.Process(
-            target=_serve, args=(theirs, threads), name="atoll-worker", daemon=True
-        )
-        with _interrupts_held():
-            self.process.start()
-        theirs.close()
-        self.is_ready = False
-        self.index: int | None = None
+    index: int | None = None
 
     @property
     def is_idle(self) -> bool:
         return self.is_ready and self.index is None
 
-    def hear(self) -> bytes | None:
-        """Read one message; None when the worker is dead."""
-        try:
-            return self.connection.recv_bytes()
-        except (EOFError, OSError):
-            return None
 
-    def dismiss(self) -> None:
-        self.connection.close()
-        self.process.join(_FAREWELL_SECONDS)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-
-    def how_it_ended(self) -> str:
-        self.process.join()
-        code = self.process.exitcode or 0
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _step(run: _Run[T, R], team: list[_Worker], share: int) -> None:
+def _step(run: _Run[T, R], team: list[_Member], share: int) -> None:
     """Give idle workers something to do, then wait for one message or death."""
     for worker in team:
         if worker.is_idle and (job := run.next_packed()):
             worker.index, packed = job
-            # A worker that is dead already shows it in the wait below.
-            with suppress(OSError):
-                worker.connection.send_bytes(packed)
+            worker.send(packed)
     busy = {worker.connection: worker for worker in team if not worker.is_idle}
     for connection in wait(busy, timeout=None if run.unfinished else 0):
         worker = busy[connection]  # type: ignore[index]  # only connections went in
@@ -211,11 +165,11 @@ def _step(run: _Run[T, R], team: list[_Worker], share: int) -> None:
             run.failed_starts = 0
         elif worker.index is not None:
             index, worker.index = worker.index, None
-            value, error = _unpack(message, run.label(index))
+            value, error = unpack(message, run.label(index))
             run.end(index, value, error)
 
 
-def _replace(run: _Run[T, R], team: list[_Worker], dead: _Worker, share: int) -> None:
+def _replace(run: _Run[T, R], team: list[_Member], dead: _Member, share: int) -> None:
     dead.kill()
     team.remove(dead)
     logger.warning("worker replaced ended=%s", dead.how_it_ended())
@@ -223,78 +177,4 @@ def _replace(run: _Run[T, R], team: list[_Worker], dead: _Worker, share: int) ->
         run.lost_at_start(dead.how_it_ended())
     else:
         run.lost(dead.index, dead.how_it_ended())
-    team.append(_Worker(share))
-
-
-def _unpack(message: bytes, label: str) -> tuple[Any, Exception | None]:
-    try:
-        value, error, told = pickle.loads(message)
-    # What a foreign class does when it is rebuilt here is anybody's guess.
-    except Exception as broken:
-        return None, _unsendable(label, "sent back by", broken)
-    if error is not None and told:
-        error.add_note(told)
-    return value, error
-
-
-def _unsendable(label: str, direction: str, error: Exception) -> AtollError:
-    return InvalidInput(
-        f"{label} cannot be {direction} a worker process: {type(error).__name__}: {error}; use a "
-        "function at the top of a module, and plain data"
-    )
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while a process starts: it inherits the mask, and dies only by our hand."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(connection: Connection, threads: int) -> None:
-    """Be a worker: answer each task until the parent hangs up or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    limit_threads(threads)
-    with suppress(EOFError, OSError):
-        connection.send_bytes(_READY)
-        while True:
-            connection.send_bytes(_answer(connection.recv_bytes()))
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _answer(packed: bytes) -> bytes:
-    try:
-        task, item = pickle.loads(packed)
-        return _packed_result(task(item))
-    # Whatever a task raises is its outcome; that is the port's promise.
-    except Exception as error:
-        told = "" if isinstance(error, AtollError) else traceback.format_exc()
-        return _packed_error(error, told)
-
-
-def _packed_result(value: Any) -> bytes:
-    try:
-        return pickle.dumps((value, None, ""), pickle.HIGHEST_PROTOCOL)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise _unsendable(f"a {type(value).__name__}", "sent back by", error) from error
-
-
-def _packed_error(error: Exception, told: str) -> bytes:
-    try:
-        packed = pickle.dumps((None, error, told), pickle.HIGHEST_PROTOCOL)
-        pickle.loads(packed)
-    # An exception class may forbid either step in any way it likes.
-    except Exception:
-        stand_in = AtollError(f"{type(error).__name__}: {error}")
-        return pickle.dumps((None, stand_in, told), pickle.HIGHEST_PROTOCOL)
-    return packed
+    team.append(_Member(share))

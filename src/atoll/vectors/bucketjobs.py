@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atoll.compute.inline import InlineExecutor
-from atoll.compute.port import Executor, Outcome
+from atoll.compute.port import Executor, Outcome, settings_for
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError, InvalidInput
@@ -58,11 +58,12 @@ def built(
     Raises:
         InvalidInput: rows that cannot be searched.
     """
+    settings = settings_for(executor, settings, 1) if executor else settings
     builders = _team(planned, settings, executor)
     executor = executor or _local_executor(builders.workers, settings)
-    # What a killed worker spilled goes with the folder of the build.
+    # What a killed worker spilled goes with the folder of the build, where they share disks.
     with scratch_folder(settings.scratch, "build") as scratch:
-        ours = replace(settings, scratch=scratch)
+        ours = replace(settings, scratch=scratch) if executor.is_local else settings
         jobs = jobs_of(planned, excluded, model, ours, executor.workers)
         run = _run_shared if builders.is_shared else _run
         outcomes = run(jobs, executor, on_progress)

@@ -25,6 +25,7 @@ from atoll.vectors.idcheck import duplicate_rows
 from atoll.vectors.model import Blob, Bucket, Manifest
 from atoll.vectors.paths import FOLDER
 from atoll.vectors.planning import Planned
+from atoll.vectors.reach import require_shared_build
 from atoll.vectors.scalarindexes import with_indexes
 from atoll.vectors.training import index_model
 
@@ -59,9 +60,11 @@ def create(
 
     Raises:
         Conflict: something else lives at the place, or another create won.
-        InvalidInput: rows that cannot be searched, duplicate ids.
+        InvalidInput: rows that cannot be searched, duplicate ids; places that the executor's
+            machines cannot reach.
     """
     calibrate.check_planned(planned)
+    require_shared_build(executor, planned)
     storage = planned.storage
     found = manifests.latest_manifest(storage)
     if found is not None and found.plan == planned.hash:
@@ -122,6 +125,7 @@ def add(
         InvalidInput: rows that cannot be searched, ids that are there already.
     """
     calibrate.check_planned(planned)
+    require_shared_build(executor, planned)
     storage, model = planned.storage, manifest.model
     make = make or _maker(settings, executor, on_progress)
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
@@ -175,6 +179,7 @@ def upsert(
         InvalidInput: rows that cannot be searched, an id twice in the sources.
     """
     calibrate.check_planned(planned)
+    require_shared_build(executor, planned)
     storage, model = planned.storage, manifest.model
     with _discarding_refused(planned), leases.hold(storage, "build") as lease:
         storage.probe_conditional_put()

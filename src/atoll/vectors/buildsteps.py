@@ -35,6 +35,7 @@ from atoll.vectors.model import Blob, Bucket, Manifest, PartitionChoice
 from atoll.vectors.options import BuildStep
 from atoll.vectors.paths import FOLDER, build_path
 from atoll.vectors.planning import Planned
+from atoll.vectors.reach import require_shared_build
 
 RECORD = "plan.json"
 LOOKS_AT_ONCE = 16
@@ -172,6 +173,7 @@ def build_one(
     left = _left(one, into)
     if left is None:
         return told | {"why": "it is live already"}
+    require_shared_build(executor, planned)
     prepared = require_prepared(planned)
     with leases.hold(planned.storage, "build"):
         left = _settled(left, prepared)

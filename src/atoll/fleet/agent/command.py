@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from atoll.fleet.engine.jars import spark_home
+from atoll.compute.sparkhome import spark_home
 
 
 def command_of(

@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.compute.java import find_java
+from atoll.compute.sparkhome import spark_home
+from atoll.compute.sparkmaster import probe_master
 from atoll.fleet.agent.supervisor import Answer, Supervised
 from atoll.fleet.engine.archives import with_archive
 from atoll.fleet.engine.daemon import Daemon as Program
 from atoll.fleet.engine.ensemble import is_empty, write_marker
-from atoll.fleet.engine.jars import spark_home
-from atoll.fleet.engine.java import find_java
 from atoll.fleet.engine.latch import sessions_of
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import Capacity, master_daemon, worker_daemon
-from atoll.fleet.engine.spark_probe import probe_master, probe_worker
+from atoll.fleet.engine.spark_probe import probe_worker
 from atoll.fleet.engine.zookeeper import Peer, data_folder, zookeeper_daemon
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.life.records import Daemon

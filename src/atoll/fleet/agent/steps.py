@@ -22,12 +22,12 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
+from atoll.compute.java import find_java
+from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import AtollError, Conflict
 from atoll.fleet.agent.children import spawn
 from atoll.fleet.agent.command import command_of
 from atoll.fleet.agent.daemons import peers
-from atoll.fleet.engine.jars import spark_home
-from atoll.fleet.engine.java import find_java
 from atoll.fleet.engine.spark import master_url
 from atoll.fleet.life.records import Event, Step
 from atoll.fleet.life.store import ROOT, ClusterStore

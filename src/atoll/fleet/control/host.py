@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from atoll.compute.java import find_java
+from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.core.files import whole_file
 from atoll.fleet.codec import encode
@@ -20,8 +22,6 @@ from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settin
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
-from atoll.fleet.engine.jars import spark_home
-from atoll.fleet.engine.java import find_java
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.housekeeping import keeping_house
 from atoll.fleet.providers.local.loopback import Loopback

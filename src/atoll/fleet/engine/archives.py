@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from atoll.compute.java import Java
 from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.engine.daemon import Daemon
 from atoll.fleet.engine.ensemble import write_marker
-from atoll.fleet.engine.java import Java
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import Capacity, master_daemon, worker_daemon
 from atoll.fleet.engine.spark_probe import probe_worker

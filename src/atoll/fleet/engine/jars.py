@@ -1,8 +1,7 @@
-"""Finds Spark and ZooKeeper: both are jars of the pyspark wheel."""
+"""Finds ZooKeeper among the jars of the pyspark wheel, and which Scala they were built for."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from atoll.core.errors import Unavailable
@@ -22,18 +21,6 @@ _ZOOKEEPER = (
 )
 
 
-def spark_home() -> Path:
-    """Find the folder that Spark calls SPARK_HOME, without importing pyspark.
-
-    Raises:
-        Unavailable: pyspark is not installed.
-    """
-    spec = importlib.util.find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        raise Unavailable("fleets need Spark's Python package; install atoll[fleet]")
-    return Path(spec.origin).parent
-
-
 def zookeeper_classpath(home: Path) -> str:
     """List the jars of a ZooKeeper server, for `java -cp`.
 
@@ -44,12 +31,6 @@ def zookeeper_classpath(home: Path) -> str:
     if not any(jar.name.startswith("zookeeper-") for jar in jars):
         raise _incomplete(home, "ZooKeeper")
     return ":".join(map(str, jars))
-
-
-def spark_classpath(home: Path) -> str:
-    """List Spark's jars, for `java -cp`, as Spark's own launcher does."""
-    first = ":".join(map(str, (home / "jars").glob("slf4j-api-*.jar")))
-    return f"{home}/conf:{first}:{home}/jars/*"
 
 
 def scala_version(home: Path) -> str:

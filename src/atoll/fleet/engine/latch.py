@@ -17,8 +17,8 @@ from pathlib import Path
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from atoll.compute.asking import ask
 from atoll.core.errors import Unavailable
-from atoll.fleet.engine.asking import ask
 from atoll.fleet.engine.spark import ZNODE
 from atoll.fleet.engine.zookeeper import CLIENT_PORT, Peer
 

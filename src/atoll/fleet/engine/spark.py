@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.compute.java import Java
+from atoll.compute.sparkhome import OPENING, spark_classpath
+from atoll.compute.sparkmaster import MASTER_UI_PORT
 from atoll.fleet.engine.daemon import Daemon
-from atoll.fleet.engine.jars import scala_version, spark_classpath
-from atoll.fleet.engine.java import Java, Memory, jvm_flags
+from atoll.fleet.engine.jars import scala_version
+from atoll.fleet.engine.jvm import Memory, jvm_flags
 from atoll.fleet.engine.logs import log4j2
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.zookeeper import Peer, connect_string
 
 MASTER_PORT = 7077
-MASTER_UI_PORT = 8080
 WORKER_PORT = 7078
 WORKER_UI_PORT = 8081
 # A worker drains when it gets this signal: it takes no new task, moves its blocks away.
@@ -28,24 +30,6 @@ MASTER_MEMORY = Memory(heap=160, young=8, metaspace=128, direct=64)
 WORKER_MEMORY = Memory(heap=128, young=8, metaspace=128, direct=64)
 RECOVERY_SECONDS = 10
 WORKER_TIMEOUT_SECONDS = 20
-
-# What Spark's own launcher gives, without the incubating vector module, which daemons do not use.
-_OPENED = (
-    "java.base/java.lang",
-    "java.base/java.lang.invoke",
-    "java.base/java.lang.reflect",
-    "java.base/java.io",
-    "java.base/java.net",
-    "java.base/java.nio",
-    "java.base/java.util",
-    "java.base/java.util.concurrent",
-    "java.base/java.util.concurrent.atomic",
-    "java.base/jdk.internal.ref",
-    "java.base/sun.nio.ch",
-    "java.base/sun.nio.cs",
-    "java.base/sun.security.action",
-    "java.base/sun.util.calendar",
-)
 
 
 @dataclass(frozen=True)
@@ -139,7 +123,7 @@ def _daemon(
     argv = (
         str(java.program),
         *jvm_flags(memory, place, log_config),
-        *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPENED),
+        *OPENING,
         "-cp",
         spark_classpath(home),
         main,

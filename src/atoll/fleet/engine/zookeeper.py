@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.compute.java import Java
 from atoll.core.errors import InvalidInput
 from atoll.fleet.engine.daemon import Daemon
 from atoll.fleet.engine.jars import zookeeper_classpath
-from atoll.fleet.engine.java import Java, Memory, jvm_flags
+from atoll.fleet.engine.jvm import Memory, jvm_flags
 from atoll.fleet.engine.logs import log4j2
 from atoll.fleet.engine.place import Place
 

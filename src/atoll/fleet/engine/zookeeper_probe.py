@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from atoll.compute.asking import TIMEOUT_SECONDS, ask
 from atoll.core.errors import Corrupt
-from atoll.fleet.engine.asking import TIMEOUT_SECONDS, ask
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 
 

@@ -22,6 +22,7 @@ from atoll.vectors.cli.common import (
     tell_cost,
     uri_argument,
 )
+from atoll.vectors.cli.executing import executor_option, is_elsewhere, opened_executor
 from atoll.vectors.cli.onbatch import Portable, taken
 from atoll.vectors.model import DISTANCE_TYPES, DTYPES, INDEX_KINDS
 from atoll.vectors.options import (
@@ -183,6 +184,7 @@ def plan(
 @build_options
 @index_options
 @click.option("--force", is_flag=True, help="Replace a collection that is there.")
+@executor_option
 @steps_options
 @json_option
 @click.pass_context
@@ -192,6 +194,7 @@ def create(
     uri: str,
     sources: tuple[str, ...],
     force: bool,
+    executor: str,
     step: BuildStep | None,
     step_index: int | None,
     buckets: int | None,
@@ -208,6 +211,7 @@ def create(
     on_batch = taken(settings, given)
     options = BuildOptions(**given)
     check_steps(context, step, step_index, buckets, on_batch)
+    is_elsewhere(context, executor)
     if on_batch is not None:
 
         def count() -> int:
@@ -215,16 +219,16 @@ def create(
 
         submit_steps(context, on_batch, buckets, count, as_json=as_json)
         return
-    with progress_bars(settings.quiet) as on_progress:
+    with opened_executor(context, executor) as where, progress_bars(settings.quiet) as on_progress:
         if step is None:
             found: Any = service.create_collection(
                 uri, sources, options=options, settings=settings, force=force,
-                on_progress=on_progress,
+                executor=where, on_progress=on_progress,
             )  # fmt: skip
         else:
             found = service.create_step(
                 step, uri, sources, index=step_index, options=options, settings=settings,
-                force=force, on_progress=on_progress,
+                force=force, executor=where, on_progress=on_progress,
             )  # fmt: skip
     if isinstance(found, dict):
         print_step(found, as_json)
@@ -236,6 +240,7 @@ def create(
 
 @click.command(cls=Portable)
 @build_options
+@executor_option
 @steps_options
 @json_option
 @click.pass_context
@@ -244,6 +249,7 @@ def add(
     /,
     uri: str,
     sources: tuple[str, ...],
+    executor: str,
     step: BuildStep | None,
     step_index: int | None,
     buckets: int | None,
@@ -257,6 +263,7 @@ def add(
     on_batch = taken(settings, given)
     options = BuildOptions(**given)
     check_steps(context, step, step_index, buckets, on_batch)
+    is_elsewhere(context, executor)
     if on_batch is not None:
 
         def count() -> int:
@@ -265,14 +272,15 @@ def add(
         submit_steps(context, on_batch, buckets, count, as_json=as_json)
         return
     collection = open_collection(uri, settings)
-    with progress_bars(settings.quiet) as on_progress:
+    with opened_executor(context, executor) as where, progress_bars(settings.quiet) as on_progress:
         if step is None:
-            collection.add(sources, options=options, on_progress=on_progress)
+            collection.add(sources, options=options, executor=where, on_progress=on_progress)
             told = None
         else:
             told = collection.add_step(
-                step, sources, index=step_index, options=options, on_progress=on_progress
-            )
+                step, sources, index=step_index, options=options, executor=where,
+                on_progress=on_progress,
+            )  # fmt: skip
     if told is None:
         print_info(collection.info(), as_json)
     else:
@@ -281,17 +289,27 @@ def add(
 
 @click.command()
 @build_options
+@executor_option
 @json_option
-@click.pass_obj
+@click.pass_context
 def upsert(
-    settings: Settings, /, uri: str, sources: tuple[str, ...], as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    uri: str,
+    sources: tuple[str, ...],
+    executor: str,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Add SOURCES to the collection at URI; rows whose ids are there replace the old ones."""
     from atoll.vectors.service import open_collection
 
-    collection = open_collection(uri, settings)
-    with progress_bars(settings.quiet) as on_progress:
-        report = collection.upsert(sources, options=BuildOptions(**given), on_progress=on_progress)
+    settings: Settings = context.obj
+    collection, options = open_collection(uri, settings), BuildOptions(**given)
+    with opened_executor(context, executor) as where, progress_bars(settings.quiet) as on_progress:
+        report = collection.upsert(
+            sources, options=options, executor=where, on_progress=on_progress
+        )
     if as_json:
         click.echo(json.dumps({**vars(report), "added": report.added}, indent=2))
         return

@@ -14,6 +14,7 @@ from atoll.core.terminal import progress_bars
 from atoll.core.text import counted
 from atoll.storage import local_path
 from atoll.vectors.cli.common import json_option, print_bill, uri_argument
+from atoll.vectors.cli.executing import executor_option, opened_executor
 from atoll.vectors.cli.searching import names_of, search_settings
 from atoll.vectors.options import INDEX_VARIABLES, STEPS
 from atoll.vectors.output import describe_search
@@ -30,18 +31,20 @@ from atoll.vectors.work import Work
               show_default=True, help="Kind of files.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
               help="Buckets searched at once.")  # fmt: skip
+@executor_option
 @click.option("--plan-only", is_flag=True, help="Leave the searching to others: `atoll step`.")
 @click.option("--bill", is_flag=True, help="Say what the search asked of the store, and took.")
 @json_option
-@click.pass_obj
+@click.pass_context
 def batch_search(
-    settings: Settings,
+    context: click.Context,
     /,
     uri: str,
     queries: str,
     output: str,
     format_: str,
     workers: int,
+    executor: str,
     plan_only: bool,
     bill: bool,
     columns: str | None,
@@ -57,6 +60,7 @@ def batch_search(
     from atoll.vectors.options import search_options
     from atoll.vectors.service import open_collection
 
+    settings: Settings = context.obj
     collection = open_collection(uri, settings, version)
     found = collection.queries(queries, ids=ids, model_path=model_path)
     options = search_options(columns=names_of(columns), **given)
@@ -66,8 +70,10 @@ def batch_search(
         shown = {"run": run.storage.url} | {name: told[name] for name in ("buckets", "groups")}
         click.echo(json.dumps(shown))
         return
-    with progress_bars(settings.quiet) as on_progress:
-        summary = local.batch_search(run, settings, workers=workers, on_progress=on_progress)
+    with opened_executor(context, executor) as where, progress_bars(settings.quiet) as on_progress:
+        summary = local.batch_search(
+            run, settings, workers=workers, executor=where, on_progress=on_progress
+        )
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     elif not settings.quiet:

@@ -6,14 +6,13 @@ The same steps run as array jobs of AWS Batch, or under Snakemake or Nextflow; s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
 from atoll.compute.inline import InlineExecutor
-from atoll.compute.port import Executor, Outcome
+from atoll.compute.port import Executor, Outcome, settings_for
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError
@@ -22,6 +21,10 @@ from atoll.vectors.distributed import driver, steps
 from atoll.vectors.distributed.dispatch import carry_out
 from atoll.vectors.distributed.driver import Do, Event, Said
 from atoll.vectors.distributed.run import FOLDER, REQUEST, Run
+from atoll.vectors.reach import require_shared
+
+# A copy's place: the temporary folder of whoever makes it.
+_TEMPORARY = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,13 @@ def batch_search(
 
     Raises:
         AtollError: a step failed; the same call takes up the rest.
+        InvalidInput: the executor's machines cannot reach the collection or the run.
     """
     if (found := run.summary()) is None:
+        require_shared(executor, [run.request.collection, run.storage])
         do = _side_by_side(run, settings, executor or _local(workers, settings), on_progress)
         needs_all = not run.request.options.allow_partial
-        copy = str(settings.scratch or Path(gettempdir()))
+        copy = str(settings.scratch.absolute()) if settings.scratch else _TEMPORARY
         try:
             driver.drive(run, do, _plan(run, settings), needs_all=needs_all, copy=copy)
         except AtollError:
@@ -115,12 +120,7 @@ def _side_by_side(run: Run, settings: Settings, executor: Executor, on_progress:
 
     def do(events: Sequence[Event]) -> list[Outcome[dict[str, Any]]]:
         share = max(1, min(executor.workers, len(events)))
-        mine = replace(
-            settings,
-            threads=max(1, settings.threads // share),
-            memory_bytes=settings.memory_bytes // share,
-            cache_bytes=settings.cache_bytes // share,
-        )
+        mine = settings_for(executor, settings, share)
         tasks = [Task(event | {"run": run.storage.url}, mine) for event in events]
         report = _Report(tasks, on_progress)
         return executor.map(_do, tasks, on_done=report.done)
@@ -143,7 +143,10 @@ class _Report:
 
 
 def _do(task: Task) -> dict[str, Any]:
-    return carry_out(task.event, task.settings)
+    event = dict(task.event)
+    if event.get("copy") == _TEMPORARY:
+        event["copy"] = gettempdir()
+    return carry_out(event, task.settings)
 
 
 def _tidy(run: Run) -> None:

@@ -12,6 +12,7 @@ import click
 from atoll.core.config import Settings
 from atoll.core.terminal import progress_bars
 from atoll.core.text import counted
+from atoll.vectors.cli.executing import executor_option, is_elsewhere, opened_executor
 from atoll.vectors.cli.onbatch import (
     Portable,
     Stage,
@@ -100,7 +101,7 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
     "--parts",
     type=click.IntRange(1),
     metavar="N",
-    help="Embed the part of n that --step-index, or AWS Batch, says.",
+    help="Embed the part of n that --step-index or AWS Batch says; with --executor all n.",
 )
 @step_index_option
 @click.option(
@@ -111,6 +112,7 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
     help="Ids met before.",
 )
 @click.option("--force", is_flag=True, help="Replace what is there.")
+@executor_option
 @batch_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -121,6 +123,7 @@ def embed(
     output: str,
     parts: int | None,
     step_index: int | None,
+    executor: str,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -130,10 +133,16 @@ def embed(
     """
     settings: Settings = context.obj
     on_batch = taken(settings, given)
-    _check_parts(context, parts)
+    is_shared = is_elsewhere(context, executor)
+    _check_parts(context, parts, is_shared)
     if on_batch is not None:
         require_reachable(*inputs, output)
         submit([Stage("embed", words_of(context), parts)], on_batch, as_json=as_json)
+        return
+    if is_shared:
+        assert parts is not None
+        report = _embed_elsewhere(context, executor, parts, EmbedOptions(**given))
+        _tell(report, output, settings, as_json)
         return
     if parts is not None:
         if step_index is None:
@@ -148,6 +157,31 @@ def embed(
             settings=settings,
             on_progress=on_progress,
         )
+    _tell(report, output, settings, as_json)
+
+
+def _embed_elsewhere(
+    context: click.Context, executor: str, parts: int, options: EmbedOptions
+) -> EmbedReport:
+    """Have all parts made by the workers of an executor."""
+    from atoll.vectors.embed.distributing import embed_parts
+
+    settings: Settings = context.obj
+    with opened_executor(context, executor) as where, progress_bars(settings.quiet) as on_progress:
+        assert where is not None
+        return embed_parts(
+            context.params["inputs"],
+            context.params["output"],
+            parts=parts,
+            executor=where,
+            options=options,
+            settings=settings,
+            on_progress=on_progress,
+        )
+
+
+def _tell(report: EmbedReport, output: str, settings: Settings, as_json: bool) -> None:
+    """Print what an embed did."""
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:
@@ -156,17 +190,21 @@ def embed(
         click.echo(_sentence(report, output))
 
 
-def _check_parts(context: click.Context, parts: int | None) -> None:
+def _check_parts(context: click.Context, parts: int | None, is_shared: bool) -> None:
     """Refuse options of parts that do not fit together."""
     said = click.core.ParameterSource.COMMANDLINE
     if parts is not None and context.get_parameter_source("part") is said:
         raise click.UsageError("give --part or --parts, not both")
+    if is_shared and parts is None:
+        raise click.UsageError("--executor needs --parts: how many its workers share")
     if context.get_parameter_source("step_index") is not said:
         return
     if parts is None:
         raise click.UsageError("--step-index goes with --parts")
     if context.params["via"] == "batch":
         raise click.UsageError("--via batch embeds all parts; leave --step-index out")
+    if is_shared:
+        raise click.UsageError("--executor embeds all parts; leave --step-index out")
 
 
 def _facts(report: EmbedReport, output: str) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class EmbedReport:
 
 def embed(
     inputs: Sequence[str | Path] | str | Path,
-    output: str | Path,
+    output: str | Path | Storage,
     *,
     options: EmbedOptions | None = None,
     settings: Settings | None = None,
@@ -123,7 +123,8 @@ def embed(
         inputs: paths, storage URLs or "-"; plain, gzip, bzip2, xz or zstd; each id once.
         output: an HDF5 file, or with `shard_rows` or `part` a folder of them. Hidden state beside
             it lets the same call continue after a kill. Or the URL of a folder, which a call on any
-            machine continues after the last whole file; finished, it is compared with the input.
+            machine continues after the last whole file; finished, it is compared with the input. A
+            local folder given as `Storage` is treated so, too.
         options: model, tiles, shards.
         settings: threads, memory, scratch folder, how to reach stores.
         on_progress: told of vectors written, stage "embed".
@@ -156,7 +157,7 @@ def embed(
         ),
     )
     job = Job(
-        inputs=tuple(_absolute(name) for name in names),
+        inputs=tuple(absolute(name) for name in names),
         embedder=model.embedder,
         tile=options.tile,
         tile_overlap=overlap,
@@ -198,8 +199,12 @@ def _check_options(names: Sequence[str], options: EmbedOptions) -> int | None:
     return overlap
 
 
-def _check_output(output: str | Path, is_folder: bool, settings: Settings) -> Path | Storage:
+def _check_output(
+    output: str | Path | Storage, is_folder: bool, settings: Settings
+) -> Path | Storage:
     """Return the file or folder, or the folder of a store, that is to be written."""
+    if isinstance(output, Storage):
+        return output
     path = local_path(output)
     if path is None:
         if str(output).lower().endswith(SUFFIXES):
@@ -218,7 +223,8 @@ def _check_output(output: str | Path, is_folder: bool, settings: Settings) -> Pa
     return path.absolute()
 
 
-def _absolute(name: str) -> str:
+def absolute(name: str) -> str:
+    """Name an input in a way that holds in any working folder."""
     path = None if name == STDIN else local_path(name)
     return name if path is None else str(path.absolute())
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.compute.sparkmaster import MASTER_UI_PORT
 from atoll.core.errors import Forbidden
 from atoll.core.text import some_of
-from atoll.fleet.engine.spark import MASTER_PORT, MASTER_UI_PORT, WORKER_PORT, WORKER_UI_PORT
+from atoll.fleet.engine.spark import MASTER_PORT, WORKER_PORT, WORKER_UI_PORT
 from atoll.fleet.engine.zookeeper import CLIENT_PORT, ELECTION_PORT, QUORUM_PORT
 from atoll.fleet.model import ClusterSpec
 from atoll.fleet.providers.ec2.api import Api, filters

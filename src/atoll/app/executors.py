@@ -1,0 +1,113 @@
+"""Where work runs, by the text of `--executor`: joins the parts' commands with clusters."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from atoll.compute.port import Executor
+from atoll.compute.processes import ProcessExecutor
+from atoll.core.config import Settings
+from atoll.core.errors import InvalidInput, NotFound
+from atoll.vectors.cli.executing import PROCESSES
+
+FLEET = "fleet"
+# An agent sets them for the steps it runs.
+MASTER_VARIABLE = "ATOLL_SPARK_MASTER"
+FILES_VARIABLE = "ATOLL_SPARK_FILES"
+SHARED = "shared"
+_SHARED_SUFFIX = f"?files={SHARED}"
+
+
+@dataclass(frozen=True)
+class SparkAt:
+    """A Spark cluster.
+
+    Attributes:
+        master: "spark://host:7077,host:7077".
+        shares_files: whether its machines see the files of this one.
+    """
+
+    master: str
+    shares_files: bool = False
+
+
+Resolve: TypeAlias = Callable[[str], SparkAt]
+"""Finds a fleet's cluster by its name; raises `NotFound` where there is none."""
+
+
+@contextmanager
+def executor_of(
+    text: str,
+    settings: Settings,
+    *,
+    environment: Mapping[str, str],
+    resolve: Resolve | None = None,
+) -> Iterator[Executor]:
+    """Open what `--executor` names, for the block.
+
+    Args:
+        text: "processes", "spark://host:port,...", with "?files=shared" where the cluster's
+            machines see this one's files, "fleet:NAME", or "fleet" in a step of a cluster.
+        settings: threads, scratch folder.
+        environment: of a step says which cluster it runs on; Java is looked for there.
+        resolve: finds fleets; None where there are none.
+
+    Raises:
+        InvalidInput: the text is none of these.
+        NotFound: there is no such fleet.
+        Unavailable: the cluster does not answer, or Java or Spark is missing here.
+    """
+    if text == PROCESSES:
+        yield ProcessExecutor(settings.threads, threads=settings.threads)
+        return
+    from atoll.compute.spark import SparkExecutor
+
+    at = spark_at(text, environment, resolve)
+    with SparkExecutor(
+        at.master,
+        shares_files=at.shares_files,
+        scratch=settings.scratch,
+        environment=environment,
+    ) as executor:
+        yield executor
+
+
+def spark_at(text: str, environment: Mapping[str, str], resolve: Resolve | None) -> SparkAt:
+    """Say which cluster a text means.
+
+    Raises:
+        InvalidInput: it means none.
+        NotFound: there is no such fleet.
+    """
+    if text.startswith("spark://"):
+        master = text.removesuffix(_SHARED_SUFFIX)
+        return SparkAt(master, master != text or _is_this_machine(master))
+    kind, _, name = text.partition(":")
+    if kind != FLEET:
+        raise InvalidInput(
+            f"--executor {text} is unknown; give {PROCESSES}, spark://HOST:PORT,... or fleet:NAME"
+        )
+    if ours := environment.get(MASTER_VARIABLE):
+        is_shared = environment.get(FILES_VARIABLE) == SHARED
+        return SparkAt(ours, is_shared or _is_this_machine(ours))
+    if not name:
+        raise InvalidInput(
+            "--executor fleet means the cluster whose step this is, and this is none; give "
+            "fleet:NAME"
+        )
+    if resolve is None:
+        raise NotFound(f"there is no fleet {name!r}; give the cluster's masters: spark://HOST:PORT")
+    return resolve(name)
+
+
+def _is_this_machine(master: str) -> bool:
+    """Tell whether all masters have loopback addresses, which no other machine has."""
+    hosts = [each.rpartition(":")[0] for each in master.removeprefix("spark://").split(",")]
+    try:
+        return all(ipaddress.ip_address(host).is_loopback for host in hosts)
+    except ValueError:
+        return False

@@ -1,0 +1,96 @@
+"""A worker process: started anew, given one task after the other through a pipe of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from atoll.compute.packing import answer
+from atoll.core.resources import limit_threads
+
+_FAREWELL_SECONDS = 5.0
+_READY = b"ready"
+# Obstore and Lance hang in forked children.
+_spawn = multiprocessing.get_context("spawn")
+
+
+class Worker:
+    """One process and the parent's end of its pipe.
+
+    Attributes:
+        is_ready: whether it has said that it can take a task.
+    """
+
+    def __init__(self, threads: int) -> None:
+        """Start it; its libraries may use so many threads."""
+        self.connection, theirs = _spawn.Pipe()
+        self.process: BaseProcess = _spawn.Process(
+            target=_serve, args=(theirs, threads), name="atoll-worker", daemon=True
+        )
+        with _interrupts_held():
+            self.process.start()
+        theirs.close()
+        self.is_ready = False
+
+    def hear(self) -> bytes | None:
+        """Read one message; None when the worker is dead."""
+        try:
+            return self.connection.recv_bytes()
+        except (EOFError, OSError):
+            return None
+
+    def send(self, packed: bytes) -> None:
+        """Give it a task; one that is dead already shows it when it is heard."""
+        with suppress(OSError):
+            self.connection.send_bytes(packed)
+
+    def dismiss(self) -> None:
+        """Let it end by itself."""
+        self.connection.close()
+        self.process.join(_FAREWELL_SECONDS)
+
+    def kill(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def how_it_ended(self) -> str:
+        """Name the signal or the exit code."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while a process starts: it inherits the mask, and dies only by our hand."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, threads: int) -> None:
+    """Be a worker: answer each task until the parent hangs up or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    limit_threads(threads)
+    with suppress(EOFError, OSError):
+        connection.send_bytes(_READY)
+        while True:
+            connection.send_bytes(answer(connection.recv_bytes()))
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
