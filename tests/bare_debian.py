@@ -1,8 +1,8 @@
-"""A bare Debian 12 to run a start-up script in: debootstrap's, under an overlay that is thrown away.
+"""A bare Debian 12 to run a start-up script in: debootstrap's, under an overlay that forgets.
 
 The script runs as root in mount, process and host-name namespaces of its own. It shares this
-machine's network, so registries are reached as they are from here: by the ordinary clients with this
-machine's own configuration, which is copied in when it runs.
+machine's network, so registries are reached as they are from here: by the ordinary clients with
+this machine's own configuration, which is copied in when it runs.
 """
 
 import os

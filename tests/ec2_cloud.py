@@ -39,6 +39,7 @@ class Answers:
             "DeletePlacementGroup": {},
             "DescribeImages": {"Images": [{"ImageId": IMAGE, "RootDeviceName": "/dev/xvda"}]},
             "DescribePlacementGroups": {"PlacementGroups": []},
+            "DescribeSpotInstanceRequests": {"SpotInstanceRequests": []},
             "GetSpotPlacementScores": {"SpotPlacementScores": []},
         }
         self.calls = []
@@ -87,7 +88,7 @@ def _let_go(**_):
 
 
 def _choose_address(params):
-    """Choose a free address, as moto may choose one that is taken; none is left where it is full."""
+    """Choose an address that is free; moto does not look. Where none is, `_is_full` refuses."""
     backend = _backend()
     cidr = ipaddress.ip_network(backend.get_subnet(params["SubnetId"]).cidr_block)
     taken = {eni.private_ip_address for eni in backend.enis.values()}

@@ -27,11 +27,11 @@ def metadata_service(told):
     """Serve what `told` holds now; yields the endpoint."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self):  # noqa: N802 (its base class calls it)
+        def do_PUT(self):
             wants = "X-aws-ec2-metadata-token-ttl-seconds" in self.headers
             self._say(200 if wants else 400, TOKEN)
 
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             if self.headers.get("X-aws-ec2-metadata-token") != TOKEN:
                 self._say(401, "")
                 return

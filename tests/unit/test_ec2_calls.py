@@ -285,7 +285,6 @@ def test_machines_of_all_pages_are_listed(answers, placement):
     found = ec2._api.client.describe_instances()["Reservations"]
     pages = [{"Reservations": found[:1], "NextToken": "more"}, {"Reservations": found[1:]}]
     answers.by_operation["DescribeInstances"] = pages
-    answers.by_operation["DescribeSpotInstanceRequests"] = {"SpotInstanceRequests": []}
     shown = {one.id for one in ec2.machines(CLUSTER)}
     assert shown == {one["InstanceId"] for each in found for one in each["Instances"]}
 
