@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from atoll.core.errors import AtollError, Conflict, Unavailable
+from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.fleet.control.ending import begin, end
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 LAUNCH_ATTEMPTS = 5
+_REFUSALS = (InsufficientCapacity, NoFreeAddress, Conflict, InvalidInput, Forbidden, NotFound)
 BLIND_SECONDS = 5.0
 """A client that was connected to a lost server needs a moment to find another."""
 
@@ -107,7 +108,7 @@ class Watch(threading.Thread):
         if not self._is_launched:
             try:
                 launch_primaries(self._provider, self._registry, record)
-            except (InsufficientCapacity, NoFreeAddress, Conflict) as error:
+            except _REFUSALS as error:
                 self._attempts += 1
                 if self._attempts >= LAUNCH_ATTEMPTS:
                     self._give_up(ClusterReason.VALIDATION_ERROR, error.message)

@@ -12,7 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from atoll.core.errors import Conflict, Unavailable
+from atoll.core.errors import (
+    AtollError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from atoll.fleet.life.capacity import after_launch, after_silence, failed
 from atoll.fleet.life.observed import (
     Action,
@@ -42,6 +49,8 @@ ROUND_SECONDS = 0.5
 KEPT_SECONDS = 30 * 86400.0
 KEPT_INSTANCES = 2000
 """EMR lists ended instances for 30 days, at most so many."""
+_REFUSALS = (InsufficientCapacity, NoFreeAddress, InvalidInput, Forbidden, NotFound)
+"""A cluster tells of these and goes on: permissions, images and groups can be mended meanwhile."""
 
 
 class Controller:
@@ -132,7 +141,7 @@ class Controller:
                 placement(desired, fleet, epoch=self._epoch),
                 token=action.token,
             )
-        except (InsufficientCapacity, NoFreeAddress, Unavailable, Conflict) as error:
+        except AtollError as error:
             message = f"{name} could not be replaced: {error}; trying again"
             self._set_fleet(fleet.id, lambda old: failed(old, message))
             return
@@ -161,7 +170,7 @@ class Controller:
         try:
             launched = self._provider.launch_fleet(request, place, token=order.token)
             error = ""
-        except (InsufficientCapacity, NoFreeAddress) as refusal:
+        except _REFUSALS as refusal:
             launched, error = [], refusal.message
         except Unavailable as silence:
             told = silence.message
@@ -172,7 +181,7 @@ class Controller:
     def _terminate(self, action: Terminate) -> None:
         try:
             self._provider.terminate(action.machine_ids, epoch=self._epoch, reason=action.reason)
-        except Unavailable as error:
+        except (Unavailable, Forbidden) as error:
             # The next round sees that they live, and tries again.
             logger.warning("not terminated machines=%s error=%s", action.machine_ids, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -166,7 +167,7 @@ def _user_data(args: Any) -> Iterator[str]:
     if isinstance(args, Mapping):
         for key, value in args.items():
             if key == "UserData":
-                yield str(value)
+                yield base64.b64encode(value).decode() if isinstance(value, bytes) else value
             else:
                 yield from _user_data(value)
     elif isinstance(args, list | tuple):

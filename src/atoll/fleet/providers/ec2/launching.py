@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,12 +83,13 @@ def disks(
 def common(placement: Placement, settings: Mapping[str, str], region: str) -> dict[str, Any]:
     """Return what RunInstances and launch templates have in common.
 
+    The user data are bytes: boto3 encodes them for RunInstances, and for nothing else.
+
     Raises:
         InvalidInput: the user data is too long.
     """
-    data = user_data(placement.user_data, settings, region)
     args: dict[str, Any] = {
-        "UserData": base64.b64encode(data).decode(),
+        "UserData": user_data(placement.user_data, settings, region),
         "InstanceInitiatedShutdownBehavior": "terminate",
         # Version 2 of the metadata service, and only for processes of the instance itself.
         "MetadataOptions": {

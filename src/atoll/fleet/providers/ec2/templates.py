@@ -6,6 +6,7 @@ its last kept address is released.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ def ensure(
         InvalidInput: the user data is too long.
     """
     content = launching.common(placement, settings, api.region)
+    content["UserData"] = base64.b64encode(content["UserData"]).decode()
     if groups := launching.groups(settings):
         content["SecurityGroupIds"] = groups
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
