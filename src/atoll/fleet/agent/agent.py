@@ -25,7 +25,7 @@ from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
-from atoll.fleet.engine.spark_probe import probe_master
+from atoll.compute.sparkmaster import probe_master
 from atoll.fleet.engine.zookeeper import connect_string
 from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore

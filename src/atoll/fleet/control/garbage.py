@@ -11,7 +11,7 @@ from pathlib import Path
 
 from atoll.core.errors import Unavailable
 from atoll.core.files import writing
-from atoll.fleet.control.home import serving
+from atoll.fleet.control.home import serves, serving
 from atoll.fleet.control.host import CLOUD
 from atoll.fleet.providers.local.gc import Removed, remove_home, remove_unclaimed
 
@@ -49,7 +49,7 @@ def _stop_server(home: Path) -> None:
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while serving(home) is not None:
+    while serves(found.pid, home):
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the fleet host of {home}, process {found.pid}, did not stop; kill it, try again",
