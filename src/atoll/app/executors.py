@@ -11,7 +11,7 @@ from typing import TypeAlias
 from atoll.compute.port import Executor
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
-from atoll.core.errors import InvalidInput, NotFound
+from atoll.core.errors import InvalidInput
 from atoll.vectors.cli.executing import PROCESSES
 
 FLEET = "fleet"
@@ -35,7 +35,7 @@ class SparkAt:
     shares_files: bool = False
 
 
-Resolve: TypeAlias = Callable[[str], SparkAt]
+Resolve: TypeAlias = Callable[[Settings, str], SparkAt]
 """Finds a fleet's cluster by its name; raises `NotFound` where there is none."""
 
 
@@ -45,7 +45,7 @@ def executor_of(
     settings: Settings,
     *,
     environment: Mapping[str, str],
-    resolve: Resolve | None = None,
+    resolve: Resolve,
 ) -> Iterator[Executor]:
     """Open what `--executor` names, for the block.
 
@@ -54,7 +54,7 @@ def executor_of(
             machines see this one's files, "fleet:NAME", or "fleet" in a step of a cluster.
         settings: threads, scratch folder.
         environment: of a step says which cluster it runs on; Java is looked for there.
-        resolve: finds fleets; None where there are none.
+        resolve: finds fleets.
 
     Raises:
         InvalidInput: the text is none of these.
@@ -66,7 +66,7 @@ def executor_of(
         return
     from atoll.compute.spark import SparkExecutor
 
-    at = spark_at(text, environment, resolve)
+    at = spark_at(text, environment, lambda name: resolve(settings, name))
     with SparkExecutor(
         at.master,
         shares_files=at.shares_files,
@@ -76,7 +76,9 @@ def executor_of(
         yield executor
 
 
-def spark_at(text: str, environment: Mapping[str, str], resolve: Resolve | None) -> SparkAt:
+def spark_at(
+    text: str, environment: Mapping[str, str], resolve: Callable[[str], SparkAt]
+) -> SparkAt:
     """Say which cluster a text means.
 
     Raises:
@@ -99,8 +101,6 @@ def spark_at(text: str, environment: Mapping[str, str], resolve: Resolve | None)
             "--executor fleet means the cluster whose step this is, and this is none; give "
             "fleet:NAME"
         )
-    if resolve is None:
-        raise NotFound(f"there is no fleet {name!r}; give the cluster's masters: spark://HOST:PORT")
     return resolve(name)
 
 

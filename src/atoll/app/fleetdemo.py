@@ -57,9 +57,7 @@ def fleet_demo(settings: Settings, /, out: Path, provider: str) -> None:
     try:
         _Demo(settings, out, home, provider).run()
     finally:
-        for one in remove(home, everything=True):
-            if one.kind == "process":
-                click.echo(f"   removed {one.kind} {one.name}")
+        remove(home, everything=True)
 
 
 @dataclass

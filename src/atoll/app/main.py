@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from atoll.app.executors import executor_of
+from atoll.app.fleets import fleet_at
 from atoll.app.settings import read_settings, with_general
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError
@@ -32,7 +33,7 @@ INTERRUPTED_EXIT_CODE = 130
 def cli(context: click.Context) -> None:
     """Turn an object store into a platform for billions of vectors."""
     context.obj = read_settings(os.environ, Path.home())
-    context.meta[EXECUTORS] = partial(executor_of, environment=os.environ)
+    context.meta[EXECUTORS] = partial(executor_of, environment=os.environ, resolve=fleet_at)
 
 
 def _lay(context: click.Context, **changes: Any) -> None:

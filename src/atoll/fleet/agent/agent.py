@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
+from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
@@ -25,7 +26,6 @@ from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
-from atoll.compute.sparkmaster import probe_master
 from atoll.fleet.engine.zookeeper import connect_string
 from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore

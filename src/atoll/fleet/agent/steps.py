@@ -34,6 +34,7 @@ from atoll.fleet.life.store import ROOT, ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.providers.facts import MachineFacts
+from atoll.fleet.providers.reach import LOCAL
 from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)
@@ -233,6 +234,8 @@ class StepRunner(threading.Thread):
             "SPARK_LOCAL_IP": self._facts.private_ip,
             "PYSPARK_PYTHON": sys.executable,
             "ATOLL_SPARK_MASTER": url,
+            # Machines of a local cloud all see this machine's files.
+            **({"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}),
         }
 
 

@@ -94,11 +94,24 @@ def token_of(home: Path) -> str:
     Raises:
         NotFound: no server ever ran there.
     """
+    return _kept(home).token
+
+
+def provider_of(home: Path) -> str:
+    """Return the provider of a home: "netns", "loopback" or "ec2".
+
+    Raises:
+        NotFound: no server ever ran there.
+    """
+    return _kept(home).provider
+
+
+def _kept(home: Path) -> HostSettings:
     path = home / SETTINGS
     if not path.exists():
         raise NotFound(f"there is no fleet host in {home}; start one: atoll fleet serve")
     with reading(path):
-        return decode(path.read_bytes(), HostSettings, what=str(path)).token
+        return decode(path.read_bytes(), HostSettings, what=str(path))
 
 
 def start(home: Path, *args: str) -> Serving:
