@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from atoll.core.errors import InvalidInput
+from atoll.core.resources import available_memory, available_threads
 
 # EC2, too, keeps the first four and the last address of a subnet for itself.
 RESERVED_ADDRESSES = 4
@@ -85,6 +86,8 @@ class World:
         racks_per_zone: hardware to spread machines on.
         disk_limit_mib: most of a machine's disk, whatever its type has: it is this machine's
             memory (netns) or disk (loopback).
+        vcpu_limit: most processors of a machine, whatever its type has: all share this host's.
+        memory_limit_mib: the same of its memory.
         spot_price_share: of the on-demand price, what spot costs unless told otherwise.
         command: what a machine runs; the path of its facts is appended.
         environment: variables for it.
@@ -95,6 +98,8 @@ class World:
     adopts_subnets: bool = False
     racks_per_zone: int = 7
     disk_limit_mib: int = 1024
+    vcpu_limit: int = field(default_factory=lambda: max(1, available_threads() // 2))
+    memory_limit_mib: int = field(default_factory=lambda: available_memory() >> 21)
     spot_price_share: float = 0.4
     command: tuple[str, ...] = (sys.executable, "-m", "atoll.fleet.agent")
     environment: Mapping[str, str] = field(default_factory=dict)
