@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 SESSION_SECONDS = 4.0
+UNTOLD_BEATS = 10
+"""A failure that nobody could be told of for so long ends the agent: the console tells it."""
 _BOOTED = "booted"
 _SERVING = {
     "zookeeper": ("leader", "follower", "standalone"),
@@ -65,10 +67,15 @@ class Agent:
         self._daemons: list[Supervised] = []
         self._phase, self._message = "bootstrapping", ""
         self._is_draining = False
-        self._beat = 0
+        self._beat = self._untold_beats = 0
 
     def run(self) -> None:
-        """Bring the instance up, then look after it until the process ends."""
+        """Bring the instance up, then look after it until the process ends.
+
+        Raises:
+            Unavailable: it could not be brought up, and there is no ensemble to tell that to: of a
+                cluster's first primaries, each may have failed alike.
+        """
         self._client.start_async()
         is_on_ec2 = self._task.provider.name == EC2
         if is_on_ec2 and self._facts.market is Market.SPOT:
@@ -77,6 +84,7 @@ class Agent:
         while True:
             started = time.monotonic()
             self._look_after()
+            self._end_untold()
             time.sleep(max(0.0, BEAT_SECONDS - (time.monotonic() - started)))
 
     def _bring_up(self) -> None:
@@ -134,6 +142,12 @@ class Agent:
         if not self._is_draining and (why := self._drain_reason()):
             self._drain(why)
         self._show()
+
+    def _end_untold(self) -> None:
+        is_untold = self._phase == "failed" and not self._client.connected
+        self._untold_beats = self._untold_beats + 1 if is_untold else 0
+        if self._untold_beats >= UNTOLD_BEATS:
+            raise Unavailable(self._message)
 
     def _drain_reason(self) -> str:
         notice = Path(self._facts.notice_file)

@@ -2,7 +2,9 @@
 
 A step is leased to one primary as long as its session with ZooKeeper lives. A primary that is cut
 off ends the steps it runs before another may start them: at most seconds overlap. So a step may
-run more than once, and must not mind; Atoll's own commands go on where they stood.
+run more than once, and must not mind; Atoll's own commands go on where they stood. Where the
+provider knows that too few other primaries run to lease anything, the quorum is lost and steps go
+on.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from atoll.fleet.life.store import ROOT, ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.providers.facts import MachineFacts
-from atoll.fleet.providers.reach import LOCAL
+from atoll.fleet.providers.reach import LOCAL, reach
 from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)
@@ -79,13 +81,31 @@ class StepRunner(threading.Thread):
         if is_same:
             self._cut_off_since = None
             return True
-        now = time.monotonic()
-        self._cut_off_since = self._cut_off_since or now
-        if self._client.connected or now - self._cut_off_since >= FENCE_SECONDS:
+        self._cut_off_since = self._cut_off_since or time.monotonic()
+        is_kept = self._is_nobody_elses()
+        cut_off_s = time.monotonic() - self._cut_off_since
+        if self._client.connected or (cut_off_s >= FENCE_SECONDS and not is_kept):
             self._end_all()
         if self._client.connected:
             self._session, self._cut_off_since = self._client.client_id, None
         return False
+
+    def _is_nobody_elses(self) -> bool:
+        """Tell whether no other primaries could lease what runs here: too few of them run.
+
+        Then the quorum is lost, and jobs go on without it. Whoever cannot ask may be cut off.
+        """
+        if not self._running or self._client.connected:
+            return False
+        own, places = self._facts.private_ip, self._task.slots
+        try:
+            machines = reach(self._task.provider).machines(self._task.cluster_id)
+        except AtollError as error:
+            logger.warning("not known who else runs error=%s", error)
+            return False
+        others = {one.private_ip for one in machines if one.is_alive and one.private_ip != own}
+        running = [slot for slot in places if slot.address.private_ip in others]
+        return len(running) < len(places) // 2 + 1
 
     def _end_all(self) -> None:
         for step_id, running in self._running.items():

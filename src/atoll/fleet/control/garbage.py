@@ -11,9 +11,10 @@ from pathlib import Path
 
 from atoll.core.errors import Unavailable
 from atoll.core.files import writing
-from atoll.fleet.control.home import serves, serving
+from atoll.fleet.control.home import serving
 from atoll.fleet.control.host import CLOUD
 from atoll.fleet.providers.local.gc import Removed, remove_home, remove_unclaimed
+from atoll.fleet.providers.local.processes import identify, is_running
 
 STOP_SECONDS = 20.0
 
@@ -22,7 +23,7 @@ def remove(home: Path, *, everything: bool) -> list[Removed]:
     """Remove what nobody claims, or everything.
 
     Args:
-        home: the host's folder; one that is not there is no error.
+        home: the host's folder; one that is not there is no error, and what runs of it is found.
         everything: also what lives: the server, machines of all clusters, the folder itself.
 
     Returns:
@@ -31,25 +32,26 @@ def remove(home: Path, *, everything: bool) -> list[Removed]:
     Raises:
         Unavailable: the server did not stop.
     """
-    if not home.exists():
-        return []
     if not everything:
         return remove_unclaimed(home / CLOUD) if (home / CLOUD).exists() else []
+    folders = [str(one) for one in (home / CLOUD, home) if one.exists()]
     _stop_server(home)
-    removed = remove_home(home / CLOUD) if (home / CLOUD).exists() else []
+    removed = [one for one in remove_home(home / CLOUD) if one.name != str(home / CLOUD)]
     with writing(home):
         shutil.rmtree(home)
-    return [*removed, Removed("folder", str(home))]
+    return [*removed, *(Removed("folder", one) for one in folders)]
 
 
 def _stop_server(home: Path) -> None:
     found = serving(home)
     if found is None:
         return
+    # It stops being found before it has let go of everything: its process tells.
+    server = identify(found.pid)
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while serves(found.pid, home):
+    while server is not None and is_running(server):
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the fleet host of {home}, process {found.pid}, did not stop; kill it, try again",

@@ -76,10 +76,10 @@ def serving(home: Path) -> Serving | None:
         found = decode(path.read_bytes(), Serving, what=str(path))
     except FileNotFoundError:
         return None
-    return found if serves(found.pid, home) else None
+    return found if _serves(found.pid, home) else None
 
 
-def serves(pid: int, home: Path) -> bool:
+def _serves(pid: int, home: Path) -> bool:
     """Tell whether a process is a home's server: the number may be another's by now."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -10,8 +10,6 @@ from atoll.fleet.life.records import Slot
 from atoll.fleet.model import InstanceTypeConfig
 from atoll.fleet.providers.port import Provider
 
-FIRST_EPOCH = 0
-
 
 def launch_primaries(provider: Provider, registry: Registry, record: ClusterRecord) -> None:
     """Reserve the primaries' addresses and launch them; what was done before is not done again.
@@ -29,7 +27,7 @@ def launch_primaries(provider: Provider, registry: Registry, record: ClusterReco
     slots = tuple(_reserved(provider, record, slot) for slot in desired.slots)
     desired = replace(desired, slots=slots)
     registry.change(record.id, lambda old: replace(old, desired=desired))
-    place = placement(desired, desired.primary_fleet, epoch=FIRST_EPOCH, is_founding=True)
+    place = placement(desired, desired.primary_fleet, epoch=record.epoch, is_founding=True)
     for slot in slots:
         provider.launch_primary(
             InstanceTypeConfig(slot.instance_type),
@@ -45,6 +43,6 @@ def _reserved(provider: Provider, record: ClusterRecord, slot: Slot) -> Slot:
         record.desired.subnet_id,
         token=f"{record.id}-primary{slot.server_id}",
         cluster_id=record.id,
-        epoch=FIRST_EPOCH,
+        epoch=record.epoch,
     )
     return replace(slot, address=address)

@@ -60,7 +60,7 @@ class Mirror:
             found, known = store.desired(), store.known()
             if found is None or known is None:
                 return None
-            steps, epoch = tuple(store.steps()), store.epoch()
+            steps, epoch = tuple(store.steps()), self._epoch(store)
             source = f"cluster since {store.born()}"
             newest = self._registry.newest(self._cluster_id, source)
             self._registry.tell(self._cluster_id, source, store.events(after=newest))
@@ -79,6 +79,13 @@ class Mirror:
                 phase=Phase.LIVING if old.phase is Phase.LAUNCHING else old.phase,
             ),
         )
+
+    def _epoch(self, store: ClusterStore) -> int:
+        """Read the controller's epoch; one that a repair left behind is brought up to it."""
+        epoch, seen = store.epoch(), self._registry.get(self._cluster_id).epoch
+        if epoch < seen:
+            store.raise_epoch(seen)
+        return max(epoch, seen)
 
     def close(self) -> None:
         """Let go of the cluster."""

@@ -14,6 +14,7 @@ from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.engine.ensemble import Ensemble, admit_empty
 from atoll.fleet.life.placing import placement
+from atoll.fleet.life.primaries import recency
 from atoll.fleet.life.records import Event, Slot
 from atoll.fleet.model import InstanceTypeConfig
 from atoll.fleet.providers.port import Machine, MachineState, Provider
@@ -77,9 +78,8 @@ class Repairer:
         return Repair(tuple(self._did), has_quorum)
 
     def _places(self) -> list[tuple[Slot, Machine | None]]:
-        """Return each slot with the newest machine at its address."""
-        machines = self._provider.machines(self._record.id)
-        machines.sort(key=lambda one: one.launched_at)
+        """Return each slot with the last machine at its address."""
+        machines = sorted(self._provider.machines(self._record.id), key=recency)
         newest = {one.address_id: one for one in machines}
         return [(slot, newest.get(slot.address.id)) for slot in self._desired.slots]
 

@@ -16,8 +16,14 @@ from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.life.instances import advance
 from atoll.fleet.life.observed import Heart, Observed
+from atoll.fleet.life.primaries import occupants
 from atoll.fleet.life.records import Event, Known
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress, Provider
+from atoll.fleet.providers.port import (
+    ENDED_ITSELF,
+    InsufficientCapacity,
+    NoFreeAddress,
+    Provider,
+)
 from atoll.fleet.states import ClusterReason, ClusterState
 
 logger = logging.getLogger(__name__)
@@ -129,11 +135,15 @@ class Watch(threading.Thread):
     def _await_controller(self, record: ClusterRecord, elapsed_s: float) -> None:
         """Keep the records of the first primaries, until a controller does."""
         record = self._keep_machines(record, elapsed_s)
-        dead = [one for one in record.known.instances.values() if not one.is_alive]
+        # A place may have had another machine before, of an ensemble that was lost.
+        last = [one.last for one in occupants(record.desired, record.known.instances) if one.last]
+        dead = [one for one in last if not one.is_alive]
         if dead:
             one = dead[0]
             what = f"primary {one.machine.id} ended before the cluster began: {one.message}"
-            self._give_up(ClusterReason(str(one.reason)), what)
+            has_failed = one.machine.reason.startswith(ENDED_ITSELF)
+            reason = "BOOTSTRAP_FAILURE" if has_failed else "INSTANCE_FAILURE"
+            self._give_up(ClusterReason(reason), what)
 
     def _keep_machines(self, record: ClusterRecord, elapsed_s: float) -> ClusterRecord:
         machines = tuple(self._provider.machines(self.cluster_id))

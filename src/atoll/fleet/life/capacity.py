@@ -186,7 +186,9 @@ def _sought(fleet: Fleet, status: FleetStatus, verdict: Verdict, observed: Obser
         return FleetPlan(status, blocked=status.message)
     # An order that was written down may have reached the provider: the same token asks again.
     if status.order is None:
-        order = Order(f"{fleet.id}-order{status.orders}", verdict.on_demand, verdict.spot)
+        # The time tells it from orders of an ensemble that was lost.
+        token = f"{fleet.id}-{status.created_at:.0f}-order{status.orders}"
+        order = Order(token, verdict.on_demand, verdict.spot)
         status = replace(status, order=order, orders=status.orders + 1)
     assert status.order is not None
     action = LaunchFleet(fleet.id, status.order, is_resize=not is_launch)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from atoll.fleet.life.observed import Observed, ReplacePrimary
 from atoll.fleet.life.records import Desired, InstanceRecord, Slot
+from atoll.fleet.providers.port import Machine, MachineState
 from atoll.fleet.states import InstanceState
 
 _BEGINNING = (
@@ -21,11 +22,18 @@ _BEGINNING = (
 
 @dataclass(frozen=True)
 class Occupant:
-    """Who holds a slot now, and who held it last."""
+    """Who holds a slot now, and who held it last.
+
+    Attributes:
+        slot: the place.
+        current, last: the two.
+        holders: how many held it so far.
+    """
 
     slot: Slot
     current: InstanceRecord | None
     last: InstanceRecord | None
+    holders: int
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,17 @@ def occupants(desired: Desired, records: dict[str, InstanceRecord]) -> list[Occu
 
 def _occupant(slot: Slot, records: dict[str, InstanceRecord]) -> Occupant:
     held = [one for one in records.values() if one.machine.address_id == slot.address.id]
-    held.sort(key=lambda one: (one.machine.launched_at, one.machine.id))
+    held.sort(key=lambda one: recency(one.machine))
     alive = [one for one in held if one.is_alive]
-    return Occupant(slot, alive[-1] if alive else None, held[-1] if held else None)
+    return Occupant(slot, alive[-1] if alive else None, held[-1] if held else None, len(held))
+
+
+def recency(machine: Machine) -> tuple[bool, float, str]:
+    """Return what orders the machines of one address: it is the last one's to be not yet gone.
+
+    Times alone do not tell: the clock may have been set back since.
+    """
+    return machine.state is not MachineState.TERMINATED, machine.launched_at, machine.id
 
 
 def plan_primaries(
@@ -110,7 +126,9 @@ def _replacement(desired: Desired, place: Occupant) -> ReplacePrimary:
     # Also one that stopped by itself is ended: its address must be free, and it must not come back.
     old = place.last
     after = old.machine.id if old is not None else "nothing"
-    token = f"{desired.cluster_id}-primary{place.slot.server_id}-after-{after}"
+    # Counted, too: of machines that are gone the last is not certain.
+    number = f"primary{place.slot.server_id}-{place.holders}"
+    token = f"{desired.cluster_id}-{number}-after-{after}"
     old_id = old.machine.id if old is not None else None
     return ReplacePrimary(place.slot, old_id, _why(old), token)
 

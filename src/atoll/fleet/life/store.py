@@ -114,6 +114,12 @@ class ClusterStore:
         with reaching():
             return int(self.client.set(_EPOCH, b"").version)
 
+    def raise_epoch(self, least: int) -> None:
+        """Count the epoch up to `least`: the provider has seen that one, and refuses lower ones."""
+        with reaching():
+            while self.next_epoch() < least:
+                continue
+
     def epoch(self) -> int:
         """Read the epoch of the newest controller."""
         with reaching():

@@ -20,6 +20,9 @@ from atoll.core.errors import Unavailable
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import FleetSpec, InstanceTypeConfig, Market, Role
 
+ENDED_ITSELF = "Client.InstanceInitiatedShutdown"
+"""How the reason begins of a machine that stopped from within; EC2's words."""
+
 
 class MachineState(StrEnum):
     """What a provider knows of a machine; EC2's words."""

@@ -39,7 +39,7 @@ class Faults:
 
     def crash(self, machine_id: str) -> None:
         """Stop a machine at once; its disk stays."""
-        self._provider.stop(machine_id, reason="Client.InstanceInitiatedShutdown: crashed")
+        self._provider.stop(machine_id, reason="Server.InternalError: crashed")
 
     def reclaim(self, machine_id: str, notice_s: float) -> None:
         """Take a spot machine back after a notice of so many seconds.

@@ -19,11 +19,12 @@ from atoll.fleet.providers.facts import FILE, NOTICE, MachineFacts, write_facts
 from atoll.fleet.providers.local.ground import Box, Ground
 from atoll.fleet.providers.local.inventory import Intent, Inventory, Record
 from atoll.fleet.providers.local.world import World
-from atoll.fleet.providers.port import MachineState
+from atoll.fleet.providers.port import ENDED_ITSELF, MachineState
 
 logger = logging.getLogger(__name__)
 
 HOSTS = "hosts"
+_TOLD_CHARACTERS = 400
 MACHINES = "machines"
 
 
@@ -126,7 +127,7 @@ class Lifecycle:
         with self._changing:
             for record in self._inventory.living():
                 if self._ended_itself(record):
-                    why = "its command ended"
+                    why = f"{ENDED_ITSELF}: {_last_words(self.box(record).console)}"
                     self.stop(self.intended(record, Intent.STOP, MachineState.RUNNING, why))
 
     def forget_before(self, oldest: float) -> None:
@@ -193,3 +194,12 @@ class Lifecycle:
             )
         self._inventory.put(replace(record, machine=machine, intent=Intent.NONE, process=None))
         logger.warning("machine stopped id=%s reason=%s", machine.id, machine.reason)
+
+
+def _last_words(console: Path) -> str:
+    """Say that a machine's command ended, and what it said last: it may tell why."""
+    try:
+        said = console.read_text(errors="replace")[-_TOLD_CHARACTERS:].strip()
+    except OSError:
+        said = ""
+    return f"its command ended; its console says: {said}" if said else "its command ended"

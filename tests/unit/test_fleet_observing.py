@@ -1,0 +1,82 @@
+"""What a round of the controller sees when clocks jump or it slept itself."""
+
+import pytest
+from fleet_world import World, desired
+
+from atoll.fleet.life.observing import MOST_ELAPSED_SECONDS, Observer
+from atoll.fleet.life.records import Heartbeat
+from atoll.fleet.model import Role
+from atoll.fleet.providers.port import MachineState
+
+YEAR = 365 * 86400.0
+
+
+class Place:
+    """A cluster's records and its provider: one heart that beats or does not."""
+
+    def __init__(self):
+        self.beat, self.steady, self.wall = 1, 1000.0, 1e9
+
+    def hearts(self):
+        return {"i-1": Heartbeat("i-1", self.beat, "ready")}
+
+    def steps(self):
+        return []
+
+    def machines(self, cluster_id):
+        return []
+
+
+@pytest.fixture
+def place():
+    return Place()
+
+
+@pytest.fixture
+def look(place):
+    observer = Observer(place, place, clock=lambda: place.steady, wall=lambda: place.wall)
+    return lambda: observer.look(desired())
+
+
+@pytest.mark.parametrize("jump_s", [YEAR, -YEAR])
+def test_a_clock_that_jumps_makes_nobody_silent(place, look, jump_s):
+    look()
+    place.wall += jump_s
+    place.steady += 0.5
+    place.beat += 1
+    seen = look()
+    assert (seen.now, seen.elapsed_s) == (place.wall, 0.5)
+    assert seen.hearts["i-1"].silent_s == 0
+
+
+def test_a_heart_that_does_not_beat_is_silent_for_as_long(place, look):
+    look()
+    place.steady += 4
+    assert look().hearts["i-1"].silent_s == 4
+
+
+def test_whoever_slept_does_not_count_it_against_others(place, look):
+    look()
+    place.steady += 3600
+    place.beat += 3600
+    seen = look()
+    assert seen.elapsed_s == MOST_ELAPSED_SECONDS
+    assert seen.hearts["i-1"].silent_s == 0
+
+
+@pytest.mark.parametrize("state", [MachineState.STOPPED, MachineState.TERMINATED])
+def test_a_place_is_filled_again_and_again_though_the_clock_was_set_back(state):
+    world = World(desired())
+    world.run(60)
+    for _ in range(3):
+        world.now -= YEAR
+        [old, *_] = world.alive(Role.MASTER)
+        place = world.bodies[old].machine.address_id
+        world.end(old, state)
+        world.run(60)
+        [new] = [
+            one for one in world.alive(Role.MASTER) if world.bodies[one].machine.address_id == place
+        ]
+        assert new != old
+        assert world.bodies[old].machine.state is MachineState.TERMINATED
+        world.bodies = {new: world.bodies.pop(new), **world.bodies}
