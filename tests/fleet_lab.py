@@ -18,6 +18,9 @@ from kazoo.client import KazooClient
 
 from atoll.core.errors import AtollError, NotFound
 from atoll.fleet.capacity import Pool, Subnet
+from atoll.fleet.control.alarmstore import AlarmStore
+from atoll.fleet.control.metricstore import MetricStore
+from atoll.fleet.control.monitor import Monitor
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.jars import spark_home, zookeeper_classpath
@@ -212,11 +215,14 @@ class Life(threading.Thread):
 class Lab:
     """A fleet, and a life for each of its clusters."""
 
-    def __init__(self, folder, on_look=()):
+    def __init__(self, folder, notified=()):
         self.folder, self.registry = folder, Registry(folder / FILE)
         network = f"127.{random.randint(20, 250)}.{random.randint(1, 250)}.0/24"
         self.provider = Believed(network)
-        self.fleet = FleetService(self.provider, ProviderAt("local", "nowhere:1"), self.registry)
+        self.metrics, self.alarms = MetricStore(folder / FILE), AlarmStore(folder / FILE)
+        self.monitor = Monitor(self.registry, self.metrics, self.alarms, notified)
+        at = ProviderAt("local", "nowhere:1")
+        self.fleet = FleetService(self.provider, at, self.registry, self.monitor)
         self.lives = {}
 
     def live(self, cluster_id):
@@ -239,8 +245,8 @@ class Lab:
         for life in self.lives.values():
             life.ending.set()
             life.join()
-        self.fleet.close()
-        self.registry.close()
+        for one in (self.fleet, self.metrics, self.alarms, self.registry):
+            one.close()
 
 
 def awaited(is_so, seconds=60):

@@ -1,5 +1,7 @@
 """EMR's API over a fleet, asked by boto3 and by the `aws` command."""
 
+from datetime import timedelta
+
 import pytest
 from botocore.exceptions import ClientError
 from fleet_clients import KEY, SECRET, aws_of, boto3_of
@@ -98,16 +100,17 @@ def test_what_is_done_otherwise_is_an_event(lab, cluster):
 
 
 def test_clusters_are_found_by_state_and_date(emr, cluster):
-    created = emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["Timeline"][
-        "CreationDateTime"
-    ]
-    ids = [one["Id"] for one in emr.list_clusters(ClusterStates=["WAITING"])["Clusters"]]
-    assert cluster in ids
-    assert cluster not in [
-        one["Id"] for one in emr.list_clusters(ClusterStates=["TERMINATED"])["Clusters"]
-    ]
-    assert cluster in [one["Id"] for one in emr.list_clusters(CreatedAfter=created)["Clusters"]]
-    assert emr.list_clusters(CreatedBefore=created.replace(year=2001))["Clusters"] == []
+    created = emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["Timeline"]
+    # The client sends whole seconds.
+    before = created["CreationDateTime"] - timedelta(seconds=1)
+
+    def ids(**asked):
+        return [one["Id"] for one in emr.list_clusters(**asked)["Clusters"]]
+
+    assert cluster in ids(ClusterStates=["WAITING"])
+    assert cluster not in ids(ClusterStates=["TERMINATED"])
+    assert cluster in ids(CreatedAfter=before)
+    assert cluster not in ids(CreatedBefore=before)
 
 
 def test_lost_primary_is_shown_with_its_successor_at_the_same_address(lab, emr, cluster):

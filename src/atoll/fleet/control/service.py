@@ -18,7 +18,7 @@ from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.control.repair import Repair, Repairer
-from atoll.fleet.control.watch import Watch
+from atoll.fleet.control.watch import Onlooker, Watch
 from atoll.fleet.life.records import (
     ClusterStatus,
     Desired,
@@ -73,9 +73,23 @@ class Resize:
 class FleetService:
     """All clusters of one host. Calls may come from any thread."""
 
-    def __init__(self, provider: Provider, at: ProviderAt, registry: Registry) -> None:
-        """Take the provider, how clusters reach it, and the registry; go on with its clusters."""
+    def __init__(
+        self,
+        provider: Provider,
+        at: ProviderAt,
+        registry: Registry,
+        onlooker: Onlooker,
+    ) -> None:
+        """Take the provider, how clusters reach it, and the registry; go on with its clusters.
+
+        Args:
+            provider: who supplies machines.
+            at: how clusters reach it.
+            registry: what the host remembers.
+            onlooker: told each second what was seen of each cluster.
+        """
         self._provider, self._at, self._registry = provider, at, registry
+        self._onlooker = onlooker
         self._watches: dict[str, Watch] = {}
         self._lock = threading.Lock()
         for record in registry.all():
@@ -409,7 +423,7 @@ class FleetService:
         self._watch_of(cluster_id).wake()
 
     def _watch(self, cluster_id: str) -> None:
-        watch = Watch(self._provider, self._registry, cluster_id)
+        watch = Watch(self._provider, self._registry, cluster_id, self._onlooker)
         with self._lock:
             self._watches[cluster_id] = watch
         watch.start()
