@@ -2,5 +2,5 @@
 
 Read in this order: `account` the names AWS gives to things, `values` and `paging` what all share;
 `emr` joins `emr_reads`, `emr_changes` and their views; `cloudformation` over `stacks` and
-`stackstore`; `cloudwatch` over `atoll.fleet.control`'s metrics and alarms.
+`stackstore`; `cloudwatch` joins `metricreads` and `alarmcalls`; `services` has all.
 """
