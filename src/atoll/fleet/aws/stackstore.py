@@ -57,7 +57,10 @@ class StackStore:
     def __init__(self, path: Path) -> None:
         """Open the host's file."""
         self._database = Database(path, _SCHEMA)
-        self.close = self._database.close
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
 
     def put(self, stack: KeptStack) -> None:
         """Remember a stack as it is now."""

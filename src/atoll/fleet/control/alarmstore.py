@@ -100,7 +100,10 @@ class AlarmStore:
     def __init__(self, path: Path) -> None:
         """Open the host's file."""
         self._database = Database(path, _SCHEMA)
-        self.close = self._database.close
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
 
     # Definitions.
 

@@ -41,7 +41,10 @@ class MetricStore:
     def __init__(self, path: Path) -> None:
         """Open the host's file."""
         self._database = Database(path, _SCHEMA)
-        self.close = self._database.close
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
 
     def write(
         self, cluster_id: str, at: float, found: dict[str, float], *, is_change: bool
