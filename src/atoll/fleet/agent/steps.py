@@ -179,7 +179,8 @@ class StepRunner(threading.Thread):
                 self._take_over(step)
                 return
         pending = [one for one in steps if one.state is StepState.PENDING]
-        if pending and len(begun) < self._task.step_concurrency:
+        found = self._store.desired()
+        if pending and found is not None and len(begun) < found[0].spec.step_concurrency:
             self._begin(pending[0])
 
     def _take_over(self, step: Step) -> None:

@@ -8,7 +8,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.core.files import whole_file
+from atoll.fleet.aws.account import Account
+from atoll.fleet.aws.services import aws_services
 from atoll.fleet.codec import encode
 from atoll.fleet.control.api import PREFIX, Api
+from atoll.fleet.control.exposition import METRICS, MetricsPage
 from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settings, settings_of
+from atoll.fleet.control.monitoring import monitored
+from atoll.fleet.control.notifierprocess import sending_notifications
 from atoll.fleet.control.registry import FILE, Registry
+from atoll.fleet.control.sending import Sender
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
 from atoll.fleet.providers.local.faults import Faults
@@ -55,6 +62,8 @@ class HostOptions:
         region: of EC2.
         cache: folder for what can be made again; None makes and keeps nothing.
         keys: secret by access key, for AWS's clients; None takes every caller.
+        notified: whom the alarms of each cluster notify: URLs, "mailto:...".
+        sender: how.
     """
 
     home: Path
@@ -64,6 +73,8 @@ class HostOptions:
     region: str = ""
     cache: Path | None = None
     keys: dict[str, str] | None = None
+    notified: tuple[str, ...] = ()
+    sender: Sender = field(default_factory=Sender)
 
 
 def serve_host(options: HostOptions, stopped: threading.Event) -> None:
@@ -71,8 +82,11 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
 
     Raises:
         Conflict: another process serves this home.
+        InvalidInput: one of `notified` cannot be, or other machines could give orders without keys.
         Unavailable: the address is taken, or the host lacks what the provider needs.
     """
+    for target in options.notified:
+        options.sender.check(target)
     with held(options.home):
         _serve(options, stopped)
 
@@ -90,13 +104,23 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
         # Made first: opening the local cloud without root enters another network namespace.
         listener = listen(options.address, options.port)
         url = "http://{}:{}".format(*listener.getsockname()[:2])
+        path, sender = options.home / FILE, options.sender
+        is_sending = stack.enter_context(sending_notifications(path, sender))
         provider, at = stack.enter_context(_provided(options, settings))
-        registry = Registry(options.home / FILE)
+        registry = Registry(path)
         stack.callback(registry.close)
-        service = FleetService(provider, at, registry)
+        monitoring = stack.enter_context(monitored(path, registry, options.notified, is_sending))
+        service = FleetService(provider, at, registry, monitoring.monitor)
         stack.callback(service.close)
+        account = Account(settings.region or Account.region)
+        services = stack.enter_context(
+            aws_services(path, service, monitoring, sender.check, account)
+        )
         api = Api({**service.calls(), **_faults(provider)}, settings.token)
-        server = serve([], listener, keys=options.keys, routes={PREFIX: api.answer})
+        is_open = ip_address(listener.getsockname()[0]).is_loopback
+        page = MetricsPage(service, monitoring, None if is_open else settings.token)
+        routes = {PREFIX: api.answer, METRICS: page.answer}
+        server = serve(services, listener, keys=options.keys, routes=routes)
         stack.callback(server.stop)
         stack.enter_context(_shown(options.home, url))
         logger.info("fleet host serves url=%s provider=%s", url, settings.provider)

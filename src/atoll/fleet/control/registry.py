@@ -6,20 +6,17 @@ are, what was begun for them (so that a killed process goes on), and the last th
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from atoll.core.errors import NotFound, Unavailable
+from atoll.core.errors import NotFound
 from atoll.fleet.codec import decode, encode
+from atoll.fleet.control.database import Database
 from atoll.fleet.life.records import Desired, Event, Known, Step
 
 FILE = "control.sqlite"
-BUSY_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS clusters (id TEXT PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
@@ -93,26 +90,16 @@ class Registry:
         Raises:
             Unavailable: it cannot be opened or written.
         """
-        self._path = path
-        self._lock = threading.RLock()
-        with self._errors():
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_SCHEMA)
+        self._database = Database(path, _SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._database.close()
 
     def add(self, record: ClusterRecord) -> None:
         """Remember a new cluster."""
-        with self._errors():
-            self._connection.execute(
-                "INSERT INTO clusters VALUES (?, ?)", (record.id, encode(record))
-            )
+        row = (record.id, encode(record))
+        self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
 
     def get(self, cluster_id: str) -> ClusterRecord:
         """Recall a cluster.
@@ -120,19 +107,15 @@ class Registry:
         Raises:
             NotFound: there is none of that id.
         """
-        with self._errors():
-            row = self._connection.execute(
-                "SELECT record FROM clusters WHERE id = ?", (cluster_id,)
-            ).fetchone()
-        if row is None:
+        rows = self._database.ask("SELECT record FROM clusters WHERE id = ?", (cluster_id,))
+        if not rows:
             # EMR's words.
             raise NotFound(f"Cluster id '{cluster_id}' is not valid.", cluster_id=cluster_id)
-        return decode(row[0], ClusterRecord, what=f"the record of cluster {cluster_id}")
+        return decode(rows[0][0], ClusterRecord, what=f"the record of cluster {cluster_id}")
 
     def all(self) -> list[ClusterRecord]:
         """Recall all clusters, the newest first."""
-        with self._errors():
-            rows = self._connection.execute("SELECT id, record FROM clusters").fetchall()
+        rows = self._database.ask("SELECT id, record FROM clusters")
         records = [decode(data, ClusterRecord, what=f"the record of {id_}") for id_, data in rows]
         return sorted(records, key=lambda one: -one.desired.created_at)
 
@@ -140,13 +123,12 @@ class Registry:
         self, cluster_id: str, change: Callable[[ClusterRecord], ClusterRecord]
     ) -> ClusterRecord:
         """Read a record, change it, write it; nobody comes between."""
-        with self._errors():
+        with self._database.reaching():
             old = self.get(cluster_id)
             new = change(old)
             if new != old:
-                self._connection.execute(
-                    "UPDATE clusters SET record = ? WHERE id = ?", (encode(new), cluster_id)
-                )
+                row = (encode(new), cluster_id)
+                self._database.ask("UPDATE clusters SET record = ? WHERE id = ?", row)
         return new
 
     def tell(self, cluster_id: str, source: str, events: Sequence[tuple[int, Event]]) -> None:
@@ -158,39 +140,25 @@ class Registry:
             events: number and event.
         """
         rows = [(cluster_id, source, number, one.at, encode(one)) for number, one in events]
-        with self._errors():
-            self._connection.executemany("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)", rows)
+        self._database.write("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)", rows)
 
     def tell_here(self, cluster_id: str, event: Event) -> None:
         """Remember an event of the host's own."""
-        with self._errors():
+        with self._database.reaching():
             self.tell(cluster_id, "host", [(self.newest(cluster_id, "host") + 1, event)])
 
     def newest(self, cluster_id: str, source: str) -> int:
         """Return the highest number of a source's events, -1 without any."""
-        with self._errors():
-            row = self._connection.execute(
-                "SELECT MAX(number) FROM events WHERE cluster_id = ? AND source = ?",
-                (cluster_id, source),
-            ).fetchone()
-        return -1 if row[0] is None else int(row[0])
+        ((newest,),) = self._database.ask(
+            "SELECT MAX(number) FROM events WHERE cluster_id = ? AND source = ?",
+            (cluster_id, source),
+        )
+        return -1 if newest is None else int(newest)
 
     def events(self, cluster_id: str) -> list[Event]:
         """Recall a cluster's events in order."""
-        with self._errors():
-            rows = self._connection.execute(
-                "SELECT event FROM events WHERE cluster_id = ? ORDER BY at, source, number",
-                (cluster_id,),
-            ).fetchall()
+        rows = self._database.ask(
+            "SELECT event FROM events WHERE cluster_id = ? ORDER BY at, source, number",
+            (cluster_id,),
+        )
         return [decode(row[0], Event, what=f"an event of {cluster_id}") for row in rows]
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise Unavailable(
-                    f"{self._path} cannot be read or written: {error}; is its disk full?",
-                    path=str(self._path),
-                ) from error

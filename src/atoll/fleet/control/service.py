@@ -18,7 +18,7 @@ from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.control.repair import Repair, Repairer
-from atoll.fleet.control.watch import Watch
+from atoll.fleet.control.watch import Onlooker, Watch
 from atoll.fleet.life.records import (
     ClusterStatus,
     Desired,
@@ -29,10 +29,18 @@ from atoll.fleet.life.records import (
     Slot,
     Step,
 )
-from atoll.fleet.model import ClusterSpec, FleetSpec, Resizing, Role, StepSpec
+from atoll.fleet.model import (
+    ClusterSpec,
+    FleetSpec,
+    InstanceTypeConfig,
+    Resizing,
+    Role,
+    StepSpec,
+)
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
+from atoll.fleet.spec.reader import Notice
 from atoll.fleet.spec.validate import check
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, StepState
 
@@ -52,20 +60,36 @@ class Resize:
         fleet_id: the fleet.
         on_demand, spot: capacity units wanted.
         resizing: timeouts and strategies from now on.
+        types: what it may be made of from now on; instances of other types stay.
     """
 
     fleet_id: str
     on_demand: int | None = None
     spot: int | None = None
     resizing: Resizing | None = None
+    types: tuple[InstanceTypeConfig, ...] | None = None
 
 
 class FleetService:
     """All clusters of one host. Calls may come from any thread."""
 
-    def __init__(self, provider: Provider, at: ProviderAt, registry: Registry) -> None:
-        """Take the provider, how clusters reach it, and the registry; go on with its clusters."""
+    def __init__(
+        self,
+        provider: Provider,
+        at: ProviderAt,
+        registry: Registry,
+        onlooker: Onlooker,
+    ) -> None:
+        """Take the provider, how clusters reach it, and the registry; go on with its clusters.
+
+        Args:
+            provider: who supplies machines.
+            at: how clusters reach it.
+            registry: what the host remembers.
+            onlooker: told each second what was seen of each cluster.
+        """
         self._provider, self._at, self._registry = provider, at, registry
+        self._onlooker = onlooker
         self._watches: dict[str, Watch] = {}
         self._lock = threading.Lock()
         for record in registry.all():
@@ -86,8 +110,12 @@ class FleetService:
         pools = self._provider.pools(types, [one.id for one in subnets])
         return preview(spec, subnets, pools)
 
-    def create(self, spec: ClusterSpec) -> ClusterRecord:
+    def create(self, spec: ClusterSpec, cluster_id: str | None = None) -> ClusterRecord:
         """Begin a cluster.
+
+        Args:
+            spec: what it shall be.
+            cluster_id: a new one that the caller has written down; None makes one.
 
         Raises:
             InvalidInput: the specification breaks a rule of EMR's.
@@ -98,7 +126,7 @@ class FleetService:
         planned = self.preview(spec)
         now = time.time()
         desired = Desired(
-            cluster_id=new_cluster_id(),
+            cluster_id=cluster_id or new_cluster_id(),
             provider=self._at,
             spec=spec,
             subnet_id=planned.subnet.id,
@@ -121,6 +149,14 @@ class FleetService:
         self._registry.tell_here(record.id, Event(now, "CLUSTER_STARTING", record.id, message))
         self._watch(record.id)
         return record
+
+    def note(self, cluster_id: str, notices: Sequence[Notice]) -> None:
+        """Tell what of a request was taken but is not done as EMR would."""
+        for one in notices:
+            message = f"{one.path}: {one.message}" if one.path else one.message
+            logger.info("request noted cluster=%s notice=%s", cluster_id, message)
+            event = Event(time.time(), "REQUEST_NOTICE", cluster_id, message)
+            self._registry.tell_here(cluster_id, event)
 
     def clusters(self) -> list[ClusterRecord]:
         """Return all clusters, the newest first."""
@@ -161,6 +197,10 @@ class FleetService:
         """Allow or forbid to terminate a cluster."""
         self._change(cluster_id, lambda old: replace(old, termination_protected=is_protected))
 
+    def change_spec(self, cluster_id: str, change: Callable[[ClusterSpec], ClusterSpec]) -> None:
+        """Change what a cluster shall be, beside its fleets; the next rounds go by it."""
+        self._change(cluster_id, lambda old: replace(old, spec=change(old.spec)))
+
     def terminate(self, cluster_id: str) -> None:
         """Begin to end a cluster; one that has ended is no error.
 
@@ -191,6 +231,18 @@ class FleetService:
 
     # Fleets.
 
+    def fleet(self, cluster_id: str, fleet_id: str) -> Fleet:
+        """Return a fleet as it shall be now.
+
+        Raises:
+            NotFound: there is no such cluster, or it has no such fleet.
+        """
+        fleet = self._registry.get(cluster_id).desired.fleet(fleet_id)
+        if fleet is None:
+            # EMR's words.
+            raise NotFound(f"Instance fleet id '{fleet_id}' is not valid.", fleet_id=fleet_id)
+        return fleet
+
     def resize(self, cluster_id: str, resize: Resize) -> Fleet:
         """Change a fleet's targets.
 
@@ -200,11 +252,7 @@ class FleetService:
             NotFound: the cluster has no such fleet.
         """
         record = self._registry.get(cluster_id)
-        fleet = record.desired.fleet(resize.fleet_id)
-        if fleet is None:
-            raise NotFound(
-                f"Instance fleet id '{resize.fleet_id}' is not valid.", fleet_id=resize.fleet_id
-            )
+        fleet = self.fleet(cluster_id, resize.fleet_id)
         if fleet.spec.role is Role.MASTER:
             raise InvalidInput("the fleet of primaries cannot be resized", fleet_id=fleet.id)
         wanted = _resized(fleet.spec, resize)
@@ -321,6 +369,7 @@ class FleetService:
             self.cluster,
             self.find,
             self.events,
+            self.note,
             self.protect,
             self.terminate,
             self.repair,
@@ -374,7 +423,7 @@ class FleetService:
         self._watch_of(cluster_id).wake()
 
     def _watch(self, cluster_id: str) -> None:
-        watch = Watch(self._provider, self._registry, cluster_id)
+        watch = Watch(self._provider, self._registry, cluster_id, self._onlooker)
         with self._lock:
             self._watches[cluster_id] = watch
         watch.start()
@@ -402,5 +451,10 @@ def _resized(spec: FleetSpec, resize: Resize) -> FleetSpec:
         raise InvalidInput(f"targets {on_demand} and {spot} are none; give 0 or more")
     if spec.role is Role.CORE and on_demand + spot < 1:
         raise InvalidInput("a core fleet needs at least one capacity unit")
-    resizing = spec.resizing if resize.resizing is None else resize.resizing
-    return replace(spec, target_on_demand=on_demand, target_spot=spot, resizing=resizing)
+    return replace(
+        spec,
+        target_on_demand=on_demand,
+        target_spot=spot,
+        resizing=spec.resizing if resize.resizing is None else resize.resizing,
+        types=spec.types if resize.types is None else resize.types,
+    )

@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Protocol
 
-from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.core.errors import (
+    AtollError,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from atoll.fleet.control.ending import begin, end
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
+from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.life.instances import advance
 from atoll.fleet.life.observed import Heart, Observed
 from atoll.fleet.life.primaries import occupants
@@ -33,15 +43,38 @@ LAUNCH_ATTEMPTS = 5
 _REFUSALS = (InsufficientCapacity, NoFreeAddress, Conflict, InvalidInput, Forbidden, NotFound)
 BLIND_SECONDS = 5.0
 """A client that was connected to a lost server needs a moment to find another."""
+PROBE_SECONDS = 0.5
+
+
+class Onlooker(Protocol):
+    """Is told of each look at a cluster."""
+
+    def looked(self, record: ClusterRecord, answering: Collection[str] | None) -> None:
+        """Take what was seen last.
+
+        Args:
+            record: of the cluster.
+            answering: where the cluster does not answer, the addresses of the primaries that do by
+                themselves, else None.
+        """
+        ...
+
+    def failed(self) -> None:
+        """Take notice of a look that failed, at the cluster or at its provider."""
+        ...
 
 
 class Watch(threading.Thread):
     """One cluster's."""
 
-    def __init__(self, provider: Provider, registry: Registry, cluster_id: str) -> None:
-        """Take what the cluster is made with; start the thread to begin."""
+    def __init__(
+        self, provider: Provider, registry: Registry, cluster_id: str, onlooker: Onlooker
+    ) -> None:
+        """Take what the cluster is made with, and who is told; start the thread to begin."""
         super().__init__(name=f"watch-{cluster_id}", daemon=True)
         self._provider, self._registry, self.cluster_id = provider, registry, cluster_id
+        self._onlooker = onlooker
+        self._answering: Collection[str] | None = None
         self._mirror: Mirror | None = None
         self._is_launched = False
         self._attempts = 0
@@ -86,18 +119,29 @@ class Watch(threading.Thread):
         """Look until the cluster has ended."""
         while not self._stopping.is_set():
             self._woken.clear()
-            try:
-                with self._acting:
-                    phase = self._look()
-                if phase is Phase.ENDED:
+            with self._surviving(), self._acting:
+                self._look()
+            # Told even where the look failed: what is known then is known from before.
+            with self._surviving():
+                record = self._registry.get(self.cluster_id)
+                self._onlooker.looked(record, self._answering)
+                if record.phase is Phase.ENDED:
                     break
-            except Unavailable as error:
-                logger.warning("cluster not looked after id=%s error=%s", self.cluster_id, error)
-            except AtollError:
-                logger.exception("cluster not looked after id=%s", self.cluster_id)
             self._woken.wait(LOOK_SECONDS)
 
-    def _look(self) -> Phase:
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Log what fails in the block; the next round tries again."""
+        try:
+            yield
+        except Unavailable as error:
+            self._onlooker.failed()
+            logger.warning("cluster not looked after id=%s error=%s", self.cluster_id, error)
+        except AtollError:
+            self._onlooker.failed()
+            logger.exception("cluster not looked after id=%s", self.cluster_id)
+
+    def _look(self) -> None:
         record = self._registry.get(self.cluster_id)
         now = time.monotonic()
         elapsed_s, self._looked_at = now - self._looked_at, now
@@ -108,7 +152,6 @@ class Watch(threading.Thread):
                 self._accompany(record, elapsed_s)
             case Phase.ENDING:
                 end(self._provider, self._registry, record, self._mirror)
-        return self._registry.get(self.cluster_id).phase
 
     def _launch(self, record: ClusterRecord, elapsed_s: float) -> None:
         if not self._is_launched:
@@ -163,7 +206,7 @@ class Watch(threading.Thread):
         if seen is None:
             self._tell_blind(record, elapsed_s)
             return
-        self._blind_for_s = 0.0
+        self._blind_for_s, self._answering = 0.0, None
         status = seen.known.status
         if status.state is ClusterState.TERMINATING:
             reason = status.reason or ClusterReason.INTERNAL_ERROR
@@ -173,7 +216,6 @@ class Watch(threading.Thread):
 
     def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
         """Show which machines there are, while the cluster itself cannot be asked."""
-        self._keep_machines(record, elapsed_s)
         before, self._blind_for_s = self._blind_for_s, self._blind_for_s + elapsed_s
         if before < BLIND_SECONDS <= self._blind_for_s:
             message = (
@@ -183,7 +225,20 @@ class Watch(threading.Thread):
             )
             event = Event(time.time(), "NO_QUORUM", self.cluster_id, message, is_warning=True)
             self._registry.tell_here(self.cluster_id, event)
+        if self._blind_for_s >= BLIND_SECONDS:
+            addresses = [one.address.private_ip for one in record.desired.slots]
+            self._answering = frozenset(filter(_answers, addresses))
+        self._keep_machines(record, elapsed_s)
 
     def _give_up(self, reason: ClusterReason, message: str) -> None:
         ending = Ending(reason.value, message, is_failure=True)
         begin(self._registry, self.cluster_id, ending)
+
+
+def _answers(address: str) -> bool:
+    """Tell whether a primary's ZooKeeper answers, be it in a quorum or not."""
+    try:
+        probe_zookeeper(address, timeout_s=PROBE_SECONDS)
+    except (Unavailable, Corrupt):
+        return False
+    return True

@@ -32,7 +32,6 @@ def placement(
         bootstrap_actions=spec.bootstrap_actions,
         health=spec.health,
         spark_properties=spec.spark_properties,
-        step_concurrency=spec.step_concurrency,
         log_uri=spec.log_uri,
     )
     is_spread = is_primary and spec.spread_primaries

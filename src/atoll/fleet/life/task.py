@@ -25,7 +25,6 @@ class AgentTask:
         bootstrap_actions: run before the daemons start.
         health: how often probes may fail.
         spark_properties: for steps that run here.
-        step_concurrency: steps at once.
         log_uri: where logs of steps go; None: they stay on the instance.
     """
 
@@ -38,7 +37,6 @@ class AgentTask:
     bootstrap_actions: tuple[BootstrapAction, ...] = ()
     health: HealthPolicy = HealthPolicy()
     spark_properties: dict[str, str] = field(default_factory=dict)
-    step_concurrency: int = 1
     log_uri: str | None = None
 
     def slot_at(self, private_ip: str) -> Slot | None:

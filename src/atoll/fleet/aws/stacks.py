@@ -1,0 +1,118 @@
+"""What became of a stack: its events, and so its status, follow from its cluster's record.
+
+Nothing of this is stored, so nothing of it can disagree with the cluster. Reading order: history,
+then creation and deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from atoll.fleet.aws.stackstore import KeptStack
+from atoll.fleet.control.registry import ClusterRecord, Phase
+from atoll.fleet.states import ClusterState
+
+_READY = (ClusterState.RUNNING, ClusterState.WAITING)
+STACK_TYPE = "AWS::CloudFormation::Stack"
+CLUSTER_TYPE = "AWS::EMR::Cluster"
+
+
+class Status(StrEnum):
+    """CloudFormation's, of stacks and their resources."""
+
+    CREATE_IN_PROGRESS = "CREATE_IN_PROGRESS"
+    CREATE_COMPLETE = "CREATE_COMPLETE"
+    CREATE_FAILED = "CREATE_FAILED"
+    ROLLBACK_IN_PROGRESS = "ROLLBACK_IN_PROGRESS"
+    ROLLBACK_COMPLETE = "ROLLBACK_COMPLETE"
+    DELETE_IN_PROGRESS = "DELETE_IN_PROGRESS"
+    DELETE_COMPLETE = "DELETE_COMPLETE"
+    DELETE_FAILED = "DELETE_FAILED"
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that happened to a stack or its cluster.
+
+    Attributes:
+        at: time of day.
+        is_stack: the stack itself; else its cluster.
+        status: from then on.
+        reason: why, for people.
+    """
+
+    at: float
+    is_stack: bool
+    status: Status
+    reason: str = ""
+
+
+def history(stack: KeptStack, record: ClusterRecord | None) -> list[Happening]:
+    """Return all that happened, the oldest first.
+
+    Args:
+        stack: as it was asked for.
+        record: of its cluster; None: the host ended before that was begun.
+    """
+    return [*_creation(stack, record), *_deletion(stack, record)]
+
+
+def status_of(happenings: list[Happening], *, of_stack: bool = True) -> Happening:
+    """Return the last that happened to the stack, or to its cluster."""
+    return [one for one in happenings if one.is_stack is of_stack][-1]
+
+
+def _creation(stack: KeptStack, record: ClusterRecord | None) -> Iterator[Happening]:
+    at = stack.created_at
+    yield Happening(at, True, Status.CREATE_IN_PROGRESS, "User Initiated")
+    yield Happening(at, False, Status.CREATE_IN_PROGRESS)
+    if record is None:
+        yield from _failure(stack, at, "the host ended before the cluster was begun")
+        return
+    known = record.known.status
+    if known.ready_at is not None or known.state in _READY:
+        ready = known.ready_at or at
+        yield Happening(ready, False, Status.CREATE_COMPLETE)
+        yield Happening(ready, True, Status.CREATE_COMPLETE)
+    elif record.ending is not None and (record.ending.is_failure or stack.deletion_at is None):
+        yield from _failure(stack, known.ended_at or at, known.message, is_over=_is_over(record))
+
+
+def _failure(stack: KeptStack, at: float, why: str, *, is_over: bool = True) -> Iterator[Happening]:
+    """Tell of a creation that failed; what was begun ends by itself."""
+    yield Happening(at, False, Status.CREATE_FAILED, why)
+    reason = f"The following resource(s) failed to create: {CLUSTER_TYPE}: {why}"
+    if stack.on_failure == "DO_NOTHING":
+        yield Happening(at, True, Status.CREATE_FAILED, reason)
+        return
+    is_rollback = stack.on_failure == "ROLLBACK"
+    begun = Status.ROLLBACK_IN_PROGRESS if is_rollback else Status.DELETE_IN_PROGRESS
+    done = Status.ROLLBACK_COMPLETE if is_rollback else Status.DELETE_COMPLETE
+    yield Happening(at, True, begun, reason)
+    if is_over:
+        yield Happening(at, False, Status.DELETE_COMPLETE)
+        yield Happening(at, True, done, reason)
+
+
+def _deletion(stack: KeptStack, record: ClusterRecord | None) -> Iterator[Happening]:
+    at = stack.deletion_at
+    if at is None:
+        return
+    yield Happening(at, True, Status.DELETE_IN_PROGRESS, "User Initiated")
+    if stack.deletion_refused:
+        why = stack.deletion_refused
+        yield Happening(at, False, Status.DELETE_FAILED, why)
+        reason = f"The following resource(s) failed to delete: {CLUSTER_TYPE}: {why}"
+        yield Happening(at, True, Status.DELETE_FAILED, reason)
+        return
+    yield Happening(at, False, Status.DELETE_IN_PROGRESS)
+    if record is None or _is_over(record):
+        ended = None if record is None else record.known.status.ended_at
+        yield Happening(max(at, ended or at), False, Status.DELETE_COMPLETE)
+        yield Happening(max(at, ended or at), True, Status.DELETE_COMPLETE)
+
+
+def _is_over(record: ClusterRecord) -> bool:
+    return record.phase is Phase.ENDED

@@ -1,0 +1,73 @@
+"""One SQLite file of the host, as one subject's tables see it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from atoll.core.errors import Unavailable
+
+BUSY_SECONDS = 30.0
+
+
+class Database:
+    """A connection of its own to the file. Calls may come from any thread."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        """Open the file; it is made if need be, and so are the schema's tables.
+
+        Raises:
+            Unavailable: it cannot be opened or written.
+        """
+        self._path = path
+        self._lock = threading.RLock()
+        with self.reaching():
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(schema)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def ask(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement; its rows."""
+        with self.reaching():
+            return self._connection.execute(query, values).fetchall()
+
+    def write(self, query: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each row."""
+        with self.reaching():
+            self._connection.executemany(query, rows)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Do all that the block writes, or nothing; nobody comes between."""
+        with self.reaching():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def reaching(self) -> Iterator[None]:
+        """Keep other threads out; turn SQLite's errors into `Unavailable`."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise Unavailable(
+                    f"{self._path} cannot be read or written: {error}; is its disk full?",
+                    path=str(self._path),
+                ) from error
