@@ -24,9 +24,10 @@ def test_50_000_neighbours_of_18_buckets_are_refined_within_memory_and_time(tmp_
     random = np.random.default_rng(11)
     centres = random.normal(size=(40, DIM)).astype(np.float32)
     files = []
+    noise = random.normal(size=(BUCKET_ROWS, DIM)).astype(np.float32)
     for bucket in range(BUCKETS):
-        noise = random.normal(size=(BUCKET_ROWS, DIM)).astype(np.float32)
-        vectors = centres[random.integers(0, 40, BUCKET_ROWS)] + noise
+        # Other vectors in each bucket, as if drawn anew, which takes longer than to refine.
+        vectors = centres[random.integers(0, 40, BUCKET_ROWS)] + np.roll(noise, bucket, axis=1)
         names = [f"p{bucket:02}_{row:05}" for row in range(BUCKET_ROWS)]
         files.append(write_parquet(tmp_path / f"{bucket:02}.parquet", vectors, names))
     reach = settings(tmp_path / "scratch", memory_bytes=1 << 30)
