@@ -71,6 +71,9 @@ def overlaid(root, folder, *shown):
     finally:
         for one in reversed(mounted):
             _run("umount", "--lazy", str(one))
+        # Gigabytes; pytest keeps its folders.
+        for one in (upper, work):
+            shutil.rmtree(one)
 
 
 def _configure(root):

@@ -1,5 +1,6 @@
 import base64
 import gzip
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -7,6 +8,8 @@ import pytest
 from ec2_cloud import IMAGE, PROFILE, account, provider, subnet
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.fleet.control.home import settings_of
+from atoll.fleet.control.host import HostOptions, serve_host
 from atoll.fleet.model import (
     FleetSpec,
     InstanceTypeConfig,
@@ -25,6 +28,7 @@ from atoll.fleet.providers.port import (
     NoFreeAddress,
     Placement,
 )
+from atoll.fleet.providers.reach import open_ec2, reach
 
 CLUSTER = "j-1"
 TYPES = (
@@ -481,3 +485,24 @@ def test_without_an_image_the_newest_debian_is_taken(answers, placement):
     assert asked["ImageId"] == "ami-new"
     (looked,) = answers.asked("DescribeImages")
     assert looked["Owners"] == ["136693071363"]
+
+
+def test_controllers_reach_the_same_ec2_as_the_host(cloud):
+    ec2, at = open_ec2("", {"package_url": "https://host/a.whl"})
+    again = reach(at)
+    assert at.where == ec2.region == again.region == "us-east-1"
+    assert again._settings == {"package_url": "https://host/a.whl"}
+
+
+def test_a_host_refuses_a_setting_it_does_not_know(cloud):
+    with pytest.raises(InvalidInput, match="colour"):
+        open_ec2("us-east-1", {"colour": "blue"})
+
+
+def test_a_host_keeps_the_settings_of_ec2_it_was_given(cloud, tmp_path):
+    for given in ({"image": "ami-1"}, {"package_url": "https://host/a.whl"}):
+        stopped = threading.Event()
+        stopped.set()
+        serve_host(HostOptions(tmp_path, provider="ec2", region="us-east-1", ec2=given), stopped)
+    kept = settings_of(tmp_path, "ec2", "us-east-1")
+    assert kept.ec2 == {"image": "ami-1", "package_url": "https://host/a.whl"}

@@ -20,6 +20,8 @@ from atoll.core.files import reading
               default="auto", show_default=True,
               help="Who supplies machines; a folder keeps its first.")  # fmt: skip
 @click.option("--aws-region", default="", metavar="REGION", help="Of EC2.")
+@click.option("--aws-setting", multiple=True, metavar="NAME=VALUE",
+              help="A setting of EC2 for all clusters, such as package_url.")  # fmt: skip
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="0 takes a free one.")  # fmt: skip
@@ -32,6 +34,7 @@ def serve(
     home: Path | None,
     provider: str,
     aws_region: str,
+    aws_setting: tuple[str, ...],
     address: str,
     port: int,
     keys: Path | None,
@@ -58,10 +61,20 @@ def serve(
         port=port,
         provider=provider,
         region=aws_region,
+        ec2=dict(map(_setting, aws_setting)),
         cache=settings.fleet_cache,
         keys=None if keys is None else _read_keys(keys),
     )
     serve_host(options, stopped)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, is_there, value = text.partition("=")
+    if not is_there:
+        raise InvalidInput(
+            f"--aws-setting {text} is no setting; write NAME=VALUE, such as image=ami-..."
+        )
+    return name, value
 
 
 def _read_keys(path: Path) -> dict[str, str]:

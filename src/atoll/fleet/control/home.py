@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll.core.errors import NotFound, Unavailable
@@ -27,6 +27,7 @@ class HostSettings:
     Attributes:
         provider: "netns", "loopback" or "ec2".
         region: of EC2.
+        ec2: its settings; see `HostOptions`.
         token: as whom the command line asks.
         cloud_token: as whom the clusters' controllers ask the local cloud.
         cloud_port: where it listens; clusters remember it.
@@ -37,6 +38,7 @@ class HostSettings:
     token: str
     cloud_token: str
     cloud_port: int = 0
+    ec2: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from atoll.fleet.providers.local.privileges import can_make_namespaces
 from atoll.fleet.providers.local.provider import LocalProvider
 from atoll.fleet.providers.local.world import World
 from atoll.fleet.providers.port import Provider, ProviderAt
-from atoll.fleet.providers.reach import LOCAL
+from atoll.fleet.providers.reach import EC2, LOCAL, open_ec2
 from atoll.fleet.providers.server import Calls, listen
 from atoll.fleet.providers.server import serving as answering
 from atoll.fleet.spec.catalogue import load_catalogue
@@ -60,6 +60,7 @@ class HostOptions:
         provider: "netns", "loopback", "ec2", or "auto" for the first of them that this host can do;
             a home keeps the one of its first start.
         region: of EC2.
+        ec2: settings of EC2, kept by the home and added to those it has; see the guide, fleet-ec2.
         cache: folder for what can be made again; None makes and keeps nothing.
         keys: secret by access key, for AWS's clients; None takes every caller.
         notified: whom the alarms of each cluster notify: URLs, "mailto:...".
@@ -71,6 +72,7 @@ class HostOptions:
     port: int = 0
     provider: str = AUTO
     region: str = ""
+    ec2: dict[str, str] = field(default_factory=dict)
     cache: Path | None = None
     keys: dict[str, str] | None = None
     notified: tuple[str, ...] = ()
@@ -137,8 +139,13 @@ def _provided(
     options: HostOptions, settings: HostSettings
 ) -> Iterator[tuple[Provider, ProviderAt]]:
     """Open the provider, and let the clusters' controllers reach it."""
+    if settings.provider == EC2:
+        yield _opened_ec2(options, settings)
+        return
     if settings.provider not in KINDS:
-        raise InvalidInput(f"there is no provider {settings.provider!r}; take one of {KINDS}")
+        raise InvalidInput(
+            f"there is no provider {settings.provider!r}; take one of {(*KINDS, EC2)}"
+        )
     environment = _passed_on(os.environ)
     archives = None if options.cache is None else _archives(options.cache)
     if archives is not None:
@@ -156,6 +163,14 @@ def _provided(
         stack.enter_context(answering(Calls(provider, settings.cloud_token), [listener]))
         stack.enter_context(keeping_house(provider))
         yield provider, ProviderAt(LOCAL, f"{address}:{port}", settings.cloud_token)
+
+
+def _opened_ec2(options: HostOptions, settings: HostSettings) -> tuple[Provider, ProviderAt]:
+    """Open EC2 with the settings that the home has and those it is given now."""
+    ec2 = {**settings.ec2, **options.ec2}
+    opened = open_ec2(settings.region, ec2)
+    keep_settings(options.home, replace(settings, ec2=ec2))
+    return opened
 
 
 def _faults(provider: Provider) -> dict[str, Callable[..., Any]]:

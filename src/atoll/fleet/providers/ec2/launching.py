@@ -19,6 +19,17 @@ ROOT_GIB = 15
 """As EMR's; what the instance type's disks are comes on top."""
 OTHER_GIB = 64
 """The disk of a type that the catalogue does not know."""
+SETTINGS = frozenset(
+    {
+        "endpoint_url",
+        "image",
+        "instance_profile",
+        "key_name",
+        "package_url",
+        "root_volume_gib",
+        "security_groups",
+    }
+)
 _DEBIAN_NAMES = {"x86_64": "debian-12-amd64-*", "arm64": "debian-12-arm64-*"}
 
 
@@ -110,29 +121,15 @@ def groups(settings: Mapping[str, str]) -> list[str]:
     return [one for one in settings.get("security_groups", "").split(",") if one]
 
 
-def merged(defaults: Mapping[str, str], placement: Placement) -> dict[str, str]:
-    """Join the provider's settings with a launch's, which count more.
+def checked(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings, of a provider or a placement.
 
     Raises:
         InvalidInput: one is nothing that EC2 launches know.
     """
-    settings = {**defaults, **placement.settings}
     if unknown := sorted(settings.keys() - SETTINGS):
         raise InvalidInput(
             f"EC2 knows no setting {', '.join(unknown)}; take {', '.join(sorted(SETTINGS))}",
             settings=unknown,
         )
-    return settings
-
-
-SETTINGS = frozenset(
-    {
-        "endpoint_url",
-        "image",
-        "instance_profile",
-        "key_name",
-        "package_url",
-        "root_volume_gib",
-        "security_groups",
-    }
-)
+    return dict(settings)

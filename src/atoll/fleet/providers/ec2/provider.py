@@ -68,10 +68,14 @@ class Ec2Provider:
             catalogue: on-demand prices and usual disks; None: Atoll's own.
             patience: how long ended machines are waited for.
             fresh_s: how long, in seconds, a list of machines may serve again.
+
+        Raises:
+            InvalidInput: there is no region, or a setting is unknown.
         """
         self.name = "ec2"
-        self._settings = dict(settings or {})
+        self._settings = launching.checked(settings or {})
         self._api = Api(region, self._settings.get("endpoint_url"))
+        self.region = self._api.region
         self._images = launching.Images(self._api)
         self._catalogue = catalogue or load_catalogue()
         self._patience = patience
@@ -124,7 +128,7 @@ class Ec2Provider:
             Conflict: the address is held, also where what ended does not let go of it in time.
             NotFound: the address is not this cluster's.
         """
-        settings = launching.merged(self._settings, placement)
+        settings = {**self._settings, **launching.checked(placement.settings)}
         launch = primaries.Launch(config, address, fleet_id, placement, settings, token)
         with self._launching:
             made = primaries.launch(
@@ -142,7 +146,7 @@ class Ec2Provider:
             InsufficientCapacity: nothing of it is to be had; the message has EC2's reasons.
             InvalidInput, Forbidden: EC2 will never launch this as it is.
         """
-        settings = launching.merged(self._settings, placement)
+        settings = {**self._settings, **launching.checked(placement.settings)}
         order = fleets.Order(request, placement, settings, token)
         with self._launching:
             known = launched_for(self._api, placement.cluster_id, token)
