@@ -26,6 +26,7 @@ from atoll.fleet.providers.ec2.addresses import Patience
 from atoll.fleet.providers.ec2.metadata import ENDPOINT_VARIABLE
 from atoll.fleet.providers.ec2.provider import Ec2Provider
 from atoll.fleet.providers.port import ProviderAt
+from atoll.fleet.states import InstanceState
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
@@ -99,9 +100,10 @@ def script_of(client, machine_id):
 
 
 def test_a_bare_machine_becomes_a_cluster_by_its_user_data(endpoint, wheel, machine_root, tmp_path):
-    primary = FleetSpec(Role.MASTER, "primary", 1, 0, (InstanceTypeConfig("m5.xlarge"),))
+    kind = (InstanceTypeConfig("m5.xlarge"),)
+    fleets = FleetSpec(Role.MASTER, "primary", 1, 0, kind), FleetSpec(Role.CORE, "core", 1, 0, kind)
     with fleet(endpoint, wheel, tmp_path) as (client, service, subnet):
-        spec = ClusterSpec("bare", "emr-7.10.0", (primary,), subnet_ids=(subnet,))
+        spec = ClusterSpec("bare", "emr-7.10.0", fleets, subnet_ids=(subnet,))
         cluster_id = service.create(spec).id
         (machine,) = awaited(lambda: service._provider.machines(cluster_id), 60)
         script = script_of(client, machine.id)
@@ -109,7 +111,7 @@ def test_a_bare_machine_becomes_a_cluster_by_its_user_data(endpoint, wheel, mach
             environment = KEYS | {ENDPOINT_VARIABLE: metadata}
             log = tmp_path / "console.log"
             with bare_debian.running(machine_root, script, environment, log) as process:
-                awaited(lambda: _is_up(service, cluster_id, process, log), INSTALL_SECONDS)
+                awaited(lambda: _acts(service, cluster_id, process, log), INSTALL_SECONDS)
                 assert probe_zookeeper(machine.private_ip).mode.value == "standalone"
                 assert probe_master(machine.private_ip).status == "ALIVE"
                 service.terminate(cluster_id)
@@ -117,9 +119,12 @@ def test_a_bare_machine_becomes_a_cluster_by_its_user_data(endpoint, wheel, mach
         assert client.describe_network_interfaces()["NetworkInterfaces"] == []
 
 
-def _is_up(service, cluster_id, process, log):
+def _acts(service, cluster_id, process, log):
+    """Whether the primary is in service, and its controller has launched the core node."""
     assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-    return _state(service, cluster_id) == "WAITING"
+    instances = service.cluster(cluster_id).known.instances.values()
+    states = {one.machine.role: one.state for one in instances}
+    return states.get(Role.MASTER) is InstanceState.RUNNING and Role.CORE in states
 
 
 def _state(service, cluster_id):
