@@ -104,6 +104,30 @@ def spark_at(text: str, environment: Mapping[str, str], resolve: Resolve | None)
     return resolve(name)
 
 
+def find_fleet(settings: Settings, name: str) -> SparkAt:
+    """Find a fleet's cluster, by its name or id.
+
+    Raises:
+        NotFound: there is none, or it has ended.
+        Unavailable: this machine's fleet host does not answer.
+    """
+    from atoll.fleet.cli.common import found, host
+    from atoll.fleet.engine.spark import master_url
+    from atoll.fleet.engine.zookeeper import Peer
+    from atoll.fleet.providers.reach import LOCAL
+    from atoll.fleet.states import ClusterState
+
+    record = found(host(settings), name)
+    state = record.known.status.state
+    if state in (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS):
+        raise NotFound(
+            f"fleet {name!r} is {state.value}; create another: atoll fleet create", fleet=name
+        )
+    slots = record.desired.slots
+    master = master_url([Peer(slot.server_id, slot.address.private_ip) for slot in slots])
+    return SparkAt(master, shares_files=record.desired.provider.name == LOCAL)
+
+
 def _is_this_machine(master: str) -> bool:
     """Tell whether all masters have loopback addresses, which no other machine has."""
     hosts = [each.rpartition(":")[0] for each in master.removeprefix("spark://").split(",")]

@@ -34,6 +34,7 @@ from atoll.fleet.life.store import ROOT, ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.providers.facts import MachineFacts
+from atoll.fleet.providers.reach import LOCAL
 from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)
@@ -224,6 +225,8 @@ class StepRunner(threading.Thread):
 
     def _environment(self, url: str) -> dict[str, str]:
         java = find_java(os.environ)
+        # A local cloud's machines are folders of one machine.
+        files = {"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}
         binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
         return {
             **os.environ,
@@ -233,6 +236,7 @@ class StepRunner(threading.Thread):
             "SPARK_LOCAL_IP": self._facts.private_ip,
             "PYSPARK_PYTHON": sys.executable,
             "ATOLL_SPARK_MASTER": url,
+            **files,
         }
 
 
