@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from kazoo.client import KazooClient
 
+from atoll.compute.java import find_java
 from atoll.core.errors import AtollError, NotFound
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.control.alarmstore import AlarmStore
@@ -24,7 +25,6 @@ from atoll.fleet.control.monitor import Monitor
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.jars import spark_home, zookeeper_classpath
-from atoll.fleet.engine.java import find_java
 from atoll.fleet.life.controller import Controller
 from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore

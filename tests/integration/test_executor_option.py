@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from commandline import atoll as command
@@ -10,12 +11,14 @@ from vectordata import clustered, names, write_fasta, write_parquet
 
 import atoll
 from atoll.app import main
-from atoll.app.executors import SparkAt, executor_of, spark_at
+from atoll.app.executors import SparkAt, executor_of, find_fleet, spark_at
 from atoll.compute.inline import InlineExecutor
 from atoll.compute.port import Room, settings_for
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput, NotFound
+from atoll.fleet.cli import common
+from atoll.fleet.states import ClusterState
 
 MASTERS = "spark://10.0.0.4:7077,10.0.0.5:7077"
 
@@ -36,7 +39,7 @@ def elsewhere(monkeypatch):
     executor = Elsewhere()
 
     @contextmanager
-    def opened(text, settings, *, environment):
+    def opened(text, settings, *, environment, resolve):
         assert text == "fleet:demo"
         yield executor
         executor.closed = True
@@ -138,6 +141,33 @@ def test_a_text_means_a_cluster(text, environment, meant):
 def test_a_text_that_means_none_is_refused(text, kind, said):
     with pytest.raises(kind, match=said):
         spark_at(text, {}, None)
+
+
+@pytest.mark.parametrize(("provider", "is_shared"), [("local", True), ("ec2", False)])
+def test_a_fleet_is_found_by_its_host(monkeypatch, provider, is_shared):
+    record = a_record(provider, ClusterState.WAITING)
+    monkeypatch.setattr(common, "host", lambda _: SimpleNamespace(call=lambda *_, **__: record))
+    assert find_fleet(Settings(), "demo") == SparkAt(MASTERS, is_shared)
+
+
+def test_a_fleet_that_has_ended_is_not_there(monkeypatch):
+    record = a_record("local", ClusterState.TERMINATED)
+    monkeypatch.setattr(common, "host", lambda _: SimpleNamespace(call=lambda *_, **__: record))
+    with pytest.raises(NotFound, match="fleet 'demo' is TERMINATED"):
+        find_fleet(Settings(), "demo")
+
+
+def a_record(provider, state):
+    """As much of a cluster's record as tells where it is."""
+    addresses = ("10.0.0.4", "10.0.0.5")
+    slots = [
+        SimpleNamespace(server_id=number, address=SimpleNamespace(private_ip=address))
+        for number, address in enumerate(addresses, 1)
+    ]
+    return SimpleNamespace(
+        desired=SimpleNamespace(slots=slots, provider=SimpleNamespace(name=provider)),
+        known=SimpleNamespace(status=SimpleNamespace(state=state)),
+    )
 
 
 def test_processes_are_those_of_this_machine():

@@ -104,6 +104,49 @@ def spark_at(
     return resolve(name)
 
 
+def find_fleet(settings: Settings, name: str) -> SparkAt:
+    """Find a fleet's cluster, by its name or id.
+
+    Raises:
+        NotFound: there is none, or it has ended.
+        Unavailable: this machine's fleet host does not answer.
+        InvalidInput: its machines live where this process cannot reach them.
+    """
+    from atoll.fleet.cli.common import found, host
+    from atoll.fleet.engine.spark import master_url
+    from atoll.fleet.engine.zookeeper import Peer
+    from atoll.fleet.providers.reach import LOCAL
+    from atoll.fleet.states import ClusterState
+
+    record = found(host(settings), name)
+    state = record.known.status.state
+    if state in (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS):
+        raise NotFound(
+            f"fleet {name!r} is {state.value}; create another: atoll fleet create", fleet=name
+        )
+    if settings.fleet_url is None:
+        _refuse_walled_off(settings, record.id)
+    slots = record.desired.slots
+    master = master_url([Peer(slot.server_id, slot.address.private_ip) for slot in slots])
+    return SparkAt(master, shares_files=record.desired.provider.name == LOCAL)
+
+
+def _refuse_walled_off(settings: Settings, cluster_id: str) -> None:
+    """Refuse a cluster of a host without root: it has entered namespaces that we are not in."""
+    from atoll.fleet.control.home import provider_of
+    from atoll.fleet.providers.local.netns import Netns
+    from atoll.fleet.providers.local.privileges import is_privileged
+
+    assert settings.fleet_home is not None
+    if provider_of(settings.fleet_home) == Netns.name and not is_privileged():
+        raise InvalidInput(
+            f"the machines of {cluster_id} live in namespaces that this process is not in; run the "
+            f"command there, as a step: atoll fleet submit {cluster_id} -- atoll ... --executor "
+            "fleet",
+            cluster_id=cluster_id,
+        )
+
+
 def _is_this_machine(master: str) -> bool:
     """Tell whether all masters have loopback addresses, which no other machine has."""
     hosts = [each.rpartition(":")[0] for each in master.removeprefix("spark://").split(",")]

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -15,9 +16,9 @@ from typing import Any
 
 import click
 
-from atoll.app.executors import executor_of
-from atoll.app.fleets import fleet_at
+from atoll.app.executors import executor_of, find_fleet
 from atoll.app.settings import read_settings, with_general
+from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.errors import AtollError
 from atoll.core.resources import limit_threads
@@ -33,7 +34,12 @@ INTERRUPTED_EXIT_CODE = 130
 def cli(context: click.Context) -> None:
     """Turn an object store into a platform for billions of vectors."""
     context.obj = read_settings(os.environ, Path.home())
-    context.meta[EXECUTORS] = partial(executor_of, environment=os.environ, resolve=fleet_at)
+    context.meta[EXECUTORS] = _executor
+
+
+def _executor(text: str, settings: Settings) -> AbstractContextManager[Executor]:
+    resolve = partial(find_fleet, settings)
+    return executor_of(text, settings, environment=os.environ, resolve=resolve)
 
 
 def _lay(context: click.Context, **changes: Any) -> None:

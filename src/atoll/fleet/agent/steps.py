@@ -246,6 +246,8 @@ class StepRunner(threading.Thread):
 
     def _environment(self, url: str) -> dict[str, str]:
         java = find_java(os.environ)
+        # A local cloud's machines are folders of one machine.
+        files = {"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}
         binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
         return {
             **os.environ,
@@ -255,8 +257,7 @@ class StepRunner(threading.Thread):
             "SPARK_LOCAL_IP": self._facts.private_ip,
             "PYSPARK_PYTHON": sys.executable,
             "ATOLL_SPARK_MASTER": url,
-            # Machines of a local cloud all see this machine's files.
-            **({"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}),
+            **files,
         }
 
 
