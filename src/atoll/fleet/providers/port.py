@@ -20,7 +20,6 @@ from atoll.core.errors import Unavailable
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import FleetSpec, InstanceTypeConfig, Market, Role
 
-
 ENDED_ITSELF = "Client.InstanceInitiatedShutdown"
 """How the reason begins of a machine that stopped from within; EC2's words."""
 
