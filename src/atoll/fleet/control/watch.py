@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from atoll.core.errors import AtollError, Conflict, Unavailable
+from atoll.core.errors import Conflict, Unavailable
 from atoll.fleet.control.ending import begin, end
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
@@ -92,7 +92,8 @@ class Watch(threading.Thread):
                     break
             except Unavailable as error:
                 logger.warning("cluster not looked after id=%s error=%s", self.cluster_id, error)
-            except AtollError:
+            except Exception:
+                # Nobody else looks after it from here: the next look may fare better.
                 logger.exception("cluster not looked after id=%s", self.cluster_id)
             self._woken.wait(LOOK_SECONDS)
 
@@ -171,10 +172,15 @@ class Watch(threading.Thread):
             begin(self._registry, self.cluster_id, ending)
 
     def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
-        """Show which machines there are, while the cluster itself cannot be asked."""
-        self._keep_machines(record, elapsed_s)
+        """Show which machines there are, where the cluster itself cannot be asked for long.
+
+        Until then its controller is at work, and tells of them itself.
+        """
         before, self._blind_for_s = self._blind_for_s, self._blind_for_s + elapsed_s
-        if before < BLIND_SECONDS <= self._blind_for_s:
+        if self._blind_for_s < BLIND_SECONDS:
+            return
+        self._keep_machines(record, elapsed_s)
+        if before < BLIND_SECONDS:
             message = (
                 "the cluster's ZooKeeper does not answer: fewer than two of its servers are in "
                 "service; running jobs go on; if it stays so: atoll fleet repair "
