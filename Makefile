@@ -29,8 +29,10 @@ test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
 nightly: $(VENV)/.stamp-dev system-packages  ## Every test, more of each kind: an hour or two.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nightly --kills 10
 
-faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points, 50 unless told; hours.
+faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points (50); fleets RUNS times (20); hours.
 	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration
+	$(BIN)/python -m bench.fleetfaults --runs $(or $(RUNS),20) --chaos $(or $(CHAOS),100) \
+	  --soak $(or $(SOAK),30) $(if $(FIGURE),--only "$(FIGURE)")
 
 check: $(VENV)/.stamp-dev lint  ## Lint, then run the fast tests: under two minutes.
 	$(BIN)/python -m pytest -m "not ceph and not slow" $(FAST)

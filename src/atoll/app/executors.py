@@ -11,7 +11,7 @@ from typing import TypeAlias
 from atoll.compute.port import Executor
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import InvalidInput, NotFound
 from atoll.vectors.cli.executing import PROCESSES
 
 FLEET = "fleet"

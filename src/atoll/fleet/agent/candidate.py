@@ -48,6 +48,9 @@ class Candidate(threading.Thread):
                 self._client.Election(ELECTION, self._machine_id).run(self._lead)
             except (KazooException, KazooTimeoutError, AtollError) as error:
                 logger.warning("candidacy ended error=%s", error)
+            except Exception:
+                # A round gone wrong must not cost the cluster its controller: it stands again.
+                logger.exception("candidacy ended")
             time.sleep(PAUSE_SECONDS)
 
     def _lead(self) -> None:

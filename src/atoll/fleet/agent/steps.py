@@ -73,6 +73,9 @@ class StepRunner(threading.Thread):
                     self._look()
             except (AtollError, KazooException, KazooTimeoutError) as error:
                 logger.warning("steps not looked after error=%s", error)
+            except Exception:
+                # Steps would else wait for ever, their lease held by a primary that lives.
+                logger.exception("steps not looked after")
             time.sleep(LOOK_SECONDS)
 
     def _is_sure(self) -> bool:

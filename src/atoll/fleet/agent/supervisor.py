@@ -137,7 +137,7 @@ class Supervised:
         assert self._process is not None
         try:
             answer = self._probe(self._process.pid)
-        except AtollError as error:
+        except (OSError, AtollError) as error:
             logger.info("probe failed name=%s error=%s", self.program.name, error)
             is_starting = not self._answered and self._uptime_s() < START_SECONDS
             before = self._health

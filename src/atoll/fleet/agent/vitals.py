@@ -42,8 +42,8 @@ def _bytes_below(folder: Path) -> int:
                         stack.append(entry.path)
                     else:
                         total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except FileNotFoundError:
-            continue  # removed while we looked
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed or replaced while we looked
     return total
 
 

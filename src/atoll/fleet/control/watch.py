@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Protocol
 
 from atoll.core.errors import (
-    AtollError,
     Conflict,
     Corrupt,
     Forbidden,
@@ -137,7 +136,8 @@ class Watch(threading.Thread):
         except Unavailable as error:
             self._onlooker.failed()
             logger.warning("cluster not looked after id=%s error=%s", self.cluster_id, error)
-        except AtollError:
+        except Exception:
+            # Nobody else looks after it from here: the next look may fare better.
             self._onlooker.failed()
             logger.exception("cluster not looked after id=%s", self.cluster_id)
 
@@ -215,9 +215,15 @@ class Watch(threading.Thread):
             begin(self._registry, self.cluster_id, ending)
 
     def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
-        """Show which machines there are, while the cluster itself cannot be asked."""
+        """Show which machines there are, where the cluster itself cannot be asked for long.
+
+        Until then its controller is at work, and tells of them itself.
+        """
         before, self._blind_for_s = self._blind_for_s, self._blind_for_s + elapsed_s
-        if before < BLIND_SECONDS <= self._blind_for_s:
+        if self._blind_for_s < BLIND_SECONDS:
+            return
+        self._keep_machines(record, elapsed_s)
+        if before < BLIND_SECONDS:
             message = (
                 "the cluster's ZooKeeper does not answer: fewer than two of its servers are in "
                 "service; running jobs go on; if it stays so: atoll fleet repair "

@@ -177,8 +177,9 @@ class ClusterStore:
                 self.client.create(path, encode(heartbeat), ephemeral=True, makepath=True)
                 return
             if stat.ephemeralOwner != self.client.client_id[0]:
-                # Left by an earlier session of this agent, it would vanish under us.
-                self.client.delete(path)
+                # Left by an earlier session of this agent, it would vanish under us, and may have.
+                with suppress(NoNodeError):
+                    self.client.delete(path)
                 self.client.create(path, encode(heartbeat), ephemeral=True)
 
     def hearts(self) -> dict[str, Heartbeat]:

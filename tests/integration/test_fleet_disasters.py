@@ -1,0 +1,94 @@
+"""Clusters that lose their quorum: what goes on, what a repair brings back, what it refuses."""
+
+import pytest
+
+from atoll.core.errors import Conflict
+from atoll.fleet.model import Role
+from atoll.fleet.providers.reach import reach
+from atoll.fleet.states import StepState
+from bench.fleetclusters import Job, atoll, await_, small_cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("disasters")
+    with small_cluster(folder) as cluster, cluster.watched() as watched:
+        yield cluster, watched
+
+
+@pytest.fixture
+def cluster(life):
+    cluster, watched = life
+    await_("a whole cluster", cluster.is_whole)
+    yield cluster
+    assert watched.doubles() == []
+
+
+def destroyed(cluster, machines):
+    """End machines and their disks, as somebody at the provider's console may."""
+    record = cluster.record
+    provider = reach(record.desired.provider)
+    ids = [one.id for one in machines]
+    provider.terminate(ids, epoch=record.epoch, reason="ended by hand")
+
+
+def has_no_quorum(cluster):
+    return await_("the loss of the quorum", lambda: cluster.events("NO_QUORUM"))
+
+
+def test_a_cluster_with_a_quorum_is_not_repaired(cluster):
+    with pytest.raises(Conflict, match="has a quorum"):
+        cluster.repair()
+
+
+def test_a_job_ends_without_a_quorum_and_two_primaries_come_back_with_their_disks(
+    cluster, tmp_path
+):
+    job = Job(cluster, tmp_path / "out", partitions=40).begun()
+    where = cluster.step(job.step_id).machine_id
+    lost = [one for one in cluster.primaries().values() if one.id != where]
+    for one in lost:
+        cluster.fault("crash", one)
+    has_no_quorum(cluster)
+    await_("the end of the job", job.out.exists)
+    status, said = atoll(cluster.host.home, "repair", "small")
+    assert (status, said.count("started with its disk")) == (0, 2), said
+    assert job.is_exact()
+    assert cluster.step(job.step_id).attempts == 1
+    await_("a whole cluster", cluster.is_whole)
+    assert {one.id for one in lost} <= {one.id for one in cluster.primaries().values()}
+
+
+def test_one_disk_of_three_is_enough_to_keep_what_is_known(cluster):
+    ended = cluster.completed(cluster.submit("true"))
+    survivor, *lost = cluster.primaries().values()
+    before = len(cluster.events("NO_QUORUM"))
+    destroyed(cluster, lost)
+    await_("the loss", lambda: len(cluster.events("NO_QUORUM")) > before)
+    assert cluster.repair().has_quorum
+    await_("a whole cluster", cluster.is_whole)
+    assert cluster.primaries()[survivor.private_ip].id == survivor.id
+    assert ended.id in [one.id for one in cluster.record.steps]
+    assert set(cluster.primaries()) == {survivor.private_ip, *(one.private_ip for one in lost)}
+
+
+def test_without_any_disk_a_cluster_begins_anew_only_when_told_to(cluster):
+    ended = cluster.completed(cluster.submit("true"))
+    worker = cluster.serving(Role.CORE)[0].machine
+    cluster.resize(Role.CORE, on_demand=2)
+    await_("the second worker", lambda: len(cluster.serving(Role.CORE)) == 2)
+    before = len(cluster.events("NO_QUORUM"))
+    destroyed(cluster, cluster.primaries().values())
+    await_("the loss", lambda: len(cluster.events("NO_QUORUM")) > before)
+    with pytest.raises(Conflict, match="repair --from-backup"):
+        cluster.repair()
+    assert len(cluster.repair(from_backup=True).did) == 3
+    cluster.ready()
+    assert cluster.step(ended.id).state is StepState.COMPLETED
+    assert worker.id in [one.machine.id for one in cluster.serving(Role.CORE)]
+    assert cluster.fleet(Role.CORE).spec.target_on_demand == 2
+    lost = cluster.standby_machine()
+    cluster.fault("crash", lost)
+    cluster.replaced(lost)

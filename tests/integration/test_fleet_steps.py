@@ -1,0 +1,96 @@
+"""Work on a cluster of its own: what is killed, cancelled, fails, runs beside other work."""
+
+import pytest
+
+from atoll.fleet.model import ActionOnFailure
+from atoll.fleet.states import StepState
+from bench.fleetclusters import OVER, atoll, await_, small_cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with small_cluster(tmp_path_factory.mktemp("steps"), step_concurrency=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs(cluster):
+    yield
+    assert all(one.state in OVER for one in cluster.record.steps)
+
+
+def started(cluster, file, seconds=600):
+    """Run a step that says when it runs, and then takes its time; return its id once it does."""
+    id_ = cluster.submit("sh", "-c", f"echo $$ >> {file}; exec sleep {seconds}")
+    await_("the step", lambda: file.exists() and cluster.step(id_).state is StepState.RUNNING)
+    return id_
+
+
+def test_two_steps_run_at_once_and_a_third_waits_until_one_is_cancelled(cluster, tmp_path):
+    first, second = started(cluster, tmp_path / "1"), started(cluster, tmp_path / "2")
+    third = cluster.submit("sh", "-c", f"echo $$ >> {tmp_path / '3'}")
+    assert cluster.step(third).state is StepState.PENDING
+    assert not (tmp_path / "3").exists()
+    status, said = atoll(cluster.host.home, "cancel", "small", first)
+    assert (status, said) == (0, f"{first} is being cancelled\n")
+    cluster.completed(third)
+    assert cluster.step(first).state is StepState.CANCELLED
+    cluster.call("cancel_steps", dict, step_ids=[second])
+    cluster.step_in(second, StepState.CANCELLED)
+
+
+def test_a_step_that_waits_is_cancelled_without_having_run(cluster, tmp_path):
+    running = [started(cluster, tmp_path / name) for name in "12"]
+    waiting = cluster.submit("sh", "-c", f"touch {tmp_path / '3'}")
+    cluster.call("cancel_steps", dict, step_ids=[waiting, *running])
+    cluster.step_in(waiting, StepState.CANCELLED)
+    for id_ in running:
+        cluster.step_in(id_, StepState.CANCELLED)
+    assert not (tmp_path / "3").exists()
+
+
+def test_a_killed_step_failed_and_says_by_what(cluster, tmp_path):
+    id_ = started(cluster, tmp_path / "1", seconds=601)
+    machine = next(
+        one for one in cluster.primaries().values() if one.id == cluster.step(id_).machine_id
+    )
+    cluster.fault("kill", machine, pattern="sleep 601")
+    assert "ended by signal 9" in cluster.step_in(id_, StepState.FAILED).message
+
+
+def test_a_step_that_fails_shows_the_end_of_what_it_said(cluster):
+    id_ = cluster.submit("sh", "-c", "echo no such table; exit 7")
+    message = cluster.step_in(id_, StepState.FAILED).message
+    assert "status 7" in message
+    assert "no such table" in message
+
+
+def test_a_command_that_is_not_there_fails_and_is_named(cluster):
+    failed = cluster.step_in(cluster.submit("nosuchprogram", "--now"), StepState.FAILED)
+    assert "nosuchprogram cannot be started" in failed.message
+
+
+def test_a_failure_cancels_what_waits_where_it_was_told_to(cluster, tmp_path):
+    other = started(cluster, tmp_path / "1")
+    failing = cluster.submit(
+        "sh", "-c", "sleep 3; exit 1", action_on_failure=ActionOnFailure.CANCEL_AND_WAIT
+    )
+    waiting = cluster.submit("true", name="waiting")
+    cluster.step_in(failing, StepState.FAILED)
+    cancelled = cluster.step_in(waiting, StepState.CANCELLED)
+    assert failing in cancelled.message
+    cluster.call("cancel_steps", dict, step_ids=[other])
+    cluster.step_in(other, StepState.CANCELLED)
+
+
+def test_a_long_step_goes_on_elsewhere_when_its_primary_falls_ill(cluster, tmp_path):
+    id_ = started(cluster, tmp_path / "1", seconds=20)
+    ill = next(
+        one for one in cluster.primaries().values() if one.id == cluster.step(id_).machine_id
+    )
+    cluster.fault("fill_disk", ill, percent=95)
+    step = cluster.completed(id_)
+    cluster.replaced(ill)
+    assert (step.attempts > 1) == (step.machine_id != ill.id)
