@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         post = Post(ceph, aws, Path(scratch), options)
         post.embed()
-        found = [post.searched(index) for index in INDEXES]
+        found = [post.searched(index) for index in options.index or INDEXES]
     for each in found:
         print(_told(each))
     print(f"\n{EMULATED}")
@@ -76,6 +76,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("post"), help="folder of the results")
     parser.add_argument("--proteins", type=int, default=4000, help="of those that Atoll ships")
     parser.add_argument("--bucket-rows", type=int, default=1000)
+    parser.add_argument("--index", action="append", choices=INDEXES, help="repeatable; each")
     parser.add_argument("--repeats", type=int, default=5, help="searches, cold and warm each")
     return parser.parse_args(arguments)
 
