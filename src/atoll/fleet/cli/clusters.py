@@ -68,7 +68,7 @@ def create(
     """Create a cluster and print its id.
 
     What it is made of comes from --template or --file; the best practices it does not follow are
-    told, and what Atoll does otherwise than EMR.
+    told, and what Atoll does otherwise than EMR (`atoll fleet -q create` leaves that out).
     """
     if (template is None) == (file is None):
         raise click.UsageError("give --template or --file, one of the two")
@@ -76,7 +76,8 @@ def create(
     spec = replace(wanted.spec, name=name)
     client = host(settings)
     planned = client.call("preview", LaunchPreview, spec=spec)
-    _tell(spec, planned, wanted.notices)
+    if not settings.quiet:
+        _tell(spec, planned, wanted.notices)
     if dry_run:
         shown(lambda: (planned, _plan_lines(planned)), as_json=as_json, watch=False)
         return
