@@ -57,6 +57,11 @@ class Serving:
     pid: int
     started_ticks: int
 
+    @property
+    def is_running(self) -> bool:
+        """Whether this very process lives."""
+        return is_running(Process(self.pid, self.started_ticks))
+
 
 def settings_of(home: Path, provider: str, region: str) -> HostSettings:
     """Return a host's settings; they are made at the first start, with tokens of their own."""
@@ -87,7 +92,7 @@ def serving(home: Path) -> Serving | None:
         found = decode(path.read_bytes(), Serving, what=str(path))
     except FileNotFoundError:
         return None
-    return found if is_running(Process(found.pid, found.started_ticks)) else None
+    return found if found.is_running else None
 
 
 def token_of(home: Path) -> str:
