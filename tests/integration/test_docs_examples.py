@@ -1,10 +1,11 @@
 """Every example of README, quickstart and guides runs and prints what the page shows.
 
 A page's `console` and `python` blocks run in order in one folder, as a reader would type them into
-one terminal; blocks that name a file after their language are what that file holds. Where a page shows output, it must come: a line `...` stands for any lines, `...`
-within a line for any text, and numbers with a point may be off by 0.1 (processors differ in last
-digits, so training ends a little elsewhere and recall with it). A command that fails must be
-followed by `echo $?` with its exit code.
+one terminal; blocks that name a file after their language are what that file holds. Where a page
+shows output, it must come: a line `...` stands for any lines, `...` within a line for any text, and
+numbers with a point may be off by 0.1 (processors differ in last digits, so training ends a little
+elsewhere and recall with it). A command that fails must be followed by `echo $?` with its exit
+code.
 """
 
 import os

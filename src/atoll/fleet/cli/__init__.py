@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from atoll.fleet.cli.advising import advise
 from atoll.fleet.cli.capacity import add_fleet, instances, resize
 from atoll.fleet.cli.clusters import create, describe, events, list_, protect, repair, terminate
 from atoll.fleet.cli.faults import fault
@@ -22,6 +23,7 @@ def fleet() -> None:
 
 for _command in (
     create,
+    advise,
     list_,
     describe,
     instances,

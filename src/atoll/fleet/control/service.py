@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
+from atoll.fleet.control.advising import advice_on
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
@@ -37,6 +38,7 @@ from atoll.fleet.model import (
     Role,
     StepSpec,
 )
+from atoll.fleet.planning.advice import Advice
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
@@ -192,6 +194,11 @@ class FleetService:
         """Return a cluster's events, the oldest first."""
         self._registry.get(cluster_id)
         return self._registry.events(cluster_id)
+
+    def advice(self, cluster_id: str) -> list[Advice]:
+        """Check the best practices on a cluster."""
+        record = self._registry.get(cluster_id)
+        return advice_on(record, self._provider.subnets([record.desired.subnet_id]))
 
     def protect(self, cluster_id: str, is_protected: bool) -> None:
         """Allow or forbid to terminate a cluster."""
@@ -370,6 +377,7 @@ class FleetService:
             self.find,
             self.events,
             self.note,
+            self.advice,
             self.protect,
             self.terminate,
             self.repair,
