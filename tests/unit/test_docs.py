@@ -198,7 +198,6 @@ def test_commands_that_pages_show_exist_with_their_options(page):
     for first, rest in shown:
         name, arguments = called(first, rest)
         if name in groups():
-            assert not arguments.split(), f"atoll {name}{arguments}"
             continue
         assert name in commands(), f"atoll {name}"
         given = options_in(re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", arguments))
