@@ -262,8 +262,8 @@ def test_guide_to_fleets_prints_what_it_shows(tmp_path):
     # Archives of Java's classes fit this machine, whoever made them.
     cache = Path.home() / ".cache" / "atoll" / "fleet"
     # By a process that ends: who starts a host outlives it else, and is told so.
-    code = "import sys; from atoll.fleet.control.home import *; start(Path(sys.argv[1]), *sys.argv[2:])"
-    started = [sys.executable, "-c", code, str(home), "--provider", "loopback"]
+    code = "from atoll.fleet.control import home; home.start(home.Path({!r}), '--provider', 'loopback')"
+    started = [sys.executable, "-c", code.format(str(home))]
     subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     try:
         check(run_page("docs/fleet.md", folder, ATOLL_FLEET_CACHE=str(cache)))
