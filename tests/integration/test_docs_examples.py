@@ -261,8 +261,8 @@ def test_guide_to_fleets_prints_what_it_shows(tmp_path):
     home = folder / ".local" / "share" / "atoll" / "fleet"
     # Archives of Java's classes fit this machine, whoever made them.
     cache = Path.home() / ".cache" / "atoll" / "fleet"
-    # By a process that ends: who starts a host outlives it else, and is told so.
-    code = "from atoll.fleet.control import home; home.start(home.Path({!r}), '--provider', 'loopback')"
+    # By a process that ends: whoever starts a host and lives on is warned of a child left behind.
+    code = "from atoll.fleet.control.home import *; start(Path({!r}), '--provider', 'loopback')"
     started = [sys.executable, "-c", code.format(str(home))]
     subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     try:
