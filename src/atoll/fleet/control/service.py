@@ -42,6 +42,8 @@ from atoll.fleet.planning.advice import Advice
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
+from atoll.fleet.providers.reach import LOCAL
+from atoll.fleet.spec.notices import local_notices
 from atoll.fleet.spec.reader import Notice
 from atoll.fleet.spec.validate import check
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, StepState
@@ -110,7 +112,11 @@ class FleetService:
         subnets = self._provider.subnets(spec.subnet_ids)
         types = sorted({one.instance_type for fleet in spec.fleets for one in fleet.types})
         pools = self._provider.pools(types, [one.id for one in subnets])
-        return preview(spec, subnets, pools)
+        planned = preview(spec, subnets, pools)
+        if self._at.name != LOCAL:
+            return planned
+        aside = [f"{one.part[0]}: {one.message}" for one in local_notices(spec)]
+        return replace(planned, warnings=(*planned.warnings, *aside))
 
     def create(self, spec: ClusterSpec, cluster_id: str | None = None) -> ClusterRecord:
         """Begin a cluster.
