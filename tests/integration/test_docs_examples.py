@@ -1,10 +1,11 @@
 """Every example of README, quickstart and guides runs and prints what the page shows.
 
 A page's `console` and `python` blocks run in order in one folder, as a reader would type them into
-one terminal. Where a page shows output, it must come: a line `...` stands for any lines, `...`
-within a line for any text, and numbers with a point may be off by 0.1 (processors differ in last
-digits, so training ends a little elsewhere and recall with it). A command that fails must be
-followed by `echo $?` with its exit code.
+one terminal; blocks that name a file after their language are what that file holds. Where a page
+shows output, it must come: a line `...` stands for any lines, `...` within a line for any text, and
+numbers with a point may be off by 0.1 (processors differ in last digits, so training ends a little
+elsewhere and recall with it). A command that fails must be followed by `echo $?` with its exit
+code.
 """
 
 import os
@@ -21,9 +22,11 @@ import pytest
 from aws_servers import deploy
 
 from atoll.deploy.render import SearchStack, render
+from atoll.fleet.control.garbage import remove
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(console|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```\w+ (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "@@step@@"
 # The `atoll` of the pages. `bench-here` measures little: half a minute of a processor otherwise.
 PROGRAM = """#!{python}
@@ -105,6 +108,7 @@ def _run_in_terminal(command, folder, more):
     environment = {
         "PATH": f"{folder / '.bin'}:{programs}:{os.environ['PATH']}",
         "HOME": str(folder),
+        "PYTHONPATH": str(ROOT / "src"),
         "TERM": "dumb",
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
@@ -248,6 +252,23 @@ def test_guide_to_aws_prints_what_it_shows(ceph, ministack, tmp_path):
         "ATOLL_STACK": stack.name,
     }
     check(run_page("docs/aws.md", start_folder(tmp_path), **keys, **here))
+
+
+def test_guide_to_fleets_prints_what_it_shows(tmp_path):
+    folder = start_folder(tmp_path)
+    for name, body in FILE.findall((ROOT / "docs" / "fleet.md").read_text()):
+        (folder / name).write_text(body)
+    home = folder / ".local" / "share" / "atoll" / "fleet"
+    # Archives of Java's classes fit this machine, whoever made them.
+    cache = Path.home() / ".cache" / "atoll" / "fleet"
+    # By a process that ends: whoever starts a host and lives on is warned of a child left behind.
+    code = "from atoll.fleet.control.home import *; start(Path({!r}), '--provider', 'loopback')"
+    started = [sys.executable, "-c", code.format(str(home))]
+    subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+    try:
+        check(run_page("docs/fleet.md", folder, ATOLL_FLEET_CACHE=str(cache)))
+    finally:
+        remove(home, everything=True)
 
 
 def test_a_page_that_lies_would_be_found():

@@ -11,6 +11,8 @@ import pytest
 import atoll
 from atoll.app import main, settings
 from atoll.core import errors
+from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
+from atoll.fleet.states import ClusterState, FleetState, InstanceState
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -28,11 +30,27 @@ FOREIGN = {
     # docker, snakemake, nextflow
     "--platform", "--build-arg", "--cores", "--configfile", "--rerun-incomplete", "--unlock",
     "--collection", "--queries", "--run",
+    # aws, of clusters
+    "--endpoint-url", "--template-body", "--cluster-id", "--instance-fleet-type",
 }  # fmt: skip
+# Options of other programs that messages and scripts name: spark-submit, pip, unshare, mount.
+FOREIGN_IN_MESSAGES = {"--conf", "--class", "--force-reinstall", "--fork", "--bind"}
 
 
 def commands():
-    return main.program().commands
+    """All commands by the words that call them; those of a group by two."""
+    found = {}
+    for name, command in main.program().commands.items():
+        if isinstance(command, click.Group):
+            found |= {f"{name} {inner}": one for inner, one in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+def groups():
+    known = main.program().commands
+    return {name for name, one in known.items() if isinstance(one, click.Group)}
 
 
 def options_of(command):
@@ -128,7 +146,11 @@ def test_reference_names_every_setting_with_its_variables():
 def test_reference_names_every_error_with_code_and_status():
     rows = [line.split("|") for line in section("Errors").splitlines() if line.startswith("| `")]
     told = {tuple(cell.strip(" `") for cell in row[1:4]) for row in rows}
-    kinds = [errors.AtollError, *errors.AtollError.__subclasses__()]
+    core = [errors.AtollError, *errors.AtollError.__subclasses__()]
+    kinds = [one for one in core if one.__module__ == errors.__name__] + [
+        InsufficientCapacity,
+        NoFreeAddress,
+    ]
     assert told == {(kind.__name__, kind.code, str(kind.status)) for kind in kinds}
 
 
@@ -162,19 +184,44 @@ def test_no_message_names_an_option_that_does_not_exist():
         texts = [
             node.value
             for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            # One word is an option for another program, not a message.
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
         ]
-        assert long_options_in("\n".join(texts)) <= known_options(), path
+        named = long_options_in("\n".join(texts))
+        assert named <= known_options() | FOREIGN | FOREIGN_IN_MESSAGES, path
 
 
 @pytest.mark.parametrize("page", [*PAGES, *WORKFLOWS], ids=lambda page: page.name)
 def test_commands_that_pages_show_exist_with_their_options(page):
     text = page.read_text().replace("\\\n", " ")
     shown = re.findall(r"(?:^\s*(?:\$ )?|`)atoll ([a-z][\w-]*)([^`\n|;]*)", text, re.MULTILINE)
-    for name, arguments in shown:
+    for first, rest in shown:
+        name, arguments = called(first, rest)
+        if name in groups():
+            continue
         assert name in commands(), f"atoll {name}"
         given = options_in(re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", arguments))
         assert given <= options_of(commands()[name]) | common_options(), f"atoll {name}{arguments}"
+
+
+def called(first, rest):
+    """The command that a line calls, and its arguments; what follows -- is another program's."""
+    own = re.split(r"\s--\s", rest)[0]
+    if first not in groups():
+        return first, own
+    # Options of every command may stand before the name of the inner one.
+    inner = re.match(r"(?:\s+-q)?\s+([a-z][\w-]*)(.*)", own, re.DOTALL)
+    return (f"{first} {inner[1]}", inner[2]) if inner else (first, own)
+
+
+def test_guide_tells_every_event_and_state():
+    page = (ROOT / "docs" / "fleet-operations.md").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "src/atoll/fleet").rglob("*.py"))
+    kinds = set(re.findall(r'\bEvent\([^"]*?, "([A-Z_]+)"', source))
+    assert {"NO_QUORUM", "PRIMARY_REPLACED"} <= kinds
+    kinds |= {f"CLUSTER_{one}" for one in ClusterState} | {f"FLEET_{one}" for one in FleetState}
+    kinds |= {f"INSTANCE_{one}" for one in InstanceState} - {"INSTANCE_AWAITING_FULFILLMENT"}
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

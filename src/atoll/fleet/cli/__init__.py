@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from atoll.fleet.cli.advising import advise
 from atoll.fleet.cli.capacity import add_fleet, instances, resize
 from atoll.fleet.cli.clusters import create, describe, events, list_, protect, repair, terminate
 from atoll.fleet.cli.faults import fault
 from atoll.fleet.cli.hosting import gc, serve
+from atoll.fleet.cli.metrics import metrics
 from atoll.fleet.cli.work import cancel, steps, submit
 
 
@@ -22,6 +24,7 @@ def fleet() -> None:
 
 for _command in (
     create,
+    advise,
     list_,
     describe,
     instances,
@@ -31,6 +34,7 @@ for _command in (
     steps,
     cancel,
     events,
+    metrics,
     protect,
     repair,
     terminate,

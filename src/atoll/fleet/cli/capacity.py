@@ -22,7 +22,7 @@ from atoll.fleet.cli.common import (
 )
 from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.control.service import Resize
-from atoll.fleet.life.records import Fleet
+from atoll.fleet.life.records import Fleet, InstanceRecord
 from atoll.fleet.model import Role
 
 
@@ -61,9 +61,7 @@ def _rows(record: ClusterRecord, role: str | None, with_ended: bool) -> list[dic
         for one in record.known.instances.values()
         if (one.is_alive or with_ended) and (role is None or one.machine.role.value == role)
     ]
-    kept.sort(
-        key=lambda one: (order.index(one.machine.role), one.machine.private_ip, one.created_at)
-    )
+    kept.sort(key=lambda one: (order.index(one.machine.role), _numbers(one), one.created_at))
     return [
         {
             "id": one.machine.id,
@@ -78,6 +76,11 @@ def _rows(record: ClusterRecord, role: str | None, with_ended: bool) -> list[dic
         }
         for one in kept
     ]
+
+
+def _numbers(record: InstanceRecord) -> tuple[int, ...]:
+    """Return an address as it sorts; one that is not known yet comes first."""
+    return tuple(map(int, filter(None, record.machine.private_ip.split("."))))
 
 
 @click.command()

@@ -14,8 +14,8 @@ import msgspec
 
 from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
-from atoll.core.files import reading
 from atoll.core.text import counted
+from atoll.fleet.cli.advising import advice_before
 from atoll.fleet.cli.common import (
     clock,
     cluster_argument,
@@ -26,6 +26,7 @@ from atoll.fleet.cli.common import (
     table,
     watch_option,
 )
+from atoll.fleet.cli.specifications import read_specification, specification_options
 from atoll.fleet.control.client import FleetClient
 from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.control.repair import Repair
@@ -34,7 +35,6 @@ from atoll.fleet.life.records import Event
 from atoll.fleet.model import ClusterSpec, Market
 from atoll.fleet.planning.subnets import LaunchPreview
 from atoll.fleet.spec.reader import Notice
-from atoll.fleet.spec.runjobflow import Wanted
 from atoll.fleet.states import ClusterState
 
 _READY = (ClusterState.RUNNING, ClusterState.WAITING)
@@ -44,12 +44,7 @@ _POLL_SECONDS = 0.5
 
 @click.command()
 @click.argument("name")
-@click.option("--template", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="CloudFormation template with an AWS::EMR::Cluster, JSON or YAML.")  # fmt: skip
-@click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE",
-              help="A parameter of the template; may repeat.")  # fmt: skip
-@click.option("--file", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="The short form, YAML (docs/fleet.md).")  # fmt: skip
+@specification_options
 @click.option("--dry-run", is_flag=True, help="Only say what would be launched.")
 @click.option("--wait", is_flag=True, help="Return when the cluster can work.")
 @json_option
@@ -68,15 +63,16 @@ def create(
     """Create a cluster and print its id.
 
     What it is made of comes from --template or --file; the best practices it does not follow are
-    told, and what Atoll does otherwise than EMR.
+    told, and what Atoll does otherwise than EMR (`atoll fleet -q create` leaves that out).
     """
     if (template is None) == (file is None):
         raise click.UsageError("give --template or --file, one of the two")
-    wanted = _wanted(template, file, parameters)
+    wanted = read_specification(template, file, parameters)
     spec = replace(wanted.spec, name=name)
     client = host(settings)
     planned = client.call("preview", LaunchPreview, spec=spec)
-    _tell(spec, planned, wanted.notices)
+    if not settings.quiet:
+        _tell(spec, planned, wanted.notices)
     if dry_run:
         shown(lambda: (planned, _plan_lines(planned)), as_json=as_json, watch=False)
         return
@@ -86,48 +82,15 @@ def create(
     shown(lambda: ({"ClusterId": record.id}, [record.id]), as_json=as_json, watch=False)
 
 
-def _wanted(template: Path | None, file: Path | None, parameters: tuple[str, ...]) -> Wanted:
-    # Both readers are only needed here.
-    from atoll.fleet.spec.short import parse_short
-    from atoll.fleet.spec.template import Stack, read_template
-
-    if file is not None:
-        with reading(file):
-            return parse_short(file.read_bytes(), str(file))
-    assert template is not None
-    given = dict(_pair(one) for one in parameters)
-    with reading(template):
-        text = template.read_bytes()
-    read = read_template(text, origin=str(template), parameters=given, stack=Stack())
-    return Wanted(read.spec, read.notices)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, is_pair, value = text.partition("=")
-    if not is_pair:
-        raise click.UsageError(f"--parameter {text}: write KEY=VALUE")
-    return key, value
-
-
 def _tell(spec: ClusterSpec, planned: LaunchPreview, notices: tuple[Notice, ...]) -> None:
     """Say on stderr what is worth knowing before it is launched."""
-    from atoll.fleet.planning.advice import advise
-
     for notice in notices:
         click.echo(f"note: {notice.path + ': ' if notice.path else ''}{notice.message}", err=True)
     for warning in planned.warnings:
         click.echo(f"warning: {warning}", err=True)
-    for one in advise(spec, _planned(planned)):
+    for one in advice_before(spec, planned):
         if one.is_followed is False:
             click.echo(f"advice: {one.message}; {one.how}", err=True)
-
-
-def _planned(planned: LaunchPreview) -> Any:
-    from atoll.fleet.model import Role
-    from atoll.fleet.planning.advice import Observed
-
-    core = sum(one.nodes for one in planned.fleets if one.fleet.role is Role.CORE)
-    return Observed(core_nodes=core, nodes=planned.nodes, subnets=(planned.subnet,))
 
 
 def _plan_lines(planned: LaunchPreview) -> list[str]:

@@ -41,7 +41,12 @@ def host(settings: Settings) -> FleetClient:
         return FleetClient(settings.fleet_url, settings.fleet_token)
     home = settings.fleet_home
     assert home is not None
-    found = serving(home) or start(home)
+    found = serving(home)
+    if found is None:
+        if not settings.quiet:
+            # The first start on a machine prepares Java's classes, which takes a while.
+            click.echo(f"note: starting this machine's fleet host, in {home}", err=True)
+        found = start(home)
     return FleetClient(found.url, token_of(home))
 
 

@@ -34,11 +34,13 @@ def fault(settings: Settings, /, kind: str, machine: str, value: str | None) -> 
     matches.
     """
     arguments: dict[str, Any] = {"machine_id": machine}
+    if kind not in _VALUES and value is not None:
+        raise click.UsageError(f"{kind} takes no value, such as {value!r}")
     if kind in _VALUES:
         name, read = _VALUES[kind]
         if value is None:
             raise click.UsageError(f"{kind} needs a value: {name}")
-        arguments[name] = read(value)
+        arguments[name] = _read(kind, value, read)
     try:
         host(settings).call(f"faults.{kind.replace('-', '_')}", object, **arguments)
     except NotFound as error:
@@ -46,3 +48,10 @@ def fault(settings: Settings, /, kind: str, machine: str, value: str | None) -> 
             raise click.UsageError("only a local cloud can be told to fail") from error
         raise
     click.echo(f"{kind} {machine}")
+
+
+def _read(kind: str, value: str, read: type) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise click.UsageError(f"{kind} takes a number, not {value!r}") from error

@@ -27,6 +27,10 @@ from atoll.core.files import reading
               help="0 takes a free one.")  # fmt: skip
 @click.option("--keys", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Keys of AWS's clients, ID:SECRET a line; else all may call.")  # fmt: skip
+@click.option("--notify", "notified", multiple=True, metavar="TARGET",
+              help="Whom alarms tell: https://..., mailto:...; may repeat.")  # fmt: skip
+@click.option("--sender", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="How they are told, TOML (docs/fleet.md).")  # fmt: skip
 @click.pass_obj
 def serve(
     settings: Settings,
@@ -38,6 +42,8 @@ def serve(
     address: str,
     port: int,
     keys: Path | None,
+    notified: tuple[str, ...],
+    sender: Path | None,
 ) -> None:
     """Serve this machine's fleet host until it is stopped; clusters go on without it.
 
@@ -45,7 +51,9 @@ def serve(
     `atoll fleet` asks are at one address; `--endpoint-url http://127.0.0.1:PORT` is for AWS's
     clients.
     """
+    from atoll.fleet.cli.sender import read_sender
     from atoll.fleet.control.host import HostOptions, serve_host, stop_on_signals
+    from atoll.fleet.control.sending import Sender
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
@@ -64,6 +72,8 @@ def serve(
         ec2=dict(map(_setting, aws_setting)),
         cache=settings.fleet_cache,
         keys=None if keys is None else _read_keys(keys),
+        notified=notified,
+        sender=Sender() if sender is None else read_sender(sender),
     )
     serve_host(options, stopped)
 

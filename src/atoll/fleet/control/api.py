@@ -44,7 +44,7 @@ class Api:
     def _result(self, request: Request) -> Any:
         shown = request.header("authorization") or ""
         if not hmac.compare_digest(shown.encode(), self._bearer.encode()):
-            raise Forbidden("the token is missing or not this host's; see serve.json in its folder")
+            raise Forbidden("the token is missing or not this host's; see host.json in its folder")
         name = request.path.removeprefix(f"{PREFIX}/")
         if name not in self._calls:
             raise NotFound(f"there is no call {name!r}; there are: {', '.join(self._calls)}")

@@ -14,7 +14,6 @@ from atoll.core.files import writing
 from atoll.fleet.control.home import serving
 from atoll.fleet.control.host import CLOUD
 from atoll.fleet.providers.local.gc import Removed, remove_home, remove_unclaimed
-from atoll.fleet.providers.local.processes import identify, is_running
 
 STOP_SECONDS = 20.0
 
@@ -46,12 +45,11 @@ def _stop_server(home: Path) -> None:
     found = serving(home)
     if found is None:
         return
-    # It stops being found before it has let go of everything: its process tells.
-    server = identify(found.pid)
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while server is not None and is_running(server):
+    # It is found no more some time before it has let go of everything.
+    while found.is_running:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"the fleet host of {home}, process {found.pid}, did not stop; kill it, try again",

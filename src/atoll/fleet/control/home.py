@@ -12,6 +12,8 @@ from pathlib import Path
 from atoll.core.errors import NotFound, Unavailable
 from atoll.core.files import reading, whole_file, writing
 from atoll.fleet.codec import decode, encode
+from atoll.fleet.providers.local.inventory import Process
+from atoll.fleet.providers.local.processes import is_running
 
 SERVING = "serve.json"
 SETTINGS = "host.json"
@@ -43,10 +45,22 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class Serving:
-    """A server under way: where it listens, and its process."""
+    """A server under way.
+
+    Attributes:
+        url: where it listens.
+        pid: its process.
+        started_ticks: when that began; a later process may get the same number.
+    """
 
     url: str
     pid: int
+    started_ticks: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this very process lives."""
+        return is_running(Process(self.pid, self.started_ticks))
 
 
 def settings_of(home: Path, provider: str, region: str) -> HostSettings:
@@ -78,16 +92,7 @@ def serving(home: Path) -> Serving | None:
         found = decode(path.read_bytes(), Serving, what=str(path))
     except FileNotFoundError:
         return None
-    return found if _serves(found.pid, home) else None
-
-
-def _serves(pid: int, home: Path) -> bool:
-    """Tell whether a process is a home's server: the number may be another's by now."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return str(home).encode() in words
+    return found if found.is_running else None
 
 
 def token_of(home: Path) -> str:

@@ -35,6 +35,7 @@ from atoll.fleet.providers.local.loopback import Loopback
 from atoll.fleet.providers.local.netns import Netns
 from atoll.fleet.providers.local.opening import KINDS, held, open_provider
 from atoll.fleet.providers.local.privileges import can_make_namespaces
+from atoll.fleet.providers.local.processes import identify
 from atoll.fleet.providers.local.provider import LocalProvider
 from atoll.fleet.providers.local.world import World
 from atoll.fleet.providers.port import Provider, ProviderAt
@@ -201,8 +202,10 @@ def _passed_on(environment: os._Environ[str]) -> dict[str, str]:
 def _shown(home: Path, url: str) -> Iterator[None]:
     """Let clients find the server while the block runs."""
     path = home / SERVING
+    own = identify(os.getpid())
+    assert own is not None
     with whole_file(path) as file:
-        file.write(encode(Serving(url, os.getpid())))
+        file.write(encode(Serving(url, own.pid, own.started_ticks)))
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
+from atoll.fleet.control.advising import advice_on
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
@@ -37,9 +38,12 @@ from atoll.fleet.model import (
     Role,
     StepSpec,
 )
+from atoll.fleet.planning.advice import Advice
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
+from atoll.fleet.providers.reach import LOCAL
+from atoll.fleet.spec.notices import local_notices
 from atoll.fleet.spec.reader import Notice
 from atoll.fleet.spec.validate import check
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, StepState
@@ -108,7 +112,11 @@ class FleetService:
         subnets = self._provider.subnets(spec.subnet_ids)
         types = sorted({one.instance_type for fleet in spec.fleets for one in fleet.types})
         pools = self._provider.pools(types, [one.id for one in subnets])
-        return preview(spec, subnets, pools)
+        planned = preview(spec, subnets, pools)
+        if self._at.name != LOCAL:
+            return planned
+        aside = [f"{one.part[0]}: {one.message}" for one in local_notices(spec)]
+        return replace(planned, warnings=(*planned.warnings, *aside))
 
     def create(self, spec: ClusterSpec, cluster_id: str | None = None) -> ClusterRecord:
         """Begin a cluster.
@@ -192,6 +200,11 @@ class FleetService:
         """Return a cluster's events, the oldest first."""
         self._registry.get(cluster_id)
         return self._registry.events(cluster_id)
+
+    def advice(self, cluster_id: str) -> list[Advice]:
+        """Check the best practices on a cluster."""
+        record = self._registry.get(cluster_id)
+        return advice_on(record, self._provider.subnets([record.desired.subnet_id]))
 
     def protect(self, cluster_id: str, is_protected: bool) -> None:
         """Allow or forbid to terminate a cluster."""
@@ -370,6 +383,7 @@ class FleetService:
             self.find,
             self.events,
             self.note,
+            self.advice,
             self.protect,
             self.terminate,
             self.repair,

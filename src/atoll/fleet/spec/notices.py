@@ -51,6 +51,8 @@ def _spec_notices(spec: ClusterSpec) -> Iterator[Remark]:
         yield Remark(("keeps_alive",), f"{high} stays when no step is left")
     if spec.is_highly_available and spec.idle_timeout_s is not None:
         yield Remark(("idle_timeout_s",), f"{high} does not end when idle")
+    if spec.log_uri is not None:
+        yield Remark(("log_uri",), "nothing is written there: logs stay on the instances")
     # Source: EMR management guide, emr-instance-group-configuration: "Each node type has a single
     # instance fleet, and using a task instance fleet is optional."
     if sum(one.role is Role.TASK for one in spec.fleets) > 1:

@@ -1,0 +1,41 @@
+"""The command that measures a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from atoll.core.config import Settings
+from atoll.fleet.cli.common import (
+    cluster_argument,
+    found,
+    host,
+    json_option,
+    shown,
+    table,
+    watch_option,
+)
+from atoll.fleet.control.measures import UNITS, measures
+
+
+@click.command()
+@cluster_argument
+@json_option
+@watch_option
+@click.pass_obj
+def metrics(settings: Settings, /, cluster: str, as_json: bool, watch: bool) -> None:
+    """Measure a cluster now, by EMR's metrics.
+
+    What they were before tell `aws cloudwatch get-metric-data` and Prometheus (/metrics).
+    """
+    client = host(settings)
+
+    def make() -> tuple[Any, list[str]]:
+        values = measures(found(client, cluster))
+        rows = [
+            {"metric": name, "value": value, "unit": UNITS[name]} for name, value in values.items()
+        ]
+        return values, table(rows, empty="nothing to measure")
+
+    shown(make, as_json=as_json, watch=watch)
