@@ -14,7 +14,6 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from atoll.fleet.engine.java import find_java
 from kazoo.client import KazooClient
 
 from atoll.compute.java import find_java
