@@ -51,7 +51,7 @@ def serve(
     if services and keys is None and not ipaddress.ip_address(host).is_loopback:
         listener.close()
         raise InvalidInput(
-            f"{host} is reached from other machines; configure access keys, or listen on 127.0.0.1",
+            f"{host} is reached from other machines: give access keys (--keys) or 127.0.0.1",
             host=host,
         )
     gateway = Gateway(services, keys, routes, limits.body_bytes)
