@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,8 @@ class SparkCluster:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for pid in living_below(self.folder / address):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self):
         for name, address in list(self.processes):

@@ -1,6 +1,7 @@
 """A Spark cluster makes what processes here make, also where machines are lost meanwhile."""
 
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import lance
@@ -12,7 +13,8 @@ from vectordata import clustered, names, settings, write_fasta, write_h5, write_
 import atoll
 from atoll.compute.processes import ProcessExecutor
 from atoll.compute.spark import SparkExecutor
-from atoll.vectors import teams
+from atoll.storage import open_storage
+from atoll.vectors import blobs, teams
 from atoll.vectors.distributed import workers
 from atoll.vectors.embed.distributing import embed_parts
 from atoll.vectors.embed.service import EmbedOptions
@@ -62,17 +64,23 @@ def adding():
 
 
 def contents(collection):
-    """All rows of all tables, in order, and what is recorded of the buckets."""
+    """What is recorded of the buckets, where their partitions begin, all rows in order."""
     tables = [
         lance.dataset(f"{collection.uri}/{bucket.name}.lance").to_table()
         for bucket in collection.buckets
     ]
-    return collection.buckets, tables
+    store = open_storage(collection.uri)
+    offsets = [
+        blobs.get_layout(store, bucket.layout).offsets.tolist() for bucket in collection.buckets
+    ]
+    # Layouts have names of their own.
+    return [replace(bucket, layout=None) for bucket in collection.buckets], offsets, tables
 
 
 def same(found, wanted):
     assert found[0] == wanted[0]
-    assert all(mine.equals(other) for mine, other in zip(found[1], wanted[1], strict=True))
+    assert found[1] == wanted[1]
+    assert all(mine.equals(other) for mine, other in zip(found[2], wanted[2], strict=True))
 
 
 def test_a_collection_is_the_one_that_processes_build(tmp_path, here, spark):
@@ -151,10 +159,12 @@ def test_hits_are_those_that_processes_find(tmp_path, here, spark):
 
 
 @pytest.mark.nightly
-def test_the_active_master_that_is_lost_in_the_middle_costs_nothing(tmp_path, here):
+def test_the_active_master_that_is_lost_in_the_middle_costs_nothing(tmp_path, here, spark):
+    # A process has one application at a time.
+    spark.close()
     with (
         spark_cluster(tmp_path / "spark", primaries=3) as cluster,
-        SparkExecutor(cluster.url, shares_files=True) as spark,
+        SparkExecutor(cluster.url, shares_files=True) as other,
     ):
         killed = []
 
@@ -163,14 +173,15 @@ def test_the_active_master_that_is_lost_in_the_middle_costs_nothing(tmp_path, he
                 killed.append(cluster.active())
                 cluster.kill("master", killed[0])
 
-        collection = built(tmp_path / "c", here.sources, spark, on_progress=lose)
+        collection = built(tmp_path / "c", here.sources, other, on_progress=lose)
         assert cluster.active() not in killed
         same(contents(collection), here.first)
         assert collection.verify().is_clean
 
 
 @pytest.mark.nightly
-def test_commands_take_a_cluster_by_its_masters(tmp_path, here, fasta, cluster):
+def test_commands_take_a_cluster_by_its_masters(tmp_path, fasta, cluster, spark):
+    spark.close()
     to_spark = ("--executor", cluster.url, "-q")
     parts = tmp_path / "parts"
     must("embed", fasta, "-o", parts, "--parts", 2, *to_spark)
