@@ -17,6 +17,7 @@ from dataclasses import replace
 from kazoo.client import KazooClient
 
 from atoll.compute.java import find_java
+from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import AtollError, NotFound
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.control.alarmstore import AlarmStore
@@ -24,7 +25,7 @@ from atoll.fleet.control.metricstore import MetricStore
 from atoll.fleet.control.monitor import Monitor
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
-from atoll.fleet.engine.jars import spark_home, zookeeper_classpath
+from atoll.fleet.engine.jars import zookeeper_classpath
 from atoll.fleet.life.controller import Controller
 from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore
