@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
+from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError, NotFound
 from atoll.fleet.control.client import FleetClient
 from atoll.fleet.control.garbage import remove
@@ -21,7 +22,6 @@ from atoll.fleet.control.host import CLOUD
 from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.control.repair import Repair
 from atoll.fleet.control.service import Resize
-from atoll.fleet.engine.spark_probe import probe_master
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 from atoll.fleet.engine.zookeeper_probe import Mode, probe_zookeeper
 from atoll.fleet.life.records import Event, Fleet

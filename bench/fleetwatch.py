@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError
-from atoll.fleet.engine.spark_probe import probe_master
 from atoll.fleet.model import Role
 from atoll.fleet.providers.local.inventory import FILE, Inventory
 

@@ -17,9 +17,9 @@ from instance_metadata import entries, metadata_service
 from moto.server import ThreadedMotoServer
 from s3_servers import _free_ports
 
+from atoll.compute.sparkmaster import probe_master
 from atoll.fleet.control.registry import Registry
 from atoll.fleet.control.service import FleetService
-from atoll.fleet.engine.spark_probe import probe_master
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Role
 from atoll.fleet.providers.ec2.addresses import Patience

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fleet_cloud import why_no_netns
 
+from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import Unavailable
 from atoll.fleet.control.home import LOG
-from atoll.fleet.engine.spark_probe import probe_master
 from atoll.fleet.model import Market, Role
 from atoll.fleet.states import InstanceState
 from bench.fleetclusters import SMALL, Job, atoll, await_, small_cluster
