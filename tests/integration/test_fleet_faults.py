@@ -12,6 +12,7 @@ from atoll.fleet.providers.local.disk import used_bytes
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.links import Direction
 from atoll.fleet.providers.port import (
+    ENDED_ITSELF,
     FleetRequest,
     InsufficientCapacity,
     MachineState,
@@ -153,6 +154,18 @@ def test_a_frozen_machine_is_silent_until_it_is_thawed(kind, request):
     assert not answers(machine)
     faults.thaw(machine.id)
     assert answers(machine)
+
+
+def test_a_machine_whose_command_ended_says_what_it_said_last(tmp_path):
+    command = ("sh", "-c", "sleep 1; echo no java here >&2; exit 1")
+    with cloud_here(tmp_path / "home", "loopback", command=command) as cloud:
+        [machine] = launched(cloud, on_demand=1)
+        while (state := state_of(cloud, machine)) is MachineState.RUNNING:
+            time.sleep(0.05)
+        assert state is MachineState.STOPPED
+        [seen] = cloud.provider.machines(CLUSTER)
+        assert seen.reason.startswith(ENDED_ITSELF)
+        assert seen.reason.endswith("its console says: no java here")
 
 
 def test_a_process_is_killed_by_what_it_runs(cloud):

@@ -14,8 +14,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from kazoo.client import KazooClient
-
 from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
@@ -25,6 +23,7 @@ from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
+from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
 from atoll.fleet.engine.zookeeper import connect_string
 from atoll.fleet.life.records import Daemon, Heartbeat
@@ -55,12 +54,7 @@ class Agent:
         """Take what the instance is and shall do, and its folder."""
         self._setting, self._folder = setting, folder
         self._facts, self._task = facts, task = setting.facts, setting.task
-        self._client = KazooClient(
-            hosts=connect_string(peers(task)),
-            timeout=SESSION_SECONDS,
-            connection_retry={"max_tries": -1, "max_delay": 1.0},
-            command_retry={"max_tries": 0},
-        )
+        self._client = ensemble_client(connect_string(peers(task)), session_s=SESSION_SECONDS)
         self._store = ClusterStore(self._client)
         self._disk = Disk(Path(facts.disk), facts.disk_bytes)
         self._processors = Processors(facts.vcpus)

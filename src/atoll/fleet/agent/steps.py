@@ -32,12 +32,12 @@ from atoll.fleet.agent.command import command_of
 from atoll.fleet.agent.daemons import peers
 from atoll.fleet.engine.spark import master_url
 from atoll.fleet.life.records import Event, Step
-from atoll.fleet.life.store import ROOT, ClusterStore
+from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.reach import LOCAL, reach
-from atoll.fleet.states import StepState
+from atoll.fleet.states import STEP_EDGES, StepState
 
 logger = logging.getLogger(__name__)
 
@@ -120,12 +120,18 @@ class StepRunner(threading.Thread):
         steps = {one.id: one for one in self._store.steps()}
         for step_id, running in list(self._running.items()):
             self._look_after(steps[step_id], running)
-        if self._is_work_waiting(steps):
-            # One primary at a time chooses, so that no more run than may.
-            with self._client.Lock(f"{ROOT}/choosing", self._facts.id):
+        # One primary at a time chooses, so that no more run than may.
+        if self._is_work_waiting(steps) and self._store.begin_choosing():
+            try:
                 self._take_one()
+            finally:
+                self._store.end_choosing()
 
     def _look_after(self, step: Step, running: _Running) -> None:
+        if not STEP_EDGES[step.state]:
+            # Its end was written down, and then the connection was lost.
+            self._let_go(step.id)
+            return
         status = running.process.poll()
         if step.state is StepState.CANCEL_PENDING and status is None:
             _kill(running.process)
@@ -143,13 +149,16 @@ class StepRunner(threading.Thread):
         ended = self._store.change_step(
             step.id, lambda old: replace(old, state=state, message=message, ended_at=now)
         )
-        self._store.end_lease(step.id)
-        del self._running[step.id]
+        self._let_go(step.id)
         is_warning = state is StepState.FAILED
         said = f"step {step.spec.name} is {state.value}" + (f": {message}" if message else "")
         self._store.tell([Event(now, f"STEP_{state.value}", step.id, said, is_warning)])
         if state is StepState.FAILED:
             self._after_failure(ended)
+
+    def _let_go(self, step_id: str) -> None:
+        self._store.end_lease(step_id)
+        del self._running[step_id]
 
     def _after_failure(self, step: Step) -> None:
         if step.spec.action_on_failure is ActionOnFailure.CONTINUE:
@@ -178,7 +187,10 @@ class StepRunner(threading.Thread):
         steps = self._store.steps()
         begun = [one for one in steps if one.state in (StepState.RUNNING, StepState.CANCEL_PENDING)]
         for step in begun:
-            if step.id not in self._running and self._store.lease_holder(step.id) is None:
+            if step.id in self._running:
+                continue
+            # A lease may be left of a start of ours that was cut short.
+            if self._store.lease_holder(step.id) in (None, self._facts.id):
                 self._take_over(step)
                 return
         pending = [one for one in steps if one.state is StepState.PENDING]

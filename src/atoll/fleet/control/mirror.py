@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from kazoo.client import KazooClient
-
 from atoll.core.errors import Unavailable
 from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
+from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 from atoll.fleet.life.records import Desired
 from atoll.fleet.life.store import ClusterStore
 
 logger = logging.getLogger(__name__)
+
+SESSION_SECONDS = 4.0
 
 
 class Mirror:
@@ -23,12 +24,7 @@ class Mirror:
         """Begin to connect; nothing is awaited."""
         self._registry, self._cluster_id = registry, desired.cluster_id
         hosts = ",".join(f"{one.address.private_ip}:{CLIENT_PORT}" for one in desired.slots)
-        self._client = KazooClient(
-            hosts=hosts,
-            timeout=4.0,
-            connection_retry={"max_tries": -1, "max_delay": 1.0},
-            command_retry={"max_tries": 0},
-        )
+        self._client = ensemble_client(hosts, session_s=SESSION_SECONDS)
         self._client.start_async()
 
     @property

@@ -207,7 +207,16 @@ class FleetService:
         return advice_on(record, self._provider.subnets([record.desired.subnet_id]))
 
     def protect(self, cluster_id: str, is_protected: bool) -> None:
-        """Allow or forbid to terminate a cluster."""
+        """Allow or forbid to terminate a cluster, also one that is being launched."""
+
+        def changed(old: ClusterRecord) -> ClusterRecord:
+            if old.phase is not Phase.LAUNCHING:
+                return old
+            desired = replace(old.desired, termination_protected=is_protected)
+            return replace(old, desired=desired)
+
+        if self._registry.change(cluster_id, changed).phase is Phase.LAUNCHING:
+            return  # its watch hands that on
         self._change(cluster_id, lambda old: replace(old, termination_protected=is_protected))
 
     def change_spec(self, cluster_id: str, change: Callable[[ClusterSpec], ClusterSpec]) -> None:

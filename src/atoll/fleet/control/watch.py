@@ -166,10 +166,19 @@ class Watch(threading.Thread):
             record = self._registry.get(self.cluster_id)
         self._connect(record)
         if self.mirror.is_connected:
-            for step in record.steps:
-                self.mirror.store.add_step(step)
+            self._hand_over(record)
         if self.mirror.look() is None:
             self._await_controller(record, elapsed_s)
+
+    def _hand_over(self, record: ClusterRecord) -> None:
+        """Tell the cluster what was asked for while it was being launched."""
+        for step in record.steps:
+            self.mirror.store.add_step(step)
+        found = self.mirror.store.desired()
+        is_protected = record.desired.termination_protected
+        if found is not None and found[0].termination_protected != is_protected:
+            desired = replace(found[0], termination_protected=is_protected)
+            self.mirror.store.change(desired, found[1])
 
     def _connect(self, record: ClusterRecord) -> None:
         if self._mirror is None:

@@ -8,6 +8,7 @@
 /fleet/orders/<id>      what an agent is told: to drain
 /fleet/events/e-<n>     the last thousand
 /fleet/steps/<id>       steps, and below each the lease of who runs it
+/fleet/choosing-steps   ephemeral, whose turn it is to take steps
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ from atoll.fleet.states import STEP_EDGES, can_become
 ROOT = "/fleet"
 ELECTION = f"{ROOT}/election"
 EVENTS_KEPT = 1000
-ANSWER_SECONDS = 10.0
 _DESIRED, _EPOCH, _STATUS = f"{ROOT}/desired", f"{ROOT}/epoch", f"{ROOT}/status"
 _INSTANCES, _HEARTS, _ORDERS = f"{ROOT}/instances", f"{ROOT}/hearts", f"{ROOT}/orders"
 _EVENTS, _STEPS = f"{ROOT}/events", f"{ROOT}/steps"
+_CHOOSING = f"{ROOT}/choosing-steps"
 _FOLDERS = (_EPOCH, _INSTANCES, _HEARTS, _ORDERS, _EVENTS, _STEPS)
 _GONE = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, KazooTimeoutError)
 
@@ -280,13 +281,27 @@ class ClusterStore:
                     raise NotFound(f"there is no step {step_id}", step_id=step_id) from error
                 return new
 
+    def begin_choosing(self) -> bool:
+        """Become the only one who chooses steps, until `end_choosing`; False: another is."""
+        return self._owned(_CHOOSING, b"")
+
+    def end_choosing(self) -> None:
+        """Let others choose."""
+        with reaching(), suppress(NoNodeError):
+            self.client.delete(_CHOOSING)
+
     def lease_step(self, step_id: str, machine_id: str) -> bool:
         """Become the one who runs a step, as long as this session lives; False: another is."""
+        return self._owned(f"{_STEPS}/{step_id}/lease", machine_id.encode())
+
+    def _owned(self, path: str, data: bytes) -> bool:
+        """Make a node that ends with this session; one that this session made before is as good."""
         with reaching():
             try:
-                self.client.create(f"{_STEPS}/{step_id}/lease", machine_id.encode(), ephemeral=True)
+                self.client.create(path, data, ephemeral=True)
             except NodeExistsError:
-                return False
+                seen = self.client.exists(path)
+                return seen is not None and seen.ephemeralOwner == self.client.client_id[0]
         return True
 
     def lease_holder(self, step_id: str) -> str | None:
@@ -314,7 +329,7 @@ class ClusterStore:
         asked = [(name, self.client.get_async(f"{folder}/{name}")) for name in names]
         for name, answer in asked:
             with suppress(NoNodeError):
-                found[name] = answer.get(timeout=ANSWER_SECONDS)[0]
+                found[name] = answer.get()[0]
         return found
 
 
