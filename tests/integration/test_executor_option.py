@@ -18,6 +18,8 @@ from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput, NotFound
 from atoll.fleet.cli import common
+from atoll.fleet.control import home
+from atoll.fleet.providers.local import privileges
 from atoll.fleet.states import ClusterState
 
 MASTERS = "spark://10.0.0.4:7077,10.0.0.5:7077"
@@ -131,23 +133,23 @@ def test_a_text_means_a_cluster(text, environment, meant):
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "said"),
+    ("text", "said"),
     [
-        ("yarn", InvalidInput, "--executor yarn is unknown; give processes"),
-        ("fleet", InvalidInput, "whose step this is, and this is none"),
-        ("fleet:demo", NotFound, "there is no fleet 'demo'"),
+        ("yarn", "--executor yarn is unknown; give processes"),
+        ("fleet", "whose step this is, and this is none"),
     ],
 )
-def test_a_text_that_means_none_is_refused(text, kind, said):
-    with pytest.raises(kind, match=said):
-        spark_at(text, {}, None)
+def test_a_text_that_means_none_is_refused(text, said):
+    with pytest.raises(InvalidInput, match=said):
+        spark_at(text, {}, SparkAt)
 
 
 @pytest.mark.parametrize(("provider", "is_shared"), [("local", True), ("ec2", False)])
 def test_a_fleet_is_found_by_its_host(monkeypatch, provider, is_shared):
     record = a_record(provider, ClusterState.WAITING)
     monkeypatch.setattr(common, "host", lambda _: SimpleNamespace(call=lambda *_, **__: record))
-    assert find_fleet(Settings(), "demo") == SparkAt(MASTERS, is_shared)
+    reach = Settings(fleet_url="http://10.0.0.2:8998")
+    assert find_fleet(reach, "demo") == SparkAt(MASTERS, is_shared)
 
 
 def test_a_fleet_that_has_ended_is_not_there(monkeypatch):
@@ -165,13 +167,16 @@ def a_record(provider, state):
         for number, address in enumerate(addresses, 1)
     ]
     return SimpleNamespace(
+        id="j-DEMO",
         desired=SimpleNamespace(slots=slots, provider=SimpleNamespace(name=provider)),
         known=SimpleNamespace(status=SimpleNamespace(state=state)),
     )
 
 
 def test_processes_are_those_of_this_machine():
-    with executor_of("processes", Settings(threads=3), environment={}) as executor:
+    with executor_of(
+        "processes", Settings(threads=3), environment={}, resolve=find_fleet
+    ) as executor:
         assert isinstance(executor, ProcessExecutor)
         assert executor.workers == 3
 
@@ -186,3 +191,19 @@ def test_tasks_elsewhere_may_use_what_there_is_there():
     assert settings_for(executor, ours, 1).memory_bytes == 1000
     executor.room = None
     assert settings_for(executor, ours, 1) == replace(ours)
+
+
+@pytest.mark.parametrize("is_privileged", [True, False])
+def test_machines_in_namespaces_of_others_are_told_to_be_out_of_reach(
+    monkeypatch, tmp_path, is_privileged
+):
+    record = a_record("local", ClusterState.WAITING)
+    monkeypatch.setattr(common, "host", lambda _: SimpleNamespace(call=lambda *_, **__: record))
+    monkeypatch.setattr(home, "provider_of", lambda _: "netns")
+    monkeypatch.setattr(privileges, "is_privileged", lambda: is_privileged)
+    ours = Settings(fleet_home=tmp_path)
+    if is_privileged:
+        assert find_fleet(ours, "demo") == SparkAt(MASTERS, True)
+        return
+    with pytest.raises(InvalidInput, match="as a step: atoll fleet submit j-DEMO -- atoll"):
+        find_fleet(ours, "demo")
