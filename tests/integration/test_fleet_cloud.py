@@ -42,6 +42,9 @@ from atoll.testing.provider_contract import (
     WORKERS,
 )
 
+# These fork what is to be killed; another test of this process may have imported Lance.
+pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
+
 # Of a life on loopback: all at which the provider writes or acts.
 POINTS = 68
 KILLS_PER_SEED = 5

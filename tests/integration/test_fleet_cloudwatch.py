@@ -75,8 +75,12 @@ def cluster(lab):
 
 @pytest.fixture
 def points(lab):
-    """A cluster nobody watches, with a value each 10 s: ten minutes long, each minute's number."""
-    start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
+    """A cluster nobody watches, with a value each 10 s: ten minutes long, each minute's number.
+
+    It begins at an even minute: CloudWatch's periods do.
+    """
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    start = now - timedelta(minutes=10 + now.minute % 2)
     for second in range(0, 600, 10):
         at = start.timestamp() + second
         lab.metrics.write("j-POINTS", at, {RATIO: float(second // 60)}, is_change=False)

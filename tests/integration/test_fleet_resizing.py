@@ -18,7 +18,7 @@ from bench.fleetclusters import SMALL, Job, atoll, await_, small_cluster
 
 pytestmark = pytest.mark.slow
 needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
-TASK = "{spot: 1, types: {m5.xlarge: 1}}\n"
+TASK = "spot: 1\ntypes: {m5.xlarge: 1}\n"
 
 
 @pytest.fixture(scope="module")
