@@ -51,12 +51,23 @@ def world(store, tmp_path_factory):
 # Each execution starts a process for each bucket: only what differs between interpreters, or kinds
 # of map, is asked of more than one of them.
 USUAL = ("ministack", "distributed")
-EVERYWHERE = pytest.mark.parametrize(
-    "stack",
-    [USUAL, ("ministack", "inline"), ("moto_aws", "distributed"),
-     pytest.param(("moto_aws", "inline"), marks=pytest.mark.nightly)],
-    indirect=True, ids="-".join,
-)  # fmt: skip
+STACKS = (USUAL, ("ministack", "inline"), ("moto_aws", "distributed"), ("moto_aws", "inline"))
+
+
+def everywhere(name, values, daily):
+    """Parametrize by stack and one thing more; pairs that are not `daily` wait for the night."""
+    return pytest.mark.parametrize(
+        ("stack", name),
+        [
+            pytest.param(
+                stack, value, id="-".join((value, *stack)),
+                marks=[] if (stack, value) in daily else pytest.mark.nightly,
+            )
+            for stack in STACKS
+            for value in values
+        ],
+        indirect=["stack"],
+    )  # fmt: skip
 
 
 def deployed(server, store, bucket, home, mode, secret):
@@ -101,8 +112,12 @@ def expected(world, index, queries, **given):
     return output.as_bytes(world[1][index].search(queries, **given), ".csv")
 
 
-@EVERYWHERE
-@pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])
+# Each stack and each index: what a function reads does not depend on who started it.
+@everywhere(
+    "index",
+    ("rabitq", "ivf_pq"),
+    daily=[*zip(STACKS[:3], ("rabitq", "ivf_pq", "rabitq"), strict=True)],
+)
 def test_a_hundred_queries_of_few_neighbours(world, reach, index, tmp_path):
     given = {"k": 4, "nprobes": 3}
     _, summary, hits = asked(world, reach, index, QUERIES, f"few-{tmp_path.name}", **given)
@@ -175,8 +190,12 @@ def test_a_store_that_fails_for_a_while_is_asked_again(world, reach, behaviour, 
     assert hits == expected(world, "rabitq", QUERIES, **given)
 
 
-@EVERYWHERE
-@pytest.mark.parametrize("cloud", ["stepfunctions", "lambda"])
+# Functions called from here know no kinds of maps.
+@everywhere(
+    "cloud",
+    ("stepfunctions", "lambda"),
+    daily=[(USUAL, "lambda"), *((stack, "stepfunctions") for stack in STACKS[:3])],
+)
 def test_a_poisoned_bucket_is_named_and_the_others_answer(world, reach, behaviour, tmp_path, cloud):
     victim = world[1]["rabitq"].buckets[1]
     place = f"poison-{cloud}-{tmp_path.name}"
