@@ -20,7 +20,7 @@ import atoll
 from atoll.vectors.options import STEPS
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
-ROWS, DIM, BUCKETS = 800, 16, 4
+ROWS, DIM, BUCKETS = 600, 16, 3
 ASKED = "-k 7 --nprobes 3 --where 'length < 700'"
 # An `atoll` of ours on the path: it notes each call, and does to some what a test wants.
 PROGRAM = """#!{python}
