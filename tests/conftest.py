@@ -17,7 +17,7 @@ hypothesis.settings.load_profile("atoll")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--kills", type=int, default=2, help="at how many random points each command is killed"
+        "--kills", type=int, default=1, help="at how many random points each command is killed"
     )
     parser.addoption("--nightly", action="store_true", help="run the tests marked nightly, too")
 
