@@ -1,7 +1,11 @@
 """A Spark cluster makes what processes here make, also where machines are lost meanwhile."""
 
 import hashlib
+import os
+import signal
+import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import lance
@@ -13,7 +17,10 @@ from vectordata import clustered, names, settings, write_fasta, write_h5, write_
 import atoll
 from atoll.compute.processes import ProcessExecutor
 from atoll.compute.spark import SparkExecutor
+from atoll.compute.sparkcluster import find_cluster
+from atoll.core.errors import Conflict, InvalidInput, Unavailable
 from atoll.storage import open_storage
+from atoll.testing.executor_contract import ExecutorContract
 from atoll.vectors import blobs, teams
 from atoll.vectors.distributed import workers
 from atoll.vectors.embed.distributing import embed_parts
@@ -33,8 +40,13 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark(cluster):
-    with SparkExecutor(cluster.url, shares_files=True) as found:
-        yield found
+    # They are in the environment before anything is started.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+        patch.setenv("ATOLL_MEMORY", "1G")
+        with SparkExecutor(cluster.url, shares_files=True) as found:
+            found.map(len, ["abc"])
+            yield found
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +168,92 @@ def test_hits_are_those_that_processes_find(tmp_path, here, spark):
         return (tmp_path / name / "hits.csv").read_bytes()
 
     assert answered("spark", spark) == answered("here", ProcessExecutor(2)) != b""
+
+
+# -- what every executor promises, and this one beside ------------------------------------------
+
+
+class TestSpark(ExecutorContract):
+    isolates = True
+
+    @pytest.fixture(autouse=True)
+    def on_the_cluster(self, spark):
+        self.executor = spark
+
+    def make(self, workers):
+        return self.executor
+
+
+def test_a_task_that_lost_its_machine_is_tried_again(spark, tmp_path):
+    outcomes = spark.map(_kill_sparks_process_at_first, [(tmp_path, n) for n in range(3)])
+    assert [outcome.value for outcome in outcomes] == [0, 1, 2]
+    assert max(outcome.attempts for outcome in outcomes) > 1
+
+
+def test_a_task_that_exists_only_here_is_a_clear_error(spark):
+    [outcome] = spark.map(lambda item: item, [1], name=lambda _: "bucket_0")
+    assert isinstance(outcome.error, InvalidInput)
+    assert "bucket_0 cannot be sent to a worker process" in str(outcome.error)
+    assert outcome.attempts == 0
+
+
+def test_a_second_application_in_one_process_is_refused(cluster, spark):
+    spark.map(len, ["abc"])
+    with pytest.raises(Conflict, match="has a Spark application already"):
+        SparkExecutor(cluster.url).map(len, ["abc"])
+
+
+def test_tasks_may_use_what_the_workers_have(cluster, spark):
+    assert spark.workers == len(cluster.workers)
+    assert spark.room.memory_bytes == len(cluster.workers) * 512 << 20
+
+
+def test_ctrl_c_stays_ours(spark):
+    spark.map(len, ["abc"])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_keys_reach_neither_the_cluster_nor_its_logs(cluster, spark):
+    [outcome] = spark.map(_environment, ["AKIA-IN-AN-ITEM"])
+    assert "AWS_SECRET_ACCESS_KEY" not in outcome.value
+    assert set(_jvm_environment(spark)).isdisjoint({"AWS_SECRET_ACCESS_KEY", "ATOLL_MEMORY"})
+    shown = str(spark._driver._context.getConf().getAll())
+    logs = [*cluster.folder.rglob("*.log"), *cluster.folder.rglob("stderr")]
+    assert {path.name for path in logs} >= {"master.log", "worker.log", "stderr"}
+    told = shown + "".join(path.read_text(errors="replace") for path in logs)
+    assert not {key for key in ("AKIA-IN-AN-ITEM", "s3cr3t") if key in told}
+
+
+def test_a_url_that_names_no_master_is_refused():
+    with pytest.raises(InvalidInput, match="'local' does not name Spark's masters"):
+        SparkExecutor("local")
+
+
+def test_masters_that_do_not_answer_are_named():
+    with pytest.raises(Unavailable, match=r"127\.79\.0\.1:8080 did not answer"):
+        find_cluster("spark://127.79.0.1:7077", wait_s=0)
+
+
+def _kill_sparks_process_at_first(item):
+    folder, number = item
+    mark = folder / str(number)
+    if number == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return number
+
+
+def _environment(_):
+    return sorted(os.environ)
+
+
+def _jvm_environment(executor):
+    pid = executor._driver._context._gateway.proc.pid
+    return Path(f"/proc/{pid}/environ").read_text().replace("=", "\0").split("\0")
+
+
+# -- nightly: clusters of three masters, commands --------------------------------------------------
 
 
 @pytest.mark.nightly
