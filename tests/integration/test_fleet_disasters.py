@@ -8,7 +8,7 @@ from atoll.fleet.providers.reach import reach
 from atoll.fleet.states import StepState
 from bench.fleetclusters import Job, atoll, await_, small_cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

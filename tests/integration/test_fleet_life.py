@@ -9,7 +9,7 @@ from atoll.fleet.providers.local.links import Direction
 from atoll.fleet.states import InstanceState
 from bench.fleetclusters import AGENT, MASTER, ZOOKEEPER, Job, await_, small_cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
 
 

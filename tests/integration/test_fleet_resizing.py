@@ -168,6 +168,7 @@ def test_a_second_host_on_the_same_home_is_refused(cluster):
     assert (home / LOG).exists()
 
 
+@pytest.mark.nightly
 @needs_wires
 def test_while_the_hosts_disk_is_full_what_waits_is_told_and_then_made_up_for(cluster):
     disk, old = cluster.host.home.parent, cluster.standby_machine()
