@@ -51,6 +51,7 @@ _TOLD_BYTES = 500
 class _Running:
     process: subprocess.Popen[bytes]
     log: Path
+    attempt: int
 
 
 class StepRunner(threading.Thread):
@@ -79,7 +80,7 @@ class StepRunner(threading.Thread):
             time.sleep(LOOK_SECONDS)
 
     def _is_sure(self) -> bool:
-        """Tell whether the leases are ours; end what runs where they may not be for long."""
+        """Tell whether the leases are ours; where they may not be for long, end what runs."""
         is_same = self._client.connected and self._client.client_id == self._session
         if is_same:
             self._cut_off_since = None
@@ -87,11 +88,25 @@ class StepRunner(threading.Thread):
         self._cut_off_since = self._cut_off_since or time.monotonic()
         is_kept = self._is_nobody_elses()
         cut_off_s = time.monotonic() - self._cut_off_since
-        if self._client.connected or (cut_off_s >= FENCE_SECONDS and not is_kept):
-            self._end_all()
         if self._client.connected:
+            self._lease_again()
             self._session, self._cut_off_since = self._client.client_id, None
+        elif cut_off_s >= FENCE_SECONDS and not is_kept:
+            for step_id in list(self._running):
+                self._end(step_id)
         return False
+
+    def _lease_again(self) -> None:
+        """Keep, in a new session, what runs here and nobody else took up meanwhile."""
+        for step_id, running in list(self._running.items()):
+            is_leased = self._store.lease_step(step_id, self._facts.id)
+            # Read when it is leased: whoever had it meanwhile has counted the attempts up.
+            step = next(one for one in self._store.steps() if one.id == step_id)
+            if is_leased and step.attempts == running.attempt:
+                continue
+            if is_leased:
+                self._store.end_lease(step_id)
+            self._end(step_id)
 
     def _is_nobody_elses(self) -> bool:
         """Tell whether no other primaries could lease what runs here: too few of them run.
@@ -110,11 +125,9 @@ class StepRunner(threading.Thread):
         running = [slot for slot in places if slot.address.private_ip in others]
         return len(running) < len(places) // 2 + 1
 
-    def _end_all(self) -> None:
-        for step_id, running in self._running.items():
-            logger.warning("step ended, its lease is not certain step=%s", step_id)
-            _kill(running.process)
-        self._running.clear()
+    def _end(self, step_id: str) -> None:
+        logger.warning("step ended, its lease is not certain step=%s", step_id)
+        _kill(self._running.pop(step_id).process)
 
     def _look(self) -> None:
         steps = {one.id: one for one in self._store.steps()}
@@ -235,7 +248,7 @@ class StepRunner(threading.Thread):
             ),
         )
         try:
-            self._running[step.id] = _Running(self._start(begun, log), log)
+            self._running[step.id] = _Running(self._start(begun, log), log, attempt)
         except OSError as error:
             self._could_not_start(begun, error)
             return
