@@ -29,3 +29,14 @@ def test_a_call_without_an_answer_ends(client):
 def test_the_store_says_that_the_ensemble_does_not_answer(client, call):
     with pytest.raises(Unavailable, match="does not answer"):
         getattr(ClusterStore(client), call)()
+
+
+def test_a_client_forgets_an_ensemble_that_it_has_not_heard_of_for_long(monkeypatch):
+    client = ensemble_client("127.0.0.1:1", session_s=4.0)
+    client.last_zxid = 7
+    assert client.last_zxid == 7
+    monkeypatch.setattr(module, "FORGET_SECONDS", 0.0)
+    assert client.last_zxid == 0
+    client.last_zxid = 8
+    monkeypatch.undo()
+    assert client.last_zxid == 8

@@ -85,15 +85,17 @@ class StepRunner(threading.Thread):
         if is_same:
             self._cut_off_since = None
             return True
-        self._cut_off_since = self._cut_off_since or time.monotonic()
-        is_kept = self._is_nobody_elses()
+        if self._cut_off_since is None or self._is_nobody_elses():
+            self._cut_off_since = time.monotonic()
         cut_off_s = time.monotonic() - self._cut_off_since
         if self._client.connected:
             self._lease_again()
             self._session, self._cut_off_since = self._client.client_id, None
-        elif cut_off_s >= FENCE_SECONDS and not is_kept:
-            for step_id in list(self._running):
-                self._end(step_id)
+        elif cut_off_s >= FENCE_SECONDS:
+            # What has ended by itself needs no end; how it ended is told when that is possible.
+            for step_id, running in list(self._running.items()):
+                if running.process.poll() is None:
+                    self._end(step_id)
         return False
 
     def _lease_again(self) -> None:

@@ -1,17 +1,22 @@
-"""A client of an ensemble that never waits for ever.
+"""A client of an ensemble that is never stuck.
 
 Kazoo's calls have no deadline, and a request that is handed in just as a session ends may get no
 answer at all: whoever waited for it, a controller at worst, hung for good while its session lived.
+And servers refuse whoever has seen more than they have: rightly where one lags behind, but those of
+an ensemble that was begun anew would refuse the clients of the lost one for good.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import AsyncResult, SequentialThreadingHandler
 
 ANSWER_SECONDS = 10.0
+FORGET_SECONDS = 15.0
+"""Longer than any session of ours: whoever heard nothing for so long has none left to lose."""
 
 
 class _Answer(AsyncResult):  # type: ignore[misc]
@@ -22,6 +27,20 @@ class _Answer(AsyncResult):  # type: ignore[misc]
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
     def async_result(self) -> _Answer:
         return _Answer(self)
+
+
+class _Client(KazooClient):  # type: ignore[misc]
+    """Forgets how far an ensemble was that it has not heard of for long."""
+
+    @property
+    def last_zxid(self) -> int:
+        """The last transaction it saw; 0: none that matters."""
+        is_over = time.monotonic() - self._heard_at > FORGET_SECONDS
+        return 0 if is_over else self._last_zxid
+
+    @last_zxid.setter
+    def last_zxid(self, zxid: int) -> None:
+        self._last_zxid, self._heard_at = zxid, time.monotonic()
 
 
 def ensemble_client(hosts: str, *, session_s: float, most_pause_s: float = 1.0) -> KazooClient:
@@ -35,7 +54,7 @@ def ensemble_client(hosts: str, *, session_s: float, most_pause_s: float = 1.0) 
         session_s: after so long without connection its session, and all that hangs on it, ends.
         most_pause_s: between two tries to connect.
     """
-    return KazooClient(
+    return _Client(
         hosts=hosts,
         timeout=session_s,
         handler=_Handler(),
