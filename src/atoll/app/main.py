@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -130,8 +130,9 @@ class _Shown(logging.Handler):
     """Prints what the library finds worth a look, in the words of the command line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
-        click.echo(f"atoll: {record.levelname.lower()}: {record.getMessage()}", err=True)
+        """Print one line; where that is not possible, as on a full disk, work goes on."""
+        with suppress(OSError):
+            click.echo(f"atoll: {record.levelname.lower()}: {record.getMessage()}", err=True)
 
 
 @cache
