@@ -34,7 +34,7 @@ from atoll.fleet.life.placing import placement
 from atoll.fleet.life.plan import plan
 from atoll.fleet.life.records import ClusterStatus, Desired, Event, FleetStatus, Known
 from atoll.fleet.life.store import ClusterStore
-from atoll.fleet.model import InstanceTypeConfig, Market
+from atoll.fleet.model import InstanceTypeConfig, Market, Role
 from atoll.fleet.providers.port import (
     FleetRequest,
     InsufficientCapacity,
@@ -186,7 +186,11 @@ class Controller:
             logger.warning("not terminated machines=%s error=%s", action.machine_ids, error)
 
     def _end(self, desired: Desired, action: EndCluster, now: float) -> None:
-        """End everything, this machine last."""
+        """Write down that the cluster ends, and end its workers.
+
+        The primaries hold that record: whoever accompanies the cluster from outside reads it, ends
+        them too, and gives their addresses back. It may be a while before it is there to do so.
+        """
         assert self._known is not None
         ending = replace(
             self._known.status,
@@ -200,9 +204,8 @@ class Controller:
         self._store.tell([Event(now, kind, desired.cluster_id, action.message, is_warning=True)])
         self._mark_ending()
         machines = self._provider.machines(desired.cluster_id)
-        alive = [one.id for one in machines if one.is_alive and one.id != self._machine_id]
-        for ids in (alive, [self._machine_id]):
-            self._provider.terminate(ids, epoch=self._epoch, reason=action.message)
+        workers = [one.id for one in machines if one.is_alive and one.role is not Role.MASTER]
+        self._provider.terminate(workers, epoch=self._epoch, reason=action.message)
 
     def _mark_ending(self) -> None:
         while found := self._store.desired():
