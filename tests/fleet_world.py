@@ -80,6 +80,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     ended: EndCluster | None = None
     steps: StepsSeen = field(default_factory=StepsSeen)
+    seen_in_sync: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         for slot in self.desired.slots:
@@ -121,10 +122,11 @@ class World:
             for id_, one in self.bodies.items()
             if one.machine.is_alive
         }
+        self.seen_in_sync = self.in_sync()
         machines = None if self.is_silent else tuple(one.machine for one in self.bodies.values())
         return Observed(
             self.now, ROUND_SECONDS, machines, "silent" if self.is_silent else "", hearts,
-            self.in_sync(), self.steps,
+            self.seen_in_sync, self.steps,
         )  # fmt: skip
 
     def _beat(self, id_: str, body: Body) -> Heartbeat:
