@@ -139,10 +139,8 @@ def test_a_killed_retrain_that_is_finished_is_calibrated_again(tmp_path, monkeyp
     assert again.calibration is not None
 
 
-class FarWorkers(InlineExecutor):
-    """Workers on other machines, of which the command dies after so many tasks."""
-
-    is_local = False
+class ManyWorkers(InlineExecutor):
+    """Workers, of which the command dies after so many tasks."""
 
     def __init__(self, workers, tasks=1 << 30):
         self.workers, self.tasks = workers, tasks
@@ -165,8 +163,8 @@ def test_a_shared_build_goes_on_with_other_workers(tmp_path, monkeypatch, worker
     for count in workers:
         maps = -(-6000 // sharing.task_rows(6000, count))
         with pytest.raises(KeyboardInterrupt):
-            atoll.create(tmp_path / "c", source, executor=FarWorkers(count, maps + 1), **options)
-    made = atoll.create(tmp_path / "c", source, executor=FarWorkers(workers[0]), **options)
+            atoll.create(tmp_path / "c", source, executor=ManyWorkers(count, maps + 1), **options)
+    made = atoll.create(tmp_path / "c", source, executor=ManyWorkers(workers[0]), **options)
     some = names(6000)[::100]
     assert made.search(vectors[::100], k=1, exact=True)["id"].to_pylist() == some
     assert made.get(some)["id"].to_pylist() == some

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -16,7 +17,6 @@ from typing import Any
 
 import click
 
-from atoll.app.executors import executor_of, find_fleet
 from atoll.app.settings import read_settings, with_general
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
@@ -28,7 +28,31 @@ from atoll.vectors.cli.executing import EXECUTORS
 INTERRUPTED_EXIT_CODE = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """Loads a part when one of its commands is called: a part takes a second to load."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """List the commands of all parts."""
+        for load in {*_PARTS.values(), _collections}:
+            self._add(load)
+        return super().list_commands(context)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a command."""
+        self._add(_PARTS.get(name, _collections))
+        return super().get_command(context, name)
+
+    def _add(self, load: Callable[[], Sequence[click.Command]]) -> None:
+        for command in load():
+            if command.name not in self.commands:
+                command.params.extend(_common_options())
+                self.add_command(command)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(version("atoll"), prog_name="atoll")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -38,6 +62,8 @@ def cli(context: click.Context) -> None:
 
 
 def _executor(text: str, settings: Settings) -> AbstractContextManager[Executor]:
+    from atoll.app.executors import executor_of, find_fleet
+
     resolve = partial(find_fleet, settings)
     return executor_of(text, settings, environment=os.environ, resolve=resolve)
 
@@ -109,20 +135,50 @@ def _common_options() -> list[click.Option]:
     ]
 
 
-@cache
-def program() -> click.Group:
-    """Return the whole command line, its commands joined."""
-    from atoll.app.demo import demo
-    from atoll.app.fleetdemo import fleet_demo
-    from atoll.deploy.cli import deploy
-    from atoll.fleet.cli import fleet
-    from atoll.vectors.cli import COMMANDS
+def _collections() -> Sequence[click.Command]:
+    from atoll.vectors.cli.commands import COMMANDS
+
+    return COMMANDS
+
+
+def _embed() -> Sequence[click.Command]:
     from atoll.vectors.embed.cli import embed
 
+    return (embed,)
+
+
+def _deploy() -> Sequence[click.Command]:
+    from atoll.deploy.cli import deploy
+
+    return (deploy,)
+
+
+@cache
+def _fleet() -> Sequence[click.Command]:
+    from atoll.app.fleetdemo import fleet_demo
+    from atoll.fleet.cli import fleet
+
     fleet.add_command(fleet_demo)
-    for command in (embed, *COMMANDS, deploy, fleet, demo):
-        command.params.extend(_common_options())
-        cli.add_command(command)
+    return (fleet,)
+
+
+def _demo() -> Sequence[click.Command]:
+    from atoll.app.demo import demo
+
+    return (demo,)
+
+
+_PARTS: dict[str, Callable[[], Sequence[click.Command]]] = {
+    "embed": _embed,
+    "deploy": _deploy,
+    "fleet": _fleet,
+    "demo": _demo,
+}
+
+
+def program() -> click.Group:
+    """Return the whole command line, all parts loaded."""
+    cli.list_commands(click.Context(cli))
     return cli
 
 
@@ -147,8 +203,8 @@ def main() -> None:
     _show_warnings()
     try:
         # Not through click's own main: it would answer a closed pipe before we can.
-        with program().make_context("atoll", sys.argv[1:]) as context:
-            program().invoke(context)
+        with cli.make_context("atoll", sys.argv[1:]) as context:
+            cli.invoke(context)
         sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
         _stop_at_once()
