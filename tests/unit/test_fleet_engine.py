@@ -10,6 +10,7 @@ from atoll.compute.asking import ask
 from atoll.compute.java import Java, find_java
 from atoll.compute.sparkmaster import MasterHealth, parse
 from atoll.core.errors import Conflict, Corrupt, InvalidInput, Unavailable
+from atoll.fleet.engine import latch
 from atoll.fleet.engine.archives import with_archive
 from atoll.fleet.engine.ensemble import Ensemble, admit_empty, is_empty, write_marker
 from atoll.fleet.engine.latch import parse_cons, sessions_of
@@ -202,6 +203,29 @@ def test_process_that_is_gone_has_no_sessions(tmp_path):
     assert sessions_of(1, PEERS, proc=tmp_path) == frozenset()
 
 
+def test_sessions_are_found_while_other_files_are_closed(tmp_path, monkeypatch):
+    def answer(server):
+        connection = server.accept()[0]
+        connection.recv(4)
+        connection.sendall(b" /10.0.0.4:4711[1](queued=0,recved=9,sent=9,sid=0x1a,lop=PING)")
+        connection.close()
+
+    fd = tmp_path / "1" / "fd"
+    fd.mkdir(parents=True)
+    (fd / "0").touch()  # No link: reading it fails as that of a closed one does.
+    (fd / "1").symlink_to("socket:[42]")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(latch, "CLIENT_PORT", port)
+        row = f"0: 0400000A:1267 0100007F:{port:04X} 01 0:0 0:0 0 0 0 42"
+        (tmp_path / "1" / "net").mkdir()
+        (tmp_path / "1" / "net" / "tcp").write_text(f"head\n{row}\n")
+        thread = threading.Thread(target=answer, args=(server,), daemon=True)
+        thread.start()
+        assert sessions_of(1, [Peer(1, "127.0.0.1")], proc=tmp_path) == {0x1A}
+        thread.join(timeout=10)
+
+
 def test_silent_daemon_is_given_up_in_time():
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -216,7 +240,7 @@ def test_dripping_daemon_is_given_up_in_time():
         thread.start()
         with pytest.raises(Unavailable, match="did not answer"):
             ask("127.0.0.1", server.getsockname()[1], b"srvr", what="ZooKeeper", timeout_s=0.3)
-        thread.join()
+        thread.join(timeout=10)
 
 
 def drip(server):

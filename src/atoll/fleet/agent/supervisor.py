@@ -145,7 +145,9 @@ class Supervised:
             self._health = replace(before, detail="", is_up=False, failing_probes=failing)
             return
         self._answered = True
-        self._health = Daemon(answer.detail, is_up=True, busy=answer.busy, sessions=answer.sessions)
+        # A session outlives its connection, and is the process's until that ends.
+        sessions = answer.sessions or self._health.sessions
+        self._health = Daemon(answer.detail, is_up=True, busy=answer.busy, sessions=sessions)
 
     def _uptime_s(self) -> float:
         return time.monotonic() - self._started_at

@@ -91,8 +91,12 @@ def release_latches(zookeeper: KazooClient, sessions: Collection[int]) -> list[s
 
 def _connections(pid: int, proc: Path) -> list[tuple[str, str]]:
     """List a process's TCP connections over IPv4: (our end, their end)."""
+    sockets = set()
     try:
-        sockets = {str(link.readlink()) for link in (proc / str(pid) / "fd").iterdir()}
+        for link in (proc / str(pid) / "fd").iterdir():
+            # One that it closes just now; the probe's own connection, as a rule.
+            with suppress(OSError):
+                sockets.add(str(link.readlink()))
         lines = (proc / str(pid) / "net/tcp").read_text().splitlines()[1:]
     except OSError:
         return []

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -40,6 +41,8 @@ from atoll.fleet.life.records import (
     Step,
 )
 from atoll.fleet.states import STEP_EDGES, can_become
+
+logger = logging.getLogger(__name__)
 
 ROOT = "/fleet"
 ELECTION = f"{ROOT}/election"
@@ -211,7 +214,8 @@ class ClusterStore:
         """Take the leadership from a Spark master that is gone; see `engine.latch`."""
         if sessions:
             with reaching():
-                release_latches(self.client, sessions)
+                deleted = release_latches(self.client, sessions)
+            logger.info("leadership released sessions=%s nodes=%s", sorted(sessions), deleted)
 
     # Events.
 
