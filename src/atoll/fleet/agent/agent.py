@@ -19,6 +19,7 @@ from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
 from atoll.fleet.agent.daemons import Setting, daemons, peers
+from atoll.fleet.agent.heir import Heir
 from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
@@ -110,6 +111,7 @@ class Agent:
             if daemon.program.name == "zookeeper":
                 # Whoever leads launches the other fleets while masters are still starting.
                 Candidate(self._task, self._facts.id).start()
+                Heir(self._client, self._task, self._facts.id).start()
         if self._task.role is Role.MASTER:
             StepRunner(self._client, self._task, self._facts).start()
         self._phase, self._message = "ready", ""

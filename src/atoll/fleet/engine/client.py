@@ -15,6 +15,8 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import AsyncResult, SequentialThreadingHandler
 
 ANSWER_SECONDS = 10.0
+CONNECT_SECONDS = 0.5
+"""A server whose machine is gone does not refuse: a session must not pass while we wait for it."""
 FORGET_SECONDS = 15.0
 """Longer than any session of ours: whoever heard nothing for so long has none left to lose."""
 
@@ -25,6 +27,9 @@ class _Answer(AsyncResult):  # type: ignore[misc]
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
+    def create_connection(self, *, timeout: float, **where: Any) -> Any:
+        return super().create_connection(timeout=min(timeout, CONNECT_SECONDS), **where)
+
     def async_result(self) -> _Answer:
         return _Answer(self)
 

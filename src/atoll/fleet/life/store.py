@@ -186,6 +186,15 @@ class ClusterStore:
                     self.client.delete(path)
                 self.client.create(path, encode(heartbeat), ephemeral=True)
 
+    def heart(self, machine_id: str) -> Heartbeat | None:
+        """Read one agent's last heartbeat; None: its session has ended."""
+        with reaching():
+            try:
+                data, _ = self.client.get(f"{_HEARTS}/{machine_id}")
+            except NoNodeError:
+                return None
+        return decode(data, Heartbeat, what=f"the heartbeat of {machine_id}")
+
     def hearts(self) -> dict[str, Heartbeat]:
         """Read the last heartbeat of each agent whose session lives, by machine id."""
         with reaching():
@@ -209,6 +218,29 @@ class ClusterStore:
                 return str(self.client.get(f"{_ORDERS}/{machine_id}")[0].decode())
             except NoNodeError:
                 return None
+
+    def first_candidate(self) -> str | None:
+        """Read which machine's candidacy for controller is first in the queue, if there is one."""
+        with reaching():
+            return next((id_ for _, id_ in self._candidates()), None)
+
+    def withdraw(self, machine_id: str) -> None:
+        """Take the candidacy of a machine that is gone out of the queue."""
+        with reaching():
+            for node, id_ in self._candidates():
+                if id_ == machine_id:
+                    with suppress(NoNodeError):
+                        self.client.delete(node)
+        logger.info("candidacy withdrawn machine=%s", machine_id)
+
+    def _candidates(self) -> Iterator[tuple[str, str]]:
+        """List the nodes of kazoo's recipe, and in them who stands, in the order of the queue."""
+        with suppress(NoNodeError):
+            names = self.client.get_children(ELECTION)
+            for name in sorted(names, key=lambda name: name.rpartition("__")[2]):
+                with suppress(NoNodeError):
+                    node = f"{ELECTION}/{name}"
+                    yield node, self.client.get(node)[0].decode()
 
     def release_leadership(self, sessions: Collection[int]) -> None:
         """Take the leadership from a Spark master that is gone; see `engine.latch`."""
