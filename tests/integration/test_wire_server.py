@@ -198,7 +198,8 @@ def test_a_call_under_way_is_answered_when_the_server_stops():
         return Response(200, b"done\n", "text/plain")
 
     server = serve([], ("127.0.0.1", 0), routes={"/metrics": slow})
-    with connect(server) as sock, connect(server) as idle:
+    # Connections are taken in their order: the idle one, too, when the other's call has come.
+    with connect(server) as idle, connect(server) as sock:
         sock.sendall(UP)
         assert entered.wait(DEADLINE_SECONDS)
         stopping = threading.Thread(target=server.stop)
