@@ -275,7 +275,7 @@ class _Run:
         spot = sum(node.weight for node in serving if node.market is Market.SPOT)
         least = max(self.target - spot, self.fleet.target_on_demand)
         gone = to_end(
-            [Endable(str(node.number), node.weight, 0, node.price, node.bought) for node in usual],
+            [Endable(str(node.number), node.weight, 0, node.bought) for node in usual],
             least,
         )
         self.nodes = [node for node in self.nodes if str(node.number) not in gone]

@@ -22,7 +22,6 @@ INSTANCES = st.lists(
         st.uuids().map(str),
         st.integers(1, 8),
         st.integers(0, 3),
-        st.just(1.0),
         st.floats(0, 9),
     ),
     max_size=8,

@@ -1,8 +1,8 @@
 from atoll.fleet.planning.scaling import Endable, to_end
 
 
-def instance(name, *, weight=1, tasks=0, price=1.0, launched_at=0.0):
-    return Endable(name, weight, tasks, price, launched_at)
+def instance(name, *, weight=1, tasks=0, launched_at=0.0):
+    return Endable(name, weight, tasks, launched_at)
 
 
 def test_those_with_the_fewest_tasks_end_first():
@@ -19,13 +19,13 @@ def test_nothing_ends_where_all_are_too_heavy():
     assert to_end([instance("a", weight=4), instance("b", weight=4)], 5) == ()
 
 
-def test_among_equals_the_dearest_for_a_unit_ends_then_the_newest():
+def test_among_equals_the_newest_ends_whatever_it_weighs():
     there = [
-        instance("old", launched_at=1.0),
-        instance("new", launched_at=2.0),
-        instance("dear", weight=2, price=2.5),
+        instance("old", weight=2, launched_at=1.0),
+        instance("new", launched_at=3.0),
+        instance("middle", weight=2, launched_at=2.0),
     ]
-    assert to_end(there, 1) == ("dear", "new")
+    assert to_end(there, 2) == ("new", "middle")
 
 
 def test_a_target_of_zero_ends_all():

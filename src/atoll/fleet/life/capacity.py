@@ -226,7 +226,6 @@ def _endable(fleet: Fleet, record: InstanceRecord, observed: Observed) -> Endabl
         machine.id,
         fleet.spec.weight_of(machine.instance_type),
         worker.busy if worker is not None else 0,
-        0.0,  # what it costs is not known here; the newest goes first
         machine.launched_at,
     )
 

@@ -1,9 +1,10 @@
 """Which instances end when a fleet's target is lowered.
 
 EMR's rule: nodes with the fewest tasks, or none, end first, after their tasks have drained. Among
-equals ours is: the dearest for a unit first, then the newest, then by name. Instances that are not
-ready have no tasks. Capacity never falls below the target: an instance heavier than what is too
-much stays, and a lighter one ends in its place.
+equals ours is: the newest first, then by name. Prices have no say: a controller does not know what
+an instance that it bought long ago costs now. Instances that are not ready have no tasks. Capacity
+never falls below the target: an instance heavier than what is too much stays, and a lighter one
+ends in its place.
 
 Source: EMR management guide, "Cluster scale-down" (terminate at task completion).
 """
@@ -22,14 +23,12 @@ class Endable:
         id: the instance.
         weight: its capacity units.
         tasks: tasks that run on it.
-        price: US dollars an hour.
         launched_at: seconds since the epoch.
     """
 
     id: str
     weight: int
     tasks: int
-    price: float
     launched_at: float
 
 
@@ -53,5 +52,5 @@ def to_end(instances: Sequence[Endable], target: int) -> tuple[str, ...]:
     return tuple(ended)
 
 
-def _order(one: Endable) -> tuple[int, float, float, str]:
-    return one.tasks, -one.price / one.weight, -one.launched_at, one.id
+def _order(one: Endable) -> tuple[int, float, str]:
+    return one.tasks, -one.launched_at, one.id
