@@ -181,6 +181,18 @@ def test_more_connections_than_allowed_are_closed_unread(hasty):
     assert statuses(sent(hasty, UP)) == [200]
 
 
+def test_a_connection_that_no_thread_is_free_for_is_closed_and_the_next_one_answered(
+    server, monkeypatch
+):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert all_of(connect(server)) == b""
+    assert b"up 1" in sent(server, UP)
+
+
 def test_a_response_cannot_be_split_by_what_a_route_returns(server, caplog):
     evil = (("x-note", "a\r\nSet-Cookie: b"),)
     routes = {"/v1": lambda _: Response(200, b"", "text/plain", evil)}

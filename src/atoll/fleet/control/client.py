@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,6 +16,10 @@ from atoll.fleet.providers.wire import Failure, error_of
 T = TypeVar("T")
 
 ANSWER_SECONDS = 120.0
+READS = frozenset(("preview", "clusters", "cluster", "find", "events", "advice", "warnings"))
+"""Calls that change nothing: they are made again when a connection drops."""
+TRIES = 3
+PAUSE_SECONDS = 0.2
 
 
 class FleetClient:
@@ -39,23 +44,41 @@ class FleetClient:
         Raises:
             Unavailable: no answer came. What the call raises comes as it is.
         """
+        try:
+            body = self._answered(name, msgspec.json.encode(args))
+            answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+            raise self._silence(name, error) from error
+        if "error" in answer:
+            raise error_of(msgspec.json.decode(answer["error"], type=Failure))
+        return msgspec.json.decode(answer["result"], type=kind)
+
+    def _answered(self, name: str, body: bytes) -> bytes:
+        """Ask; again where nothing is changed by that and the connection was dropped."""
+        for left in reversed(range(TRIES if name in READS else 1)):
+            try:
+                return self._asked(name, body)
+            except (ConnectionError, http.client.IncompleteRead):
+                if not left:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+        raise AssertionError("it was asked at least once")
+
+    def _asked(self, name: str, body: bytes) -> bytes:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_SECONDS)
         headers = {
             "Authorization": f"Bearer {self._token}",
             "Content-Type": "application/json",
         }
         try:
-            connection.request("POST", f"{PREFIX}/{name}", msgspec.json.encode(args), headers)
-            body = connection.getresponse().read()
-            answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-            raise Unavailable(
-                f"the fleet host at {self.url} did not answer ({error}); does it run? start it: "
-                "atoll fleet serve",
-                url=self.url,
-            ) from error
+            connection.request("POST", f"{PREFIX}/{name}", body, headers)
+            return connection.getresponse().read()
         finally:
             connection.close()
-        if "error" in answer:
-            raise error_of(msgspec.json.decode(answer["error"], type=Failure))
-        return msgspec.json.decode(answer["result"], type=kind)
+
+    def _silence(self, name: str, error: Exception) -> Unavailable:
+        said = f"the fleet host at {self.url} did not answer {name} ({error})"
+        is_dropped = not isinstance(error, ConnectionRefusedError)
+        if is_dropped and name not in READS:
+            said += "; it may have been done all the same: see atoll fleet list and events"
+        return Unavailable(f"{said}; does it run? start it: atoll fleet serve", url=self.url)

@@ -141,7 +141,14 @@ class Server:
             connection = Connection(sock, self._gateway, self._limits)
             thread = threading.Thread(target=self._run, args=(connection,), daemon=True)
             self._open[thread] = connection
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # No thread is free: others may be soon, and whoever calls may call again.
+            logger.warning("connection closed unread error=%s", error)
+            with self._lock:
+                self._open.pop(thread)
+            connection.close()
 
     def _run(self, connection: Connection) -> None:
         try:
