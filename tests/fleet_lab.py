@@ -33,8 +33,7 @@ from atoll.fleet.model import Market, Role
 from atoll.fleet.providers.port import Address, Machine, MachineState, NoFreeAddress, ProviderAt
 from atoll.fleet.states import StepState
 
-SUBNET = "subnet-003c889b8379f42d1"
-SUBNETS = (SUBNET, "subnet-0382aadd4de4f5da9", "subnet-078fbbb77c92ab099")
+SUBNETS = ("subnet-0a", "subnet-0b", "subnet-0c")
 BEAT_SECONDS = 0.2
 UP = {"zookeeper": Daemon("follower", is_up=True), "worker": Daemon("ALIVE", is_up=True)}
 
@@ -52,16 +51,15 @@ class Believed:
         self.free = 200
 
     def subnets(self, ids=()):
-        if unknown := set(ids) - set(SUBNETS):
-            raise NotFound(f"there is no subnet {unknown}")
-        return [
-            Subnet(id_, f"local-1{zone}", "vpc-1", False, self.free)
-            for id_, zone in zip(SUBNETS, "abc", strict=True)
-            if not ids or id_ in ids
-        ]
+        # As the local cloud does: what a template names comes to be, one zone after the other.
+        zones = zip(ids or SUBNETS, itertools.cycle("abc"), strict=False)
+        return [Subnet(one, f"local-1{zone}", "vpc-1", False, self.free) for one, zone in zones]
 
     def pools(self, types, subnet_ids):
         return [Pool(t, m, s, 0.2, None) for t in types for m in Market for s in subnet_ids]
+
+    def warnings(self, spec):
+        return []
 
     def reserve(self, subnet_id, *, token, cluster_id, epoch):
         with self._lock:
@@ -223,7 +221,7 @@ class Lab:
         self.metrics, self.alarms = MetricStore(folder / FILE), AlarmStore(folder / FILE)
         self.monitor = Monitor(self.registry, self.metrics, self.alarms, notified)
         at = ProviderAt("local", "nowhere:1")
-        self.fleet = FleetService(self.provider, at, self.registry, self.monitor)
+        self.fleet = FleetService(self.provider, at, self.registry, self.monitor, self.alarms)
         self.lives = {}
 
     def live(self, cluster_id):

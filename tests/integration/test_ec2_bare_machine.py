@@ -18,7 +18,8 @@ from moto.server import ThreadedMotoServer
 from s3_servers import _free_ports
 
 from atoll.compute.sparkmaster import probe_master
-from atoll.fleet.control.registry import Registry
+from atoll.fleet.control.monitoring import monitored
+from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Role
@@ -77,13 +78,15 @@ def fleet(endpoint, wheel, folder):
     settings = {"endpoint_url": endpoint, "image": image, "package_url": f"file://{wheel}"}
     provider = Ec2Provider(REGION, settings=settings, patience=Patience(0.1, 10.0))
     Answers().attach(provider._api.client)
-    registry = Registry(folder / "control.sqlite")
-    service = FleetService(provider, ProviderAt("ec2", REGION, settings=settings), registry)
-    try:
-        yield client, service, subnet
-    finally:
-        service.close()
-        registry.close()
+    registry = Registry(folder / FILE)
+    at = ProviderAt("ec2", REGION, settings=settings)
+    with monitored(folder / FILE, registry, (), lambda: True) as monitoring:
+        service = FleetService(provider, at, registry, monitoring.monitor, monitoring.alarms)
+        try:
+            yield client, service, subnet
+        finally:
+            service.close()
+            registry.close()
 
 
 def awaited(question, seconds):

@@ -10,13 +10,25 @@ from fleet_lab import awaited
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import decode
-from atoll.fleet.control.home import SERVING, Serving
+from atoll.fleet.control.client import FleetClient
+from atoll.fleet.control.home import SERVING, Serving, token_of
 from atoll.fleet.control.host import HostOptions, serve_host
+from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Role
+from atoll.fleet.planning.subnets import LaunchPreview
+from atoll.fleet.spec.catalogue import own_catalogue
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    home, stopped = tmp_path_factory.mktemp("home"), threading.Event()
+def home(tmp_path_factory):
+    """The folder of a host that has a catalogue of its own, with one more type."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "catalogue.toml").write_text(own_catalogue().replace('"m5.xlarge"', '"z9.xlarge"'))
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(home):
+    stopped = threading.Event()
     options = HostOptions(home=home, provider="loopback", keys={KEY: SECRET})
     thread = threading.Thread(target=serve_host, args=(options, stopped))
     thread.start()
@@ -44,6 +56,24 @@ def test_prometheus_reads_its_page_without_a_token_on_this_machine(url):
     with urllib.request.urlopen(f"{url}/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert b'atoll_fleet_clusters{state="WAITING"} 0' in answer.read()
+
+
+@pytest.mark.parametrize(("kind", "is_there"), [("z9.xlarge", True), ("m5.xlarge", False)])
+def test_machines_are_of_the_types_in_the_hosts_own_catalogue(url, home, kind, is_there):
+    client = FleetClient(url, token_of(home))
+    fleets = [FleetSpec(role, role, 1, 0, (InstanceTypeConfig(kind),)) for role in list(Role)[:2]]
+    spec = ClusterSpec("c", "emr-7.10.0", tuple(fleets))
+    if is_there:
+        assert client.call("preview", LaunchPreview, spec=spec).price_per_hour == 2 * 0.192
+        return
+    with pytest.raises(InvalidInput, match="not in the catalogue"):
+        client.call("preview", LaunchPreview, spec=spec)
+
+
+def test_a_catalogue_is_refused_on_ec2_where_clusters_would_not_know_it(tmp_path):
+    (tmp_path / "catalogue.toml").write_text(own_catalogue())
+    with pytest.raises(InvalidInput, match="for local machines only"):
+        serve_host(HostOptions(tmp_path, provider="ec2", region="us-east-1"), threading.Event())
 
 
 def test_host_refuses_whom_it_could_not_notify_before_it_serves(tmp_path):

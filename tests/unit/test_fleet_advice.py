@@ -76,11 +76,19 @@ def test_a_live_cluster_needs_one_free_address(free, is_followed):
     assert followed(POST, seen)["subnet size"] is is_followed
 
 
-def test_each_of_the_three_alarms_is_missed():
-    assert followed(POST, Observed(alarms=frozenset(ALARMS)))["alarms"]
-    for missing in ALARMS:
-        (one,) = said(POST, "alarms", Observed(alarms=frozenset(ALARMS) - {missing}))
-        assert (one.is_followed, one.message) == (False, f"no alarm on {missing}")
+def test_each_of_the_three_alarms_is_missed_where_it_is_not_and_where_it_tells_nobody():
+    heard = dict.fromkeys(ALARMS, True)
+    assert followed(POST, Observed(alarms=heard))["alarms"]
+    for one in ALARMS:
+        (gone,) = said(POST, "alarms", Observed(alarms={k: heard[k] for k in ALARMS if k != one}))
+        assert (gone.is_followed, gone.message) == (False, f"no alarm tells of {one}")
+        (mute,) = said(POST, "alarms", Observed(alarms=heard | {one: False}))
+        assert (mute.is_followed, mute.message) == (False, f"nobody is notified of {one}")
+
+
+def test_before_the_start_it_is_said_that_create_sets_the_alarms():
+    (one,) = said(POST, "alarms")
+    assert "`atoll fleet create` sets the three alarms" in one.message
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_spot_that_does_not_look_at_capacity_is_advised_against():
     cheap = SpotProvisioning(strategy=SpotStrategy.LOWEST_PRICE)
     fleets = (*POST.fleets[:2], replace(POST.fleets[2], spot=cheap))
     (one,) = said(replace(POST, fleets=fleets), "allocation strategy")
-    assert (one.is_followed, one.message) == (False, "cfnTask: spot by lowest-price")
+    assert (one.is_followed, one.message) == (False, "spare: spot by lowest-price")
 
 
 def test_fleets_of_few_types_are_named():

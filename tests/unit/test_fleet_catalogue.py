@@ -3,6 +3,7 @@
 import pytest
 
 from atoll.core.errors import InvalidInput
+from atoll.fleet.providers.local.world import World
 from atoll.fleet.spec.catalogue import load_catalogue, own_catalogue, parse_catalogue
 
 LINE = (
@@ -26,9 +27,9 @@ def test_the_catalogue_says_where_and_when_its_figures_are_from():
 
 
 def test_a_type_has_the_size_price_and_disk_that_emr_gives_it():
-    one = load_catalogue().get("m5.2xlarge")
+    one = load_catalogue().types["m5.2xlarge"]
     assert (one.vcpus, one.memory_gib, one.price_hour, one.disk_gib) == (8, 32, 0.384, 128)
-    assert load_catalogue().get("i3.xlarge").disk_gib == 885
+    assert load_catalogue().types["i3.xlarge"].disk_gib == 885
 
 
 def test_each_type_of_a_family_is_twice_the_one_before_it():
@@ -40,16 +41,16 @@ def test_each_type_of_a_family_is_twice_the_one_before_it():
             assert large.price_hour == pytest.approx(2 * small.price_hour)
 
 
-def test_an_unknown_type_is_refused_with_the_nearest():
-    with pytest.raises(InvalidInput, match=r"'m5\.xlrge' is not in .*m5\.xlarge") as caught:
-        load_catalogue().get("m5.xlrge")
+def test_an_unknown_type_is_refused_with_the_nearest_and_where_to_add_it():
+    with pytest.raises(InvalidInput, match=r"m5\.xlrge.* is not in .*catalogue\.toml") as caught:
+        World(load_catalogue().types).facts_of("m5.xlrge")
     assert "m5.xlarge" in caught.value.details["near"]
 
 
 def test_a_users_copy_is_read(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(with_line("hour = 0.192", "hour = 0.2"))
-    assert load_catalogue(file).get("m5.xlarge").price_hour == 0.2
+    assert load_catalogue(file).types["m5.xlarge"].price_hour == 0.2
 
 
 @pytest.mark.parametrize(

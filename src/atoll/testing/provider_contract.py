@@ -11,6 +11,7 @@ more; types `TYPES`; `RACKS` racks in a zone, where it spreads. Its machines nee
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound
-from atoll.fleet.model import FleetSpec, InstanceTypeConfig, Market, Role
+from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Market, Role
 from atoll.fleet.providers.port import (
     Address,
     FleetRequest,
@@ -38,6 +39,7 @@ CLUSTER = "j-CONTRACT"
 
 PLACEMENT = Placement(CLUSTER, epoch=1, subnet_id=SUBNETS[0], user_data='{"hello": 1}')
 PRIMARY = InstanceTypeConfig(TYPES[0])
+PRIMARIES = FleetSpec(Role.MASTER, "primary", 3, 0, (PRIMARY,))
 WORKERS = FleetSpec(Role.CORE, "core", 0, 0, (InstanceTypeConfig(TYPES[0]),))
 
 
@@ -72,6 +74,20 @@ class ProviderContract:
     def test_an_unknown_type_is_named(self, provider: Provider) -> None:
         with pytest.raises(InvalidInput, match=r"m99\.tiny"):
             provider.pools(["m99.tiny"], SUBNETS[:1])
+
+    def test_what_a_cluster_asks_for_and_will_not_have_is_told_and_launches_nothing(
+        self, provider: Provider
+    ) -> None:
+        spec = ClusterSpec(
+            "c",
+            "emr-7.10.0",
+            (PRIMARIES, WORKERS),
+            subnet_ids=SUBNETS[:1],
+            primary_security_group="sg-0dead",
+            worker_security_group="sg-0dead",
+        )
+        assert [one for one in provider.warnings(spec) if re.search(r"security.group", one)]
+        assert provider.machines(CLUSTER) == []
 
     def test_a_token_keeps_one_address(self, provider: Provider) -> None:
         first, again = _reserve(provider, "one"), _reserve(provider, "one")

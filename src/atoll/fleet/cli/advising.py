@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from atoll.core.config import Settings
-from atoll.fleet.cli.common import found, host, json_option, shown, table
+from atoll.fleet.cli.common import found, host, json_option, shown, table, warn
 from atoll.fleet.cli.specifications import read_specification, specification_options
 from atoll.fleet.model import ClusterSpec, Role
 from atoll.fleet.planning import advice
@@ -37,10 +37,14 @@ def advise(
         raise click.UsageError("give a cluster, --template or --file, one of the three")
     client = host(settings)
     if cluster is not None:
-        told = client.call("advice", list[Advice], cluster_id=found(client, cluster).id)
+        id_ = found(client, cluster).id
+        told = client.call("advice", list[Advice], cluster_id=id_)
+        warnings = tuple(client.call("warnings", list[str], cluster_id=id_))
     else:
         spec = read_specification(template, file, parameters).spec
-        told = advice_before(spec, client.call("preview", LaunchPreview, spec=spec))
+        planned = client.call("preview", LaunchPreview, spec=spec)
+        told, warnings = advice_before(spec, planned), planned.warnings
+    warn(settings, warnings)
     shown(lambda: (told, _lines(told)), as_json=as_json, watch=False)
 
 

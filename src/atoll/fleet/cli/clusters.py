@@ -24,6 +24,7 @@ from atoll.fleet.cli.common import (
     json_option,
     shown,
     table,
+    warn,
     watch_option,
 )
 from atoll.fleet.cli.specifications import read_specification, specification_options
@@ -71,8 +72,7 @@ def create(
     spec = replace(wanted.spec, name=name)
     client = host(settings)
     planned = client.call("preview", LaunchPreview, spec=spec)
-    if not settings.quiet:
-        _tell(spec, planned, wanted.notices)
+    _tell(settings, spec, planned, wanted.notices)
     if dry_run:
         shown(lambda: (planned, _plan_lines(planned)), as_json=as_json, watch=False)
         return
@@ -82,12 +82,15 @@ def create(
     shown(lambda: ({"ClusterId": record.id}, [record.id]), as_json=as_json, watch=False)
 
 
-def _tell(spec: ClusterSpec, planned: LaunchPreview, notices: tuple[Notice, ...]) -> None:
+def _tell(
+    settings: Settings, spec: ClusterSpec, planned: LaunchPreview, notices: tuple[Notice, ...]
+) -> None:
     """Say on stderr what is worth knowing before it is launched."""
+    if settings.quiet:
+        return
     for notice in notices:
         click.echo(f"note: {notice.path + ': ' if notice.path else ''}{notice.message}", err=True)
-    for warning in planned.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    warn(settings, planned.warnings)
     for one in advice_before(spec, planned):
         if one.is_followed is False:
             click.echo(f"advice: {one.message}; {one.how}", err=True)

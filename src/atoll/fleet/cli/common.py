@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +48,12 @@ def host(settings: Settings) -> FleetClient:
             click.echo(f"note: starting this machine's fleet host, in {home}", err=True)
         found = start(home)
     return FleetClient(found.url, token_of(home))
+
+
+def warn(settings: Settings, warnings: Iterable[str]) -> None:
+    """Say on stderr what speaks against a cluster, unless that is not wanted."""
+    for warning in () if settings.quiet else warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def found(client: FleetClient, cluster: str) -> ClusterRecord:

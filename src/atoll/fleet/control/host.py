@@ -42,6 +42,7 @@ from atoll.fleet.providers.port import Provider, ProviderAt
 from atoll.fleet.providers.reach import EC2, LOCAL, open_ec2
 from atoll.fleet.providers.server import Calls, listen
 from atoll.fleet.providers.server import serving as answering
+from atoll.fleet.spec.catalogue import FILE as CATALOGUE
 from atoll.fleet.spec.catalogue import load_catalogue
 from atoll.fleet.wire.server import serve
 
@@ -113,7 +114,7 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
         registry = Registry(path)
         stack.callback(registry.close)
         monitoring = stack.enter_context(monitored(path, registry, options.notified, is_sending))
-        service = FleetService(provider, at, registry, monitoring.monitor)
+        service = FleetService(provider, at, registry, monitoring.monitor, monitoring.alarms)
         stack.callback(service.close)
         account = Account(settings.region or Account.region)
         services = stack.enter_context(
@@ -151,7 +152,9 @@ def _provided(
     archives = None if options.cache is None else _archives(options.cache)
     if archives is not None:
         environment[ARCHIVES_VARIABLE] = str(archives)
-    world = World(types=load_catalogue().types, adopts_subnets=True, environment=environment)
+    own = options.home / CATALOGUE
+    types = load_catalogue(own if own.exists() else None).types
+    world = World(types=types, adopts_subnets=True, environment=environment)
     with ExitStack() as stack:
         provider = stack.enter_context(
             open_provider(options.home / CLOUD, settings.provider, world)
@@ -168,6 +171,13 @@ def _provided(
 
 def _opened_ec2(options: HostOptions, settings: HostSettings) -> tuple[Provider, ProviderAt]:
     """Open EC2 with the settings that the home has and those it is given now."""
+    if (own := options.home / CATALOGUE).exists():
+        # The clusters' own controllers would not know of it.
+        raise InvalidInput(
+            f"{own} is for local machines only; take it away, and on EC2 give bids in US dollars "
+            "and the size of disks",
+            file=str(own),
+        )
     ec2 = {**settings.ec2, **options.ec2}
     opened = open_ec2(settings.region, ec2)
     keep_settings(options.home, replace(settings, ec2=ec2))

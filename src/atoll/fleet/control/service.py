@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
-from atoll.fleet.control.advising import advice_on
+from atoll.fleet.control.advising import advice_on, current_spec
+from atoll.fleet.control.alarmstore import AlarmStore
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
@@ -42,8 +43,6 @@ from atoll.fleet.planning.advice import Advice
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
-from atoll.fleet.providers.reach import LOCAL
-from atoll.fleet.spec.notices import local_notices
 from atoll.fleet.spec.reader import Notice
 from atoll.fleet.spec.validate import check
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, StepState
@@ -83,6 +82,7 @@ class FleetService:
         at: ProviderAt,
         registry: Registry,
         onlooker: Onlooker,
+        alarms: AlarmStore,
     ) -> None:
         """Take the provider, how clusters reach it, and the registry; go on with its clusters.
 
@@ -91,9 +91,10 @@ class FleetService:
             at: how clusters reach it.
             registry: what the host remembers.
             onlooker: told each second what was seen of each cluster.
+            alarms: the host's.
         """
         self._provider, self._at, self._registry = provider, at, registry
-        self._onlooker = onlooker
+        self._onlooker, self._alarms = onlooker, alarms
         self._watches: dict[str, Watch] = {}
         self._lock = threading.Lock()
         for record in registry.all():
@@ -109,14 +110,14 @@ class FleetService:
 
     def preview(self, spec: ClusterSpec) -> LaunchPreview:
         """Plan a launch without launching; see `planning.subnets.preview` for what it raises."""
+        planned = self._planned(spec)
+        return replace(planned, warnings=(*planned.warnings, *self._provider.warnings(spec)))
+
+    def _planned(self, spec: ClusterSpec) -> LaunchPreview:
         subnets = self._provider.subnets(spec.subnet_ids)
         types = sorted({one.instance_type for fleet in spec.fleets for one in fleet.types})
         pools = self._provider.pools(types, [one.id for one in subnets])
-        planned = preview(spec, subnets, pools)
-        if self._at.name != LOCAL:
-            return planned
-        aside = [f"{one.part[0]}: {one.message}" for one in local_notices(spec)]
-        return replace(planned, warnings=(*planned.warnings, *aside))
+        return preview(spec, subnets, pools)
 
     def create(self, spec: ClusterSpec, cluster_id: str | None = None) -> ClusterRecord:
         """Begin a cluster.
@@ -131,7 +132,7 @@ class FleetService:
             InsufficientCapacity: the primaries are not to be had; nothing was launched.
         """
         check(spec)
-        planned = self.preview(spec)
+        planned = self._planned(spec)
         now = time.time()
         desired = Desired(
             cluster_id=cluster_id or new_cluster_id(),
@@ -204,7 +205,12 @@ class FleetService:
     def advice(self, cluster_id: str) -> list[Advice]:
         """Check the best practices on a cluster."""
         record = self._registry.get(cluster_id)
-        return advice_on(record, self._provider.subnets([record.desired.subnet_id]))
+        subnets = self._provider.subnets([record.desired.subnet_id])
+        return advice_on(record, subnets, [one.alarm for one in self._alarms.all()])
+
+    def warnings(self, cluster_id: str) -> list[str]:
+        """Say what, at its provider, speaks against a cluster as it is now."""
+        return self._provider.warnings(current_spec(self._registry.get(cluster_id)))
 
     def protect(self, cluster_id: str, is_protected: bool) -> None:
         """Allow or forbid to terminate a cluster, also one that is being launched."""
@@ -393,6 +399,7 @@ class FleetService:
             self.events,
             self.note,
             self.advice,
+            self.warnings,
             self.protect,
             self.terminate,
             self.repair,

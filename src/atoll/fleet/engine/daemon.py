@@ -26,7 +26,7 @@ class Daemon:
     folders: tuple[Path, ...] = ()
 
     def prepare(self) -> None:
-        """Make folders and files; only the owner may read them (one holds the cluster's secret)."""
+        """Make folders and files; only the owner may read them."""
         for folder in self.folders:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, text in self.files.items():

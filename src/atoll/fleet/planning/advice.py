@@ -6,7 +6,7 @@ on highly available clusters with instance fleets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from atoll.core.text import counted, some_of
@@ -14,12 +14,11 @@ from atoll.fleet.capacity import Subnet
 from atoll.fleet.model import ClusterSpec, SpotStrategy
 from atoll.fleet.spec.releases import LATEST, parse_release
 
-ALARMS = (
-    "MultiMasterInstanceGroupNodesRunning",
-    "MultiMasterInstanceGroupNodesRunningPercentage",
-    "MultiMasterInstanceGroupNodesRequested",
-)
-"""The metrics that should have an alarm."""
+PRIMARY_LOST = "a lost primary"
+QUORUM_LOST = "a lost quorum"
+NOT_REPLACED = "a primary that is not replaced"
+ALARMS = (PRIMARY_LOST, QUORUM_LOST, NOT_REPLACED)
+"""What should have an alarm, on the metrics of the primaries."""
 ENOUGH_CORE_NODES = 4
 """From so many on, EMR keeps three copies of a block without being told."""
 ENOUGH_TYPES = 3
@@ -39,14 +38,14 @@ class Observed:
         core_nodes: core instances, planned or running; never capacity units. None: not known.
         nodes: all instances of the cluster, primaries included. None: not known.
         subnets: those of the specification, or the one that was chosen. Empty: not known.
-        alarms: metrics that have an alarm on this cluster. None: not known.
+        alarms: whether anybody is notified, by what of `ALARMS` has one. None: not known.
         is_running: the cluster is there; its addresses are taken already.
     """
 
     core_nodes: int | None = None
     nodes: int | None = None
     subnets: tuple[Subnet, ...] = ()
-    alarms: frozenset[str] | None = None
+    alarms: Mapping[str, bool] | None = None
     is_running: bool = False
 
 
@@ -82,7 +81,7 @@ def advise(spec: ClusterSpec, observed: Observed | None = None) -> list[Advice]:
         _core_nodes(seen),
         *_strategies(spec),
         *_types(spec),
-        _alarms(seen),
+        _alarms(spec, seen),
         _spread(spec),
         _protection(spec),
         _single_zone(),
@@ -186,13 +185,22 @@ def _types(spec: ClusterSpec) -> Iterator[Advice]:
         yield Advice("instance types", is_followed, message, "" if is_followed else how)
 
 
-def _alarms(seen: Observed) -> Advice:
+def _alarms(spec: ClusterSpec, seen: Observed) -> Advice:
+    if not spec.is_highly_available:
+        return Advice("alarms", None, "one primary: the cluster ends before an alarm could help")
     if seen.alarms is None:
-        return Advice("alarms", None, "`atoll fleet create` sets the three alarms")
-    missing = [one for one in ALARMS if one not in seen.alarms]
-    if not missing:
-        return Advice("alarms", True, "all three metrics of the primaries have an alarm")
-    return Advice("alarms", False, f"no alarm on {some_of(missing)}", "set one on each")
+        told = "whom they notify says `atoll fleet serve --notify`"
+        return Advice("alarms", None, f"`atoll fleet create` sets the three alarms; {told}")
+    if missing := [one for one in ALARMS if one not in seen.alarms]:
+        how = "set one: aws cloudwatch put-metric-alarm"
+        return Advice("alarms", False, f"no alarm tells of {some_of(missing)}", how)
+    if mute := [one for one in ALARMS if not seen.alarms[one]]:
+        how = (
+            "put it anew with --alarm-actions https://... or mailto:...; clusters that are created "
+            "after `atoll fleet serve --notify` have that"
+        )
+        return Advice("alarms", False, f"nobody is notified of {some_of(mute)}", how)
+    return Advice("alarms", True, f"somebody is notified of {', '.join(ALARMS)}")
 
 
 def _spread(spec: ClusterSpec) -> Advice:

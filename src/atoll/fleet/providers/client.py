@@ -10,7 +10,7 @@ import msgspec
 
 from atoll.core.errors import Unavailable
 from atoll.fleet.capacity import Pool, Subnet
-from atoll.fleet.model import InstanceTypeConfig
+from atoll.fleet.model import ClusterSpec, InstanceTypeConfig
 from atoll.fleet.providers.port import Address, FleetRequest, Machine, Placement
 from atoll.fleet.providers.wire import Answer, Request, error_of, port_signature
 
@@ -77,6 +77,11 @@ class RemoteProvider:
         """See the port."""
         found: list[Pool] = self._call("pools", types=types, subnet_ids=subnet_ids)
         return found
+
+    def warnings(self, spec: ClusterSpec) -> list[str]:
+        """See the port."""
+        told: list[str] = self._call("warnings", spec=spec)
+        return told
 
     def reserve(self, subnet_id: str, *, token: str, cluster_id: str, epoch: int) -> Address:
         """See the port."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from atoll.core.errors import Unavailable
 from atoll.fleet.capacity import Pool, Subnet
-from atoll.fleet.model import FleetSpec, InstanceTypeConfig, Market, Role
+from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Market, Role
 
 ENDED_ITSELF = "Client.InstanceInitiatedShutdown"
 """How the reason begins of a machine that stopped from within; EC2's words."""
@@ -176,6 +176,10 @@ class Provider(Protocol):
 
     def pools(self, types: Sequence[str], subnet_ids: Sequence[str]) -> list[Pool]:
         """List what capacity there is; a type it does not know is `InvalidInput`."""
+        ...
+
+    def warnings(self, spec: ClusterSpec) -> list[str]:
+        """Say what speaks against a cluster here, or is left aside; nothing is launched."""
         ...
 
     def reserve(self, subnet_id: str, *, token: str, cluster_id: str, epoch: int) -> Address:

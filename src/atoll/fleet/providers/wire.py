@@ -28,6 +28,7 @@ LINE_BYTES = 4 << 20
 CALLS = (
     "subnets",
     "pools",
+    "warnings",
     "reserve",
     "release",
     "addresses",

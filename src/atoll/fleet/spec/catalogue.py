@@ -1,4 +1,7 @@
-"""The instance types Atoll knows by itself: one file with a date; a user may edit a copy."""
+"""The instance types Atoll knows by itself: one file with a date.
+
+A host takes an edited copy of it where its folder has one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -65,22 +67,6 @@ class Catalogue:
     region: str
     date: str
     types: Mapping[str, InstanceType]
-
-    def get(self, name: str) -> InstanceType:
-        """Return a type.
-
-        Raises:
-            InvalidInput: it is not in the catalogue; the message names the nearest.
-        """
-        if name in self.types:
-            return self.types[name]
-        near = get_close_matches(name, self.types, n=3) or list(self.types)
-        raise InvalidInput(
-            f"instance type {name!r} is not in {self.origin}; the nearest are "
-            f"{some_of(near, 3)}: take one of them, or add it to a copy of the catalogue",
-            instance_type=name,
-            near=near[:3],
-        )
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:

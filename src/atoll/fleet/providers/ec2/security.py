@@ -178,7 +178,7 @@ def _prices(api: Api, spec: ClusterSpec, catalogue: Catalogue) -> Iterator[str]:
     if unknown := sorted(named - catalogue.types.keys()):
         yield (
             f"the on-demand price of {some_of(unknown)} is not in {catalogue.origin}: it counts as "
-            "dearer than all others; add it to a copy"
+            "dearer than all others"
         )
     if not catalogue.region.startswith(api.region):
         yield f"on-demand prices are those of {catalogue.region}, not of {api.region}"

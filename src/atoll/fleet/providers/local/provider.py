@@ -18,7 +18,7 @@ from pathlib import Path
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.files import writing
 from atoll.fleet.capacity import Pool, Subnet
-from atoll.fleet.model import InstanceTypeConfig, Market
+from atoll.fleet.model import ClusterSpec, InstanceTypeConfig, Market
 from atoll.fleet.providers.facts import Notice, write_notice
 from atoll.fleet.providers.local import choosing
 from atoll.fleet.providers.local.addressing import LocalSubnet, hosts_lines, name_of
@@ -34,6 +34,7 @@ from atoll.fleet.providers.port import (
     MachineState,
     Placement,
 )
+from atoll.fleet.spec.notices import local_notices
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,10 @@ class LocalProvider:
         for subnet_id in subnet_ids:
             self._drafts.subnet(subnet_id)
         return choosing.pools_of(self.world, self.inventory.terms(), types, subnet_ids)
+
+    def warnings(self, spec: ClusterSpec) -> list[str]:
+        """Name what instances of this machine do not have; see the port."""
+        return [f"{one.part[0]}: {one.message}" for one in local_notices(spec)]
 
     def reserve(self, subnet_id: str, *, token: str, cluster_id: str, epoch: int) -> Address:
         """Keep an address and name; see the port."""

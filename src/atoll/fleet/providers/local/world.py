@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Protocol
 
 from atoll.core.errors import InvalidInput
 from atoll.core.resources import available_memory, available_threads
+from atoll.core.text import some_of
 
 # EC2, too, keeps the first four and the last address of a subnet for itself.
 RESERVED_ADDRESSES = 4
@@ -111,10 +113,13 @@ class World:
             InvalidInput: the world has no such type.
         """
         if instance_type not in self.types:
+            near = get_close_matches(instance_type, self.types) or sorted(self.types)
             raise InvalidInput(
-                f"instance type {instance_type!r} is not in the catalogue; take one of: "
-                f"{', '.join(sorted(self.types))}",
+                f"instance type {instance_type!r} is not in the catalogue; the nearest are "
+                f"{some_of(near, 3)}: take one of them, or give the host a catalogue that has it "
+                "(catalogue.toml in its folder)",
                 instance_type=instance_type,
+                near=near[:3],
             )
         return self.types[instance_type]
 
