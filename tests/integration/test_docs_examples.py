@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 from aws_servers import deploy
+from fleetspecs import TEMPLATE
+from s3_servers import _free_ports
 
 from atoll.deploy.render import SearchStack, render
 from atoll.fleet.control.garbage import remove
@@ -255,18 +257,22 @@ def test_guide_to_aws_prints_what_it_shows(ceph, ministack, tmp_path):
 
 
 def test_guide_to_fleets_prints_what_it_shows(tmp_path):
-    folder = start_folder(tmp_path)
-    for name, body in FILE.findall((ROOT / "docs" / "fleet.md").read_text()):
+    folder, port = start_folder(tmp_path), str(*_free_ports(1))
+    page = folder / "fleet.md"
+    page.write_text((ROOT / "docs" / "fleet.md").read_text().replace("8998", port))
+    for name, body in FILE.findall(page.read_text()):
         (folder / name).write_text(body)
+    shutil.copyfile(TEMPLATE, folder / "cfn-template.json")
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "credentials", "AWS_PAGER": ""}
     home = folder / ".local" / "share" / "atoll" / "fleet"
     # Archives of Java's classes fit this machine, whoever made them.
     cache = Path.home() / ".cache" / "atoll" / "fleet"
     # By a process that ends: whoever starts a host and lives on is warned of a child left behind.
-    code = "from atoll.fleet.control.home import *; start(Path({!r}), '--provider', 'loopback')"
-    started = [sys.executable, "-c", code.format(str(home))]
+    code = "from atoll.fleet.control.home import *; start(Path({!r}), '--port', {!r}, *{!r})"
+    started = [sys.executable, "-c", code.format(str(home), port, ["--provider", "loopback"])]
     subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     try:
-        check(run_page("docs/fleet.md", folder, ATOLL_FLEET_CACHE=str(cache)))
+        check(run_page(page, folder, ATOLL_FLEET_CACHE=str(cache), **keys))
     finally:
         remove(home, everything=True)
 

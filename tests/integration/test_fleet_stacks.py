@@ -1,12 +1,12 @@
 """CloudFormation's API over a fleet, asked by boto3 and by the `aws` command, as in the post."""
 
 import json
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 from fleet_clients import KEY, SECRET, aws_of, boto3_of
 from fleet_lab import SUBNETS, Lab, awaited
+from fleetspecs import POSTS_OWN, TEMPLATE
 
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.cloudformation import CloudFormation
@@ -14,8 +14,6 @@ from atoll.fleet.aws.emr import emr_service
 from atoll.fleet.aws.stackstore import StackStore
 from atoll.fleet.control.registry import FILE
 from atoll.fleet.wire import serve
-
-POST = Path(__file__).parents[1] / "data" / "post-template.json"
 
 
 def fleet(count):
@@ -96,9 +94,9 @@ def refusal(call, **parameters):
     return found.value.response["Error"]
 
 
-def test_post_s_commands_run_unchanged(lab, aws, tmp_path):
-    template = tmp_path / "template.json"
-    template.write_text(POST.read_text())
+def test_post_s_commands_run_unchanged(lab, aws):
+    template = POSTS_OWN if POSTS_OWN.exists() else TEMPLATE
+    name = json.loads(template.read_text())["Resources"]["cluster"]["Properties"]["Name"]
     words = ["--stack-name", "post", "--template-body", f"file://{template}"]
     made = aws("cloudformation", "create-stack", *words, "--region", "us-east-1")
     described = aws("cloudformation", "describe-stacks", "--stack-name", "post")["Stacks"][0]
@@ -106,7 +104,7 @@ def test_post_s_commands_run_unchanged(lab, aws, tmp_path):
         made["StackId"],
         "CREATE_IN_PROGRESS",
     )
-    query = "Clusters[?Name=='TestHACluster'].Id"
+    query = f"Clusters[?Name=='{name}'].Id"
     (cluster,) = aws("emr", "list-clusters", "--query", query)
     lab.live(cluster)
     aws("cloudformation", "wait", "stack-create-complete", "--stack-name", "post")

@@ -31,7 +31,8 @@ FOREIGN = {
     "--platform", "--build-arg", "--cores", "--configfile", "--rerun-incomplete", "--unlock",
     "--collection", "--queries", "--run",
     # aws, of clusters
-    "--endpoint-url", "--template-body", "--cluster-id", "--instance-fleet-type",
+    "--endpoint-url", "--template-body", "--cluster-id", "--instance-fleet-type", "--output",
+    "--alarm-actions",
 }  # fmt: skip
 # Options of other programs that messages and scripts name: spark-submit, pip, unshare, mount.
 FOREIGN_IN_MESSAGES = {"--conf", "--class", "--force-reinstall", "--fork", "--bind"}

@@ -18,7 +18,7 @@ SPEC = post_spec()
 FLEETS = tuple(Fleet(f"if-{one.role.value}", one) for one in SPEC.fleets)
 
 
-def instance(number, role, state=InstanceState.RUNNING, kind="m5.xlarge"):
+def instance(number, role, state=InstanceState.RUNNING, kind="m6i.xlarge"):
     machine = Machine(
         f"i-{number}", "j-1", f"if-{role.value}", role, Market.ON_DEMAND, kind,
         MachineState.RUNNING, f"10.0.0.{number}", f"ip-{number}", "subnet-1", "1a", 1.0,
@@ -68,7 +68,7 @@ def test_primaries_are_not_measured_before_the_cluster_was_ready():
 
 def test_workers_are_counted_in_nodes_and_in_units():
     workers = [
-        instance(1, Role.CORE, kind="m5.4xlarge"),
+        instance(1, Role.CORE, kind="m6i.4xlarge"),
         instance(2, Role.CORE, InstanceState.PROVISIONING),
         instance(3, Role.CORE, InstanceState.DRAINING),
         instance(4, Role.CORE, InstanceState.SUSPECT),

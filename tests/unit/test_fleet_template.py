@@ -4,7 +4,7 @@ import json
 
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-from fleetspecs import POST, changed, fleet, post, problems
+from fleetspecs import POST, POSTS_OWN, TEMPLATE, changed, fleet, needs_posts_own, post, problems
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.model import OnDemandStrategy, Role, SpotStrategy
@@ -71,16 +71,28 @@ def refused_post(path, *value):
     return refused(json.dumps(changed(post(), path, *value)))
 
 
-def test_the_posts_template_is_read_unchanged():
-    spec = read_template(POST).spec
-    assert (spec.name, spec.release_label) == ("TestHACluster", "emr-6.15.0")
-    assert [(one.name, one.target_on_demand, one.target_spot) for one in spec.fleets] == [
-        ("HAPrimaryFleet", 3, 0),
-        ("cfnCore", 4, 0),
-        ("cfnTask", 0, 4),
-    ]
+@pytest.mark.parametrize(
+    ("file", "name", "release", "fleets", "timeout_minutes"),
+    [
+        (TEMPLATE, "ha-spark", "emr-7.1.0", ("primaries", "steady", "spare"), 30),
+        pytest.param(
+            POSTS_OWN,
+            "TestHACluster",
+            "emr-6.15.0",
+            ("HAPrimaryFleet", "cfnCore", "cfnTask"),
+            20,
+            marks=needs_posts_own,
+        ),
+    ],
+    ids=["ours", "the post's"],
+)
+def test_the_posts_template_is_read_unchanged(file, name, release, fleets, timeout_minutes):
+    spec = read_template(file.read_text()).spec
+    assert (spec.name, spec.release_label) == (name, release)
+    targets = [(one.name, one.target_on_demand, one.target_spot) for one in spec.fleets]
+    assert targets == list(zip(fleets, (3, 4, 0), (0, 0, 4), strict=True))
     assert [one.weighted_capacity for one in spec.fleets[1].types] == [1, 2, 4]
-    assert spec.fleets[2].spot.timeout_minutes == 20
+    assert spec.fleets[2].spot.timeout_minutes == timeout_minutes
     assert spec.spread_primaries
     assert spec.termination_protected
     assert len(spec.subnet_ids) == 3
