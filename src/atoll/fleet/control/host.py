@@ -106,7 +106,7 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
         )
     with ExitStack() as stack:
         # Made first: opening the local cloud without root enters another network namespace.
-        listener = listen(options.address, options.port)
+        listener = stack.enter_context(listen(options.address, options.port))
         url = "http://{}:{}".format(*listener.getsockname()[:2])
         path, sender = options.home / FILE, options.sender
         is_sending = stack.enter_context(sending_notifications(path, sender))
