@@ -64,9 +64,12 @@ def await_(what, look, seconds=DEADLINE_SECONDS):
 
 
 @contextmanager
-def fleet_host(home, provider="auto"):
-    """Serve a home from a process of its own; all that was made for it is gone afterwards."""
-    host = Host(Path(home), provider)
+def fleet_host(home, provider="auto", prefix=()):
+    """Serve a home from a process of its own; all that was made for it is gone afterwards.
+
+    `prefix` is a command that starts another, such as setpriv.
+    """
+    host = Host(Path(home), provider, prefix)
     try:
         host.start()
         yield host
@@ -86,8 +89,8 @@ def small_cluster(home, name="small", **more):
 class Host:
     """A fleet host that can be killed and started again."""
 
-    def __init__(self, home, provider):
-        self.home, self.provider = home, provider
+    def __init__(self, home, provider, prefix=()):
+        self.home, self.provider, self.prefix = home, provider, prefix
         self.process = None
 
     @property
@@ -105,10 +108,9 @@ class Host:
         """Start its process, and wait until it answers."""
         self.home.mkdir(exist_ok=True)
         options = ["--home", str(self.home), "--provider", self.provider]
+        command = [*self.prefix, sys.executable, "-m", "atoll", "fleet", "serve", *options]
         with (self.home / LOG).open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "atoll", "fleet", "serve", *options], stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
         def answers():
             assert self.process.poll() is None, self.log

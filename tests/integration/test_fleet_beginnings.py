@@ -1,9 +1,11 @@
 """Clusters that cannot begin: they end at once, and say why and what to do about it."""
 
+import os
 import threading
 from contextlib import contextmanager
 
 import pytest
+from fleet_cloud import NOBODY, why_no_netns
 
 from atoll.fleet.control.garbage import remove
 from atoll.fleet.control.home import serving
@@ -59,6 +61,18 @@ def test_machines_without_java_end_the_cluster_and_say_what_to_install(tmp_path,
         assert "Spark needs Java 17" in status.message
         assert "apt-get install openjdk-17-jre-headless" in status.message
         assert any("openjdk" in told for told in cluster.events("CLUSTER_TERMINATED"))
+
+
+@pytest.mark.skipif(
+    bool(why_no_netns(NOBODY)), reason=f"netns without root: {why_no_netns(NOBODY)}"
+)
+def test_a_host_without_root_begins_a_cluster(tmp_path):
+    # Root may not map itself into a namespace without that one capability.
+    drop = ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all"]
+    prefix = drop if os.geteuid() == 0 else []
+    with fleet_host(tmp_path / "home", "netns", prefix) as host:
+        cluster = host.create(SMALL.format(name="rootless"))
+        await_("a controller", lambda: cluster.state is ClusterState.BOOTSTRAPPING)
 
 
 def test_a_host_without_java_is_not_started_and_says_what_to_install(tmp_path, monkeypatch):

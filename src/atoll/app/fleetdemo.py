@@ -10,11 +10,9 @@ from importlib import resources
 from pathlib import Path
 
 import click
-import numpy as np
 
-from atoll.compute.sparkmaster import probe_master
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError, Conflict, Incomplete
+from atoll.core.errors import Conflict, Incomplete
 from atoll.core.files import writing
 from atoll.core.text import counted
 from atoll.fleet.control.client import FleetClient
@@ -23,6 +21,7 @@ from atoll.fleet.control.home import start, token_of
 from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.life.records import Event, Step
 from atoll.fleet.model import ActionOnFailure, ClusterSpec, Role, StepSpec
+from atoll.fleet.providers.port import Machine
 from atoll.fleet.spec.short import parse_short
 from atoll.fleet.states import ClusterState, InstanceState, StepState
 
@@ -124,6 +123,9 @@ class _Demo:
             self._say(f"     MultiMasterInstanceGroupNodesRunning = {running}")
 
     def _vectors(self) -> Path:
+        # Not for every command: NumPy starts threads, and whoever enters namespaces has none.
+        import numpy as np
+
         path = self.out / "vectors.npy"
         generator = np.random.default_rng(SEED)
         with writing(path):
@@ -140,13 +142,11 @@ class _Demo:
         return step_id
 
     def _kill_active(self, client: FleetClient, record: ClusterRecord) -> None:
-        record = client.call("cluster", ClusterRecord, cluster_id=record.id)
-        for one in record.known.instances.values():
-            machine = one.machine
-            if machine.role is Role.MASTER and one.is_alive and _is_active(machine.private_ip):
-                self._say(f"3. kill the active primary, {machine.id} ({machine.private_ip})")
-                client.call("faults.crash", object, machine_id=machine.id)
-                return
+        record = self._until(client, record.id, lambda one: _active(one) is not None)
+        old = _active(record)
+        assert old is not None
+        self._say(f"3. kill the active primary, {old.id} ({old.private_ip})")
+        client.call("faults.crash", object, machine_id=old.id)
 
     def _check_step(self, step: Step) -> None:
         if step.state is not StepState.COMPLETED:
@@ -184,8 +184,7 @@ def _running(record: ClusterRecord) -> int:
     )
 
 
-def _is_active(address: str) -> bool:
-    try:
-        return probe_master(address).is_active
-    except AtollError:
-        return False
+def _active(record: ClusterRecord) -> Machine | None:
+    """Return the machine whose Spark master is the active one."""
+    found = [one.machine for one in record.known.instances.values() if one.is_active]
+    return found[0] if len(found) == 1 else None

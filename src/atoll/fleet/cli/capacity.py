@@ -69,6 +69,7 @@ def _rows(record: ClusterRecord, role: str | None, with_ended: bool) -> list[dic
             "type": one.machine.instance_type,
             "market": one.machine.market.value,
             "state": one.state.value,
+            "part": "active" if one.is_active else "",
             "ip": one.machine.private_ip,
             "name": one.machine.private_dns,
             "since": clock(one.ready_at or one.created_at),

@@ -101,7 +101,8 @@ def _instance_id(machine: Machine) -> str:
 def _advance_one(
     old: InstanceRecord, heart: Heart, observed: Observed, policy: HealthPolicy
 ) -> InstanceRecord:
-    record = replace(old, waited_s=old.waited_s + observed.elapsed_s)
+    waited_s = old.waited_s + observed.elapsed_s
+    record = replace(old, waited_s=waited_s, is_active=_is_active(heart))
     if not record.machine.is_alive:
         return ended(record, InstanceReason.INSTANCE_FAILURE, _end(record.machine), observed.now)
     if record.state is InstanceState.AWAITING_FULFILLMENT:
@@ -113,6 +114,13 @@ def _advance_one(
     if record.state is InstanceState.DRAINING:
         return record
     return _judged(record, heart, observed, policy)
+
+
+def _is_active(heart: Heart) -> bool:
+    if heart.beat is None or not heart.is_present:
+        return False
+    master = heart.beat.daemons.get("master")
+    return master is not None and master.detail == "ALIVE"
 
 
 def _end(machine: Machine) -> str:
@@ -171,7 +179,11 @@ def ended(
 ) -> InstanceRecord:
     """Return the record of an instance that ended."""
     return replace(
-        _into(record, InstanceState.TERMINATED), reason=reason, message=message, ended_at=now
+        _into(record, InstanceState.TERMINATED),
+        reason=reason,
+        message=message,
+        ended_at=now,
+        is_active=False,
     )
 
 

@@ -146,6 +146,7 @@ class InstanceRecord:
         complaint: what is wrong with it now; empty: nothing.
         bad_for_s: seconds that it has been so.
         busy_for_s: seconds that its processors have been too busy.
+        is_active: whether its Spark master is the active one, by its last heartbeat.
     """
 
     id: str
@@ -160,6 +161,7 @@ class InstanceRecord:
     complaint: str = ""
     bad_for_s: float = 0.0
     busy_for_s: float = 0.0
+    is_active: bool = False
 
     @property
     def is_alive(self) -> bool:

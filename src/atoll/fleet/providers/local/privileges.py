@@ -28,7 +28,7 @@ HOLDER = "holder"
 _FILE = "holder.json"
 _NEEDED = (12, 21)
 """Capabilities NET_ADMIN and SYS_ADMIN."""
-_HOLD = "echo up; exec </dev/null >/dev/null 2>&1; exec sleep infinity"
+_HOLD = "ip link set lo up || exit 1; echo up; exec </dev/null >/dev/null 2>&1; exec sleep infinity"
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", _HOLD)
 _FORBIDDING = (
     ("kernel/unprivileged_userns_clone", "0", "1"),
@@ -71,7 +71,7 @@ def enter(home: Path) -> None:
     """
     if is_privileged():
         return
-    need(["setsid", "unshare", "sh", "sleep"], {"sleep": "coreutils"})
+    need(["setsid", "unshare", "sh", "ip", "sleep"], {"ip": "iproute2", "sleep": "coreutils"})
     holder = _known_holder(home) or _new_holder(home)
     folder = Path.cwd()
     # All are opened before any is entered: from inside, the holder's may not be seen.
