@@ -27,7 +27,7 @@ from atoll.fleet.control.monitoring import monitored
 from atoll.fleet.control.notifierprocess import sending_notifications
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.sending import Sender
-from atoll.fleet.control.service import FleetService
+from atoll.fleet.control.service import READS, FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.housekeeping import keeping_house
@@ -125,7 +125,8 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
         is_open = ip_address(listener.getsockname()[0]).is_loopback
         page = MetricsPage(service, monitoring, None if is_open else settings.token)
         routes = {PREFIX: api.answer, METRICS: page.answer}
-        server = serve(services, listener, keys=options.keys, routes=routes)
+        reads = {METRICS, *(f"{PREFIX}/{name}" for name in (*READS, *Disks.READS))}
+        server = serve(services, listener, keys=options.keys, routes=routes, reads=reads)
         stack.callback(server.stop)
         stack.enter_context(_shown(options.home, url))
         logger.info("fleet host serves url=%s provider=%s", url, settings.provider)

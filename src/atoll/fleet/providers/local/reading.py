@@ -15,6 +15,8 @@ PIECE_BYTES = 1 << 20
 class Disks:
     """The disks of one local cloud."""
 
+    READS = ("disk.read",)
+
     def __init__(self, provider: LocalProvider) -> None:
         """Take the cloud, open in this process."""
         self._provider = provider
