@@ -1,5 +1,6 @@
 """Clusters that cannot begin: they end at once, and say why and what to do about it."""
 
+import gzip
 import os
 import threading
 from contextlib import contextmanager
@@ -85,10 +86,14 @@ def test_a_host_without_java_is_not_started_and_says_what_to_install(tmp_path, m
 
 def test_a_bootstrap_action_that_fails_everywhere_ends_the_launch(host, tmp_path):
     actions = script(tmp_path / "fails.sh", "echo no such package; exit 3")
-    status = ended(host.create(SMALL.format(name="fails"), bootstrap=actions))
+    kept = tmp_path / "kept"
+    cluster = host.create(SMALL.format(name="fails"), bootstrap=actions, log_uri=kept)
+    status = ended(cluster)
     assert status.reason is ClusterReason.BOOTSTRAP_FAILURE
     assert "'tools' ended with status 3" in status.message
     assert "no such package" in status.message
+    printed = kept.glob(f"{cluster.id}/node/i-*/bootstrap-actions/1/stdout.gz")
+    assert b"no such package\n" in [gzip.decompress(one.read_bytes()) for one in printed]
 
 
 def test_a_bootstrap_action_that_fails_on_a_core_node_ends_the_launch(host, tmp_path):

@@ -1,5 +1,7 @@
 """Work on a cluster of its own: what is killed, cancelled, fails, runs beside other work."""
 
+from pathlib import Path
+
 import pytest
 
 from atoll.fleet.model import ActionOnFailure
@@ -11,7 +13,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with small_cluster(tmp_path_factory.mktemp("steps"), step_concurrency=2) as cluster:
+    kept = tmp_path_factory.mktemp("kept")
+    with small_cluster(
+        tmp_path_factory.mktemp("steps"), step_concurrency=2, log_uri=kept
+    ) as cluster:
         yield cluster
 
 
@@ -83,6 +88,39 @@ def test_a_failure_cancels_what_waits_where_it_was_told_to(cluster, tmp_path):
     assert failing in cancelled.message
     cluster.call("cancel_steps", dict, step_ids=[other])
     cluster.step_in(other, StepState.CANCELLED)
+
+
+def failed_on(cluster, machine):
+    """Let steps fail until one did on a machine; return its id."""
+    while True:
+        id_ = cluster.submit("sh", "-c", "echo to read; echo 'no such table' >&2; exit 7")
+        if cluster.step_in(id_, StepState.FAILED).machine_id == machine.id:
+            return id_
+
+
+def printed(cluster, *step):
+    return atoll(cluster.host.home, "logs", "small", *step)
+
+
+def test_what_steps_printed_is_read_after_their_primary_was_lost(cluster, tmp_path):
+    begun = tmp_path / "1"
+    moved = cluster.submit(
+        "sh", "-c", f"echo began; test -e {begun} && exit; touch {begun}; exec sleep 600"
+    )
+    await_("the step", lambda: begun.exists() and cluster.step(moved).machine_id)
+    lost = next(
+        one for one in cluster.primaries().values() if one.id == cluster.step(moved).machine_id
+    )
+    failed = failed_on(cluster, lost)
+    assert printed(cluster, failed) == (0, "to read\nno such table\n")
+    cluster.fault("crash", lost)
+    assert cluster.completed(moved).attempts == 2
+    assert printed(cluster, failed) == (0, "to read\nno such table\n")
+    assert printed(cluster, moved, "--attempt", "2") == (0, "began\n")
+    kept = Path(cluster.record.desired.spec.log_uri) / cluster.id / "steps" / moved
+    assert (kept / "attempt-2" / "controller.gz").exists()
+    assert not (kept / "controller.gz").exists()  # nobody knows how the first one ended
+    cluster.replaced(lost)
 
 
 def test_a_long_step_goes_on_elsewhere_when_its_primary_falls_ill(cluster, tmp_path):

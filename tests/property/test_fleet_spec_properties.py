@@ -38,6 +38,7 @@ PLAIN = st.characters(
 CHARACTERS = PLAIN | st.sampled_from("\r\n\t\x85\u2028\ufeff'\"\\#:,{}[]&*!|>%@`-? ")
 TEXTS = st.text(CHARACTERS, min_size=1, max_size=12)
 MAYBE_TEXTS = st.none() | TEXTS
+PATHS = TEXTS.map("/{}".format)
 TYPE_NAMES = st.from_regex(r"[a-z][0-9][a-z]?\.[0-9]?xlarge", fullmatch=True)
 PRIORITIES = st.none() | st.floats(0, 9)
 TIMEOUTS = st.none() | st.integers(5, 10_080)
@@ -116,7 +117,7 @@ def clusters(draw):
             disk_percent=draw(st.floats(1, 100)), failing_probes=draw(st.integers(1, 9))
         ),
         tags=draw(tags),
-        log_uri=draw(MAYBE_TEXTS),
+        log_uri=draw(st.none() | PATHS),
         key_name=draw(MAYBE_TEXTS),
         root_volume_gib=draw(st.none() | st.integers(1, 999)),
         additional_worker_groups=tuple(draw(st.lists(TEXTS, max_size=2))),

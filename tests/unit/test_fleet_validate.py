@@ -17,7 +17,7 @@ from atoll.fleet.model import (
     SpotProvisioning,
     StepSpec,
 )
-from atoll.fleet.spec.notices import local_notices
+from atoll.fleet.spec.notices import ec2_notices, local_notices
 from atoll.fleet.spec.validate import check, problems_of
 
 GOOD = request_spec()
@@ -106,6 +106,12 @@ def test_a_good_specification_breaks_no_rule():
         ),
         ({"bootstrap_actions": (BootstrapAction("x", "s3://x"),) * 17}, "bootstrap_actions"),
         ({"bootstrap_actions": (BootstrapAction("x", ""),)}, "bootstrap_actions.0"),
+        ({"log_uri": "logs/here"}, "log_uri"),
+        ({"log_uri": "~/logs"}, "log_uri"),
+        ({"log_uri": "hdfs://logs"}, "log_uri"),
+        ({"log_uri": "s3://not a bucket/logs"}, "log_uri"),
+        ({"log_uri": "s3://"}, "log_uri"),
+        ({"log_uri": ""}, "log_uri"),
         ({"tags": {"aws:x": "y"}}, "tags"),
         ({"tags": {"x" * 129: "y"}}, "tags"),
         ({"tags": {"x": "y" * 257}}, "tags"),
@@ -130,6 +136,7 @@ def test_a_broken_rule_is_named(changes, part):
         {"idle_timeout_s": 604_800},
         {"fleets": GOOD.fleets + GOOD.fleets[2:] * 47},
         {"steps": (STEP,) * 256},
+        *({"log_uri": one} for one in ("s3://logs", "s3n://logs/a/", "/logs", "file:///a%20b")),
     ],
 )
 def test_what_is_just_allowed_breaks_no_rule(changes):
@@ -161,6 +168,11 @@ def test_all_broken_rules_are_said_at_once():
 def test_a_local_provider_says_what_it_leaves_aside():
     found = local_notices(replace(GOOD, key_name="mine", custom_ami="ami-1"))
     assert {one.part for one in found} == {("job_flow_role",), ("key_name",), ("custom_ami",)}
+
+
+@pytest.mark.parametrize(("log_uri", "notices"), [("s3n://logs", 0), (None, 0), ("/logs", 1)])
+def test_a_folder_of_each_instance_is_told_as_what_it_is(log_uri, notices):
+    assert len(ec2_notices(replace(GOOD, log_uri=log_uri))) == notices
 
 
 def test_the_fleets_are_those_the_rules_were_tried_on():

@@ -110,11 +110,32 @@ def test_an_error_of_ours_that_is_no_fault_of_the_caller_is_logged(caplog):
 
 def test_a_line_of_the_log_says_who_called_what(caplog):
     caplog.set_level(logging.INFO)
-    gateway = gateway_of(lambda _: {}, keys={KEY: SECRET})
-    assert gateway.answer(signed(LIST, "elasticmapreduce")).status == 200
+    body = b'{"JobFlowIds": ["j-1"]}'
+    request = replace(as_request(load_model("emr"), "json", "TerminateJobFlows", {}), body=body)
+    service = Service("emr", {"TerminateJobFlows": lambda _: {}}, EMR)
+    gateway = Gateway([service], keys={KEY: SECRET})
+    assert gateway.answer(signed(request, "elasticmapreduce")).status == 200
     (line,) = [record.message for record in caplog.records]
-    assert f"operation=emr.ListClusters key={KEY} status=200 ms=" in line
+    assert f"operation=emr.TerminateJobFlows key={KEY} status=200 ms=" in line
     assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(("status", "lines"), [(200, 1), (500, 2)])
+def test_what_changes_nothing_is_logged_where_it_fails(caplog, status, lines):
+    caplog.set_level(logging.INFO)
+    routes = {"/v1": lambda _: Response(status, b"", "text/plain")}
+    gateway = Gateway([], routes=routes, reads={"/v1/find"})
+    for path in ("/v1/find", "/v1/resize"):
+        assert gateway.answer(Request("POST", path, (), b"")).status == status
+    told = [record.message for record in caplog.records]
+    assert len(told) == lines
+    assert "operation=POST /v1/resize" in told[-1]
+
+
+def test_a_list_that_is_answered_is_not_logged(caplog):
+    caplog.set_level(logging.INFO)
+    assert gateway_of(lambda _: {}).answer(LIST).status == 200
+    assert caplog.records == []
 
 
 def test_a_line_of_the_log_cannot_be_forged(caplog):

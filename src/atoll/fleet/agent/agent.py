@@ -14,11 +14,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from kazoo.exceptions import KazooException
+
 from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError, Unavailable
 from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
 from atoll.fleet.agent.daemons import Setting, daemons, peers
+from atoll.fleet.agent.delivery import Delivery
 from atoll.fleet.agent.heir import Heir
 from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
@@ -27,9 +30,10 @@ from atoll.fleet.agent.vitals import Disk, Processors
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
 from atoll.fleet.engine.zookeeper import connect_string
-from atoll.fleet.life.records import Daemon, Heartbeat
+from atoll.fleet.life.records import Daemon, Event, Heartbeat
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Market, Role
+from atoll.fleet.outputs import bootstrap_folder
 from atoll.fleet.providers.ec2.metadata import Metadata
 from atoll.fleet.providers.reach import EC2
 
@@ -40,6 +44,8 @@ RETRY_SECONDS = 0.2
 SESSION_SECONDS = 4.0
 UNTOLD_BEATS = 10
 """A failure that nobody could be told of for so long ends the agent: the console tells it."""
+LAST_WORDS_SECONDS = 20.0
+"""How long an instance that will end may bring what its bootstrap actions printed."""
 _BOOTED = "booted"
 _SERVING = {
     "zookeeper": ("leader", "follower", "standalone"),
@@ -57,6 +63,7 @@ class Agent:
         self._facts, self._task = facts, task = setting.facts, setting.task
         self._client = ensemble_client(connect_string(peers(task)), session_s=SESSION_SECONDS)
         self._store = ClusterStore(self._client)
+        self._delivery = Delivery(task.log_uri, task.cluster_id, self._tell_undelivered)
         self._disk = Disk(Path(facts.disk), facts.disk_bytes)
         self._processors = Processors(facts.vcpus)
         self._daemons: list[Supervised] = []
@@ -72,6 +79,7 @@ class Agent:
                 cluster's first primaries, each may have failed alike.
         """
         self._client.start_async()
+        self._delivery.start()
         is_on_ec2 = self._task.provider.name == EC2
         if is_on_ec2 and self._facts.market is Market.SPOT:
             Interruption(Path(self._facts.notice_file), Metadata()).start()
@@ -87,6 +95,7 @@ class Agent:
             self._prepare()
         except AtollError as error:
             logger.error("bootstrap failed error=%s", error)
+            self._delivery.await_ended(LAST_WORDS_SECONDS)
             self._phase, self._message = "failed", error.message
 
     def _prepare(self) -> None:
@@ -95,7 +104,7 @@ class Agent:
         if is_first_start:
             env = {"ATOLL_ROLE": self._task.role.value, "ATOLL_CLUSTER": self._task.cluster_id}
             logs = Path(self._facts.disk) / "logs" / "bootstrap"
-            run_bootstrap(self._task.bootstrap_actions, logs, env)
+            run_bootstrap(self._task.bootstrap_actions, logs, env, self._keep_bootstrap)
         wanted = daemons(
             self._setting, is_first_start=is_first_start, on_master_end=self._release_latches
         )
@@ -113,8 +122,24 @@ class Agent:
                 Candidate(self._task, self._facts.id).start()
                 Heir(self._client, self._task, self._facts.id).start()
         if self._task.role is Role.MASTER:
-            StepRunner(self._client, self._task, self._facts).start()
+            StepRunner(self._client, self._task, self._facts, self._delivery).start()
         self._phase, self._message = "ready", ""
+
+    def _keep_bootstrap(self, number: int, folder: Path, end: str) -> None:
+        self._delivery.keep(bootstrap_folder(self._facts.id, number), folder, end)
+
+    def _tell_undelivered(self, why: str) -> bool:
+        """Tell that output cannot be brought to LogUri; False: that could not be told either."""
+        if not self._client.connected:
+            return False
+        what = f"{self._facts.id} cannot bring output to {self._task.log_uri}: {why}"
+        event = Event(time.time(), "OUTPUT_NOT_KEPT", self._task.cluster_id, what, is_warning=True)
+        try:
+            self._store.tell([event])
+        except (Unavailable, KazooException) as error:
+            logger.warning("not told event=%s error=%s", event.kind, error)
+            return False
+        return True
 
     def _release_latches(self, master: Daemon) -> None:
         """Hand on the leadership of a master whose process is gone, if it had it.

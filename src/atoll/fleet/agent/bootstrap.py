@@ -5,29 +5,45 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atoll.core.errors import AtollError, Unavailable
-from atoll.fleet.agent.children import spawn
+from atoll.fleet.agent.children import last_words, spawn
 from atoll.fleet.model import BootstrapAction
+from atoll.fleet.outputs import STDERR, STDOUT
 
 LIMIT_SECONDS = 540.0
 _TOLD_BYTES = 400
 
 
-def run_bootstrap(actions: Sequence[BootstrapAction], folder: Path, env: dict[str, str]) -> None:
-    """Run all actions; each leaves its output in a file of `folder`.
+def run_bootstrap(
+    actions: Sequence[BootstrapAction],
+    folder: Path,
+    env: dict[str, str],
+    on_end: Callable[[int, Path, str], None],
+) -> None:
+    """Run all actions.
+
+    Args:
+        actions: in their order.
+        folder: gets a folder for each, named by its number, from 1, with what it printed.
+        env: beside the agent's.
+        on_end: told of each its number, its folder and how it ended.
 
     Raises:
         Unavailable: one could not be fetched, ended with an error or not in time; those after it
             were not run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, action in enumerate(actions):
-        log = folder / f"{number:02}.log"
-        script = _fetched(action, folder / f"{number:02}.script")
-        _run(action, script, log, env)
+    for number, action in enumerate(actions, 1):
+        own = folder / str(number)
+        own.mkdir(parents=True, exist_ok=True)
+        try:
+            _run(action, _fetched(action, own / "script"), own, env)
+        except Unavailable as error:
+            on_end(number, own, error.message)
+            raise
+        on_end(number, own, f"bootstrap action {action.name!r} was done")
 
 
 def _fetched(action: BootstrapAction, script: Path) -> Path:
@@ -51,9 +67,14 @@ def _content(path: str) -> bytes:
     return open_storage(folder).get(name)
 
 
-def _run(action: BootstrapAction, script: Path, log: Path, env: dict[str, str]) -> None:
+def _run(action: BootstrapAction, script: Path, folder: Path, env: dict[str, str]) -> None:
     try:
-        process = spawn([str(script), *action.args], env={**os.environ, **env}, output=log)
+        process = spawn(
+            [str(script), *action.args],
+            env={**os.environ, **env},
+            output=folder / STDOUT,
+            errors=folder / STDERR,
+        )
         status = process.wait(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired as error:
         os.killpg(process.pid, signal.SIGKILL)
@@ -67,5 +88,5 @@ def _run(action: BootstrapAction, script: Path, log: Path, env: dict[str, str]) 
             "'#!/bin/sh' or the like?"
         ) from error
     if status != 0:
-        told = log.read_bytes()[-_TOLD_BYTES:].decode(errors="replace").strip()
+        told = last_words(folder, _TOLD_BYTES)
         raise Unavailable(f"bootstrap action {action.name!r} ended with status {status}: {told}")

@@ -27,14 +27,16 @@ from kazoo.handlers.threading import KazooTimeoutError
 from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import AtollError, Conflict
-from atoll.fleet.agent.children import spawn
+from atoll.fleet.agent.children import last_words, spawn
 from atoll.fleet.agent.command import command_of
 from atoll.fleet.agent.daemons import peers
+from atoll.fleet.agent.delivery import Delivery
 from atoll.fleet.engine.spark import master_url
 from atoll.fleet.life.records import Event, Step
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
+from atoll.fleet.outputs import STDERR, STDOUT, on_disk, step_folder
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.reach import LOCAL, reach
 from atoll.fleet.states import STEP_EDGES, StepState
@@ -57,10 +59,13 @@ class _Running:
 class StepRunner(threading.Thread):
     """One primary's step runner."""
 
-    def __init__(self, client: KazooClient, task: AgentTask, facts: MachineFacts) -> None:
-        """Take a started client of the cluster's ensemble."""
+    def __init__(
+        self, client: KazooClient, task: AgentTask, facts: MachineFacts, delivery: Delivery
+    ) -> None:
+        """Take a started client of the cluster's ensemble, and who brings output to LogUri."""
         super().__init__(name="steps", daemon=True)
         self._client, self._task, self._facts = client, task, facts
+        self._delivery = delivery
         self._store = ClusterStore(client)
         self._running: dict[str, _Running] = {}
         self._session = client.client_id
@@ -129,7 +134,9 @@ class StepRunner(threading.Thread):
 
     def _end(self, step_id: str) -> None:
         logger.warning("step ended, its lease is not certain step=%s", step_id)
-        _kill(self._running.pop(step_id).process)
+        running = self._running.pop(step_id)
+        _kill(running.process)
+        self._keep(step_id, running, "ended: its lease was not certain")
 
     def _look(self) -> None:
         steps = {one.id: one for one in self._store.steps()}
@@ -145,7 +152,7 @@ class StepRunner(threading.Thread):
     def _look_after(self, step: Step, running: _Running) -> None:
         if not STEP_EDGES[step.state]:
             # Its end was written down, and then the connection was lost.
-            self._let_go(step.id)
+            self._let_go(step.id, running, _told(step))
             return
         status = running.process.poll()
         if step.state is StepState.CANCEL_PENDING and status is None:
@@ -155,7 +162,7 @@ class StepRunner(threading.Thread):
             self._finish(step, StepState.COMPLETED, "", running)
         elif status is not None:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-            told = _tail(running.log)
+            told = last_words(running.log, _TOLD_BYTES)
             self._finish(step, StepState.FAILED, f"it {how}: {told}", running)
 
     def _finish(self, step: Step, state: StepState, message: str, running: _Running) -> None:
@@ -164,16 +171,22 @@ class StepRunner(threading.Thread):
         ended = self._store.change_step(
             step.id, lambda old: replace(old, state=state, message=message, ended_at=now)
         )
-        self._let_go(step.id)
+        self._let_go(step.id, running, _told(ended))
         is_warning = state is StepState.FAILED
         said = f"step {step.spec.name} is {state.value}" + (f": {message}" if message else "")
         self._store.tell([Event(now, f"STEP_{state.value}", step.id, said, is_warning)])
         if state is StepState.FAILED:
             self._after_failure(ended)
 
-    def _let_go(self, step_id: str) -> None:
+    def _let_go(self, step_id: str, running: _Running, end: str) -> None:
         self._store.end_lease(step_id)
         del self._running[step_id]
+        self._keep(step_id, running, end)
+
+    def _keep(self, step_id: str, running: _Running, end: str = "") -> None:
+        place = step_folder(step_id, running.attempt)
+        told = f"attempt {running.attempt} on {self._facts.id}: {end}" if end else ""
+        self._delivery.keep(place, running.log, told)
 
     def _after_failure(self, step: Step) -> None:
         if step.spec.action_on_failure is ActionOnFailure.CONTINUE:
@@ -237,7 +250,7 @@ class StepRunner(threading.Thread):
             return
         now = time.time()
         attempt = step.attempts + 1
-        log = Path(self._facts.disk) / "logs" / "steps" / step.id / f"attempt-{attempt}.log"
+        log = Path(self._facts.disk) / on_disk(step.id, attempt)
         begun = self._store.change_step(
             step.id,
             lambda old: replace(
@@ -250,10 +263,12 @@ class StepRunner(threading.Thread):
             ),
         )
         try:
-            self._running[step.id] = _Running(self._start(begun, log), log, attempt)
+            running = _Running(self._start(begun, log), log, attempt)
         except OSError as error:
             self._could_not_start(begun, error)
             return
+        self._running[step.id] = running
+        self._keep(step.id, running)
         self._store.tell([Event(now, "STEP_RUNNING", step.id, f"step {step.spec.name} runs")])
 
     def _could_not_start(self, step: Step, error: OSError) -> None:
@@ -263,16 +278,18 @@ class StepRunner(threading.Thread):
             step.id, lambda old: replace(old, state=StepState.FAILED, message=why, ended_at=now)
         )
         self._store.end_lease(step.id)
+        self._delivery.keep(step_folder(step.id, step.attempts), Path(step.log), _told(failed))
         self._store.tell([Event(now, "STEP_FAILED", step.id, why, is_warning=True)])
         self._after_failure(failed)
 
     def _start(self, step: Step, log: Path) -> subprocess.Popen[bytes]:
         work = Path(self._facts.disk) / "steps" / step.id
-        for folder in (log.parent, work):
+        for folder in (log, work):
             folder.mkdir(parents=True, exist_ok=True)
         url = master_url(peers(self._task))
         argv = command_of(step.spec.args, url, self._task.spark_properties)
-        return spawn(argv, env=self._environment(url), output=log, folder=work)
+        output, errors = log / STDOUT, log / STDERR
+        return spawn(argv, env=self._environment(url), output=output, errors=errors, folder=work)
 
     def _environment(self, url: str) -> dict[str, str]:
         java = find_java(os.environ)
@@ -298,8 +315,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _tail(log: Path) -> str:
-    try:
-        return log.read_bytes()[-_TOLD_BYTES:].decode(errors="replace").strip()
-    except OSError as error:
-        return f"its log cannot be read: {error}"
+def _told(step: Step) -> str:
+    return f"{step.state.value}: {step.message}" if step.message else step.state.value

@@ -16,6 +16,7 @@ from atoll.fleet.aws.workviews import bootstrap_view, step_view
 from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.life.records import InstanceRecord, Step
+from atoll.fleet.outputs import cluster_url
 
 MOST_INSTANCES = 2000
 """EMR's: instances on a page."""
@@ -105,13 +106,14 @@ class EmrReads:
 
         newest = sorted(record.steps, key=lambda one: (-one.created_at, one.id))
         found, marker = page(newest, request.get("Marker"), key=lambda one: one.id, wanted=wanted)
-        return given(Steps=[step_view(one) for one in found], Marker=marker)
+        kept_at = _kept_at(record)
+        return given(Steps=[step_view(one, kept_at) for one in found], Marker=marker)
 
     def _describe_step(self, request: dict[str, Any]) -> dict[str, Any]:
-        step_id = request["StepId"]
-        for step in self._fleet.cluster(request["ClusterId"]).steps:
+        step_id, record = request["StepId"], self._fleet.cluster(request["ClusterId"])
+        for step in record.steps:
             if step.id == step_id:
-                return {"Step": step_view(step)}
+                return {"Step": step_view(step, _kept_at(record))}
         # EMR's words.
         raise NotFound(f"Step id '{step_id}' is not valid.", step_id=step_id)
 
@@ -120,3 +122,8 @@ class EmrReads:
         numbered = list(enumerate(actions))
         found, marker = page(numbered, request.get("Marker"), key=lambda one: str(one[0]))
         return given(BootstrapActions=[bootstrap_view(one) for _, one in found], Marker=marker)
+
+
+def _kept_at(record: ClusterRecord) -> str | None:
+    log_uri = record.desired.spec.log_uri
+    return None if log_uri is None else cluster_url(log_uri, record.id)

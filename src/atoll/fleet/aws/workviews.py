@@ -7,13 +7,22 @@ from typing import Any
 from atoll.fleet.aws.values import given, instant
 from atoll.fleet.life.records import Step
 from atoll.fleet.model import BootstrapAction
+from atoll.fleet.outputs import STDERR, SUFFIX, step_folder
 from atoll.fleet.states import StepState
 
 
-def step_view(step: Step) -> dict[str, Any]:
-    """Return a Step, or a StepSummary: they have the same members."""
+def step_view(step: Step, kept_at: str | None) -> dict[str, Any]:
+    """Return a Step, or a StepSummary: they have the same members.
+
+    Args:
+        step: the step.
+        kept_at: where its cluster's output is kept, a URL; None: on the instances only.
+    """
     spec, has_failed = step.spec, step.state is StepState.FAILED
-    failure = given(Reason="Unknown Error.", Message=step.message or None, LogFile=step.log or None)
+    log = step.log
+    if log and kept_at is not None:
+        log = f"{kept_at}/{step_folder(step.id, step.attempts)}/{STDERR}{SUFFIX}"
+    failure = given(Reason="Unknown Error.", Message=step.message or None, LogFile=log or None)
     return {
         "Id": step.id,
         "Name": spec.name,

@@ -9,6 +9,7 @@ from atoll.fleet.cli.capacity import add_fleet, instances, resize
 from atoll.fleet.cli.clusters import create, describe, events, list_, protect, repair, terminate
 from atoll.fleet.cli.faults import fault
 from atoll.fleet.cli.hosting import gc, serve
+from atoll.fleet.cli.logs import logs
 from atoll.fleet.cli.metrics import metrics
 from atoll.fleet.cli.work import cancel, steps, submit
 
@@ -32,6 +33,7 @@ for _command in (
     add_fleet,
     submit,
     steps,
+    logs,
     cancel,
     events,
     metrics,

@@ -52,15 +52,15 @@ def serve(
     clients.
     """
     from atoll.fleet.cli.sender import read_sender
+    from atoll.fleet.control.home import LOG
     from atoll.fleet.control.host import HostOptions, serve_host, stop_on_signals
+    from atoll.fleet.control.hostlog import log_to
     from atoll.fleet.control.sending import Sender
 
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
-    logging.getLogger("kazoo").setLevel(logging.ERROR)
     folder = home or settings.fleet_home
     assert folder is not None
+    log_to(folder / LOG)
+    logging.getLogger("kazoo").setLevel(logging.ERROR)
     stopped = threading.Event()
     stop_on_signals(stopped)
     options = HostOptions(

@@ -70,8 +70,8 @@ def _await(client: FleetClient, cluster_id: str, step_id: str) -> None:
         time.sleep(_POLL_SECONDS)
     if step.state is not StepState.COMPLETED:
         raise Incomplete(
-            f"step {step_id} is {step.state.value}: {step.message}; its log was {step.log} on "
-            f"{step.machine_id}",
+            f"step {step_id} is {step.state.value}: {step.message}; all that it printed: "
+            f"atoll fleet logs {cluster_id} {step_id}",
             step_id=step_id,
             state=step.state.value,
         )

@@ -27,7 +27,7 @@ from atoll.fleet.control.monitoring import monitored
 from atoll.fleet.control.notifierprocess import sending_notifications
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.sending import Sender
-from atoll.fleet.control.service import FleetService
+from atoll.fleet.control.service import READS, FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.housekeeping import keeping_house
@@ -37,6 +37,7 @@ from atoll.fleet.providers.local.opening import KINDS, held, open_provider
 from atoll.fleet.providers.local.privileges import can_make_namespaces
 from atoll.fleet.providers.local.processes import identify
 from atoll.fleet.providers.local.provider import LocalProvider
+from atoll.fleet.providers.local.reading import Disks
 from atoll.fleet.providers.local.world import World
 from atoll.fleet.providers.port import Provider, ProviderAt
 from atoll.fleet.providers.reach import EC2, LOCAL, open_ec2
@@ -120,11 +121,12 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
         services = stack.enter_context(
             aws_services(path, service, monitoring, sender.check, account)
         )
-        api = Api({**service.calls(), **_faults(provider)}, settings.token)
+        api = Api({**service.calls(), **_local_calls(provider)}, settings.token)
         is_open = ip_address(listener.getsockname()[0]).is_loopback
         page = MetricsPage(service, monitoring, None if is_open else settings.token)
         routes = {PREFIX: api.answer, METRICS: page.answer}
-        server = serve(services, listener, keys=options.keys, routes=routes)
+        reads = {METRICS, *(f"{PREFIX}/{name}" for name in (*READS, *Disks.READS))}
+        server = serve(services, listener, keys=options.keys, routes=routes, reads=reads)
         stack.callback(server.stop)
         stack.enter_context(_shown(options.home, url))
         logger.info("fleet host serves url=%s provider=%s", url, settings.provider)
@@ -184,9 +186,11 @@ def _opened_ec2(options: HostOptions, settings: HostSettings) -> tuple[Provider,
     return opened
 
 
-def _faults(provider: Provider) -> dict[str, Callable[..., Any]]:
-    """Return what can be made to go wrong; only a local cloud can be told."""
-    return Faults(provider).calls() if isinstance(provider, LocalProvider) else {}
+def _local_calls(provider: Provider) -> dict[str, Callable[..., Any]]:
+    """Return what can be made to go wrong, and read; only a local cloud can be asked that."""
+    if not isinstance(provider, LocalProvider):
+        return {}
+    return {**Faults(provider).calls(), **Disks(provider).calls()}
 
 
 def _archives(cache: Path) -> Path:

@@ -6,7 +6,6 @@ webhook nor a mail server is reached. It finds its work in the host's file, and 
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from pathlib import Path
 
 from atoll.fleet.codec import decode, encode
 from atoll.fleet.control.alarmstore import AlarmStore
+from atoll.fleet.control.home import LOG
+from atoll.fleet.control.hostlog import log_to
 from atoll.fleet.control.notifying import Notifier
 from atoll.fleet.control.sending import Sender
 
@@ -60,8 +61,8 @@ def sending_notifications(path: Path, sender: Sender) -> Iterator[Callable[[], b
 
 def main() -> None:
     """Send until the standard input, whose first line has the orders, ends."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     orders = decode(sys.stdin.buffer.readline(), Orders, what="the notifier's orders")
+    log_to(Path(orders.path).with_name(LOG))
     store = AlarmStore(Path(orders.path))
     notifier = Notifier(store, orders.sender.send)
 

@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 256
 """EMR's: steps that are pending or run at once."""
+READS = ("preview", "clusters", "cluster", "find", "events", "advice", "warnings")
+"""Calls that change nothing."""
 _ENDED = (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS)
 _OPEN = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 

@@ -282,7 +282,7 @@ class Step:
         created_at, started_at, ended_at: times of day.
         attempts: how often it was started; more than once when its primary was lost.
         machine_id: where it runs or ran last.
-        log: the path of its output there.
+        log: the folder of its output there: `stdout` and `stderr`.
     """
 
     id: str

@@ -25,7 +25,7 @@ class AgentTask:
         bootstrap_actions: run before the daemons start.
         health: how often probes may fail.
         spark_properties: for steps that run here.
-        log_uri: where logs of steps go; None: they stay on the instance.
+        log_uri: where what steps and bootstrap actions print is kept; None: on the instance only.
     """
 
     cluster_id: str

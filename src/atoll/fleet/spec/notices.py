@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from atoll.fleet.model import ClusterSpec, Role
+from atoll.fleet.outputs import is_local
 from atoll.fleet.spec.releases import parse_release, spark_notice
 from atoll.fleet.spec.where import Remark
 
@@ -51,8 +52,6 @@ def _spec_notices(spec: ClusterSpec) -> Iterator[Remark]:
         yield Remark(("keeps_alive",), f"{high} stays when no step is left")
     if spec.is_highly_available and spec.idle_timeout_s is not None:
         yield Remark(("idle_timeout_s",), f"{high} does not end when idle")
-    if spec.log_uri is not None:
-        yield Remark(("log_uri",), "nothing is written there: logs stay on the instances")
     # Source: EMR management guide, emr-instance-group-configuration: "Each node type has a single
     # instance fleet, and using a task instance fleet is optional."
     if sum(one.role is Role.TASK for one in spec.fleets) > 1:
@@ -66,3 +65,11 @@ def local_notices(spec: ClusterSpec) -> list[Remark]:
         for part in _OF_EC2
         if getattr(spec, part)
     ]
+
+
+def ec2_notices(spec: ClusterSpec) -> list[Remark]:
+    """List what instances of EC2 cannot do as asked."""
+    if spec.log_uri is None or not is_local(spec.log_uri):
+        return []
+    what = "a folder of each instance, lost with it; give s3://bucket/folder to keep logs"
+    return [Remark(("log_uri",), what)]

@@ -19,6 +19,7 @@ from atoll.fleet.model import (
     Role,
     StepSpec,
 )
+from atoll.fleet.outputs import problem_of
 from atoll.fleet.spec.fleetrules import fleet_problems, in_range, twice
 from atoll.fleet.spec.reader import Problem, refusal
 from atoll.fleet.spec.releases import need_high_availability, parse_release
@@ -82,6 +83,8 @@ def _cluster(spec: ClusterSpec) -> Iterator[Remark]:
         # Source: EMR API reference, JobFlowInstancesConfig.
         missing = "primary_security_group" if groups[1] else "worker_security_group"
         yield Remark((missing,), "is missing; the two groups are given together or not at all")
+    if spec.log_uri is not None and (why := problem_of(spec.log_uri)):
+        yield Remark(("log_uri",), why)
     for key in spec.spark_properties:
         if not key.startswith("spark."):
             yield Remark(

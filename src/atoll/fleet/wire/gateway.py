@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PROTOCOLS: tuple[WireProtocol, ...] = (CborProtocol(), JsonProtocol(), QueryProtocol())
 Route = Callable[[Request], Response]
+_READS = ("Describe", "List", "Get")
 _ANY_SERVICE: ErrorTable = {AtollError: INTERNAL}
 
 
@@ -44,6 +45,8 @@ class Gateway:
         keys: secret by access key; None takes every caller, signed or not.
         routes: what is not AWS's: by path, "/metrics" or "/v1", which stands for all paths below
             it, too. A route checks for itself who may call it.
+        reads: paths among them that change nothing, and may be asked each second: they are not
+            logged, unless they fail.
         body_bytes: that a compressed body may grow to.
         clock: tells the time that signatures are held against.
     """
@@ -51,6 +54,7 @@ class Gateway:
     services: Sequence[Service]
     keys: Mapping[str, str] | None = field(default=None, repr=False)
     routes: Mapping[str, Route] = field(default_factory=dict)
+    reads: Collection[str] = ()
     body_bytes: int = 1 << 20
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -67,7 +71,8 @@ class Gateway:
         except Exception:
             logger.exception("request failed id=%s operation=%s", trace.request_id, trace.operation)
             response = _failure(protocol, trace)
-        logger.info(
+        logger.log(
+            logging.DEBUG if trace.is_read and response.status < 400 else logging.INFO,
             "request answered id=%s operation=%s key=%s status=%d ms=%.1f",
             trace.request_id,
             trace.operation,
@@ -86,6 +91,7 @@ class Gateway:
             service = self._service(protocol, call)
             _check_scope(signer, service)
             trace.operation = f"{service.model_name}.{_loggable(call.operation)}"
+            trace.is_read = call.operation.startswith(_READS)
             operation = service.operation(call.operation)
             parameters = protocol.read(operation, call.payload)
             output = service.call(call.operation, parameters)
@@ -129,7 +135,8 @@ class Gateway:
         path = request.path
         for prefix, route in self.routes.items():
             if path == prefix or path.startswith(f"{prefix}/"):
-                trace.operation = f"{request.method} {prefix}"
+                trace.operation = f"{request.method} {_loggable_path(path)}"
+                trace.is_read = path in self.reads
                 return route(request)
         return Response(404, b"nothing is served at this path\n", "text/plain")
 
@@ -141,10 +148,15 @@ class _Trace:
     request_id: str
     operation: str = "-"
     key: str = "-"
+    is_read: bool = False
 
 
 def _loggable(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "?", name)[:100]
+
+
+def _loggable_path(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9/._-]", "?", path)[:100]
 
 
 def _refuse_browsers(request: Request) -> None:

@@ -8,7 +8,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +30,7 @@ def serve(
     *,
     keys: Mapping[str, str] | None = None,
     routes: Mapping[str, Route] = _NO_ROUTES,
+    reads: Collection[str] = (),
     limits: Limits = Limits(),
 ) -> Server:
     """Serve several services, and what is not AWS's, at one address until `Server.stop`.
@@ -40,6 +41,7 @@ def serve(
         keys: secret by access key; None takes every caller, and is for loopback addresses only.
         routes: what answers other paths: "/metrics", or "/v1" and all below it. A route checks for
             itself who may call it.
+        reads: paths of `routes` that change nothing; see `Gateway`.
         limits: of size and time.
 
     Raises:
@@ -54,7 +56,7 @@ def serve(
             f"{host} is reached from other machines: give access keys (--keys) or 127.0.0.1",
             host=host,
         )
-    gateway = Gateway(services, keys, routes, limits.body_bytes)
+    gateway = Gateway(services, keys, routes, reads, limits.body_bytes)
     return Server(gateway, listener, limits)
 
 

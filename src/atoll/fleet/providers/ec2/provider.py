@@ -41,6 +41,7 @@ from atoll.fleet.providers.port import (
     Placement,
 )
 from atoll.fleet.spec.catalogue import Catalogue, load_catalogue
+from atoll.fleet.spec.notices import ec2_notices
 
 FRESH_SECONDS = 5.0
 """So long a list of machines serves again: controllers look twice a second, EC2 counts calls."""
@@ -96,7 +97,8 @@ class Ec2Provider:
 
     def warnings(self, spec: ClusterSpec) -> list[str]:
         """Say what, in this account, speaks against a cluster; see `security`."""
-        return warnings_of(self._api, spec, self._settings, self._catalogue)
+        aside = [f"{one.part[0]}: {one.message}" for one in ec2_notices(spec)]
+        return [*warnings_of(self._api, spec, self._settings, self._catalogue), *aside]
 
     def reserve(self, subnet_id: str, *, token: str, cluster_id: str, epoch: int) -> Address:
         """Keep an address and name; see the port."""
