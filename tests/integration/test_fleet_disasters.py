@@ -8,7 +8,7 @@ from atoll.fleet.providers.reach import reach
 from atoll.fleet.states import StepState
 from bench.fleetclusters import Job, atoll, await_, small_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_cluster_with_a_quorum_is_not_repaired(cluster):
 def test_a_job_ends_without_a_quorum_and_two_primaries_come_back_with_their_disks(
     cluster, tmp_path
 ):
-    job = Job(cluster, tmp_path / "out", partitions=40).begun()
+    job = Job(cluster, tmp_path / "out", partitions=15).begun()
     where = cluster.step(job.step_id).machine_id
     lost = [one for one in cluster.primaries().values() if one.id != where]
     for one in lost:

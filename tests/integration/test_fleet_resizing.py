@@ -72,7 +72,7 @@ def test_bootstrap_actions_run_on_new_instances_and_on_replaced_ones(story, clus
 
 
 def test_a_job_outlives_the_crash_of_its_worker(cluster, tmp_path):
-    job = Job(cluster, tmp_path / "out", partitions=30).begun()
+    job = Job(cluster, tmp_path / "out", partitions=12).begun()
     [old] = workers(cluster, Role.CORE, 1)
     cluster.fault("crash", old)
     assert job.is_exact()
@@ -168,7 +168,6 @@ def test_a_second_host_on_the_same_home_is_refused(cluster):
     assert (home / LOG).exists()
 
 
-@pytest.mark.nightly
 @needs_wires
 def test_while_the_hosts_disk_is_full_what_waits_is_told_and_then_made_up_for(cluster):
     disk, old = cluster.host.home.parent, cluster.standby_machine()
