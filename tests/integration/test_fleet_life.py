@@ -32,7 +32,7 @@ def cluster(life):
 
 
 def test_a_job_outlives_the_active_primary_and_its_place_is_filled(cluster, tmp_path):
-    job = Job(cluster, tmp_path / "out", partitions=20).begun()
+    job = Job(cluster, tmp_path / "out", partitions=12).begun()
     old = cluster.active_machine()
     cluster.fault("crash", old)
     await_("another active master", lambda: cluster.active() not in (None, old.private_ip))
