@@ -179,10 +179,10 @@ def test_a_web_page_cannot_give_orders_through_a_browser():
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (gzip.compress(b"{}"), 200),
-        (gzip.compress(b'{"Marker":"' + b"a" * 10_000_000 + b'"}'), 400),
-        (gzip.compress(b"{}")[:-1], 400),
-        (gzip.compress(b"{}") * 2, 400),
+        (gzip.compress(b"{}", mtime=0), 200),
+        (gzip.compress(b'{"Marker":"' + b"a" * 10_000_000 + b'"}', mtime=0), 400),
+        (gzip.compress(b"{}", mtime=0)[:-1], 400),
+        (gzip.compress(b"{}", mtime=0) * 2, 400),
         (b"{}", 400),
     ],
 )
