@@ -1,6 +1,9 @@
 """Changes to a cluster that runs: a fleet added, a fleet resized, steps added."""
 
+from dataclasses import replace
+
 import pytest
+from fleet_world import desired
 from fleetspecs import fleet, problems, request_spec
 
 from atoll.core.errors import InvalidInput
@@ -124,3 +127,12 @@ def test_steps_that_run_at_once_cannot_end_the_cluster():
     found = refused(steps, step(ActionOnFailure="TERMINATE_CLUSTER"), cluster=together)
     assert found[0][0] == "Steps[0].ActionOnFailure"
     assert len(steps(step(ActionOnFailure="CONTINUE"), cluster=together)) == 1
+
+
+def test_the_current_specification_has_what_was_changed_since():
+    made = desired(core=2, task=1)
+    kept = made.fleets[1]
+    grown = replace(kept, spec=replace(kept.spec, target_on_demand=5))
+    now = replace(made, fleets=(made.fleets[0], grown), termination_protected=True).current_spec
+    assert [one.target_on_demand for one in now.fleets] == [3, 5]
+    assert now.termination_protected

@@ -129,9 +129,7 @@ class EmrChanges:
 
     def _add_fleet(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self._fleet.cluster(request["ClusterId"])
-        desired = record.desired
-        spec = replace(desired.spec, fleets=tuple(one.spec for one in desired.fleets))
-        added = parse_add_instance_fleet(request, spec)
+        added = parse_add_instance_fleet(request, record.desired.current_spec)
         fleet = self._fleet.add_fleet(record.id, added.fleet)
         self._fleet.note(record.id, added.notices)
         arn = self._account.cluster_arn(record.id)

@@ -170,7 +170,7 @@ def describe(
     if as_spec:
         from atoll.fleet.spec.show import show
 
-        click.echo(show(found(client, cluster).desired.spec), nl=False)
+        click.echo(show(found(client, cluster).desired.current_spec), nl=False)
         return
 
     def make() -> tuple[Any, list[str]]:

@@ -10,7 +10,7 @@ from atoll.fleet.control.alarms import COMPARISONS, Alarm, AlarmState
 from atoll.fleet.control.measures import PRIMARIES_RUNNING, PRIMARIES_RUNNING_PERCENTAGE
 from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.control.ringing import UNDELIVERED
-from atoll.fleet.model import ClusterSpec, Role
+from atoll.fleet.model import Role
 from atoll.fleet.planning.advice import (
     NOT_REPLACED,
     PRIMARY_LOST,
@@ -46,17 +46,7 @@ def advice_on(
         alarms=_watched(record, alarms),
         is_running=True,
     )
-    return advise(current_spec(record), seen)
-
-
-def current_spec(record: ClusterRecord) -> ClusterSpec:
-    """Return the specification with what was changed since the cluster was created."""
-    desired = record.desired
-    return replace(
-        desired.spec,
-        fleets=tuple(one.spec for one in desired.fleets),
-        termination_protected=desired.termination_protected,
-    )
+    return advise(record.desired.current_spec, seen)
 
 
 def _watched(record: ClusterRecord, alarms: Sequence[Alarm]) -> dict[str, bool]:

@@ -86,9 +86,9 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
     """Serve until `stopped` is set.
 
     Raises:
-        Conflict: another process serves this home.
+        Conflict: another process serves this home, or the address is taken.
         InvalidInput: one of `notified` cannot be, or other machines could give orders without keys.
-        Unavailable: the address is taken, or the host lacks what the provider needs.
+        Unavailable: the host lacks what the provider needs.
     """
     for target in options.notified:
         options.sender.check(target)

@@ -66,11 +66,13 @@ class Repairer:
                 f"cluster {self._record.id} has a quorum; its controller replaces what is lost"
             )
         self._registry.change(self._record.id, lambda old: replace(old, epoch=self._epoch))
-        holders = self._revive()
-        if not self._mirror.is_connected and holders:
-            self._let_one_in(holders)
-        elif not holders:
-            self._begin_anew(from_backup)
+        self._revive()
+        if not self._mirror.is_connected:
+            holding, admitted = self._holding()
+            if holding:
+                self._let_one_in(holding, admitted)
+            else:
+                self._begin_anew(from_backup)
         has_quorum = self._await_quorum()
         for line in self._did:
             event = Event(time.time(), "REPAIR", self._record.id, line, is_warning=True)
@@ -83,46 +85,63 @@ class Repairer:
         newest = {one.address_id: one for one in machines}
         return [(slot, newest.get(slot.address.id)) for slot in self._desired.slots]
 
-    def _revive(self) -> list[int]:
-        """Start what stopped with its disk.
-
-        Returns:
-            The numbers of the servers whose disks are left.
-        """
-        holders = []
+    def _revive(self) -> None:
+        """Start what stopped with its disk."""
         revived = False
         for slot, machine in self._places():
-            if machine is None or machine.state is MachineState.TERMINATED:
-                continue
-            holders.append(slot.server_id)
-            if machine.state is MachineState.STOPPED:
+            if machine is not None and machine.state is MachineState.STOPPED:
                 self._provider.start(machine.id, epoch=self._epoch)
                 self._did.append(f"primary {slot.server_id}: {machine.id} started with its disk")
                 revived = True
-        if revived and len(holders) > len(self._desired.slots) // 2:
+        if revived and len(self._holding()[0]) > len(self._desired.slots) // 2:
             self._await_quorum()
-        return holders
 
-    def _let_one_in(self, holders: list[int]) -> None:
-        """Launch one empty primary beside those that hold the state."""
-        ensemble = Ensemble(
-            members=frozenset(one.server_id for one in self._desired.slots),
-            was_formed=True,
-            holding=frozenset(holders),
-        )
+    def _holding(self) -> tuple[frozenset[int], frozenset[int]]:
+        """Return the servers whose disks hold the state, and those that were let in empty.
+
+        Only who was once in service is known to hold it: an empty server has a marker from its
+        first start on, and may vote.
+        """
+        holding: set[int] = set()
+        admitted: set[int] = set()
         for slot, machine in self._places():
-            if machine is None or machine.state is MachineState.TERMINATED:
-                admit_empty(slot.server_id, ensemble)
+            if machine is not None and machine.state is not MachineState.TERMINATED:
+                seen = self._record.known.instances.get(machine.id)
+                served = seen is not None and seen.ready_at is not None
+                (holding if served else admitted).add(slot.server_id)
+        return frozenset(holding), frozenset(admitted)
+
+    def _let_one_in(self, holding: frozenset[int], admitted: frozenset[int]) -> None:
+        """Launch one empty primary beside those that hold the state, unless one comes already."""
+        for slot, machine in self._places():
+            if slot.server_id in admitted and machine is not None:
+                if not self._is_late(machine):
+                    self._did.append(f"primary {slot.server_id}: {machine.id} was let in, starts")
+                    return
+                self._end(machine)
+        members = frozenset(one.server_id for one in self._desired.slots)
+        for slot in self._desired.slots:
+            if slot.server_id not in holding:
+                admit_empty(slot.server_id, Ensemble(members, was_formed=True, holding=holding))
                 new = self._launch(slot, is_founding=False)
                 self._did.append(
                     f"primary {slot.server_id}: {new.id} launched empty; it takes the state from "
-                    f"server {', '.join(map(str, holders))}"
+                    f"server {', '.join(map(str, sorted(holding)))}"
                 )
                 return
         raise Conflict(
             "no primary is lost, and yet they form no quorum: they may be cut off, frozen, or out "
             "of disk. " + self._told()
         )
+
+    def _is_late(self, machine: Machine) -> bool:
+        return time.time() - machine.launched_at > self._desired.health.bootstrap_timeout_s
+
+    def _end(self, machine: Machine) -> None:
+        """End, for certain, what never served; its address is free then."""
+        if machine.state is not MachineState.TERMINATED:
+            why = "it was let in and never served"
+            self._provider.terminate([machine.id], epoch=self._epoch, reason=why)
 
     def _begin_anew(self, from_backup: bool) -> None:
         if not from_backup:
@@ -131,7 +150,9 @@ class Repairer:
                 "`atoll fleet repair --from-backup` begins anew with the last that was seen; steps "
                 "that had not ended run again. " + self._told()
             )
-        for slot in self._desired.slots:
+        for slot, machine in self._places():
+            if machine is not None:
+                self._end(machine)
             new = self._launch(slot, is_founding=True)
             self._did.append(f"primary {slot.server_id}: {new.id} launched for a new ensemble")
         # The steps that were seen are handed in again when it answers.

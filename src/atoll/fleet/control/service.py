@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
-from atoll.fleet.control.advising import advice_on, current_spec
+from atoll.fleet.control.advising import advice_on
 from atoll.fleet.control.alarmstore import AlarmStore
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
@@ -53,7 +53,6 @@ MOST_STEPS = 256
 """EMR's: steps that are pending or run at once."""
 READS = ("preview", "clusters", "cluster", "find", "events", "advice", "warnings")
 """Calls that change nothing."""
-_ENDED = (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS)
 _OPEN = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 
 
@@ -212,7 +211,7 @@ class FleetService:
 
     def warnings(self, cluster_id: str) -> list[str]:
         """Say what, at its provider, speaks against a cluster as it is now."""
-        return self._provider.warnings(current_spec(self._registry.get(cluster_id)))
+        return self._provider.warnings(self._registry.get(cluster_id).desired.current_spec)
 
     def protect(self, cluster_id: str, is_protected: bool) -> None:
         """Allow or forbid to terminate a cluster, also one that is being launched."""

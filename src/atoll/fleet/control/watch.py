@@ -240,10 +240,8 @@ class Watch(threading.Thread):
             )
             event = Event(time.time(), "NO_QUORUM", self.cluster_id, message, is_warning=True)
             self._registry.tell_here(self.cluster_id, event)
-        if self._blind_for_s >= BLIND_SECONDS:
-            addresses = [one.address.private_ip for one in record.desired.slots]
-            self._answering = frozenset(filter(_answers, addresses))
-        self._keep_machines(record, elapsed_s)
+        addresses = [one.address.private_ip for one in record.desired.slots]
+        self._answering = frozenset(filter(_answers, addresses))
 
     def _give_up(self, reason: ClusterReason, message: str) -> None:
         ending = Ending(reason.value, message, is_failure=True)

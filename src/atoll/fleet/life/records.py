@@ -7,7 +7,7 @@ that jumps neither hastens nor delays anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atoll.fleet.model import ClusterSpec, FleetSpec, HealthPolicy, Market, Role, StepSpec
 from atoll.fleet.providers.port import Address, Machine, ProviderAt
@@ -70,6 +70,15 @@ class Desired:
     termination_protected: bool
     created_at: float
     is_ending: bool = False
+
+    @property
+    def current_spec(self) -> ClusterSpec:
+        """The specification with what was changed since the cluster was created."""
+        return replace(
+            self.spec,
+            fleets=tuple(one.spec for one in self.fleets),
+            termination_protected=self.termination_protected,
+        )
 
     @property
     def health(self) -> HealthPolicy:
@@ -257,7 +266,7 @@ class Event:
 
     Attributes:
         at: time of day.
-        kind: a short name, such as "INSTANCE_REPLACED"; the guide lists all.
+        kind: a short name, such as "PRIMARY_REPLACED"; the guide lists all.
         subject: id of the cluster, fleet, instance or step.
         message: what and why, for people.
         is_warning: whether it needs a look.

@@ -61,7 +61,7 @@ class Caller:
 
 
 class RemoteProvider:
-    """The port, through a `ProviderServer`."""
+    """The port, through `providers.server`."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
         """Take where the server listens and the token it wants; nothing is asked yet."""

@@ -6,7 +6,7 @@ was given, and tells the truth about what there is. Every adapter passes
 
 Fencing: each call that changes something carries the epoch of the controller behind it. A provider
 that can keeps the highest epoch it saw for a cluster and refuses lower ones with `Conflict`; EC2
-cannot, there the idempotency token carries the epoch instead.
+cannot: there idempotency tokens keep two controllers from launching the same thing twice.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _refuse_what_atoll_has_not(section: Section) -> None:
     refuse("KerberosAttributes", "Spark runs without Kerberos")
     refuse("EbsRootVolumeIops", "a volume has what its type gives")
     refuse("EbsRootVolumeThroughput", "a volume has what its type gives")
-    refuse("MonitoringConfiguration", "logs stay on the instances")
+    refuse("MonitoringConfiguration", "logs go to LogUri")
     if section.text("RepoUpgradeOnBoot") not in ("", "NONE"):
         section.problem(
             "RepoUpgradeOnBoot", "not supported by Atoll: upgrade in a bootstrap action"

@@ -18,7 +18,7 @@ def read_steps(section: Section, properties: str) -> tuple[StepSpec, ...]:
 
 
 def _read_step(section: Section, properties: str) -> StepSpec:
-    section.refuse("StepMonitoringConfiguration", "a step's logs stay on its primary")
+    section.refuse("StepMonitoringConfiguration", "a step's logs go to the cluster's LogUri")
     jar = section.inner("HadoopJarStep")
     jar.refuse(properties, "they are Java's; give Spark's with --conf")
     jar.refuse("MainClass", f"{COMMAND_RUNNER} has none; run spark-submit --class")

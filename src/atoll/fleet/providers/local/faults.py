@@ -33,7 +33,7 @@ class Faults:
         self._provider = provider
 
     def calls(self) -> dict[str, Callable[..., Any]]:
-        """Return the faults by name, "faults.crash", to be served (`server.Calls`)."""
+        """Return the faults by name, "faults.crash", to be served."""
         names = [name for name in vars(type(self)) if not name.startswith("_")]
         return {f"faults.{name}": getattr(self, name) for name in names if name != "calls"}
 

@@ -37,7 +37,7 @@ class Loopback:
         need(["setsid", "sh", "timeout"], {"timeout": "coreutils"})
 
     def make_disk(self, box: Box) -> None:
-        """Make a folder; its size is the agent's to watch (`disk.used_bytes`)."""
+        """Make a folder; its size is the agent's to watch."""
         with writing(box.disk):
             box.disk.mkdir(exist_ok=True)
 

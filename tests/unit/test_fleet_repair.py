@@ -1,0 +1,125 @@
+"""Whom a repair takes for one that holds the state, and whom it lets in."""
+
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from fleet_world import desired
+
+from atoll.core.errors import Conflict
+from atoll.fleet.control import repair as module
+from atoll.fleet.control.registry import ClusterRecord, Phase
+from atoll.fleet.control.repair import Repairer
+from atoll.fleet.life.records import ClusterStatus, InstanceRecord, Known
+from atoll.fleet.model import Market, Role
+from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.states import ClusterState, InstanceState
+
+RUNNING, STOPPED, TERMINATED = MachineState.RUNNING, MachineState.STOPPED, MachineState.TERMINATED
+
+
+class Cloud:
+    """Three primaries' machines, by state; what is launched runs and serves nobody."""
+
+    def __init__(self, *states):
+        self.list = [
+            machine(f"i-{number}", number, state) for number, state in enumerate(states, start=1)
+        ]
+
+    def machines(self, _):
+        return self.list
+
+    def start(self, machine_id, *, epoch):
+        self._become(machine_id, RUNNING)
+
+    def terminate(self, machine_ids, *, epoch, reason):
+        for id_ in machine_ids:
+            self._become(id_, TERMINATED)
+
+    def launch_primary(self, _, address, *more, token):
+        number = int(address.id.removeprefix("eni-"))
+        new = machine(f"i-new-{number}", number, RUNNING)
+        self.list = [*self.list, new]
+        return new
+
+    def _become(self, machine_id, state):
+        self.list = [
+            replace(one, state=state) if one.id == machine_id else one for one in self.list
+        ]
+
+    def running(self):
+        return sorted(one.id for one in self.list if one.state is RUNNING)
+
+
+def machine(id_, number, state, launched_at=None):
+    return Machine(
+        id=id_, cluster_id="j-1", fleet_id="if-p", role=Role.MASTER, market=Market.ON_DEMAND,
+        instance_type="m5.xlarge", state=state, private_ip=f"10.0.0.{number}", private_dns="x",
+        subnet_id="subnet-1", zone="zone-a", launched_at=launched_at or time.time(),
+        address_id=f"eni-{number}",
+    )  # fmt: skip
+
+
+def served(one):
+    state = InstanceState.RUNNING
+    return InstanceRecord(f"c{one.id}", one, state, created_at=0.0, ready_at=1.0)
+
+
+@pytest.fixture
+def repair(monkeypatch):
+    monkeypatch.setattr(module, "QUORUM_SECONDS", 0.0)
+
+    def run(cloud, from_backup=False):
+        founders = {id_: served(machine(id_, 1, RUNNING)) for id_ in ("i-1", "i-2", "i-3")}
+        known = Known(ClusterStatus(ClusterState.WAITING, created_at=0.0), founders)
+        record = ClusterRecord(desired(), Phase.LIVING, known)
+        registry = SimpleNamespace(change=lambda *_: None, tell_here=lambda *_: None)
+        mirror = SimpleNamespace(is_connected=False)
+        return Repairer(cloud, registry, record, mirror).run(from_backup=from_backup)
+
+    return run
+
+
+def test_one_empty_server_is_let_in_beside_the_one_that_holds_the_state(repair):
+    cloud = Cloud(TERMINATED, TERMINATED, RUNNING)
+    assert "takes the state from server 3" in repair(cloud).did[0]
+    assert cloud.running() == ["i-3", "i-new-1"]
+
+
+def test_a_second_repair_waits_for_the_one_that_was_let_in(repair):
+    cloud = Cloud(TERMINATED, TERMINATED, RUNNING)
+    repair(cloud)
+    again = repair(cloud)
+    assert again.did == ("primary 1: i-new-1 was let in, starts",)
+    assert (again.has_quorum, cloud.running()) == (False, ["i-3", "i-new-1"])
+
+
+def test_one_that_was_let_in_and_never_came_is_ended_before_another_is(repair):
+    cloud = Cloud(TERMINATED, TERMINATED, RUNNING)
+    cloud.list.append(machine("i-late", 2, RUNNING, launched_at=1.0))
+    repair(cloud)
+    assert len(cloud.running()) == 2
+    assert "i-late" not in cloud.running()
+
+
+def test_disks_that_were_kept_are_started_before_anything_is_launched(repair):
+    cloud = Cloud(STOPPED, STOPPED, RUNNING)
+    repaired = repair_or_conflict(repair, cloud)
+    assert "no primary is lost" in repaired
+    assert cloud.running() == ["i-1", "i-2", "i-3"]
+
+
+def test_without_a_disk_it_begins_anew_only_when_told_to_and_ends_who_was_let_in(repair):
+    cloud = Cloud(TERMINATED, TERMINATED, TERMINATED)
+    cloud.list.append(machine("i-in", 1, RUNNING))
+    assert "--from-backup" in repair_or_conflict(repair, cloud)
+    assert cloud.running() == ["i-in"]
+    assert len(repair(cloud, from_backup=True).did) == 3
+    assert cloud.running() == ["i-new-1", "i-new-2", "i-new-3"]
+
+
+def repair_or_conflict(repair, cloud):
+    with pytest.raises(Conflict) as refused:
+        repair(cloud)
+    return str(refused.value)
