@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from atoll.core.errors import Unavailable
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 _PACKAGES = {"ip": "iproute2", "tc": "iproute2", "mount": "mount", "hostname": "hostname"}
 _COMMANDS = ("setsid", "sh", "unshare", "nsenter", "mount", "umount", "ip", "hostname", "timeout")
 _DISK = "atoll-disk"
+_WIDEST = 8
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 _APART = ("--net", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -172,10 +175,18 @@ def wire_name(key: str, ip: str) -> str:
     return f"{bridge_of(key)}.{int(third):02x}{int(fourth):02x}"
 
 
-def is_used_on_host(network: str) -> bool:
-    """Tell whether the host has addresses or routes in a network, "10.77"."""
-    said = call(["ip", "-4", "-o", "addr"]) + call(["ip", "-4", "route"])
-    return any(word.startswith(f"{network}.") for word in said.split())
+def networks_of_host() -> list[IPv4Network]:
+    """List the networks in which the host has addresses or routes, of every table.
+
+    What is wider than a private network (10.0.0.0/8) is a way to everywhere, and no network.
+    """
+    need(_COMMANDS, _PACKAGES)
+    said = call(["ip", "-4", "-o", "addr"]) + call(["ip", "-4", "route", "show", "table", "all"])
+    found = []
+    for word in said.split():
+        with suppress(ValueError):
+            found.append(IPv4Network(word, strict=False))
+    return sorted({one for one in found if one.prefixlen >= _WIDEST})
 
 
 def has_link(name: str) -> bool:

@@ -16,7 +16,7 @@ from atoll.fleet.providers.local.ground import Ground
 from atoll.fleet.providers.local.inventory import FILE, Inventory
 from atoll.fleet.providers.local.lifecycle import HOSTS
 from atoll.fleet.providers.local.loopback import Loopback
-from atoll.fleet.providers.local.netns import Netns, is_used_on_host
+from atoll.fleet.providers.local.netns import Netns, networks_of_host
 from atoll.fleet.providers.local.privileges import enter
 from atoll.fleet.providers.local.provider import LocalProvider
 from atoll.fleet.providers.local.world import World
@@ -37,7 +37,7 @@ def open_provider(home: Path, kind: str, world: World) -> Iterator[LocalProvider
         world: what there is; subnets count for a new home only.
 
     Raises:
-        Conflict: another process has it open.
+        Conflict: another process has it open, or another home has the network of this one.
         InvalidInput: no such kind, or the home was made with the other.
             Or (netns, without root) this process has other threads.
         Unavailable: the host lacks what the kind needs; the message says what.
@@ -87,20 +87,25 @@ def _grounded(home: Path, kind: str, inventory: Inventory) -> tuple[Ground, str]
             home=str(home),
             kind=kind,
         )
-    ground, network = _netns(home) if kind == Netns.name else _loopback(home)
+    network = _network(home, kind, inventory)
+    ground: Ground = Loopback(home_key(home), network)
+    if kind == Netns.name:
+        ground = Netns(home_key(home), network, home / HOSTS)
     ground.prepare()
     inventory.put_fact("kind", kind)
     return ground, network
 
 
-def _loopback(home: Path) -> tuple[Ground, str]:
-    network = claim_network(home, Loopback.first_octet)
-    return Loopback(home_key(home), network), network
-
-
-def _netns(home: Path) -> tuple[Ground, str]:
-    network = claim_network(home, Netns.first_octet, is_foreign=is_used_on_host)
-    return Netns(home_key(home), network, home / HOSTS), network
+def _network(home: Path, kind: str, inventory: Inventory) -> str:
+    """Return the network of a home: the one it has had since it was made."""
+    kept = inventory.fact("network")
+    if kind == Netns.name:
+        foreign = [] if kept else networks_of_host()
+        network = claim_network(home, Netns.first_octet, kept=kept, foreign=foreign)
+    else:
+        network = claim_network(home, Loopback.first_octet, kept=kept)
+    inventory.put_fact("network", network)
+    return network
 
 
 def _populate(inventory: Inventory, world: World) -> None:
