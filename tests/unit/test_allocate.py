@@ -67,7 +67,7 @@ def test_a_limit_in_percent_is_of_the_on_demand_price():
 
 def test_a_limit_in_percent_of_an_unknown_price_is_refused():
     with pytest.raises(InvalidInput, match="give a BidPrice in US dollars"):
-        spot(1, (InstanceTypeConfig("a"),), [pool("a", 0.5)])
+        spot(1, (InstanceTypeConfig("a", bid_price_percent=99.0),), [pool("a", 0.5)])
 
 
 def test_price_capacity_optimized_takes_the_cheapest_of_the_most_available():

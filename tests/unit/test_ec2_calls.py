@@ -439,9 +439,9 @@ def test_scores_that_may_not_be_asked_for_are_zero(answers, placement):
     assert {one.score for one in pools} == {0.0}
 
 
-def test_a_type_without_a_price_is_bought_last(placement):
+def test_a_type_without_a_price_is_offered_without_one(placement):
     pools = provider().pools(["t2.micro"], [placement.subnet_id])
-    assert next(one.price for one in pools if one.market is Market.ON_DEMAND) == float("inf")
+    assert next(one.price for one in pools if one.market is Market.ON_DEMAND) is None
 
 
 def test_a_subnet_with_a_way_to_the_internet_is_public(cloud, placement):

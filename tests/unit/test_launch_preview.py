@@ -6,6 +6,7 @@ import pytest
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.capacity import Pool, Subnet
+from atoll.fleet.codec import decode, encode
 from atoll.fleet.model import (
     ClusterSpec,
     FleetSpec,
@@ -17,7 +18,7 @@ from atoll.fleet.model import (
     SpotStrategy,
 )
 from atoll.fleet.planning.fleets import plan_fleet, plan_fleets
-from atoll.fleet.planning.subnets import preview, require_addresses
+from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
 
 PRICES = {"m5.xlarge": 0.192, "m5.2xlarge": 0.384}
@@ -161,3 +162,41 @@ def test_a_shared_subnet_warns_and_the_one_zone_limit_is_stated():
     found = preview(SPEC, [subnet(foreign_machines=2)], pools())
     assert "shared with 2 machines of others" in found.warnings[0]
     assert found.warnings[-1].startswith("all machines stand in zone-of-subnet-x")
+
+
+UNKNOWN = tuple(InstanceTypeConfig(name) for name in ("m7i.xlarge", "c7g.xlarge", "m7i.16xlarge"))
+
+
+def unpriced(market=Market.ON_DEMAND, price=None):
+    return [Pool(one.instance_type, market, "subnet-x", price, None) for one in reversed(UNKNOWN)]
+
+
+@pytest.mark.parametrize("strategy", OnDemandStrategy)
+def test_primaries_without_a_known_price_are_of_the_first_type_of_the_list(strategy):
+    primaries = fleet(Role.MASTER, 3, types=UNKNOWN, on_demand_strategy=strategy)
+    (bought,) = plan_fleets([primaries], unpriced())[0].on_demand.purchases
+    assert (bought.instance_type, bought.count, bought.price) == ("m7i.xlarge", 3, None)
+
+
+@pytest.mark.parametrize("role", [Role.MASTER, Role.CORE])
+def test_a_type_with_a_known_price_is_bought_before_those_without(role):
+    wanted = fleet(role, 3, types=(*UNKNOWN, *EVERY[1:]))
+    (bought,) = plan_fleets([wanted], unpriced() + pools())[0].on_demand.purchases
+    assert bought.instance_type == "m5.2xlarge"
+
+
+def test_a_preview_without_prices_goes_over_the_wire_and_counts_what_has_none():
+    spec = replace(SPEC, fleets=(fleet(Role.MASTER, 3), fleet(Role.CORE, 2, types=UNKNOWN)))
+    found = preview(spec, [subnet()], pools() + unpriced())
+    assert decode(encode(found), LaunchPreview, what="it") == found
+    assert (found.unpriced_nodes, found.price_per_hour) == (2, pytest.approx(3 * 0.192))
+
+
+def test_spot_of_a_type_without_a_known_price_is_bought_unless_a_part_of_it_is_bid():
+    supply = pools() + unpriced() + unpriced(Market.SPOT, 0.1)
+    spec = replace(SPEC, fleets=(fleet(Role.MASTER, 3), fleet(Role.CORE, 0, 2, types=UNKNOWN[:1])))
+    assert preview(spec, [subnet()], supply).missing_units == 0
+    part = replace(UNKNOWN[0], bid_price_percent=50.0)
+    spec = replace(SPEC, fleets=(fleet(Role.MASTER, 3), fleet(Role.CORE, 0, 2, types=(part,))))
+    with pytest.raises(InvalidInput, match=r"m7i\.xlarge may cost 50 % .* give a BidPrice"):
+        preview(spec, [subnet()], supply)

@@ -36,7 +36,7 @@ class Pool:
         instance_type: as EC2 names it.
         market: on demand or spot.
         subnet_id: where.
-        price: US dollars an hour for one instance.
+        price: US dollars an hour for one instance; None: not known.
         capacity: instances that can be had now; None: more than one asks for (not known).
         score: how available spot is, higher is better; a model of what AWS keeps to itself.
     """
@@ -44,6 +44,6 @@ class Pool:
     instance_type: str
     market: Market
     subnet_id: str
-    price: float
+    price: float | None
     capacity: int | None
     score: float = 0.0

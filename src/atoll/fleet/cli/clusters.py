@@ -34,6 +34,7 @@ from atoll.fleet.control.repair import Repair
 from atoll.fleet.life.capacity import provisioned, targets
 from atoll.fleet.life.records import Event
 from atoll.fleet.model import ClusterSpec, Market
+from atoll.fleet.planning.allocate import Purchase
 from atoll.fleet.planning.subnets import LaunchPreview
 from atoll.fleet.spec.reader import Notice
 from atoll.fleet.states import ClusterState
@@ -104,14 +105,20 @@ def _plan_lines(planned: LaunchPreview) -> list[str]:
             "market": purchase.market.value,
             "instances": purchase.count,
             "units": purchase.units,
-            "USD/h": round(purchase.count * purchase.price, 4),
+            "USD/h": _cost(purchase),
         }
         for one in planned.fleets
         for purchase in (*one.on_demand.purchases, *one.spot.purchases)
     ]
     where = f"{planned.subnet.id} ({planned.subnet.zone})"
     total = f"{counted(planned.nodes, 'machine')} in {where}, {planned.price_per_hour:.3f} USD/h"
+    if planned.unpriced_nodes:
+        total += f" and what {planned.unpriced_nodes} without a known price cost"
     return [*table(rows, empty="nothing to launch"), total]
+
+
+def _cost(purchase: Purchase) -> float | str:
+    return "?" if purchase.price is None else round(purchase.count * purchase.price, 4)
 
 
 def _await(client: FleetClient, record: ClusterRecord) -> ClusterRecord:

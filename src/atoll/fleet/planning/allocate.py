@@ -6,7 +6,8 @@ Laws, tested against brute force:
   is missing is told, with the reasons.
 - No instance is surplus: without any one of them the units would not be reached.
 - No pool gives more than it has, none above its price limit, none of a type not listed.
-- The order of types and pools does not matter.
+- The order of pools does not matter, nor that of types, but for those without a known price: these
+  are bought last, in the order of the list.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Purchase:
         instance_type, market, subnet_id: the pool.
         count: how many, 1 or more.
         weight: capacity units of each.
-        price: US dollars an hour for each.
+        price: US dollars an hour for each; None: not known.
     """
 
     instance_type: str
@@ -37,7 +38,7 @@ class Purchase:
     subnet_id: str
     count: int
     weight: int
-    price: float
+    price: float | None
 
     @property
     def units(self) -> int:
@@ -71,8 +72,13 @@ class Allocation:
 
     @property
     def price_per_hour(self) -> float:
-        """US dollars an hour for all of it."""
-        return sum(one.count * one.price for one in self.purchases)
+        """US dollars an hour for all of it whose price is known."""
+        return sum(one.count * (one.price or 0.0) for one in self.purchases)
+
+    @property
+    def unpriced_nodes(self) -> int:
+        """Instances whose price is not known."""
+        return sum(one.count for one in self.purchases if one.price is None)
 
 
 def allocate(
@@ -94,8 +100,8 @@ def allocate(
         strategy: one of that market's.
 
     Raises:
-        InvalidInput: pools of several subnets, a strategy of the other market, or a spot limit in
-            percent where the on-demand price is not known.
+        InvalidInput: pools of several subnets, a strategy of the other market, or a spot limit
+            that is a part of an on-demand price which is not known.
     """
     _check(pools, market, strategy)
     if units <= 0:

@@ -40,8 +40,13 @@ class FleetPlan:
 
     @property
     def price_per_hour(self) -> float:
-        """US dollars an hour."""
+        """US dollars an hour for the instances whose price is known."""
         return self.on_demand.price_per_hour + self.spot.price_per_hour
+
+    @property
+    def unpriced_nodes(self) -> int:
+        """Instances whose price is not known."""
+        return self.on_demand.unpriced_nodes + self.spot.unpriced_nodes
 
 
 def plan_fleets(fleets: Iterable[FleetSpec], pools: Sequence[Pool]) -> tuple[FleetPlan, ...]:
@@ -90,12 +95,15 @@ def _of_one_type(
         for one in fleet.types
     }
 
-    def order(one: InstanceTypeConfig) -> tuple[int, float, float, str]:
+    def order(one: InstanceTypeConfig) -> tuple[int, float, int, float, str]:
         found = choices[one]
         priority = LAST_PRIORITY if one.priority is None else one.priority
         if strategy is OnDemandStrategy.LOWEST_PRICE:
             priority = LAST_PRIORITY
-        return found.missing_units, priority, found.price_per_hour, one.instance_type
+        # Types without a known price come last, in the order of the list.
+        place = fleet.types.index(one) + 1 if found.unpriced_nodes else 0
+        price = found.price_per_hour
+        return found.missing_units, priority, place, price, one.instance_type
 
     return choices[min(choices, key=order)]
 

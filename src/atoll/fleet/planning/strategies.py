@@ -28,7 +28,7 @@ SCORE_BAND = 1.0
 
 def cost(lots: list[Lot]) -> float:
     """Sum up the price of lots, in US dollars an hour."""
-    return sum(offer.pool.price * count for offer, count in lots)
+    return sum(offer.price * count for offer, count in lots)
 
 
 def lowest_price(offers: list[Offer], units: int) -> list[Lot]:
@@ -46,10 +46,10 @@ def lowest_price(offers: list[Offer], units: int) -> list[Lot]:
     for offer in sorted(offers, key=_by_price):
         count = min(offer.most, -(-left // offer.weight) - 1)
         if count < offer.most:
-            ends.append((spent + offer.pool.price * (count + 1), len(taken), (offer, count + 1)))
+            ends.append((spent + offer.price * (count + 1), len(taken), (offer, count + 1)))
         taken.append((offer, count))
         left -= count * offer.weight
-        spent += count * offer.pool.price
+        spent += count * offer.price
     if not ends:
         return taken
     _, before, last = min(ends, key=lambda end: end[:2])

@@ -47,8 +47,13 @@ class LaunchPreview:
 
     @property
     def price_per_hour(self) -> float:
-        """US dollars an hour for the instances."""
+        """US dollars an hour for the instances whose price is known."""
         return sum(one.price_per_hour for one in self.fleets)
+
+    @property
+    def unpriced_nodes(self) -> int:
+        """Instances whose price is not known."""
+        return sum(one.unpriced_nodes for one in self.fleets)
 
 
 def preview(spec: ClusterSpec, subnets: Sequence[Subnet], pools: Sequence[Pool]) -> LaunchPreview:
@@ -109,13 +114,14 @@ def _check(subnets: Sequence[Subnet]) -> None:
             )
 
 
-def _order(fit: LaunchPreview) -> tuple[bool, int, bool, float, str]:
+def _order(fit: LaunchPreview) -> tuple[bool, int, bool, int, float, str]:
     free = fit.subnet.free_addresses
     short = max(fit.nodes - free, 0)
     return (
         short > 0 or _missing_primaries(fit) > 0,
         short + fit.missing_units,
         fit.nodes + SPARE_ADDRESSES > free,
+        fit.unpriced_nodes,
         fit.price_per_hour,
         fit.subnet.id,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound
 from atoll.fleet.model import InstanceTypeConfig
+from atoll.fleet.planning.offers import NO_LIMIT_PERCENT, price_limit
 from atoll.fleet.providers.ec2 import launching, tags
 from atoll.fleet.providers.ec2.api import Api, code_of, refusal
 from atoll.fleet.providers.ec2.launching import Images
@@ -26,9 +27,6 @@ from atoll.fleet.providers.port import (
 from atoll.fleet.spec.catalogue import Catalogue
 
 logger = logging.getLogger(__name__)
-
-NO_LIMIT_PERCENT = 100.0
-"""EC2's own limit for spot is the on-demand price; nothing is said where that is meant."""
 
 
 @dataclass(frozen=True)
@@ -144,18 +142,10 @@ def max_price(config: InstanceTypeConfig, catalogue: Catalogue) -> str | None:
     Raises:
         InvalidInput: it is given in percent of an on-demand price that the catalogue lacks.
     """
-    if config.bid_price is not None:
-        return f"{config.bid_price:g}"
-    if config.bid_price_percent >= NO_LIMIT_PERCENT:
+    if config.bid_price is None and config.bid_price_percent >= NO_LIMIT_PERCENT:
         return None
-    known = catalogue.types.get(config.instance_type)
-    if known is None:
-        raise InvalidInput(
-            f"spot {config.instance_type} may cost {config.bid_price_percent:g} % of its on-demand "
-            f"price, which {catalogue.origin} lacks; give BidPrice in US dollars",
-            instance_type=config.instance_type,
-        )
-    return f"{known.price_hour * config.bid_price_percent / 100:.5f}"
+    prices = {name: one.price_hour for name, one in catalogue.types.items()}
+    return f"{price_limit(config, prices):.5f}"
 
 
 def failure(errors: Sequence[Mapping[str, Any]], subnet_id: str) -> AtollError:

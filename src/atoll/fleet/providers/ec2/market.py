@@ -1,13 +1,12 @@
 """What EC2 offers: types by zone, their prices, and how likely spot is to be had.
 
-On-demand prices are the catalogue's, which states its region; a type that is not in it has an
-infinite price: it is bought last. Capacity is never known (`None`); EC2 tells when it is asked for.
+On-demand prices are the catalogue's, which states its region; of a type that is not in it none is
+known: it is bought last. Capacity is never known (`None`); EC2 tells when it is asked for.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -49,8 +48,7 @@ def pools_of(
         for kind in types:
             if (kind, subnet.zone) not in offered:
                 continue
-            price = prices.get(kind, math.inf)
-            pools.append(Pool(kind, Market.ON_DEMAND, subnet.id, price, None))
+            pools.append(Pool(kind, Market.ON_DEMAND, subnet.id, prices.get(kind), None))
             if (kind, subnet.zone) in spot:
                 price = spot[kind, subnet.zone]
                 score = scores.get(subnet.zone, 0.0)

@@ -177,8 +177,8 @@ def _prices(api: Api, spec: ClusterSpec, catalogue: Catalogue) -> Iterator[str]:
     named = {one.instance_type for fleet in spec.fleets for one in fleet.types}
     if unknown := sorted(named - catalogue.types.keys()):
         yield (
-            f"the on-demand price of {some_of(unknown)} is not in {catalogue.origin}: it counts as "
-            "dearer than all others"
+            f"the on-demand price of {some_of(unknown)} is not in {catalogue.origin}: they count "
+            "as dearer than all others, the first of a list as the cheapest of them"
         )
     if not catalogue.region.startswith(api.region):
         yield f"on-demand prices are those of {catalogue.region}, not of {api.region}"
