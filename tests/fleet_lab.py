@@ -58,6 +58,9 @@ class Believed:
     def pools(self, types, subnet_ids):
         return [Pool(t, m, s, 0.2, None) for t in types for m in Market for s in subnet_ids]
 
+    def require(self, spec):
+        pass
+
     def warnings(self, spec):
         return []
 

@@ -11,6 +11,7 @@ more; types `TYPES`; `RACKS` racks in a zone, where it spreads. Its machines nee
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Market, Role
 from atoll.fleet.providers.port import (
+    USER_DATA_BYTES,
     Address,
     FleetRequest,
     InsufficientCapacity,
@@ -240,10 +242,15 @@ class ProviderContract:
         with pytest.raises(InsufficientCapacity, match="SPREAD"):
             _primary(provider, "one too many", spread)
 
+    def test_to_end_what_is_not_there_is_no_error(self, provider: Provider) -> None:
+        [worker] = _workers(provider, 1)
+        provider.terminate(["i-0123456789abcdef0", worker.id], epoch=1, reason="done")
+        assert not any(one.is_alive for one in provider.machines(CLUSTER))
+
     def test_user_data_that_is_too_long_is_refused(self, provider: Provider) -> None:
-        long = replace(PLACEMENT, user_data="x" * (16 << 10) + "y")
-        with pytest.raises(InvalidInput, match="16385 bytes"):
-            _primary(provider, "one", long)
+        noise = "".join(map(chr, random.Random(1).choices(range(128), k=USER_DATA_BYTES + 4096)))
+        with pytest.raises(InvalidInput, match="packed"):
+            _primary(provider, "one", replace(PLACEMENT, user_data=noise))
 
     @staticmethod
     def _only_if(able: bool, why: str) -> None:

@@ -67,7 +67,10 @@ class Mirror:
             self._cluster_id,
             lambda old: replace(
                 old,
-                desired=found[0],
+                # The steps a cluster was created with are the host's to know, and shown by it.
+                desired=replace(
+                    found[0], spec=replace(found[0].spec, steps=old.desired.spec.steps)
+                ),
                 known=known,
                 steps=steps,
                 epoch=max(epoch, old.epoch),

@@ -21,6 +21,7 @@ from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.control.repair import Repair, Repairer
 from atoll.fleet.control.watch import Onlooker, Watch
+from atoll.fleet.life.placing import require_launchable
 from atoll.fleet.life.records import (
     ClusterStatus,
     Desired,
@@ -112,9 +113,11 @@ class FleetService:
     def preview(self, spec: ClusterSpec) -> LaunchPreview:
         """Plan a launch without launching; see `planning.subnets.preview` for what it raises."""
         planned = self._planned(spec)
+        require_launchable(self._desired(spec, planned))
         return replace(planned, warnings=(*planned.warnings, *self._provider.warnings(spec)))
 
     def _planned(self, spec: ClusterSpec) -> LaunchPreview:
+        self._provider.require(spec)
         subnets = self._provider.subnets(spec.subnet_ids)
         types = sorted({one.instance_type for fleet in spec.fleets for one in fleet.types})
         pools = self._provider.pools(types, [one.id for one in subnets])
@@ -128,24 +131,15 @@ class FleetService:
             cluster_id: a new one that the caller has written down; None makes one.
 
         Raises:
-            InvalidInput: the specification breaks a rule of EMR's.
+            InvalidInput: the specification breaks a rule of EMR's, or is too long.
             NoFreeAddress: no subnet has room; nothing was launched.
             InsufficientCapacity: the primaries are not to be had; nothing was launched.
         """
         check(spec)
         planned = self._planned(spec)
-        now = time.time()
-        desired = Desired(
-            cluster_id=cluster_id or new_cluster_id(),
-            provider=self._at,
-            spec=spec,
-            subnet_id=planned.subnet.id,
-            zone=planned.subnet.zone,
-            slots=_slots(planned),
-            fleets=tuple(Fleet(new_fleet_id(), one) for one in spec.fleets),
-            termination_protected=spec.termination_protected,
-            created_at=now,
-        )
+        desired = self._desired(spec, planned, cluster_id)
+        require_launchable(desired)
+        now = desired.created_at
         fleets = {one.id: FleetStatus(FleetState.PROVISIONING, now) for one in desired.fleets}
         record = ClusterRecord(
             desired=desired,
@@ -159,6 +153,21 @@ class FleetService:
         self._registry.tell_here(record.id, Event(now, "CLUSTER_STARTING", record.id, message))
         self._watch(record.id)
         return record
+
+    def _desired(
+        self, spec: ClusterSpec, planned: LaunchPreview, cluster_id: str | None = None
+    ) -> Desired:
+        return Desired(
+            cluster_id=cluster_id or new_cluster_id(),
+            provider=self._at,
+            spec=spec,
+            subnet_id=planned.subnet.id,
+            zone=planned.subnet.zone,
+            slots=_slots(planned),
+            fleets=tuple(Fleet(new_fleet_id(), one) for one in spec.fleets),
+            termination_protected=spec.termination_protected,
+            created_at=time.time(),
+        )
 
     def note(self, cluster_id: str, notices: Sequence[Notice]) -> None:
         """Tell what of a request was taken but is not done as EMR would."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import encode
 from atoll.fleet.life.records import Desired, Fleet
-from atoll.fleet.life.task import AgentTask
+from atoll.fleet.life.task import AgentTask, without_repeats
 from atoll.fleet.model import ClusterSpec, Role
-from atoll.fleet.providers.port import Placement
+from atoll.fleet.providers.port import USER_DATA_BYTES, Placement, packed_bytes
+
+_ADDRESSES_BYTES = 1 << 10
+"""Packed, far more than the addresses of primaries, which are not known before the launch."""
 
 
 def placement(
@@ -28,7 +32,7 @@ def placement(
         role=fleet.spec.role,
         slots=desired.slots,
         provider=desired.provider,
-        founding=desired if is_founding else None,
+        founding=without_repeats(desired) if is_founding else None,
         bootstrap_actions=spec.bootstrap_actions,
         health=spec.health,
         spark_properties=spec.spark_properties,
@@ -44,6 +48,22 @@ def placement(
         tags={**spec.tags, "Name": f"{spec.name} {fleet.spec.role.value.lower()}"},
         settings=_settings(spec, is_primary=is_primary),
     )
+
+
+def require_launchable(desired: Desired) -> None:
+    """Refuse a cluster whose first primaries cannot be told all that it shall be.
+
+    Raises:
+        InvalidInput: it is more than fits into the user data of a machine.
+    """
+    founding = placement(desired, desired.primary_fleet, epoch=0, is_founding=True)
+    size, most = packed_bytes(founding.user_data), USER_DATA_BYTES - _ADDRESSES_BYTES
+    if size > most:
+        raise InvalidInput(
+            f"the cluster's specification has {size} bytes, packed, of which {most} go along with "
+            "a machine; name fewer instance types, bootstrap actions, tags or properties",
+            size_bytes=size,
+        )
 
 
 def _settings(spec: ClusterSpec, *, is_primary: bool) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import decode
@@ -20,8 +20,8 @@ class AgentTask:
         cluster_id, fleet_id, role: whose it is.
         slots: the primaries.
         provider: whom the controller asks for machines.
-        founding: what the cluster shall be, for its first primaries; None for all later ones,
-            which find it in ZooKeeper.
+        founding: what the cluster shall be, for its first primaries, but for its steps, which the
+            host hands over; None for all later ones, which find it in ZooKeeper.
         bootstrap_actions: run before the daemons start.
         health: how often probes may fail.
         spark_properties: for steps that run here.
@@ -44,6 +44,11 @@ class AgentTask:
         return next((one for one in self.slots if one.address.private_ip == private_ip), None)
 
 
+def without_repeats(desired: Desired) -> Desired:
+    """Leave out of what goes along with a machine what is said twice, and the steps."""
+    return replace(desired, spec=replace(desired.spec, fleets=(), steps=()))
+
+
 def read_task(facts: MachineFacts) -> AgentTask:
     """Read what the cluster wants of a machine.
 
@@ -54,4 +59,6 @@ def read_task(facts: MachineFacts) -> AgentTask:
     if task.role is Role.MASTER and task.slot_at(facts.private_ip) is None:
         known = ", ".join(one.address.private_ip for one in task.slots)
         raise InvalidInput(f"{facts.private_ip} is none of the primaries' addresses {known}")
-    return task
+    if task.founding is None:
+        return task
+    return replace(task, founding=replace(task.founding, spec=task.founding.current_spec))

@@ -78,6 +78,10 @@ class RemoteProvider:
         found: list[Pool] = self._call("pools", types=types, subnet_ids=subnet_ids)
         return found
 
+    def require(self, spec: ClusterSpec) -> None:
+        """See the port."""
+        self._call("require", spec=spec)
+
     def warnings(self, spec: ClusterSpec) -> list[str]:
         """See the port."""
         told: list[str] = self._call("warnings", spec=spec)

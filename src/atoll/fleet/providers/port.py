@@ -11,17 +11,21 @@ cannot: there idempotency tokens keep two controllers from launching the same th
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from atoll.core.errors import Unavailable
+from atoll.core.errors import InvalidInput, Unavailable
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Market, Role
 
 ENDED_ITSELF = "Client.InstanceInitiatedShutdown"
 """How the reason begins of a machine that stopped from within; EC2's words."""
+
+USER_DATA_BYTES = 13 << 10
+"""The most of a machine's user data, packed: EC2 takes 16 KiB with the script that starts it."""
 
 
 class MachineState(StrEnum):
@@ -102,7 +106,8 @@ class Placement:
         epoch: the controller's; see the module.
         subnet_id: where they go.
         spread_group: machines of one group each stand on a rack of their own; None: anywhere.
-        user_data: what the machine's agent is told at its start (JSON, at most 16 KiB).
+        user_data: what the machine's agent is told at its start (JSON, at most
+            `USER_DATA_BYTES`).
         tags: for people.
         settings: provider's own (ec2: AMI, key, security groups, instance profile), name to value.
     """
@@ -153,6 +158,24 @@ class ProviderAt:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+def packed_bytes(user_data: str) -> int:
+    """Count what user data takes of `USER_DATA_BYTES`: compressed by gzip."""
+    return len(gzip.compress(user_data.encode(), mtime=0))
+
+
+def require_short(user_data: str) -> None:
+    """Refuse user data that is too long.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    size = packed_bytes(user_data)
+    if size > USER_DATA_BYTES:
+        raise InvalidInput(
+            f"user_data has {size} bytes, packed; at most {USER_DATA_BYTES} go", size_bytes=size
+        )
+
+
 class InsufficientCapacity(Unavailable):
     """No such machine is to be had now."""
 
@@ -176,6 +199,14 @@ class Provider(Protocol):
 
     def pools(self, types: Sequence[str], subnet_ids: Sequence[str]) -> list[Pool]:
         """List what capacity there is; a type it does not know is `InvalidInput`."""
+        ...
+
+    def require(self, spec: ClusterSpec) -> None:
+        """Refuse a cluster that can never be launched here, by all reasons; nothing is asked.
+
+        Raises:
+            InvalidInput: it says what to change.
+        """
         ...
 
     def warnings(self, spec: ClusterSpec) -> list[str]:

@@ -28,6 +28,7 @@ LINE_BYTES = 4 << 20
 CALLS = (
     "subnets",
     "pools",
+    "require",
     "warnings",
     "reserve",
     "release",

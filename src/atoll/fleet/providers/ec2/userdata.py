@@ -13,9 +13,10 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from atoll.core.errors import InvalidInput
+from atoll.fleet.providers.port import require_short
 
 MOST_BYTES = 16 << 10
-"""EC2's, of user data, and of what a cluster wants of an instance."""
+"""EC2's, of user data."""
 
 
 def user_data(wanted: str, settings: Mapping[str, str], region: str) -> bytes:
@@ -29,9 +30,7 @@ def user_data(wanted: str, settings: Mapping[str, str], region: str) -> bytes:
     Raises:
         InvalidInput: `wanted` or the script is longer than EC2 takes.
     """
-    size = len(wanted.encode())
-    if size > MOST_BYTES:
-        raise InvalidInput(f"user_data has {size} bytes; at most {MOST_BYTES} go", size_bytes=size)
+    require_short(wanted)
     packed = _packed(script(wanted, settings, region).encode())
     if len(packed) > MOST_BYTES:
         raise InvalidInput(

@@ -249,10 +249,15 @@ class Inventory:
         Raises:
             NotFound: the inventory has none of that name.
         """
-        found = self._docs(Record, "SELECT doc FROM machines WHERE id = ?", machine_id)
-        if not found:
+        found = self.find(machine_id)
+        if found is None:
             raise NotFound(f"there is no machine {machine_id}", machine_id=machine_id)
-        return found[0]
+        return found
+
+    def find(self, machine_id: str) -> Record | None:
+        """Return a machine; None: the inventory has none of that name."""
+        found = self._docs(Record, "SELECT doc FROM machines WHERE id = ?", machine_id)
+        return next(iter(found), None)
 
     def put(self, record: Record) -> None:
         """Write a machine."""

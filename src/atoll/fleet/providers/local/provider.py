@@ -33,12 +33,12 @@ from atoll.fleet.providers.port import (
     Machine,
     MachineState,
     Placement,
+    require_short,
 )
 from atoll.fleet.spec.notices import local_notices
 
 logger = logging.getLogger(__name__)
 
-USER_DATA_BYTES = 16 << 10
 SHOWN_SECONDS = 24 * 3600.0
 RUN_SECONDS = 30.0
 _RECLAIMED = "Server.SpotInstanceTermination"
@@ -107,6 +107,9 @@ class LocalProvider:
         for subnet_id in subnet_ids:
             self._drafts.subnet(subnet_id)
         return choosing.pools_of(self.world, self.inventory.terms(), types, subnet_ids)
+
+    def require(self, spec: ClusterSpec) -> None:
+        """Refuse nothing: what any provider refuses is all that this one would; see the port."""
 
     def warnings(self, spec: ClusterSpec) -> list[str]:
         """Name what instances of this machine do not have; see the port."""
@@ -210,7 +213,9 @@ class LocalProvider:
         """Cut machines off, end them, free their disks; see the port."""
         with self._changing:
             with self.inventory.change():
-                records = [self.inventory.record(one) for one in machine_ids]
+                # One that ended long ago is forgotten, and no error.
+                known = [self.inventory.find(one) for one in machine_ids]
+                records = [one for one in known if one is not None]
                 for cluster_id in {record.machine.cluster_id for record in records}:
                     self.inventory.fence(cluster_id, epoch)
                 going = self._life.put_ends(records, reason)
@@ -320,11 +325,7 @@ class LocalProvider:
 
     def _fenced_answer(self, placement: Placement, token: str) -> list[str] | None:
         """Check a launch; return the machines of one that was answered before."""
-        size = len(placement.user_data.encode())
-        if size > USER_DATA_BYTES:
-            raise InvalidInput(
-                f"user_data has {size} bytes; at most {USER_DATA_BYTES} go", size_bytes=size
-            )
+        require_short(placement.user_data)
         self.inventory.fence(placement.cluster_id, placement.epoch)
         return self.inventory.answer(placement.cluster_id, token)
 
