@@ -11,6 +11,7 @@ from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unava
 from atoll.fleet.control.home import settings_of
 from atoll.fleet.control.host import HostOptions, serve_host
 from atoll.fleet.model import (
+    ClusterSpec,
     FleetSpec,
     InstanceTypeConfig,
     Market,
@@ -506,3 +507,34 @@ def test_a_host_keeps_the_settings_of_ec2_it_was_given(cloud, tmp_path):
         serve_host(HostOptions(tmp_path, provider="ec2", region="us-east-1", ec2=given), stopped)
     kept = settings_of(tmp_path, "ec2", "us-east-1")
     assert kept.ec2 == {"image": "ami-1", "package_url": "https://host/a.whl"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["root_volume_gib=20GB", "root_volume_gib=0", "image=debian", "security_groups=sg-1, sg-2"],
+)
+def test_a_setting_that_no_launch_could_use_is_refused_at_once(wrong):
+    name, _, value = wrong.partition("=")
+    with pytest.raises(InvalidInput, match=f"is no {name} of EC2"):
+        provider(settings={name: value})
+
+
+def test_a_machine_whose_reason_cannot_be_told_is_ended_all_the_same(answers, placement):
+    ec2 = provider()
+    machines = launch_core(ec2, placement, token="a")
+    answers.by_operation["CreateTags"] = "TagLimitExceeded", "50 at most"
+    ec2.terminate([one.id for one in machines], epoch=1, reason="surplus")
+    assert not any(one.is_alive for one in ec2.machines(placement.cluster_id))
+
+
+def test_more_tags_and_larger_disks_than_ec2_takes_are_refused_together():
+    kind = InstanceTypeConfig("m5.xlarge", disk_gib=16_370)
+    fleets = tuple(FleetSpec(role, role.value, 1, 0, (kind,)) for role in (Role.MASTER, Role.CORE))
+    tags = {f"key{number}": "" for number in range(43)}
+    spec = ClusterSpec("c", "emr-7.10.0", fleets, tags={**tags, "Name": "x"})
+    with pytest.raises(InvalidInput, match=r"'CORE': m5.xlarge has 16,370 GiB .* root volume 15"):
+        provider().require(spec)
+    kept = replace(spec, fleets=(), tags={**tags, "Name": "x"})
+    provider().require(kept)
+    with pytest.raises(InvalidInput, match=r"has 44, and 7 are Atoll's own.*name 43 or fewer"):
+        provider().require(replace(kept, tags={**tags, "one": "more"}))

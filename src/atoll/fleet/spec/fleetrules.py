@@ -20,6 +20,8 @@ SPOT_TIMEOUT = (5, 1440)
 """Minutes. Source: EMR API reference, SpotProvisioningSpecification."""
 RESIZE_TIMEOUT = (5, 10_080)
 """Minutes. Source: the same, SpotResizingSpecification."""
+DISK = (1, 16_384)
+"""GiB. Source: EBS user guide, the largest volume."""
 
 _PRIORITIZED = (SpotStrategy.CAPACITY_OPTIMIZED_PRIORITIZED, OnDemandStrategy.PRIORITIZED)
 
@@ -96,7 +98,7 @@ def _type(one: InstanceTypeConfig, part: Path) -> Iterator[Remark]:
         yield Remark((*part, "instance_type"), "is no name of an instance type, such as m5.xlarge")
     # Source: EMR API reference, WeightedCapacity: "must be 1 or greater".
     yield from in_range((*part, "weighted_capacity"), one.weighted_capacity, (1, MOST_UNITS))
-    yield from in_range((*part, "disk_gib"), one.disk_gib, (1, 1_000_000))
+    yield from in_range((*part, "disk_gib"), one.disk_gib, DISK)
     for name, value in (
         ("bid_price", one.bid_price),
         ("bid_price_percent", one.bid_price_percent),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atoll.core.errors import NotFound, Unavailable
+from atoll.core.errors import AtollError, NotFound, Unavailable
 from atoll.core.text import some_of
 from atoll.fleet.providers.ec2 import tags
 from atoll.fleet.providers.ec2.addresses import Patience
-from atoll.fleet.providers.ec2.api import Api
+from atoll.fleet.providers.ec2.api import Api, code_of
 from atoll.fleet.providers.ec2.machines import described_ids, is_holding
+
+logger = logging.getLogger(__name__)
 
 
 def end(api: Api, ids: Sequence[str], reason: str, patience: Patience) -> None:
@@ -23,9 +26,8 @@ def end(api: Api, ids: Sequence[str], reason: str, patience: Patience) -> None:
     there = described_ids(api, ids)
     going = [one["InstanceId"] for one in there if is_holding(one)]
     if going:
+        _tell(api, going, reason)
         try:
-            # First the reason: an ended instance keeps its tags for an hour, and takes no new ones.
-            api.call("create_tags", Resources=going, Tags=tags.as_list({tags.REASON: reason}))
             # Without the system's own shutdown: a machine that hangs would take minutes.
             api.call("terminate_instances", InstanceIds=going, SkipOsShutdown=True)
         except NotFound:
@@ -34,6 +36,17 @@ def end(api: Api, ids: Sequence[str], reason: str, patience: Patience) -> None:
             return
     held = [one["InstanceId"] for one in there if _holds_address(one)]
     _await_end(api, held, patience)
+
+
+def _tell(api: Api, ids: Sequence[str], reason: str) -> None:
+    """Tag with the reason, first: an ended instance keeps its tags for an hour, but takes no more.
+
+    What cannot be told must not keep a machine running that costs money or holds an address.
+    """
+    try:
+        api.call("create_tags", Resources=ids, Tags=tags.as_list({tags.REASON: reason}))
+    except AtollError as error:
+        logger.warning("end not tagged code=%s error=%s", code_of(error), error)
 
 
 def _holds_address(one: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +20,26 @@ ROOT_GIB = 15
 """As EMR's; what the instance type's disks are comes on top."""
 OTHER_GIB = 64
 """The disk of a type that the catalogue does not know."""
-SETTINGS = frozenset(
-    {
-        "endpoint_url",
-        "image",
-        "instance_profile",
-        "key_name",
-        "package_url",
-        "root_volume_gib",
-        "security_groups",
-    }
-)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a setting is written: what all of it matches, and one that does."""
+
+    pattern: str
+    example: str
+
+
+SETTINGS = {
+    "endpoint_url": Form(r"https?://\S+", "https://..."),
+    "image": Form(r"ami-\w+", "ami-..."),
+    "instance_profile": Form(r"\S+", "its name or ARN"),
+    "key_name": Form(r".+", "its name"),
+    "package_url": Form(r"(https?|s3|file)://\S+", "s3://bucket/atoll-...whl"),
+    "root_volume_gib": Form(r"[1-9]\d{0,4}", "a whole number, such as 20"),
+    "security_groups": Form(r"sg-\w+(,sg-\w+)*", "sg-..., several with commas between"),
+}
+"""What a launch knows; an empty value is none."""
 _DEBIAN_NAMES = {"x86_64": "debian-12-amd64-*", "arm64": "debian-12-arm64-*"}
 
 
@@ -86,9 +96,14 @@ def disks(
     known = catalogue.types.get(config.instance_type)
     usual = known.ebs_gib if known is not None else OTHER_GIB
     data = usual if config.disk_gib is None else config.disk_gib
-    size = int(settings.get("root_volume_gib", ROOT_GIB)) + data
+    size = root_gib(settings) + data
     ebs = {"VolumeSize": size, "VolumeType": "gp3", "DeleteOnTermination": True}
     return [{"DeviceName": image.root_device, "Ebs": ebs}]
+
+
+def root_gib(settings: Mapping[str, str]) -> int:
+    """Return the size of the root disk without what the type's disks are."""
+    return int(settings.get("root_volume_gib") or ROOT_GIB)
 
 
 def common(placement: Placement, settings: Mapping[str, str], region: str) -> dict[str, Any]:
@@ -125,11 +140,17 @@ def checked(settings: Mapping[str, str]) -> dict[str, str]:
     """Return settings, of a provider or a placement.
 
     Raises:
-        InvalidInput: one is nothing that EC2 launches know.
+        InvalidInput: one is nothing that EC2 launches know, or its value is none.
     """
-    if unknown := sorted(settings.keys() - SETTINGS):
+    if unknown := sorted(settings.keys() - SETTINGS.keys()):
         raise InvalidInput(
             f"EC2 knows no setting {', '.join(unknown)}; take {', '.join(sorted(SETTINGS))}",
             settings=unknown,
         )
+    for name, value in settings.items():
+        form = SETTINGS[name]
+        if value and not re.fullmatch(form.pattern, value):
+            raise InvalidInput(
+                f"{value!r} is no {name} of EC2; write {form.example}", setting=name, value=value
+            )
     return dict(settings)

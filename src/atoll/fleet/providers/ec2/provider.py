@@ -20,6 +20,7 @@ from atoll.fleet.model import ClusterSpec, InstanceTypeConfig
 from atoll.fleet.providers.ec2 import addresses, ending, fleets, launching, primaries, templates
 from atoll.fleet.providers.ec2.addresses import Patience
 from atoll.fleet.providers.ec2.api import Api, code_of
+from atoll.fleet.providers.ec2.limits import require_within
 from atoll.fleet.providers.ec2.machines import (
     Memory,
     described,
@@ -94,6 +95,10 @@ class Ec2Provider:
         """List what can be had; see the port and `market`."""
         prices = {name: one.price_hour for name, one in self._catalogue.types.items()}
         return pools_of(self._api, types, subnets_of(self._api, subnet_ids), prices)
+
+    def require(self, spec: ClusterSpec) -> None:
+        """Refuse more tags and larger disks than EC2 takes; see the port."""
+        require_within(spec, self._settings)
 
     def warnings(self, spec: ClusterSpec) -> list[str]:
         """Say what, in this account, speaks against a cluster; see `security`."""

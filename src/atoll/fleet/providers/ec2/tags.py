@@ -15,6 +15,7 @@ TOKEN = "atoll:token"
 ADDRESS = "atoll:address"
 """The kept address of a primary: EC2 forgets which one an ended machine held."""
 REASON = "atoll:reason"
+OF_MACHINES = (CLUSTER, FLEET, ROLE, TOKEN, ADDRESS, REASON)
 VALUE_CHARACTERS = 256
 
 
