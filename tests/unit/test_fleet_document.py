@@ -43,6 +43,10 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     [
         ('{"a": 1,\n "b": }', "mine, line 2, column 7: is not JSON"),
         ('{"a": 1, "a": 2}', "mine: the key 'a' is there twice"),
+        (
+            "{" + "".join(f'"{n}": 1, ' for n in range(30_000)) + '"x": 1, "x": 2}',
+            "mine: the key 'x' is there twice",
+        ),
         ('{"a": NaN}', "mine: NaN is no number"),
         ("a: 1\nb: [2", "mine, line 2, column 6: is not YAML"),
         ("a: 1\n\tb: 2", "mine, line 2, column 1: is not YAML"),

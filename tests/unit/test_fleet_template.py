@@ -192,6 +192,8 @@ CLUSTER = "Resources.cluster.Properties"
         ("!Equals [!Ref Env, prod]", "!Condition IsBig", "Conditions.", "depends on itself"),
         ("Type: Number", "Type: Nmuber", "Parameters.Units.Type", "'Nmuber' is no type"),
         ('"[a-z]+"', '"[a-z"', "Parameters.Team.AllowedPattern", "is no regular expression"),
+        ('"[a-z]+"', '"[a-c]+"', "Parameters.Team", "must match pattern [a-c]+"),
+        ("!Select [1,", "!Select ['0000000005',", f"{CLUSTER}.JobFlowRole", "finds no item"),
         ("ClusterId: !Ref cluster", "ClusterId: j-1", "Resources.extra.Prop", "be the template's"),
         ("FleetType: TASK", "FleetType: CORE", "Resources.extra.Properties", "only add a task"),
         ("DependsOn: cluster", "DependsOn: x", "Resources.extra.DependsOn", "is not among the re"),
@@ -309,3 +311,20 @@ def test_no_property_that_cloudformation_has_is_unknown(kind):
 def test_a_fleet_of_the_api_is_none_of_cloudformations():
     found = refused_post((*PROPERTIES, "Instances", "InstanceFleets"), [fleet("MASTER", 3)])
     assert found[0][0] == f"{CLUSTER}.Instances.InstanceFleets"
+
+
+def test_a_pattern_that_would_take_years_is_refused():
+    slow = RICH.replace('"[a-z]+"', '"(a|a)*b"').replace("MaxLength: 8", "MaxLength: 99")
+    ((where, said),) = refused(slow, parameters={"Team": "a" * 60})
+    assert where == "Parameters.Team.AllowedPattern"
+    assert said.startswith("takes more than 1 s")
+
+
+def test_a_value_that_is_too_long_is_not_matched():
+    found = refused(RICH.replace(", MaxLength: 8", ""), parameters={"Team": "A" * 5000})
+    assert [said for _, said in found] == ["Parameter 'Team' must contain at most 4096 characters"]
+
+
+def test_a_place_in_a_list_may_begin_with_zeros():
+    read = read_template(RICH.replace("!Select [1,", "!Select ['00001',"))
+    assert read.spec.job_flow_role == "EMR_EC2_DefaultRole"

@@ -7,6 +7,7 @@ Aliases are taken, as long as what they stand for stays small; duplicate keys ar
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from atoll.core.errors import InvalidInput
@@ -82,8 +83,8 @@ class _Twice(Exception):
 def _without_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise _Twice(f"the key {shown(twice)} is there twice")
     return found
 

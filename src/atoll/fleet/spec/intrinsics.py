@@ -19,6 +19,7 @@ LONGEST_RESULT = 100_000
 DEEPEST_CONDITION = 8
 
 _VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
+_PLACE = re.compile(r"0*([0-9]{1,9})")
 _NO_VALUE = object()
 Attributes = Mapping[tuple[str, str], str]
 """(logical id, attribute) to value; the attribute "Ref" is what `Ref` gives."""
@@ -198,10 +199,10 @@ class Resolver:
         if not (isinstance(value, list) and len(value) == 2):
             return self._wrong(path, "Fn::Select takes a place and a list")
         place, items = self._value(value[0], f"{path}[0]"), self._value(value[1], f"{path}[1]")
-        is_place = isinstance(place, str) and place.isascii() and place.isdigit()
-        if not is_place or not isinstance(items, list) or int(str(place)[:9]) >= len(items):
+        digits = _PLACE.fullmatch(place) if isinstance(place, str) else None
+        if digits is None or not isinstance(items, list) or int(digits[1]) >= len(items):
             return self._wrong(path, f"Fn::Select finds no item {shown(place)}")
-        return items[int(str(place))]
+        return items[int(digits[1])]
 
     def _find_in_map(self, value: object, path: str) -> object:
         keys = self._texts(value, path, "Fn::FindInMap", (3,))

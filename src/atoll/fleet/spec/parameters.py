@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from atoll.fleet.spec.patterns import BadPattern, matches
 from atoll.fleet.spec.reader import Reader, Section, shown
 
 LONGEST_VALUE = 4096
@@ -100,21 +101,23 @@ def _is_type(kind: str) -> bool:
 def _check(parameter: Parameter, section: Section, *, is_given: bool) -> None:
     said = section.text("ConstraintDescription", longest=4000)
     allowed = section.texts("AllowedValues", longest=LONGEST_VALUE)
-    pattern = _pattern(section)
     low, high = section.maybe_number("MinValue"), section.maybe_number("MaxValue")
     shortest, longest = section.maybe_whole("MinLength"), section.maybe_whole("MaxLength")
+    values = parameter.resolved if isinstance(parameter.resolved, list) else [parameter.value]
+    size = len(parameter.value)
+    # Without a value, and with one that is too long, only the pattern itself is looked at.
+    is_short = is_given and size <= LONGEST_VALUE
+    is_matching = _is_matching(section, values if is_short else [])
     if not is_given:
         return
 
     def wrong(message: str) -> None:
         section.problem("", f"Parameter '{parameter.name}' {said or message}")
 
-    values = parameter.resolved if isinstance(parameter.resolved, list) else [parameter.value]
     if allowed and any(one not in allowed for one in values):
         wrong(f"must be one of AllowedValues: {', '.join(allowed)}")
-    if pattern and not all(pattern.fullmatch(one) for one in values):
-        wrong(f"must match pattern {pattern.pattern}")
-    size = len(parameter.value)
+    if not is_matching:
+        wrong(f"must match pattern {section.text('AllowedPattern', longest=_PATTERN_LENGTH)}")
     if size > LONGEST_VALUE or (longest is not None and size > longest):
         wrong(f"must contain at most {LONGEST_VALUE if longest is None else longest} characters")
     if shortest is not None and size < shortest:
@@ -135,10 +138,12 @@ def _check_numbers(
             wrong(f"must be a number not greater than {high:g}")
 
 
-def _pattern(section: Section) -> re.Pattern[str] | None:
-    text = section.text("AllowedPattern", longest=_PATTERN_LENGTH)
+def _is_matching(section: Section, values: list[str]) -> bool:
+    pattern = section.text("AllowedPattern", longest=_PATTERN_LENGTH)
+    if not pattern:
+        return True
     try:
-        return re.compile(text) if text else None
-    except (re.error, OverflowError, RecursionError) as error:
-        section.problem("AllowedPattern", f"is no regular expression: {error}")
-        return None
+        return matches(pattern, values)
+    except BadPattern as error:
+        section.problem("AllowedPattern", str(error))
+        return True
