@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from atoll.core.files import whole_file
+from atoll.fleet.codec import decode
 from atoll.fleet.model import Market, Role
 
 FILE = "facts.json"
@@ -78,5 +79,9 @@ def write_notice(folder: Path, notice: Notice) -> None:
 
 
 def read_facts(path: Path) -> MachineFacts:
-    """Read what `write_facts` wrote."""
-    return msgspec.json.decode(path.read_bytes(), type=MachineFacts)
+    """Read what `write_facts` wrote.
+
+    Raises:
+        Corrupt: it is damaged.
+    """
+    return decode(path.read_bytes(), MachineFacts, what=str(path))

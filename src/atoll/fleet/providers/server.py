@@ -7,6 +7,7 @@ import logging
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,12 @@ from atoll.fleet.providers.wire import (
 
 logger = logging.getLogger(__name__)
 
-_IDLE_SECONDS = 60.0
+_LINE_SECONDS = 60.0
+"""For a line to come in whole, the wait for its begin included."""
+_CONNECTIONS = 256
+_CHUNK_BYTES = 64 << 10
+_STRANGERS_BYTES = 64 << 10
+"""Longest line that does not begin with the token."""
 
 
 class Calls:
@@ -40,11 +46,18 @@ class Calls:
     ) -> None:
         """Take the provider, the token that callers must show, and calls beyond the port."""
         self._token = token.encode()
+        # As `Request` is written: whoever knows the token begins with it.
+        self._begin = b'{"token":' + msgspec.json.encode(token)
         self._calls: dict[str, tuple[Callable[..., Any], Signature]] = {
             name: (getattr(provider, name), port_signature(name)) for name in CALLS
         }
         for name, call in (more or {}).items():
             self._calls[name] = (call, signature(call))
+
+    def most_bytes(self, read: bytes | bytearray) -> int:
+        """Say how long a line may become that begins so."""
+        is_known = hmac.compare_digest(bytes(read[: len(self._begin)]), self._begin)
+        return LINE_BYTES if is_known else _STRANGERS_BYTES
 
     def answer(self, line: bytes) -> bytes:
         """Answer one line; whatever happens, the answer is one line."""
@@ -74,18 +87,42 @@ class Calls:
         return call(**types.converted(request.args))
 
 
-class _Handler(socketserver.StreamRequestHandler):
+class _Handler(socketserver.BaseRequestHandler):
     """One connection: line after line until the caller has enough."""
 
-    timeout = _IDLE_SECONDS
+    request: socket.socket
     server: _Server
 
     def handle(self) -> None:
         try:
-            while line := self.rfile.readline(LINE_BYTES):
-                self.wfile.write(self.server.calls.answer(line))
+            for line in self._lines():
+                self.request.settimeout(_LINE_SECONDS)
+                self.request.sendall(self.server.calls.answer(line))
         except OSError as error:
             logger.info("caller left peer=%s error=%s", self.client_address, error)
+
+    def _lines(self) -> Iterator[bytes]:
+        """Read lines, each within its time; one that is too long ends, cut off, the connection."""
+        left = b""
+        while True:
+            line, left = self._line(bytearray(left))
+            if line:
+                yield line
+            if not line.endswith(b"\n"):
+                return
+
+    def _line(self, read: bytearray) -> tuple[bytes, bytes]:
+        """Read to the end of a line; return it, and what came after it."""
+        deadline = time.monotonic() + _LINE_SECONDS
+        while (end := read.find(b"\n")) < 0:
+            if len(read) > self.server.calls.most_bytes(read):
+                return bytes(read), b""
+            self.request.settimeout(max(deadline - time.monotonic(), 0.001))
+            more = self.request.recv(_CHUNK_BYTES)
+            if not more:
+                return bytes(read), b""
+            read += more
+        return bytes(read[: end + 1]), bytes(read[end + 1 :])
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -98,6 +135,27 @@ class _Server(socketserver.ThreadingTCPServer):
         self.socket.close()
         self.socket = listening
         self.calls = calls
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, if there are not too many."""
+        if not self._free.acquire(blocking=False):
+            logger.warning("too many callers, one sent away peer=%s", client_address)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            # There is no thread to be had.
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, then let the next one in."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import Conflict, Corrupt, NotFound, Unavailable
+from atoll.fleet.codec import decode
 from atoll.fleet.model import Market
 from atoll.fleet.providers.local.addressing import LocalSubnet
 from atoll.fleet.providers.port import Address, Machine, MachineState
@@ -196,7 +197,7 @@ class Inventory:
         """Return what differs from the usual, by pool."""
         rows = self._execute("SELECT instance_type, market, subnet_id, doc FROM pools")
         return {
-            (kind, Market(market), subnet_id): msgspec.json.decode(doc, type=Terms)
+            (kind, Market(market), subnet_id): self._decoded(doc, Terms)
             for kind, market, subnet_id, doc in rows
         }
 
@@ -279,7 +280,7 @@ class Inventory:
         """Return the machines that were launched for a token; None: it was not seen."""
         where = "SELECT machine_ids FROM answers WHERE cluster_id = ? AND token = ?"
         rows = self._execute(where, cluster_id, token)
-        return msgspec.json.decode(rows[0][0], type=list[str]) if rows else None
+        return self._decoded(rows[0][0], list[str]) if rows else None
 
     def put_answer(self, cluster_id: str, token: str, machine_ids: Sequence[str]) -> None:
         """Write which machines a token stands for."""
@@ -293,7 +294,10 @@ class Inventory:
 
     def _docs(self, kind: type[T], statement: str, *values: Any) -> list[T]:
         rows = self._execute(statement, *values)
-        return [msgspec.json.decode(doc, type=kind) for (doc,) in rows]
+        return [self._decoded(doc, kind) for (doc,) in rows]
+
+    def _decoded(self, doc: bytes, kind: type[T]) -> T:
+        return decode(doc, kind, what=f"an entry of the inventory {self._path}")
 
     def _execute(self, statement: str, *values: Any) -> list[Any]:
         with self._lock, self._reporting():

@@ -17,6 +17,7 @@ import msgspec
 
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.core.files import whole_file
+from atoll.fleet.codec import decode
 from atoll.fleet.providers.local.claims import home_key
 from atoll.fleet.providers.local.commands import need
 from atoll.fleet.providers.local.ground import MARKER, PATH
@@ -101,7 +102,7 @@ def _known_holder(home: Path) -> Process | None:
     path = home / _FILE
     if not path.exists():
         return None
-    holder = msgspec.json.decode(path.read_bytes(), type=Process)
+    holder = decode(path.read_bytes(), Process, what=str(path))
     return holder if is_running(holder) else None
 
 
