@@ -538,3 +538,21 @@ def test_more_tags_and_larger_disks_than_ec2_takes_are_refused_together():
     provider().require(kept)
     with pytest.raises(InvalidInput, match=r"has 44, and 7 are Atoll's own.*name 43 or fewer"):
         provider().require(replace(kept, tags={**tags, "one": "more"}))
+
+
+def test_no_question_names_more_subnets_than_ec2_takes(cloud):
+    subnets = [
+        {
+            "SubnetId": f"subnet-{number}",
+            "VpcId": "vpc-1",
+            "AvailabilityZone": "us-east-1a",
+            "AvailableIpAddressCount": 9,
+        }
+        for number in range(450)
+    ]
+    cloud[1].by_operation["DescribeSubnets"] = {"Subnets": subnets}
+    assert len(provider().subnets()) == 450
+    asked = [one["Filters"] for one in cloud[1].asked("DescribeInstances")]
+    values = [one["Values"] for filters in asked for one in filters if one["Name"] == "subnet-id"]
+    assert max(map(len, values)) <= 200
+    assert sum(map(len, values)) == 450

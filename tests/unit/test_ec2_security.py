@@ -64,7 +64,10 @@ def test_workers_that_cannot_reach_primaries_are_told():
 
 def test_a_group_open_to_the_world_is_told():
     assert "lets everybody" in "".join(opened({"sg": [from_everywhere(7077, 7077)]}))
+    assert "lets everybody" in "".join(opened({"sg": [from_everywhere(32768, 60999)]}))
+    assert "lets everybody" in "".join(opened({"sg": [from_everywhere(2000, 2181)]}))
     assert list(opened({"sg": [from_everywhere(22, 22)]})) == []
+    assert list(opened({"sg": [from_everywhere(7077, 7077) | {"IpProtocol": "udp"}]})) == []
 
 
 def test_a_cluster_is_warned_of_what_its_account_lacks(cloud):
@@ -76,6 +79,30 @@ def test_a_cluster_is_warned_of_what_its_account_lacks(cloud):
     assert f"{group} does not let TCP 2181 in" in told
     assert "no instance profile" in told
     assert "prices" not in told
+
+
+def test_the_default_group_is_looked_at_where_none_is_named(cloud):
+    client, _ = cloud
+    subnet_id = subnet(client)
+    before = "\n".join(provider().warnings(spec_of(subnet_id)))
+    vpc = client.describe_subnets(SubnetIds=[subnet_id])["Subnets"][0]["VpcId"]
+    found = client.describe_security_groups(
+        Filters=[{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}]
+    )
+    group = found["SecurityGroups"][0]["GroupId"]
+    everything = [from_everywhere(0, 65535)]
+    for one in everything:
+        del one["UserIdGroupPairs"]
+    client.authorize_security_group_ingress(GroupId=group, IpPermissions=everything)
+    after = "\n".join(provider().warnings(spec_of(subnet_id)))
+    assert f"the VPC's default group is used, {group}" in before
+    assert f"{group} lets everybody reach" not in before
+    assert f"{group} lets everybody reach" in after
+
+
+def test_the_group_of_emr_s_service_is_said_to_do_nothing(cloud):
+    spec = spec_of(subnet(cloud[0]), service_security_group="sg-1")
+    assert "service_security_group: does nothing" in "\n".join(provider().warnings(spec))
 
 
 def test_a_group_that_is_not_there_is_named(cloud):

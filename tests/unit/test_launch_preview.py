@@ -148,6 +148,12 @@ def test_public_and_private_subnets_are_not_mixed():
         preview(SPEC, [subnet("a"), subnet("b", is_public=True)], [])
 
 
+def test_where_none_is_named_subnets_of_two_networks_ask_for_a_name():
+    there = [subnet(f"s{number}", network=f"vpc-{number % 2}") for number in range(9)]
+    with pytest.raises(InvalidInput, match=r"and 4 more.*; name those .* \(Ec2SubnetIds\)$"):
+        preview(SPEC, there, [])
+
+
 def test_subnets_of_two_networks_are_refused():
     with pytest.raises(InvalidInput, match=r"differ in network \(a: vpc-1, b: vpc-2\)"):
         preview(SPEC, [subnet("a"), subnet("b", network="vpc-2")], [])

@@ -75,20 +75,21 @@ def _capacity(draw: random.Random) -> int | None:
 
 
 def buyable(case: Case) -> list[Buyable]:
-    """List what may be bought, in the order of the pools."""
+    """List what may be bought, in the order of the pools, all of which have prices."""
     configs = {one.instance_type: one for one in case.types}
-    prices = {one.instance_type: one.price for one in case.pools if one.market is Market.ON_DEMAND}
+    priced = [(one, one.price) for one in case.pools if one.price is not None]
+    prices = {one.instance_type: price for one, price in priced if one.market is Market.ON_DEMAND}
     found = []
-    for pool in case.pools:
+    for pool, price in priced:
         config = configs.get(pool.instance_type)
         if config is None or pool.market is not case.market:
             continue
         limit = config.bid_price
         if limit is None:
             limit = prices[pool.instance_type] * config.bid_price_percent / 100
-        if case.market is Market.ON_DEMAND or pool.price <= limit:
+        if case.market is Market.ON_DEMAND or price <= limit:
             most = max(case.units, 0) if pool.capacity is None else pool.capacity
-            found.append(Buyable(pool.instance_type, config.weighted_capacity, most, pool.price))
+            found.append(Buyable(pool.instance_type, config.weighted_capacity, most, price))
     return found
 
 

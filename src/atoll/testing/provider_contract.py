@@ -70,7 +70,8 @@ class ProviderContract:
     ) -> None:
         pools = provider.pools(TYPES, SUBNETS)
         assert len(pools) == len(TYPES) * len(SUBNETS) * len(Market)
-        price = {(one.instance_type, one.market): one.price for one in pools}
+        price = {(one.instance_type, one.market): one.price or 0.0 for one in pools}
+        assert all(price.values())
         assert all(price[kind, Market.SPOT] < price[kind, Market.ON_DEMAND] for kind in TYPES)
 
     def test_an_unknown_type_is_named(self, provider: Provider) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.core.errors import InvalidInput
+from atoll.core.text import some_of
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import ClusterSpec, Role
 from atoll.fleet.planning.fleets import FleetPlan, plan_fleets
@@ -69,7 +70,7 @@ def preview(spec: ClusterSpec, subnets: Sequence[Subnet], pools: Sequence[Pool])
         NoFreeAddress: every subnet has fewer free addresses than the launch needs.
         InsufficientCapacity: there are not enough primaries to be had in any.
     """
-    _check(subnets)
+    _check(subnets, is_named=bool(spec.subnet_ids))
     fits = [
         LaunchPreview(one, plan_fleets(spec.fleets, [p for p in pools if p.subnet_id == one.id]))
         for one in subnets
@@ -99,17 +100,18 @@ def require_addresses(subnet: Subnet, fleets: Sequence[FleetPlan]) -> None:
     )
 
 
-def _check(subnets: Sequence[Subnet]) -> None:
+def _check(subnets: Sequence[Subnet], *, is_named: bool) -> None:
     if not subnets:
         raise InvalidInput("a cluster needs a subnet; name one, or more to choose from")
     networks = {one.id: one.network for one in subnets}
     kinds = {one.id: "public" if one.is_public else "private" for one in subnets}
     for what, by_subnet in (("network", networks), ("kind", kinds)):
         if len(set(by_subnet.values())) > 1:
-            parts = ", ".join(f"{name}: {value}" for name, value in sorted(by_subnet.items()))
+            parts = some_of([f"{name}: {value}" for name, value in sorted(by_subnet.items())])
+            how = "" if is_named else "; name those that this cluster may be in (Ec2SubnetIds)"
             raise InvalidInput(
                 f"the subnets differ in {what} ({parts}); a cluster's subnets share one network and"
-                " are all public or all private",
+                f" are all public or all private{how}",
                 subnets=by_subnet,
             )
 

@@ -69,7 +69,13 @@ def local_notices(spec: ClusterSpec) -> list[Remark]:
 
 def ec2_notices(spec: ClusterSpec) -> list[Remark]:
     """List what instances of EC2 cannot do as asked."""
-    if spec.log_uri is None or not is_local(spec.log_uri):
-        return []
-    what = "a folder of each instance, lost with it; give s3://bucket/folder to keep logs"
-    return [Remark(("log_uri",), what)]
+    return list(_ec2_notices(spec))
+
+
+def _ec2_notices(spec: ClusterSpec) -> Iterator[Remark]:
+    if spec.log_uri is not None and is_local(spec.log_uri):
+        what = "a folder of each instance, lost with it; give s3://bucket/folder to keep logs"
+        yield Remark(("log_uri",), what)
+    if spec.service_security_group:
+        what = "does nothing: no service of EMR's has a part in this cluster"
+        yield Remark(("service_security_group",), what)

@@ -8,7 +8,7 @@ from typing import Any
 
 from atoll.fleet.capacity import Subnet
 from atoll.fleet.providers.ec2.api import Api, filters
-from atoll.fleet.providers.ec2.machines import described
+from atoll.fleet.providers.ec2.machines import MOST_VALUES, described
 
 _HOLDING = ("pending", "running", "stopping", "stopped")
 
@@ -24,12 +24,7 @@ def subnets_of(api: Api, ids: Sequence[str]) -> list[Subnet]:
     if not found:
         return []
     routes = _routes(api, {one["VpcId"] for one in found})
-    standing = Counter(
-        one["SubnetId"]
-        for one in described(
-            api, subnet_id=[one["SubnetId"] for one in found], instance_state_name=_HOLDING
-        )
-    )
+    standing = _standing(api, [one["SubnetId"] for one in found])
     return [
         Subnet(
             id=one["SubnetId"],
@@ -41,6 +36,16 @@ def subnets_of(api: Api, ids: Sequence[str]) -> list[Subnet]:
         )
         for one in found
     ]
+
+
+def _standing(api: Api, ids: Sequence[str]) -> Counter[str]:
+    """Count the machines in subnets."""
+    count = Counter[str]()
+    for start in range(0, len(ids), MOST_VALUES):
+        some = ids[start : start + MOST_VALUES]
+        found = described(api, subnet_id=some, instance_state_name=_HOLDING)
+        count.update(one["SubnetId"] for one in found)
+    return count
 
 
 def _routes(api: Api, vpcs: set[str]) -> dict[str, bool]:

@@ -13,6 +13,7 @@ from typing import Any
 from atoll.compute.sparkmaster import MASTER_UI_PORT
 from atoll.core.errors import Forbidden
 from atoll.core.text import some_of
+from atoll.fleet.capacity import Subnet
 from atoll.fleet.engine.spark import MASTER_PORT, WORKER_PORT, WORKER_UI_PORT
 from atoll.fleet.engine.zookeeper import CLIENT_PORT, ELECTION_PORT, QUORUM_PORT
 from atoll.fleet.model import ClusterSpec
@@ -66,28 +67,29 @@ def warnings_of(
         settings: what the provider adds where the cluster says nothing.
         catalogue: where on-demand prices are from.
     """
+    subnets = subnets_of(api, spec.subnet_ids)
     try:
-        ports = list(_ports(api, spec, settings))
+        ports = list(_ports(api, spec, settings, subnets))
     except Forbidden as error:
         ports = [f"security groups could not be checked: {error.message}"]
     return [
         *ports,
         *_profile(spec, settings),
-        *_public(api, spec),
+        *_public(spec, subnets),
         *_prices(api, spec, catalogue),
     ]
 
 
-def _ports(api: Api, spec: ClusterSpec, settings: Mapping[str, str]) -> Iterator[str]:
+def _ports(
+    api: Api, spec: ClusterSpec, settings: Mapping[str, str], subnets: Sequence[Subnet]
+) -> Iterator[str]:
     usual = [one for one in settings.get("security_groups", "").split(",") if one]
     primaries = _named(spec.primary_security_group, spec.additional_primary_groups) or usual
     workers = _named(spec.worker_security_group, spec.additional_worker_groups) or usual
     if not primaries or not workers:
-        yield (
-            "no security groups are named: the VPC's default group is used, which must let its "
-            "members reach each other"
-        )
-        return
+        default = _default_groups(api, subnets)
+        yield f"no security groups are named: the VPC's default group is used, {some_of(default)}"
+        primaries, workers = primaries or default, workers or default
     wanted = sorted({*primaries, *workers})
     pages = api.pages(
         "describe_security_groups", "SecurityGroups", Filters=filters(group_id=wanted)
@@ -98,6 +100,12 @@ def _ports(api: Api, spec: ClusterSpec, settings: Mapping[str, str]) -> Iterator
         return
     yield from closed(found, primaries, workers)
     yield from opened(found)
+
+
+def _default_groups(api: Api, subnets: Sequence[Subnet]) -> list[str]:
+    wanted = filters(group_name="default", vpc_id=sorted({one.network for one in subnets}))
+    pages = api.pages("describe_security_groups", "SecurityGroups", Filters=wanted)
+    return [one["GroupId"] for one in pages]
 
 
 def closed(
@@ -128,7 +136,7 @@ def opened(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
         for one in permissions:
             ranges = [r.get("CidrIp", "") for r in one.get("IpRanges", ())]
             ranges += [r.get("CidrIpv6", "") for r in one.get("Ipv6Ranges", ())]
-            if set(ranges) & set(_WORLD) and any(_spans(one, rule.first) for rule in RULES):
+            if set(ranges) & set(_WORLD) and any(_meets(one, rule) for rule in RULES):
                 yield (
                     f"{id_} lets everybody reach the cluster's ports: whoever reaches Spark's "
                     "master runs code there; let in the cluster's own groups only"
@@ -145,10 +153,23 @@ def _lets(permission: Mapping[str, Any], rule: Rule, senders: Sequence[str]) -> 
 
 
 def _spans(permission: Mapping[str, Any], port: int) -> bool:
-    if permission.get("IpProtocol") not in ("-1", "tcp"):
-        return False
-    first, last = permission.get("FromPort", 0), permission.get("ToPort", LAST_EPHEMERAL)
-    return permission.get("IpProtocol") == "-1" or bool(first <= port <= last)
+    first, last = _ports_of(permission)
+    return first <= port <= last
+
+
+def _meets(permission: Mapping[str, Any], rule: Rule) -> bool:
+    first, last = _ports_of(permission)
+    return first <= rule.last and rule.first <= last
+
+
+def _ports_of(permission: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the first and last TCP port that a permission is about; (1, 0) for none."""
+    protocol = permission.get("IpProtocol")
+    if protocol == "-1":
+        return 0, LAST_EPHEMERAL
+    if protocol not in ("tcp", "6"):
+        return 1, 0
+    return permission.get("FromPort", 0), permission.get("ToPort", LAST_EPHEMERAL)
 
 
 def _named(own: str | None, more: Sequence[str]) -> list[str]:
@@ -163,8 +184,8 @@ def _profile(spec: ClusterSpec, settings: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-def _public(api: Api, spec: ClusterSpec) -> Iterator[str]:
-    for one in subnets_of(api, spec.subnet_ids):
+def _public(spec: ClusterSpec, subnets: Sequence[Subnet]) -> Iterator[str]:
+    for one in subnets:
         if one.is_public and one.id in spec.subnet_ids:
             yield (
                 f"{one.id} is public: primaries get no public address, as theirs are kept, and so "
