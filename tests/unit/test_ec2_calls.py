@@ -534,6 +534,8 @@ def test_more_tags_and_larger_disks_than_ec2_takes_are_refused_together():
     spec = ClusterSpec("c", "emr-7.10.0", fleets, tags={**tags, "Name": "x"})
     with pytest.raises(InvalidInput, match=r"'CORE': m5.xlarge has 16,370 GiB .* root volume 15"):
         provider().require(spec)
+    with pytest.raises(InvalidInput, match=r"'debian' is no image of EC2"):
+        provider().require(replace(spec, custom_ami="debian"))
     kept = replace(spec, fleets=(), tags={**tags, "Name": "x"})
     provider().require(kept)
     with pytest.raises(InvalidInput, match=r"has 44, and 7 are Atoll's own.*name 43 or fewer"):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from atoll.core.errors import InvalidInput
 from atoll.fleet.model import ClusterSpec
 from atoll.fleet.providers.ec2 import tags
-from atoll.fleet.providers.ec2.launching import root_gib
+from atoll.fleet.providers.ec2.launching import checked, root_gib
 
 MOST_TAGS = 50
 """Source: EC2 user guide, tag restrictions."""
@@ -27,8 +27,24 @@ def require_within(spec: ClusterSpec, settings: Mapping[str, str]) -> None:
     Raises:
         InvalidInput: it names all that is too much.
     """
-    if found := [*_tags(spec), *_disks(spec, settings)]:
+    if found := [*_names(spec), *_tags(spec), *_disks(spec, settings)]:
         raise InvalidInput("; ".join(found), problems=found)
+
+
+def _names(spec: ClusterSpec) -> Iterator[str]:
+    primaries = (spec.primary_security_group, *spec.additional_primary_groups)
+    workers = (spec.worker_security_group, *spec.additional_worker_groups)
+    named = [
+        ("image", spec.custom_ami),
+        ("instance_profile", spec.job_flow_role),
+        ("key_name", spec.key_name),
+        *(("security_groups", one) for one in dict.fromkeys((*primaries, *workers))),
+    ]
+    for name, value in named:
+        try:
+            checked({name: value or ""})
+        except InvalidInput as error:
+            yield error.message
 
 
 def _tags(spec: ClusterSpec) -> Iterator[str]:
