@@ -6,7 +6,7 @@ from fleet_world import World, desired
 from atoll.fleet.life.observed import StepsSeen
 from atoll.fleet.life.records import Fleet
 from atoll.fleet.model import Resizing, Role, SpotProvisioning, TimeoutAction
-from atoll.fleet.providers.port import MachineState
+from atoll.fleet.providers.port import ENDED_ITSELF, MachineState
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, InstanceState
 
 
@@ -212,6 +212,60 @@ def test_bootstrap_failure_at_launch_ends_the_cluster():
     world.run(700)
     assert world.ended is not None
     assert world.ended.reason is ClusterReason.BOOTSTRAP_FAILURE
+
+
+def living(world):
+    return {id_ for id_, one in world.bodies.items() if one.machine.is_alive}
+
+
+def test_instance_that_never_became_ready_is_ended_and_the_next_waits_longer(world):
+    world.bootstraps_fail = True
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=3)
+    world.run(300)
+    bought = len(world.bodies) - 6
+    assert 3 < bought < 15
+    serving = {id_ for id_, one in world.known.instances.items() if one.is_alive}
+    assert living(world) <= serving
+    assert world.ended is None
+    world.bootstraps_fail = False
+    world.run(120)
+    assert len(world.alive(Role.CORE)) == 3
+    assert world.known.status.fleets["if-c"].backoff_s == 1.0
+
+
+def test_primary_that_cannot_start_is_tried_again_after_growing_pauses(world):
+    world.bootstraps_fail = True
+    world.end(*primary_at(world, "10.0.0.2"))
+    world.run(300)
+    assert 3 < len(world.bodies) - 6 < 15
+    assert len(world.alive(Role.MASTER)) <= 3
+
+
+def test_machine_that_a_list_left_out_once_is_ended_when_it_is_listed_again(world):
+    [id_, _] = world.alive(Role.CORE)
+    world.bodies[id_].is_hidden = True
+    world.step()
+    world.bodies[id_].is_hidden = False
+    world.run(20)
+    assert id_ not in living(world)
+    assert len(world.alive(Role.CORE)) == 2
+
+
+def test_machine_that_shuts_itself_down_at_launch_ends_the_cluster_and_later_is_bought_anew(world):
+    new = World(desired())
+    new.run(3)
+    why = f"{ENDED_ITSELF}: the package could not be installed"
+    new.end(new.alive(Role.CORE)[0], reason=why)
+    new.run(1)
+    assert new.ended.reason is ClusterReason.BOOTSTRAP_FAILURE
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=3)
+    world.run(2)
+    world.end(world.alive(Role.CORE)[-1], reason=why)
+    world.run(0.5)
+    assert "the package could not be installed" in world.known.status.blocked["if-c"]
+    world.run(20)
+    assert world.ended is None
+    assert len(world.alive(Role.CORE)) == 3
 
 
 def test_failed_step_ends_a_cluster_unless_it_is_protected(world):

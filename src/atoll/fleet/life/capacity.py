@@ -89,12 +89,18 @@ def _sick(
 
 
 def _leaving(own: list[InstanceRecord], observed: Observed) -> list[tuple[InstanceRecord, str]]:
-    """Find instances that drained, and stopped machines that nobody will start again."""
+    """Find instances that drained, and machines left of those that count no more.
+
+    Such are stopped ones, which nobody will start again, ones that did not become ready, and ones
+    that the provider lists again after it did not know them: all of them cost money.
+    """
+    if observed.machines is None:
+        return []
     found = []
     for one in own:
         if one.state is InstanceState.DRAINING and _has_drained(one, observed):
             found.append((one, one.complaint))
-        elif not one.is_alive and one.machine.state is MachineState.STOPPED:
+        elif not one.is_alive and one.machine.state is not MachineState.TERMINATED:
             found.append((one, one.message))
     return found
 
@@ -231,7 +237,9 @@ def _endable(fleet: Fleet, record: InstanceRecord, observed: Observed) -> Endabl
 
 
 def _settled(status: FleetStatus, is_ready: bool, now: float) -> FleetStatus:
-    status = replace(status, order=None, retry_in_s=0.0, backoff_s=FIRST_BACKOFF_SECONDS)
+    status = replace(status, order=None, retry_in_s=0.0)
+    if is_ready:
+        status = replace(status, backoff_s=FIRST_BACKOFF_SECONDS)
     if status.ready_at is None:
         if not is_ready:
             return replace(status, state=FleetState.BOOTSTRAPPING)
@@ -256,10 +264,29 @@ def after_launch(
     got = sum(fleet.spec.weight_of(one.instance_type) for one in launched)
     asked = order.on_demand + order.spot
     if got >= asked:
-        return replace(status, order=None, message="", backoff_s=FIRST_BACKOFF_SECONDS)
+        # The next pause is short again only when all are ready: what is bought may not start.
+        return replace(status, order=None, message="")
     why = error or "no more capacity at these types and prices"
     message = f"fleet {fleet.spec.name} got {got} of {asked} units: {why}; trying again"
     return replace(failed(status, message), order=None)
+
+
+def after_falls(
+    fleet: Fleet, status: FleetStatus, fallen: Sequence[InstanceRecord]
+) -> FleetStatus:
+    """Return where a fleet stands after instances of it ended that had never been ready.
+
+    That is a launch that failed: the next would most likely fare alike, and each costs money.
+    """
+    own = [one for one in fallen if one.machine.fleet_id == fleet.id]
+    if not own:
+        return status
+    last = own[-1]
+    return failed(
+        status,
+        f"fleet {fleet.spec.name}: {last.machine.id} ended before it was ready: {last.message}; "
+        "trying again",
+    )
 
 
 def after_silence(fleet: Fleet, status: FleetStatus, error: str) -> FleetStatus:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from atoll.fleet.life.capacity import plan_fleet
-from atoll.fleet.life.instances import advance
+from atoll.fleet.life.capacity import after_falls, plan_fleet
+from atoll.fleet.life.instances import advance, never_ready
 from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan
 from atoll.fleet.life.primaries import occupants, plan_primaries
 from atoll.fleet.life.records import (
@@ -46,6 +46,7 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
     if desired.is_ending:
         return _ending(Known(status, records), events, observed.now)
     status = _counted_down(desired, status, observed.elapsed_s)
+    status = _after_falls(desired, status, never_ready(known.instances, records))
     first = status.fleets[desired.primary_fleet.id]
     paused = first.message if first.retry_in_s > 0 else ""
     primaries = plan_primaries(desired, records, observed, paused=paused)
@@ -93,6 +94,13 @@ def _counted_down(desired: Desired, status: ClusterStatus, elapsed_s: float) -> 
     old = status.fleets[id_]
     new = replace(old, retry_in_s=max(0.0, old.retry_in_s - elapsed_s))
     return replace(status, fleets={**status.fleets, id_: new})
+
+
+def _after_falls(
+    desired: Desired, status: ClusterStatus, fallen: Sequence[InstanceRecord]
+) -> ClusterStatus:
+    fleets = {one.id: after_falls(one, status.fleets[one.id], fallen) for one in desired.fleets}
+    return replace(status, fleets={**status.fleets, **fleets})
 
 
 def _left(
