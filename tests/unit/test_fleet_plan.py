@@ -5,7 +5,7 @@ from fleet_world import World, desired
 
 from atoll.fleet.life.observed import StepsSeen
 from atoll.fleet.life.records import Fleet
-from atoll.fleet.model import Resizing, Role, SpotProvisioning, TimeoutAction
+from atoll.fleet.model import Market, Resizing, Role, SpotProvisioning, TimeoutAction
 from atoll.fleet.providers.port import ENDED_ITSELF, MachineState
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, InstanceState
 
@@ -179,6 +179,79 @@ def test_spot_that_never_comes_ends_the_cluster_where_that_is_asked_for():
     world.run(260)
     assert world.ended is not None
     assert world.ended.reason is ClusterReason.INSTANCE_FLEET_TIMEOUT
+
+
+def with_added_fleet(wanted, **changes):
+    added = replace(wanted.fleet("if-t").spec, name="added", target_spot=3, **changes)
+    return replace(wanted, fleets=(*wanted.fleets, Fleet("if-added", added)))
+
+
+@pytest.mark.parametrize("action", list(TimeoutAction))
+def test_fleet_added_to_a_living_cluster_neither_ends_it_nor_moves_to_on_demand(world, action):
+    world.capacity = 0
+    spot = SpotProvisioning(timeout_minutes=5, timeout_action=action)
+    resizing = Resizing(spot_timeout_minutes=10)
+    world.desired = with_added_fleet(world.desired, spot=spot, resizing=resizing)
+    world.run(599)
+    assert world.known.status.fleets["if-added"].moved_to_on_demand == 0
+    world.run(10)
+    assert world.known.status.fleets["if-added"].state is FleetState.SUSPENDED
+    assert world.ended is None
+    world.capacity = 10
+    world.desired = with_fleet(world.desired, "if-added", target_spot=2)
+    world.run(20)
+    assert world.known.status.fleets["if-added"].state is FleetState.RUNNING
+
+
+def test_task_fleet_of_the_start_does_not_end_a_cluster_that_is_ready():
+    spot = SpotProvisioning(timeout_minutes=5, timeout_action=TimeoutAction.TERMINATE_CLUSTER)
+    world = World(with_fleet(desired(core=2), "if-t", target_spot=3, spot=spot), capacity=3)
+    world.run(400)
+    assert world.known.status.state is ClusterState.WAITING
+    assert world.ended is None
+    world.capacity = 10
+    world.run(70)
+    assert held(world, "if-t", Market.SPOT) == 3
+
+
+def held(world, fleet_id, market):
+    own = [one.machine for one in world.known.instances.values() if one.is_serving]
+    return sum(one.fleet_id == fleet_id and one.market is market for one in own)
+
+
+def test_spot_is_spot_again_when_the_targets_are_changed_after_a_switch():
+    world = spot_that_never_comes(TimeoutAction.SWITCH_TO_ON_DEMAND)
+    world.run(300)
+    world.capacity = 100
+    world.run(100)
+    assert held(world, "if-c", Market.ON_DEMAND) == 3
+    world.desired = with_fleet(world.desired, "if-c", target_spot=0)
+    world.run(20)
+    world.desired = with_fleet(world.desired, "if-c", target_spot=4)
+    world.run(20)
+    assert (held(world, "if-c", Market.ON_DEMAND), held(world, "if-c", Market.SPOT)) == (1, 4)
+
+
+def test_target_that_is_raised_gets_all_of_its_time(world):
+    resizing = Resizing(on_demand_timeout_minutes=5)
+    world.capacity = 0
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=3, resizing=resizing)
+    world.run(290)
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=4)
+    world.run(290)
+    assert world.known.status.fleets["if-c"].state is FleetState.RESIZING
+    world.run(20)
+    assert world.known.status.fleets["if-c"].state is FleetState.SUSPENDED
+
+
+def test_fleet_that_gets_its_units_one_by_one_is_not_suspended(world):
+    resizing = Resizing(on_demand_timeout_minutes=5)
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=5, resizing=resizing)
+    for _ in range(3):
+        world.capacity = 1
+        world.run(200)
+    assert world.known.status.fleets["if-c"].state is FleetState.RUNNING
+    assert len(world.alive(Role.CORE)) == 5
 
 
 def test_silent_provider_stops_changes_and_is_told(world):

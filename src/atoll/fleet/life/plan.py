@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from atoll.fleet.life.capacity import after_falls, plan_fleet
-from atoll.fleet.life.instances import advance, never_ready
+from atoll.fleet.life.capacity import noted, plan_fleet
+from atoll.fleet.life.instances import advance
 from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan
 from atoll.fleet.life.primaries import occupants, plan_primaries
 from atoll.fleet.life.records import (
@@ -46,12 +46,12 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
     if desired.is_ending:
         return _ending(Known(status, records), events, observed.now)
     status = _counted_down(desired, status, observed.elapsed_s)
-    status = _after_falls(desired, status, never_ready(known.instances, records))
+    status = _noted(desired, status, known.instances, records)
     first = status.fleets[desired.primary_fleet.id]
     paused = first.message if first.retry_in_s > 0 else ""
     primaries = plan_primaries(desired, records, observed, paused=paused)
     workers = {
-        fleet.id: plan_fleet(desired, fleet, status.fleets[fleet.id], records, observed)
+        fleet.id: plan_fleet(desired, fleet, Known(status, records), observed)
         for fleet in desired.fleets
         if fleet.spec.role is not Role.MASTER
     }
@@ -71,7 +71,9 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
 
 def _with_all_fleets(desired: Desired, status: ClusterStatus, now: float) -> ClusterStatus:
     new = {
-        one.id: FleetStatus(FleetState.PROVISIONING, created_at=now)
+        one.id: FleetStatus(
+            FleetState.PROVISIONING, created_at=now, is_added=status.ready_at is not None
+        )
         for one in desired.fleets
         if one.id not in status.fleets
     }
@@ -96,10 +98,13 @@ def _counted_down(desired: Desired, status: ClusterStatus, elapsed_s: float) -> 
     return replace(status, fleets={**status.fleets, id_: new})
 
 
-def _after_falls(
-    desired: Desired, status: ClusterStatus, fallen: Sequence[InstanceRecord]
+def _noted(
+    desired: Desired,
+    status: ClusterStatus,
+    before: dict[str, InstanceRecord],
+    records: dict[str, InstanceRecord],
 ) -> ClusterStatus:
-    fleets = {one.id: after_falls(one, status.fleets[one.id], fallen) for one in desired.fleets}
+    fleets = {one.id: noted(one, status.fleets[one.id], before, records) for one in desired.fleets}
     return replace(status, fleets={**status.fleets, **fleets})
 
 

@@ -206,10 +206,13 @@ class FleetStatus:
         message: why, for people.
         created_at, ready_at, ended_at: times of day; it is ready when its targets are met first.
         moved_to_on_demand: spot units that the provisioning timeout turned into on-demand ones.
-        waited_s: seconds that capacity has been missing.
+        is_added: whether the cluster was ready before it was asked for: EMR's timeout at launch
+            is for the fleets of the start.
+        asked_for: the on-demand and spot targets that the round before saw.
+        waited_s: seconds that capacity has been missing, since the targets changed last; at a
+            resize since units arrived last.
         order: a launch under way.
         orders: launches so far, for tokens.
-        given_up_on: the on-demand and spot targets that a suspended fleet did not reach in time.
         retry_in_s: seconds before the next try to launch.
         backoff_s: how long the next pause will be.
     """
@@ -220,12 +223,18 @@ class FleetStatus:
     ended_at: float | None = None
     message: str = ""
     moved_to_on_demand: int = 0
+    is_added: bool = False
+    asked_for: tuple[int, int] | None = None
     waited_s: float = 0.0
     order: Order | None = None
     orders: int = 0
-    given_up_on: tuple[int, int] | None = None
     retry_in_s: float = 0.0
     backoff_s: float = 1.0
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is provisioned with the cluster, for the first time."""
+        return self.ready_at is None and not self.is_added
 
 
 @dataclass(frozen=True)
