@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from atoll.fleet.life.capacity import noted, plan_fleet
 from atoll.fleet.life.instances import advance
-from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan
+from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan, Terminate
 from atoll.fleet.life.primaries import occupants, plan_primaries
 from atoll.fleet.life.records import (
     ClusterStatus,
@@ -21,6 +21,7 @@ from atoll.fleet.life.records import (
     Known,
 )
 from atoll.fleet.model import Role
+from atoll.fleet.providers.port import MachineState
 from atoll.fleet.states import (
     ClusterReason,
     ClusterState,
@@ -43,8 +44,8 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
     """
     records, events = advance(known.instances, observed, desired.health)
     status = _with_all_fleets(desired, known.status, observed.now)
-    if desired.is_ending:
-        return _ending(Known(status, records), events, observed.now)
+    if desired.is_ending or known.status.state is ClusterState.TERMINATING:
+        return _ending(Known(status, records), events, observed)
     status = _counted_down(desired, status, observed.elapsed_s)
     status = _noted(desired, status, known.instances, records)
     first = status.fleets[desired.primary_fleet.id]
@@ -80,15 +81,22 @@ def _with_all_fleets(desired: Desired, status: ClusterStatus, now: float) -> Clu
     return replace(status, fleets={**status.fleets, **new})
 
 
-def _ending(known: Known, events: Sequence[Event], now: float) -> Plan:
-    """Look on while the cluster is ended from outside."""
+def _ending(known: Known, events: Sequence[Event], observed: Observed) -> Plan:
+    """End the workers; the primaries, which hold the records, are ended from outside."""
     fleets = {
         id_: replace(one, state=FleetState.TERMINATING)
         for id_, one in known.status.fleets.items()
         if one.state is not FleetState.TERMINATED
     }
     status = replace(known.status, state=ClusterState.TERMINATING, fleets=fleets)
-    return Plan(Known(status, known.instances), events=tuple(events))
+    left = tuple(
+        id_
+        for id_, one in known.instances.items()
+        if one.machine.role is not Role.MASTER and one.machine.state is not MachineState.TERMINATED
+    )
+    ends = (Terminate(left, status.message or "the cluster ends"),)
+    is_possible = left and observed.machines is not None
+    return Plan(Known(status, known.instances), ends if is_possible else (), tuple(events))
 
 
 def _counted_down(desired: Desired, status: ClusterStatus, elapsed_s: float) -> ClusterStatus:

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from atoll.fleet.model import ClusterSpec, FleetSpec, HealthPolicy, Market, Role, StepSpec
+from atoll.fleet.model import (
+    ClusterSpec,
+    FleetSpec,
+    HealthPolicy,
+    InstanceTypeConfig,
+    Market,
+    Role,
+    StepSpec,
+)
 from atoll.fleet.providers.port import Address, Machine, ProviderAt
 from atoll.fleet.states import (
     ClusterReason,
@@ -89,6 +97,12 @@ class Desired:
     def primary_fleet(self) -> Fleet:
         """The fleet of primaries."""
         return next(one for one in self.fleets if one.spec.role is Role.MASTER)
+
+    def primary_type(self, slot: Slot) -> InstanceTypeConfig:
+        """Return what a primary's place asks of its machine, its disk included."""
+        types = self.primary_fleet.spec.types
+        bare = InstanceTypeConfig(slot.instance_type)
+        return next((one for one in types if one.instance_type == slot.instance_type), bare)
 
     def fleet(self, fleet_id: str) -> Fleet | None:
         """Return a fleet by id."""
