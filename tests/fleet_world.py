@@ -79,6 +79,7 @@ class World:
     capacity: int = 100
     is_silent: bool = False
     bootstraps_fail: bool = False
+    loses_orders: bool = False
     now: float = 0.0
     events: list[Event] = field(default_factory=list)
     ended: EndCluster | None = None
@@ -171,7 +172,7 @@ class World:
                 for id_ in () if self.is_silent else action.machine_ids:
                     self.end(id_)
             case Drain():
-                self.bodies[action.machine_id].draining = True
+                self.bodies[action.machine_id].draining = not self.loses_orders
             case EndCluster():
                 self.ended = action
 
@@ -189,6 +190,7 @@ class World:
         if action.token not in self.launches:
             new = self._launch(action.token, Role.MASTER, "if-p", SMALL, action.slot.address)
             self.launches[action.token] = [new]
+        self._set("if-p", lambda old: replace(old, message=""))
 
     def _fill(self, action: LaunchFleet) -> None:
         fleet = self.desired.fleet(action.fleet_id)

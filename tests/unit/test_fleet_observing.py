@@ -1,12 +1,17 @@
 """What a round of the controller sees when clocks jump or it slept itself."""
 
+from dataclasses import replace
+
 import pytest
 from fleet_world import World, desired
 
+from atoll.fleet.life.instances import advance
+from atoll.fleet.life.observed import Heart
 from atoll.fleet.life.observing import MOST_ELAPSED_SECONDS, Observer
 from atoll.fleet.life.records import Heartbeat
 from atoll.fleet.model import Role
 from atoll.fleet.providers.port import MachineState
+from atoll.fleet.states import InstanceState
 
 YEAR = 365 * 86400.0
 
@@ -62,6 +67,21 @@ def test_whoever_slept_does_not_count_it_against_others(place, look):
     seen = look()
     assert seen.elapsed_s == MOST_ELAPSED_SECONDS
     assert seen.hearts["i-1"].silent_s == 0
+
+
+def test_an_ill_instance_stays_ill_while_nobody_can_ask():
+    world = World(desired())
+    world.run(20)
+    world.bodies["i-4"].disk_percent = 95
+    world.run(2)
+    seen = world.observe()
+    unasked = {id_: Heart(None, 0.0, is_asked=False) for id_ in world.bodies}
+    records, told = advance(
+        world.known.instances, replace(seen, hearts=unasked), world.desired.health
+    )
+    assert records["i-4"].state is InstanceState.SUSPECT
+    assert records["i-5"].state is InstanceState.RUNNING
+    assert not told
 
 
 @pytest.mark.parametrize("state", [MachineState.STOPPED, MachineState.TERMINATED])

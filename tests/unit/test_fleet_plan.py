@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from fleet_world import World, desired
 
-from atoll.fleet.life.observed import StepsSeen
+from atoll.fleet.life.observed import ReplacePrimary, StepsSeen
 from atoll.fleet.life.records import Fleet
 from atoll.fleet.model import Market, Resizing, Role, SpotProvisioning, TimeoutAction
 from atoll.fleet.providers.port import ENDED_ITSELF, MachineState
@@ -343,12 +343,15 @@ def test_machine_that_shuts_itself_down_at_launch_ends_the_cluster_and_later_is_
 
 def test_failed_step_ends_a_cluster_unless_it_is_protected(world):
     world.desired = replace(world.desired, termination_protected=True)
-    world.steps = StepsSeen(0, "step s-1 failed")
+    world.steps = StepsSeen(0, {"s-1": "step s-1 failed"})
     world.run(5)
-    assert world.ended is None
     world.desired = replace(world.desired, termination_protected=False)
+    world.run(5)
+    assert world.ended is None  # protection overruled that, and lifting it changes nothing
+    world.steps = StepsSeen(0, {"s-1": "step s-1 failed", "s-2": "step s-2 failed"})
     world.run(1)
     assert world.ended.reason is ClusterReason.STEP_FAILURE
+    assert world.ended.message == "step s-2 failed"
 
 
 def test_cluster_runs_while_there_are_steps_and_ends_when_idle_for_long():
@@ -361,6 +364,49 @@ def test_cluster_runs_while_there_are_steps_and_ends_when_idle_for_long():
     world.steps = StepsSeen(0)
     world.run(70)
     assert world.ended.reason is ClusterReason.ALL_STEPS_COMPLETED
+
+
+def test_cluster_is_not_idle_before_it_is_ready():
+    world = World(desired(core=2, idle_timeout_s=90), capacity=0)
+    world.run(120)
+    world.capacity = 10
+    world.run(90)
+    assert world.known.status.state is ClusterState.WAITING
+    assert world.ended is None
+
+
+def test_drain_that_was_decided_is_ordered_until_it_is_begun(world):
+    world.loses_orders = True
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=1)
+    for id_ in world.alive(Role.CORE):
+        world.bodies[id_].busy = 1
+    world.run(10)
+    assert not any(one.draining for one in world.bodies.values())
+    world.loses_orders = False
+    world.run(1)
+    assert sum(one.draining for one in world.bodies.values()) == 1
+
+
+def test_primary_that_cannot_be_had_is_told_once_and_the_next_failure_is_a_first_one(world):
+    world.capacity = 0
+    world.end(*primary_at(world, "10.0.0.2"))
+    world.run(200)
+    assert kinds(world).count("BLOCKED") == 1
+    assert "UNBLOCKED" not in kinds(world)
+    world.capacity = 5
+    world.run(100)
+    first = world.known.status.fleets["if-p"]
+    assert kinds(world).count("UNBLOCKED") == 1
+    assert (first.backoff_s, first.message) == (1.0, "")
+
+
+def test_ill_primary_is_not_tried_without_pause_while_nothing_can_take_its_place(world):
+    world.capacity = 0
+    world.bodies[primary_at(world, "10.0.0.1")[0]].disk_percent = 95
+    tries = 0
+    for _ in range(400):
+        tries += any(isinstance(one, ReplacePrimary) for one in world.step().actions)
+    assert 4 < tries < 12
 
 
 def test_what_is_blocked_is_told_once(world):

@@ -96,6 +96,7 @@ def plan_fleet(desired: Desired, fleet: Fleet, known: Known, observed: Observed)
     own = [one for one in known.instances.values() if one.machine.fleet_id == fleet.id]
     sick, leaving = _sick(desired, fleet, status, own), _leaving(own, observed)
     ends = tuple(Terminate((one.machine.id,), why) for one, why in [*sick, *leaving])
+    drains = tuple(Drain(one.machine.id, one.complaint) for one in own if _is_untold(one, observed))
     gone = {one.machine.id for one, _ in sick}
     plan = _toward_targets(
         fleet,
@@ -104,7 +105,7 @@ def plan_fleet(desired: Desired, fleet: Fleet, known: Known, observed: Observed)
         observed,
         is_living=known.status.ready_at is not None,
     )
-    return replace(plan, actions=(*ends, *plan.actions))
+    return replace(plan, actions=(*ends, *drains, *plan.actions))
 
 
 def _sick(
@@ -145,6 +146,14 @@ def _leaving(own: list[InstanceRecord], observed: Observed) -> list[tuple[Instan
         elif not one.is_alive and one.machine.state is not MachineState.TERMINATED:
             found.append((one, one.message))
     return found
+
+
+def _is_untold(record: InstanceRecord, observed: Observed) -> bool:
+    """Tell whether an instance that shall drain does not: it may never have been told."""
+    heart = observed.hearts.get(record.machine.id)
+    if record.state is not InstanceState.DRAINING or heart is None or heart.beat is None:
+        return False
+    return not heart.beat.is_draining
 
 
 def _has_drained(record: InstanceRecord, observed: Observed) -> bool:
@@ -215,9 +224,7 @@ def _short(fleet: Fleet, status: FleetStatus, verdict: Verdict, observed: Observ
             return FleetPlan(status, (EndCluster(verdict.cluster_reason, verdict.reason),))
         case Outcome.SUSPEND:
             message = f"{verdict.reason}; change its targets to have it tried again"
-            suspended = replace(
-                status, state=FleetState.SUSPENDED, message=message, order=None
-            )
+            suspended = replace(status, state=FleetState.SUSPENDED, message=message, order=None)
             return FleetPlan(suspended, blocked=message)
         case Outcome.SWITCH_TO_ON_DEMAND:
             status = replace(
@@ -286,7 +293,7 @@ def _endable(fleet: Fleet, record: InstanceRecord, observed: Observed) -> Endabl
 def _settled(status: FleetStatus, is_ready: bool, now: float) -> FleetStatus:
     status = replace(status, order=None, retry_in_s=0.0)
     if is_ready:
-        status = replace(status, backoff_s=FIRST_BACKOFF_SECONDS)
+        status = at_rest(status)
     if status.ready_at is None:
         if not is_ready:
             # Who was given up before it was ever ready is not at its first launch any more.
@@ -323,6 +330,11 @@ def after_launch(
 def after_silence(fleet: Fleet, status: FleetStatus, error: str) -> FleetStatus:
     """Return where a fleet stands when the provider did not answer: the order stays open."""
     return failed(status, f"fleet {fleet.spec.name} waits for the provider: {error}")
+
+
+def at_rest(status: FleetStatus) -> FleetStatus:
+    """Return where a fleet stands that has all it wants, ready: a next failure is a first one."""
+    return replace(status, message="", retry_in_s=0.0, backoff_s=FIRST_BACKOFF_SECONDS)
 
 
 def failed(status: FleetStatus, message: str) -> FleetStatus:

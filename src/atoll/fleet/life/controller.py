@@ -147,6 +147,8 @@ class Controller:
             message = f"{name} could not be replaced: {error}; trying again"
             self._set_fleet(fleet.id, lambda old: failed(old, message))
             return
+        # What failed before is over; the pause is short again when all are ready.
+        self._set_fleet(fleet.id, lambda old: replace(old, message=""))
         message = f"{name}: {action.old_id} is replaced by {machine.id}: {action.why}"
         self._store.tell([Event(now, "PRIMARY_REPLACED", machine.id, message, is_warning=True)])
 

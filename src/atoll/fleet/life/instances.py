@@ -41,9 +41,7 @@ def never_ready(
     return [
         one
         for id_, one in records.items()
-        if not one.is_alive
-        and one.ready_at is None
-        and (id_ not in before or before[id_].is_alive)
+        if not one.is_alive and one.ready_at is None and (id_ not in before or before[id_].is_alive)
     ]
 
 
@@ -171,6 +169,8 @@ def _judged(
     if record.machine.reclaim_at is not None:
         notice = replace(record, complaint="the provider takes it back (spot)")
         return _into(notice, InstanceState.DRAINING)
+    if not heart.is_asked:
+        return record  # ill or well as it was: nobody could tell
     busy_for_s = _busy(record, heart, observed.elapsed_s, policy)
     complaint = complaint_about(heart, policy, busy_for_s=busy_for_s)
     record = replace(record, busy_for_s=busy_for_s, complaint=complaint)

@@ -94,11 +94,11 @@ def _in_sync(
 
 
 def steps_seen(steps: list[Step]) -> StepsSeen:
-    """Count what there is to do, and find the failure that ends the cluster."""
-    fatal = [
-        f"step {one.id} ({one.spec.name}) failed: {one.message}"
+    """Count what there is to do, and find the failures that end a cluster."""
+    fatal = {
+        one.id: f"step {one.id} ({one.spec.name}) failed: {one.message}"
         for one in steps
         if one.state is StepState.FAILED
         and one.spec.action_on_failure is ActionOnFailure.TERMINATE_CLUSTER
-    ]
-    return StepsSeen(sum(one.state in UNFINISHED for one in steps), fatal[0] if fatal else "")
+    }
+    return StepsSeen(sum(one.state in UNFINISHED for one in steps), fatal)

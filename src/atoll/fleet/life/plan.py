@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from atoll.fleet.life.capacity import noted, plan_fleet
+from atoll.fleet.life.capacity import at_rest, noted, plan_fleet
 from atoll.fleet.life.instances import advance
 from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan, Terminate
 from atoll.fleet.life.primaries import occupants, plan_primaries
@@ -49,8 +49,7 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
     status = _counted_down(desired, status, observed.elapsed_s)
     status = _noted(desired, status, known.instances, records)
     first = status.fleets[desired.primary_fleet.id]
-    paused = first.message if first.retry_in_s > 0 else ""
-    primaries = plan_primaries(desired, records, observed, paused=paused)
+    primaries = plan_primaries(desired, records, observed, first)
     workers = {
         fleet.id: plan_fleet(desired, fleet, Known(status, records), observed)
         for fleet in desired.fleets
@@ -59,7 +58,9 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
     draining = [pair for one in workers.values() for pair in one.draining]
     records, left = _left(records, draining, observed.now)
     fleets = {id_: one.status for id_, one in workers.items()}
-    fleets[desired.primary_fleet.id] = _primary_fleet(desired, status, records, observed.now)
+    first = _primary_fleet(desired, first, records, observed.now)
+    is_whole = first.state is FleetState.RUNNING and not primaries.is_due
+    fleets[desired.primary_fleet.id] = at_rest(first) if is_whole else first
     blocked = primaries.blocked | {id_: one.blocked for id_, one in workers.items() if one.blocked}
     changed = replace(status, fleets=fleets, blocked=blocked)
     changed, ends = _cluster(desired, changed, records, observed)
@@ -131,9 +132,8 @@ def _left(
 
 
 def _primary_fleet(
-    desired: Desired, status: ClusterStatus, records: dict[str, InstanceRecord], now: float
+    desired: Desired, old: FleetStatus, records: dict[str, InstanceRecord], now: float
 ) -> FleetStatus:
-    old = status.fleets[desired.primary_fleet.id]
     holders = [one.current for one in occupants(desired, records)]
     is_whole = all(one is not None for one in holders)
     serving = (InstanceState.RUNNING, InstanceState.SUSPECT)
@@ -152,9 +152,12 @@ def _cluster(
     observed: Observed,
 ) -> tuple[ClusterStatus, tuple[EndCluster, ...]]:
     status = _arrived(desired, status, observed)
-    is_working = observed.steps.unfinished > 0
-    idle_for_s = 0.0 if is_working else status.idle_for_s + observed.elapsed_s
+    is_idle = status.ready_at is not None and observed.steps.unfinished == 0
+    idle_for_s = status.idle_for_s + observed.elapsed_s if is_idle else 0.0
     status = replace(status, idle_for_s=idle_for_s)
+    if desired.termination_protected:
+        # It stays, also when protection is lifted long after.
+        status = replace(status, overruled=tuple(observed.steps.fatal))
     if end := _end(desired, status, records, observed):
         return status, (end,)
     return status, ()
@@ -188,8 +191,9 @@ def _end(
         return None
     if desired.termination_protected:
         return None
-    if observed.steps.fatal:
-        return EndCluster(ClusterReason.STEP_FAILURE, observed.steps.fatal)
+    for step_id, message in observed.steps.fatal.items():
+        if step_id not in status.overruled:
+            return EndCluster(ClusterReason.STEP_FAILURE, message)
     idle_timeout_s = desired.spec.idle_timeout_s
     if idle_timeout_s is not None and status.idle_for_s >= idle_timeout_s:
         message = f"no step for {status.idle_for_s:.0f} s"

@@ -261,7 +261,8 @@ class ClusterStatus:
         reason, message: why it changed last.
         fleets: by fleet id.
         blocked: what could not be done and why, by subject; told once, until it changes.
-        idle_for_s: seconds without a step.
+        idle_for_s: seconds without a step, since it was ready.
+        overruled: ids of steps whose failure would have ended it, had it not been protected then.
     """
 
     state: ClusterState
@@ -273,6 +274,7 @@ class ClusterStatus:
     fleets: dict[str, FleetStatus] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     idle_for_s: float = 0.0
+    overruled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
