@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from fleet_world import World, desired
 
+from atoll.core.errors import Conflict, Corrupt, Forbidden, Unavailable
 from atoll.fleet.life.instances import advance
 from atoll.fleet.life.observed import Heart
 from atoll.fleet.life.observing import MOST_ELAPSED_SECONDS, Observer
@@ -21,6 +22,7 @@ class Place:
 
     def __init__(self):
         self.beat, self.steady, self.wall = 1, 1000.0, 1e9
+        self.error = None
 
     def hearts(self):
         return {"i-1": Heartbeat("i-1", self.beat, "ready")}
@@ -29,6 +31,8 @@ class Place:
         return []
 
     def machines(self, cluster_id):
+        if self.error is not None:
+            raise self.error
         return []
 
 
@@ -52,6 +56,14 @@ def test_a_clock_that_jumps_makes_nobody_silent(place, look, jump_s):
     seen = look()
     assert (seen.now, seen.elapsed_s) == (place.wall, 0.5)
     assert seen.hearts["i-1"].silent_s == 0
+
+
+@pytest.mark.parametrize("kind", [Unavailable, Forbidden, Corrupt, Conflict])
+def test_a_provider_that_lists_nothing_is_told_of_and_the_rest_is_seen(place, look, kind):
+    place.error = kind("the list cannot be had")
+    seen = look()
+    assert (seen.machines, seen.provider_error) == (None, "the list cannot be had")
+    assert "i-1" in seen.hearts
 
 
 def test_a_heart_that_does_not_beat_is_silent_for_as_long(place, look):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from atoll.core.errors import Forbidden, Unavailable
+from atoll.core.errors import AtollError
 from atoll.fleet.life.observed import Heart, Observed, StepsSeen
 from atoll.fleet.life.records import Desired, Heartbeat, Step
 from atoll.fleet.life.store import ClusterStore
@@ -49,7 +49,7 @@ class Observer:
         self._last_at = now
         try:
             machines, error = tuple(self._provider.machines(desired.cluster_id)), ""
-        except (Unavailable, Forbidden) as failure:
+        except AtollError as failure:
             machines, error = None, failure.message
         hearts = self._hearts(self._store.hearts(), self._clock())
         return Observed(
