@@ -80,7 +80,7 @@ def _after_falls(
 
     That is a launch that failed: the next would most likely fare alike, and each costs money.
     """
-    if not fallen:
+    if not fallen or status.state is FleetState.SUSPENDED:
         return status
     last = fallen[-1]
     return failed(
