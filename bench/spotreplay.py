@@ -240,7 +240,7 @@ class _Run:
     def _buy(self) -> list[float]:
         held = Held(self._held(Market.ON_DEMAND), self._held(Market.SPOT), self.moved)
         decide = at_resize if self.is_launched else at_launch
-        verdict = decide(self.fleet, held, since=self.since, now=self.now)
+        verdict = decide(self.fleet, held, waited_s=self.now - self.since)
         self.moved = verdict.moved
         if verdict.outcome is Outcome.COMPLETE:
             self.is_launched = True

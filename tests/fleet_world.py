@@ -62,6 +62,8 @@ class Body:
     disk_percent: float = 10.0
     busy: int = 0
     draining: bool = False
+    fails: bool = False
+    is_hidden: bool = False
 
 
 @dataclass
@@ -76,6 +78,8 @@ class World:
     launches: dict[str, list[str]] = field(default_factory=dict)
     capacity: int = 100
     is_silent: bool = False
+    bootstraps_fail: bool = False
+    loses_orders: bool = False
     now: float = 0.0
     events: list[Event] = field(default_factory=list)
     ended: EndCluster | None = None
@@ -94,13 +98,16 @@ class World:
                 f"i-{number}", "j-1", fleet_id, role, market, kind.instance_type,
                 MachineState.RUNNING, ip, f"ip-{ip}", "subnet-1", "zone-a", self.now,
                 address_id=address.id if address else None, token=token,
-            )
+            ),
+            fails=self.bootstraps_fail,
         )  # fmt: skip
         return f"i-{number}"
 
-    def end(self, id_: str, state: MachineState = MachineState.TERMINATED) -> None:
+    def end(
+        self, id_: str, state: MachineState = MachineState.TERMINATED, reason: str = "it was ended"
+    ) -> None:
         body = self.bodies[id_]
-        body.machine = replace(body.machine, state=state, reason="it was ended")
+        body.machine = replace(body.machine, state=state, reason=reason)
 
     def alive(self, role: Role) -> list[str]:
         return [
@@ -112,7 +119,7 @@ class World:
         ready = {
             one.machine.address_id
             for one in self.bodies.values()
-            if one.machine.is_alive and one.age_s >= BOOT_SECONDS and one.heard
+            if one.machine.is_alive and one.age_s >= BOOT_SECONDS and one.heard and not one.fails
         }
         return frozenset(s.server_id for s in self.desired.slots if s.address.id in ready)
 
@@ -123,14 +130,17 @@ class World:
             if one.machine.is_alive
         }
         self.seen_in_sync = self.in_sync()
-        machines = None if self.is_silent else tuple(one.machine for one in self.bodies.values())
+        listed = tuple(one.machine for one in self.bodies.values() if not one.is_hidden)
+        machines = None if self.is_silent else listed
         return Observed(
             self.now, ROUND_SECONDS, machines, "silent" if self.is_silent else "", hearts,
             self.seen_in_sync, self.steps,
         )  # fmt: skip
 
     def _beat(self, id_: str, body: Body) -> Heartbeat:
-        phase = "ready" if body.age_s >= BOOT_SECONDS else "bootstrapping"
+        phase = "bootstrapping"
+        if body.age_s >= BOOT_SECONDS:
+            phase = "failed" if body.fails else "ready"
         daemons = {"worker": Daemon(is_up=True, busy=body.busy)}
         return Heartbeat(
             id_, int(self.now * 2), phase, disk_percent=body.disk_percent, daemons=daemons,
@@ -159,10 +169,10 @@ class World:
             case LaunchFleet():
                 self._fill(action)
             case Terminate():
-                for id_ in action.machine_ids:
+                for id_ in () if self.is_silent else action.machine_ids:
                     self.end(id_)
             case Drain():
-                self.bodies[action.machine_id].draining = True
+                self.bodies[action.machine_id].draining = not self.loses_orders
             case EndCluster():
                 self.ended = action
 
@@ -180,6 +190,7 @@ class World:
         if action.token not in self.launches:
             new = self._launch(action.token, Role.MASTER, "if-p", SMALL, action.slot.address)
             self.launches[action.token] = [new]
+        self._set("if-p", lambda old: replace(old, message=""))
 
     def _fill(self, action: LaunchFleet) -> None:
         fleet = self.desired.fleet(action.fleet_id)

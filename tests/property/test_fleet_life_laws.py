@@ -24,6 +24,9 @@ FAULTS = st.one_of(
     st.tuples(st.just("silence"), st.integers(0, 30)),
     st.tuples(st.just("fill"), st.integers(0, 30)),
     st.tuples(st.just("reclaim"), st.integers(0, 30)),
+    st.tuples(st.just("hide"), st.integers(0, 30)),
+    st.tuples(st.just("show"), st.just(0)),
+    st.tuples(st.just("bootstraps"), st.integers(0, 1)),
     st.tuples(st.just("capacity"), st.integers(0, 6)),
     st.tuples(st.just("provider"), st.integers(0, 1)),
     st.tuples(st.just("core"), st.integers(1, 8)),
@@ -52,6 +55,12 @@ def befall(world, kind, number):
             body.disk_percent = 99
         case "reclaim":
             body.machine = replace(body.machine, reclaim_at=world.now + 120)
+        case "hide":
+            body.is_hidden = not is_primary
+        case "show":
+            show(world)
+        case "bootstraps":
+            world.bootstraps_fail = bool(number)
         case "capacity":
             world.capacity = number
         case "provider":
@@ -65,6 +74,23 @@ def befall(world, kind, number):
                     for one in world.desired.fleets
                 ),
             )
+
+
+def show(world):
+    for body in world.bodies.values():
+        body.is_hidden = False
+
+
+def uncounted(world):
+    """Return who lives at the provider, listed, and counts no more."""
+    return {
+        id_
+        for id_, one in world.known.instances.items()
+        if not one.is_alive
+        and one.machine.role is not Role.MASTER
+        and world.bodies[id_].machine.state is not MachineState.TERMINATED
+        and not world.bodies[id_].is_hidden
+    }
 
 
 def check_round(world, before, decided):
@@ -103,14 +129,18 @@ def test_any_faults_keep_the_laws_and_heal(faults):
     for kind, number in faults:
         befall(world, kind, number)
         for _ in range(number if kind == "wait" else 2):
-            before = world.known
+            before, left = world.known, uncounted(world)
             check_round(world, before, world.step())
-    world.capacity, world.is_silent = 100, False
+            # Whoever was seen so is ended in that very round, where the provider answers.
+            assert world.is_silent or not left & uncounted(world)
+    world.capacity, world.is_silent, world.bootstraps_fail = 100, False, False
+    show(world)
     world.run(300)
     ips = sorted(world.bodies[id_].machine.private_ip for id_ in world.alive(Role.MASTER))
     assert ips == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
     core, task = world.desired.fleet("if-c").spec, world.desired.fleet("if-t").spec
     assert held(world, "if-c", Market.ON_DEMAND) == core.target_on_demand
     assert held(world, "if-t", Market.SPOT) == task.target_spot
+    assert not uncounted(world)
     states = {one.state for one in world.known.instances.values() if one.is_serving}
     assert states == {InstanceState.RUNNING}

@@ -74,7 +74,7 @@ def test_scaling_ends_a_busier_instance_only_where_an_idler_one_is_too_heavy(ins
 def test_a_launch_ends_with_every_unit_there_or_the_cluster_ended(fleet, spot):
     held, minute, outcome = Held(), 0, Outcome.SEEK
     while outcome not in (Outcome.COMPLETE, Outcome.TERMINATE_CLUSTER):
-        verdict = at_launch(fleet, held, since=0, now=minute * 60)
+        verdict = at_launch(fleet, held, waited_s=minute * 60)
         outcome, minute = verdict.outcome, minute + 1
         # Each minute one unit more comes on demand, and spot only up to what there is.
         more = min(verdict.on_demand, 1)
@@ -92,7 +92,7 @@ def test_a_launch_ends_with_every_unit_there_or_the_cluster_ended(fleet, spot):
 def test_a_resize_asks_for_what_is_missing_of_each_market_or_gives_it_up(
     fleet, on_demand, spot, seconds
 ):
-    verdict = at_resize(fleet, Held(on_demand, spot), since=0, now=seconds)
+    verdict = at_resize(fleet, Held(on_demand, spot), waited_s=seconds)
     missing = max(fleet.target_on_demand - on_demand, 0), max(fleet.target_spot - spot, 0)
     assert verdict.on_demand in (0, missing[0])
     assert verdict.spot in (0, missing[1])

@@ -1,12 +1,18 @@
 """What a round of the controller sees when clocks jump or it slept itself."""
 
+from dataclasses import replace
+
 import pytest
 from fleet_world import World, desired
 
+from atoll.core.errors import Conflict, Corrupt, Forbidden, Unavailable
+from atoll.fleet.life.instances import advance
+from atoll.fleet.life.observed import Heart
 from atoll.fleet.life.observing import MOST_ELAPSED_SECONDS, Observer
 from atoll.fleet.life.records import Heartbeat
 from atoll.fleet.model import Role
 from atoll.fleet.providers.port import MachineState
+from atoll.fleet.states import InstanceState
 
 YEAR = 365 * 86400.0
 
@@ -16,6 +22,7 @@ class Place:
 
     def __init__(self):
         self.beat, self.steady, self.wall = 1, 1000.0, 1e9
+        self.error = None
 
     def hearts(self):
         return {"i-1": Heartbeat("i-1", self.beat, "ready")}
@@ -24,6 +31,8 @@ class Place:
         return []
 
     def machines(self, cluster_id):
+        if self.error is not None:
+            raise self.error
         return []
 
 
@@ -49,6 +58,14 @@ def test_a_clock_that_jumps_makes_nobody_silent(place, look, jump_s):
     assert seen.hearts["i-1"].silent_s == 0
 
 
+@pytest.mark.parametrize("kind", [Unavailable, Forbidden, Corrupt, Conflict])
+def test_a_provider_that_lists_nothing_is_told_of_and_the_rest_is_seen(place, look, kind):
+    place.error = kind("the list cannot be had")
+    seen = look()
+    assert (seen.machines, seen.provider_error) == (None, "the list cannot be had")
+    assert "i-1" in seen.hearts
+
+
 def test_a_heart_that_does_not_beat_is_silent_for_as_long(place, look):
     look()
     place.steady += 4
@@ -62,6 +79,21 @@ def test_whoever_slept_does_not_count_it_against_others(place, look):
     seen = look()
     assert seen.elapsed_s == MOST_ELAPSED_SECONDS
     assert seen.hearts["i-1"].silent_s == 0
+
+
+def test_an_ill_instance_stays_ill_while_nobody_can_ask():
+    world = World(desired())
+    world.run(20)
+    world.bodies["i-4"].disk_percent = 95
+    world.run(2)
+    seen = world.observe()
+    unasked = {id_: Heart(None, 0.0, is_asked=False) for id_ in world.bodies}
+    records, told = advance(
+        world.known.instances, replace(seen, hearts=unasked), world.desired.health
+    )
+    assert records["i-4"].state is InstanceState.SUSPECT
+    assert records["i-5"].state is InstanceState.RUNNING
+    assert not told
 
 
 @pytest.mark.parametrize("state", [MachineState.STOPPED, MachineState.TERMINATED])

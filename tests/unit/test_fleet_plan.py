@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 from fleet_world import World, desired
 
-from atoll.fleet.life.observed import StepsSeen
+from atoll.fleet.life.observed import ReplacePrimary, StepsSeen
 from atoll.fleet.life.records import Fleet
-from atoll.fleet.model import Resizing, Role, SpotProvisioning, TimeoutAction
-from atoll.fleet.providers.port import MachineState
+from atoll.fleet.model import Market, Resizing, Role, SpotProvisioning, TimeoutAction
+from atoll.fleet.providers.port import ENDED_ITSELF, MachineState
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, InstanceState
 
 
@@ -181,6 +181,79 @@ def test_spot_that_never_comes_ends_the_cluster_where_that_is_asked_for():
     assert world.ended.reason is ClusterReason.INSTANCE_FLEET_TIMEOUT
 
 
+def with_added_fleet(wanted, **changes):
+    added = replace(wanted.fleet("if-t").spec, name="added", target_spot=3, **changes)
+    return replace(wanted, fleets=(*wanted.fleets, Fleet("if-added", added)))
+
+
+@pytest.mark.parametrize("action", list(TimeoutAction))
+def test_fleet_added_to_a_living_cluster_neither_ends_it_nor_moves_to_on_demand(world, action):
+    world.capacity = 0
+    spot = SpotProvisioning(timeout_minutes=5, timeout_action=action)
+    resizing = Resizing(spot_timeout_minutes=10)
+    world.desired = with_added_fleet(world.desired, spot=spot, resizing=resizing)
+    world.run(599)
+    assert world.known.status.fleets["if-added"].moved_to_on_demand == 0
+    world.run(10)
+    assert world.known.status.fleets["if-added"].state is FleetState.SUSPENDED
+    assert world.ended is None
+    world.capacity = 10
+    world.desired = with_fleet(world.desired, "if-added", target_spot=2)
+    world.run(20)
+    assert world.known.status.fleets["if-added"].state is FleetState.RUNNING
+
+
+def test_task_fleet_of_the_start_does_not_end_a_cluster_that_is_ready():
+    spot = SpotProvisioning(timeout_minutes=5, timeout_action=TimeoutAction.TERMINATE_CLUSTER)
+    world = World(with_fleet(desired(core=2), "if-t", target_spot=3, spot=spot), capacity=3)
+    world.run(400)
+    assert world.known.status.state is ClusterState.WAITING
+    assert world.ended is None
+    world.capacity = 10
+    world.run(70)
+    assert held(world, "if-t", Market.SPOT) == 3
+
+
+def held(world, fleet_id, market):
+    own = [one.machine for one in world.known.instances.values() if one.is_serving]
+    return sum(one.fleet_id == fleet_id and one.market is market for one in own)
+
+
+def test_spot_is_spot_again_when_the_targets_are_changed_after_a_switch():
+    world = spot_that_never_comes(TimeoutAction.SWITCH_TO_ON_DEMAND)
+    world.run(300)
+    world.capacity = 100
+    world.run(100)
+    assert held(world, "if-c", Market.ON_DEMAND) == 3
+    world.desired = with_fleet(world.desired, "if-c", target_spot=0)
+    world.run(20)
+    world.desired = with_fleet(world.desired, "if-c", target_spot=4)
+    world.run(20)
+    assert (held(world, "if-c", Market.ON_DEMAND), held(world, "if-c", Market.SPOT)) == (1, 4)
+
+
+def test_target_that_is_raised_gets_all_of_its_time(world):
+    resizing = Resizing(on_demand_timeout_minutes=5)
+    world.capacity = 0
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=3, resizing=resizing)
+    world.run(290)
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=4)
+    world.run(290)
+    assert world.known.status.fleets["if-c"].state is FleetState.RESIZING
+    world.run(20)
+    assert world.known.status.fleets["if-c"].state is FleetState.SUSPENDED
+
+
+def test_fleet_that_gets_its_units_one_by_one_is_not_suspended(world):
+    resizing = Resizing(on_demand_timeout_minutes=5)
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=5, resizing=resizing)
+    for _ in range(3):
+        world.capacity = 1
+        world.run(200)
+    assert world.known.status.fleets["if-c"].state is FleetState.RUNNING
+    assert len(world.alive(Role.CORE)) == 5
+
+
 def test_silent_provider_stops_changes_and_is_told(world):
     world.end(*primary_at(world, "10.0.0.1"))
     world.is_silent = True
@@ -214,14 +287,71 @@ def test_bootstrap_failure_at_launch_ends_the_cluster():
     assert world.ended.reason is ClusterReason.BOOTSTRAP_FAILURE
 
 
+def living(world):
+    return {id_ for id_, one in world.bodies.items() if one.machine.is_alive}
+
+
+def test_instance_that_never_became_ready_is_ended_and_the_next_waits_longer(world):
+    world.bootstraps_fail = True
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=3)
+    world.run(300)
+    bought = len(world.bodies) - 6
+    assert 3 < bought < 15
+    serving = {id_ for id_, one in world.known.instances.items() if one.is_alive}
+    assert living(world) <= serving
+    assert world.ended is None
+    world.bootstraps_fail = False
+    world.run(120)
+    assert len(world.alive(Role.CORE)) == 3
+    assert world.known.status.fleets["if-c"].backoff_s == 1.0
+
+
+def test_primary_that_cannot_start_is_tried_again_after_growing_pauses(world):
+    world.bootstraps_fail = True
+    world.end(*primary_at(world, "10.0.0.2"))
+    world.run(300)
+    assert 3 < len(world.bodies) - 6 < 15
+    assert len(world.alive(Role.MASTER)) <= 3
+
+
+def test_machine_that_a_list_left_out_once_is_ended_when_it_is_listed_again(world):
+    [id_, _] = world.alive(Role.CORE)
+    world.bodies[id_].is_hidden = True
+    world.step()
+    world.bodies[id_].is_hidden = False
+    world.run(20)
+    assert id_ not in living(world)
+    assert len(world.alive(Role.CORE)) == 2
+
+
+def test_machine_that_shuts_itself_down_at_launch_ends_the_cluster_and_later_is_bought_anew(world):
+    new = World(desired())
+    new.run(3)
+    why = f"{ENDED_ITSELF}: the package could not be installed"
+    new.end(new.alive(Role.CORE)[0], reason=why)
+    new.run(1)
+    assert new.ended.reason is ClusterReason.BOOTSTRAP_FAILURE
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=3)
+    world.run(2)
+    world.end(world.alive(Role.CORE)[-1], reason=why)
+    world.run(0.5)
+    assert "the package could not be installed" in world.known.status.blocked["if-c"]
+    world.run(20)
+    assert world.ended is None
+    assert len(world.alive(Role.CORE)) == 3
+
+
 def test_failed_step_ends_a_cluster_unless_it_is_protected(world):
     world.desired = replace(world.desired, termination_protected=True)
-    world.steps = StepsSeen(0, "step s-1 failed")
+    world.steps = StepsSeen(0, {"s-1": "step s-1 failed"})
     world.run(5)
-    assert world.ended is None
     world.desired = replace(world.desired, termination_protected=False)
+    world.run(5)
+    assert world.ended is None  # protection overruled that, and lifting it changes nothing
+    world.steps = StepsSeen(0, {"s-1": "step s-1 failed", "s-2": "step s-2 failed"})
     world.run(1)
     assert world.ended.reason is ClusterReason.STEP_FAILURE
+    assert world.ended.message == "step s-2 failed"
 
 
 def test_cluster_runs_while_there_are_steps_and_ends_when_idle_for_long():
@@ -234,6 +364,49 @@ def test_cluster_runs_while_there_are_steps_and_ends_when_idle_for_long():
     world.steps = StepsSeen(0)
     world.run(70)
     assert world.ended.reason is ClusterReason.ALL_STEPS_COMPLETED
+
+
+def test_cluster_is_not_idle_before_it_is_ready():
+    world = World(desired(core=2, idle_timeout_s=90), capacity=0)
+    world.run(120)
+    world.capacity = 10
+    world.run(90)
+    assert world.known.status.state is ClusterState.WAITING
+    assert world.ended is None
+
+
+def test_drain_that_was_decided_is_ordered_until_it_is_begun(world):
+    world.loses_orders = True
+    world.desired = with_fleet(world.desired, "if-c", target_on_demand=1)
+    for id_ in world.alive(Role.CORE):
+        world.bodies[id_].busy = 1
+    world.run(10)
+    assert not any(one.draining for one in world.bodies.values())
+    world.loses_orders = False
+    world.run(1)
+    assert sum(one.draining for one in world.bodies.values()) == 1
+
+
+def test_primary_that_cannot_be_had_is_told_once_and_the_next_failure_is_a_first_one(world):
+    world.capacity = 0
+    world.end(*primary_at(world, "10.0.0.2"))
+    world.run(200)
+    assert kinds(world).count("BLOCKED") == 1
+    assert "UNBLOCKED" not in kinds(world)
+    world.capacity = 5
+    world.run(100)
+    first = world.known.status.fleets["if-p"]
+    assert kinds(world).count("UNBLOCKED") == 1
+    assert (first.backoff_s, first.message) == (1.0, "")
+
+
+def test_ill_primary_is_not_tried_without_pause_while_nothing_can_take_its_place(world):
+    world.capacity = 0
+    world.bodies[primary_at(world, "10.0.0.1")[0]].disk_percent = 95
+    tries = 0
+    for _ in range(400):
+        tries += any(isinstance(one, ReplacePrimary) for one in world.step().actions)
+    assert 4 < tries < 12
 
 
 def test_what_is_blocked_is_told_once(world):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from atoll.fleet.control.registry import ClusterRecord, Registry
 from atoll.fleet.life.placing import placement
 from atoll.fleet.life.records import Slot
-from atoll.fleet.model import InstanceTypeConfig
 from atoll.fleet.providers.port import Provider
 
 
@@ -30,7 +29,7 @@ def launch_primaries(provider: Provider, registry: Registry, record: ClusterReco
     place = placement(desired, desired.primary_fleet, epoch=record.epoch, is_founding=True)
     for slot in slots:
         provider.launch_primary(
-            InstanceTypeConfig(slot.instance_type),
+            desired.primary_type(slot),
             slot.address,
             desired.primary_fleet.id,
             place,

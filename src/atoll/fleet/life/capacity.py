@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from atoll.fleet.life.instances import never_ready
 from atoll.fleet.life.observed import Action, Drain, EndCluster, LaunchFleet, Observed, Terminate
-from atoll.fleet.life.records import Desired, Fleet, FleetStatus, InstanceRecord, Order
-from atoll.fleet.model import Market
+from atoll.fleet.life.records import Desired, Fleet, FleetStatus, InstanceRecord, Known, Order
+from atoll.fleet.model import Market, TimeoutAction
 from atoll.fleet.planning.scaling import Endable, to_end
 from atoll.fleet.planning.timeouts import Held, Outcome, Verdict, at_launch, at_resize
 from atoll.fleet.providers.port import Machine, MachineState
@@ -47,22 +48,64 @@ def provisioned(fleet: Fleet, records: Sequence[InstanceRecord], market: Market)
     )
 
 
-def plan_fleet(
-    desired: Desired,
+def noted(
     fleet: Fleet,
     status: FleetStatus,
-    records: dict[str, InstanceRecord],
-    observed: Observed,
-) -> FleetPlan:
+    before: Mapping[str, InstanceRecord],
+    records: Mapping[str, InstanceRecord],
+) -> FleetStatus:
+    """Take note of what changed since the round before: targets, arrivals, failures."""
+    own = {id_: one for id_, one in records.items() if one.machine.fleet_id == fleet.id}
+    status = _retargeted(fleet, status)
+    has_come = any(one.is_serving and id_ not in before for id_, one in own.items())
+    if has_come and not status.is_starting:
+        status = replace(status, waited_s=0.0)
+    return _after_falls(fleet, status, never_ready(before, own))
+
+
+def _retargeted(fleet: Fleet, status: FleetStatus) -> FleetStatus:
+    """Begin anew where the user changed the targets, also where the fleet was given up."""
+    wanted = fleet.spec.target_on_demand, fleet.spec.target_spot
+    if status.asked_for in (None, wanted):
+        return replace(status, asked_for=wanted)
+    if status.state is FleetState.SUSPENDED:
+        status = replace(status, state=FleetState.RESIZING, message="")
+    return replace(status, asked_for=wanted, moved_to_on_demand=0, waited_s=0.0)
+
+
+def _after_falls(
+    fleet: Fleet, status: FleetStatus, fallen: Sequence[InstanceRecord]
+) -> FleetStatus:
+    """Pause after instances that ended and had never been ready.
+
+    That is a launch that failed: the next would most likely fare alike, and each costs money.
+    """
+    if not fallen or status.state is FleetState.SUSPENDED:
+        return status
+    last = fallen[-1]
+    return failed(
+        status,
+        f"fleet {fleet.spec.name}: {last.machine.id} ended before it was ready: {last.message}; "
+        "trying again",
+    )
+
+
+def plan_fleet(desired: Desired, fleet: Fleet, known: Known, observed: Observed) -> FleetPlan:
     """Decide what a core or task fleet needs now."""
-    own = [one for one in records.values() if one.machine.fleet_id == fleet.id]
+    status = known.status.fleets[fleet.id]
+    own = [one for one in known.instances.values() if one.machine.fleet_id == fleet.id]
     sick, leaving = _sick(desired, fleet, status, own), _leaving(own, observed)
     ends = tuple(Terminate((one.machine.id,), why) for one, why in [*sick, *leaving])
+    drains = tuple(Drain(one.machine.id, one.complaint) for one in own if _is_untold(one, observed))
     gone = {one.machine.id for one, _ in sick}
     plan = _toward_targets(
-        fleet, status, [one for one in own if one.machine.id not in gone], observed
+        fleet,
+        status,
+        [one for one in own if one.machine.id not in gone],
+        observed,
+        is_living=known.status.ready_at is not None,
     )
-    return replace(plan, actions=(*ends, *plan.actions))
+    return replace(plan, actions=(*ends, *drains, *plan.actions))
 
 
 def _sick(
@@ -89,14 +132,28 @@ def _sick(
 
 
 def _leaving(own: list[InstanceRecord], observed: Observed) -> list[tuple[InstanceRecord, str]]:
-    """Find instances that drained, and stopped machines that nobody will start again."""
+    """Find instances that drained, and machines left of those that count no more.
+
+    Such are stopped ones, which nobody will start again, ones that did not become ready, and ones
+    that the provider lists again after it did not know them: all of them cost money.
+    """
+    if observed.machines is None:
+        return []
     found = []
     for one in own:
         if one.state is InstanceState.DRAINING and _has_drained(one, observed):
             found.append((one, one.complaint))
-        elif not one.is_alive and one.machine.state is MachineState.STOPPED:
+        elif not one.is_alive and one.machine.state is not MachineState.TERMINATED:
             found.append((one, one.message))
     return found
+
+
+def _is_untold(record: InstanceRecord, observed: Observed) -> bool:
+    """Tell whether an instance that shall drain does not: it may never have been told."""
+    heart = observed.hearts.get(record.machine.id)
+    if record.state is not InstanceState.DRAINING or heart is None or heart.beat is None:
+        return False
+    return not heart.beat.is_draining
 
 
 def _has_drained(record: InstanceRecord, observed: Observed) -> bool:
@@ -111,28 +168,38 @@ def _has_drained(record: InstanceRecord, observed: Observed) -> bool:
 
 
 def _toward_targets(
-    fleet: Fleet, status: FleetStatus, own: list[InstanceRecord], observed: Observed
+    fleet: Fleet,
+    status: FleetStatus,
+    own: list[InstanceRecord],
+    observed: Observed,
+    *,
+    is_living: bool,
 ) -> FleetPlan:
     held = Held(
         provisioned(fleet, own, Market.ON_DEMAND),
         provisioned(fleet, own, Market.SPOT),
         min(status.moved_to_on_demand, fleet.spec.target_spot),
     )
-    is_short = _verdict(fleet, status, held).outcome is not Outcome.COMPLETE
-    status = _woken(fleet, status, is_short, observed.elapsed_s)
+    verdict = _verdict(fleet, status, held, is_living=is_living)
+    is_short = verdict.outcome is not Outcome.COMPLETE
+    status = _counted(status, is_short, observed.elapsed_s)
     if status.state is FleetState.SUSPENDED:
         return FleetPlan(status, blocked=status.message)
     if is_short:
-        return _short(fleet, status, _verdict(fleet, status, held), observed)
+        verdict = _verdict(fleet, status, held, is_living=is_living)
+        return _short(fleet, status, verdict, observed)
     drained = _drained(fleet, status, own, observed)
     is_ready = all(one.state in _READY for one in own if one.is_serving)
     status = _settled(status, is_ready and not drained.actions, observed.now)
     return replace(drained, status=status)
 
 
-def _verdict(fleet: Fleet, status: FleetStatus, held: Held) -> Verdict:
-    decide = at_launch if status.ready_at is None else at_resize
-    return decide(fleet.spec, held, since=0.0, now=status.waited_s)
+def _verdict(fleet: Fleet, status: FleetStatus, held: Held, *, is_living: bool) -> Verdict:
+    # What works already is not ended for what it lacks.
+    would_end = fleet.spec.spot.timeout_action is TimeoutAction.TERMINATE_CLUSTER
+    is_launch = status.is_starting and not (is_living and would_end)
+    decide = at_launch if is_launch else at_resize
+    return decide(fleet.spec, held, waited_s=status.waited_s)
 
 
 def targets(fleet: Fleet, status: FleetStatus) -> tuple[int, int]:
@@ -141,11 +208,10 @@ def targets(fleet: Fleet, status: FleetStatus) -> tuple[int, int]:
     return fleet.spec.target_on_demand + moved, fleet.spec.target_spot - moved
 
 
-def _woken(fleet: Fleet, status: FleetStatus, is_short: bool, elapsed_s: float) -> FleetStatus:
-    """Count the time that capacity is missing; take up a suspended fleet whose targets changed."""
-    wanted = targets(fleet, status)
-    if status.state is FleetState.SUSPENDED and (wanted != status.given_up_on or not is_short):
-        status = replace(status, state=FleetState.RESIZING, message="", waited_s=0.0)
+def _counted(status: FleetStatus, is_short: bool, elapsed_s: float) -> FleetStatus:
+    """Count the time that capacity is missing; take up a suspended fleet that lacks nothing."""
+    if status.state is FleetState.SUSPENDED and not is_short:
+        status = replace(status, state=FleetState.RESIZING, message="")
     status = replace(status, retry_in_s=max(0.0, status.retry_in_s - elapsed_s))
     return replace(status, waited_s=status.waited_s + elapsed_s if is_short else 0.0)
 
@@ -158,13 +224,7 @@ def _short(fleet: Fleet, status: FleetStatus, verdict: Verdict, observed: Observ
             return FleetPlan(status, (EndCluster(verdict.cluster_reason, verdict.reason),))
         case Outcome.SUSPEND:
             message = f"{verdict.reason}; change its targets to have it tried again"
-            suspended = replace(
-                status,
-                state=FleetState.SUSPENDED,
-                message=message,
-                order=None,
-                given_up_on=targets(fleet, status),
-            )
+            suspended = replace(status, state=FleetState.SUSPENDED, message=message, order=None)
             return FleetPlan(suspended, blocked=message)
         case Outcome.SWITCH_TO_ON_DEMAND:
             status = replace(
@@ -231,10 +291,14 @@ def _endable(fleet: Fleet, record: InstanceRecord, observed: Observed) -> Endabl
 
 
 def _settled(status: FleetStatus, is_ready: bool, now: float) -> FleetStatus:
-    status = replace(status, order=None, retry_in_s=0.0, backoff_s=FIRST_BACKOFF_SECONDS)
+    status = replace(status, order=None, retry_in_s=0.0)
+    if is_ready:
+        status = at_rest(status)
     if status.ready_at is None:
         if not is_ready:
-            return replace(status, state=FleetState.BOOTSTRAPPING)
+            # Who was given up before it was ever ready is not at its first launch any more.
+            is_again = status.state is FleetState.RESIZING
+            return status if is_again else replace(status, state=FleetState.BOOTSTRAPPING)
         return replace(status, state=FleetState.RUNNING, ready_at=now, message="")
     state = FleetState.RUNNING if is_ready else FleetState.RESIZING
     return replace(status, state=state, message="")
@@ -256,7 +320,8 @@ def after_launch(
     got = sum(fleet.spec.weight_of(one.instance_type) for one in launched)
     asked = order.on_demand + order.spot
     if got >= asked:
-        return replace(status, order=None, message="", backoff_s=FIRST_BACKOFF_SECONDS)
+        # The next pause is short again only when all are ready: what is bought may not start.
+        return replace(status, order=None, message="")
     why = error or "no more capacity at these types and prices"
     message = f"fleet {fleet.spec.name} got {got} of {asked} units: {why}; trying again"
     return replace(failed(status, message), order=None)
@@ -265,6 +330,11 @@ def after_launch(
 def after_silence(fleet: Fleet, status: FleetStatus, error: str) -> FleetStatus:
     """Return where a fleet stands when the provider did not answer: the order stays open."""
     return failed(status, f"fleet {fleet.spec.name} waits for the provider: {error}")
+
+
+def at_rest(status: FleetStatus) -> FleetStatus:
+    """Return where a fleet stands that has all it wants, ready: a next failure is a first one."""
+    return replace(status, message="", retry_in_s=0.0, backoff_s=FIRST_BACKOFF_SECONDS)
 
 
 def failed(status: FleetStatus, message: str) -> FleetStatus:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from atoll.core.errors import (
@@ -34,7 +35,7 @@ from atoll.fleet.life.placing import placement
 from atoll.fleet.life.plan import plan
 from atoll.fleet.life.records import ClusterStatus, Desired, Event, FleetStatus, Known
 from atoll.fleet.life.store import ClusterStore
-from atoll.fleet.model import InstanceTypeConfig, Market, Role
+from atoll.fleet.model import Market
 from atoll.fleet.providers.port import (
     FleetRequest,
     InsufficientCapacity,
@@ -63,6 +64,7 @@ class Controller:
         self._known: Known | None = None
         self._saved: Known | None = None
         self._observer = Observer(store, provider)
+        self._refused: set[str] = set()
 
     def run(self, founding: Desired | None, is_leading: Callable[[], bool]) -> None:
         """Take the cluster over and look after it until `is_leading` says no.
@@ -72,7 +74,7 @@ class Controller:
             is_leading: asked before every round and every action.
 
         Raises:
-            Conflict: a newer controller took over.
+            Conflict: a newer controller took over, or the host ends the cluster.
             Unavailable: ZooKeeper does not answer.
         """
         self._store.prepare()
@@ -118,7 +120,7 @@ class Controller:
             case LaunchFleet():
                 self._launch(desired, action)
             case Terminate():
-                self._terminate(action)
+                self._terminate(action, now)
             case Drain():
                 self._store.order_drain(action.machine_id, action.reason)
             case EndCluster():
@@ -130,23 +132,30 @@ class Controller:
         try:
             self._check_capacity(slot.instance_type, desired.subnet_id)
             if action.old_id is not None:
-                why = f"replaced: {action.why}"
-                self._provider.terminate([action.old_id], epoch=self._epoch, reason=why)
+                self._end_primary(action.old_id, f"replaced: {action.why}")
                 # Its machine is certainly gone: nobody need wait for its sessions to end.
                 self._store.release_leadership(self._observer.sessions_of(action.old_id))
             machine = self._provider.launch_primary(
-                InstanceTypeConfig(slot.instance_type),
+                desired.primary_type(slot),
                 slot.address,
                 fleet.id,
                 placement(desired, fleet, epoch=self._epoch),
                 token=action.token,
             )
         except AtollError as error:
+            _raise_if_over(error)
             message = f"{name} could not be replaced: {error}; trying again"
             self._set_fleet(fleet.id, lambda old: failed(old, message))
             return
+        # What failed before is over; the pause is short again when all are ready.
+        self._set_fleet(fleet.id, lambda old: replace(old, message=""))
         message = f"{name}: {action.old_id} is replaced by {machine.id}: {action.why}"
         self._store.tell([Event(now, "PRIMARY_REPLACED", machine.id, message, is_warning=True)])
+
+    def _end_primary(self, machine_id: str, why: str) -> None:
+        # Providers forget machines that ended a day or two ago.
+        with suppress(NotFound):
+            self._provider.terminate([machine_id], epoch=self._epoch, reason=why)
 
     def _check_capacity(self, instance_type: str, subnet_id: str) -> None:
         """Refuse to end a primary, however ill, that nothing could take the place of."""
@@ -172,21 +181,41 @@ class Controller:
             error = ""
         except _REFUSALS as refusal:
             launched, error = [], refusal.message
-        except Unavailable as silence:
+        except AtollError as silence:
+            _raise_if_over(silence)
             told = silence.message
             self._set_fleet(fleet.id, lambda old: after_silence(fleet, old, told))
             return
         self._set_fleet(fleet.id, lambda old: after_launch(fleet, old, launched, error))
 
-    def _terminate(self, action: Terminate) -> None:
+    def _terminate(self, action: Terminate, now: float) -> None:
+        """End machines: each by itself where one of them may not be ended.
+
+        The next round sees who lives, and tries again.
+        """
+        ids = action.machine_ids
         try:
-            self._provider.terminate(action.machine_ids, epoch=self._epoch, reason=action.reason)
-        except (Unavailable, Forbidden) as error:
-            # The next round sees that they live, and tries again.
-            logger.warning("not terminated machines=%s error=%s", action.machine_ids, error)
+            self._provider.terminate(ids, epoch=self._epoch, reason=action.reason)
+            self._refused.difference_update(ids)
+        except Unavailable as error:
+            logger.warning("not terminated machines=%s error=%s", ids, error)
+        except AtollError as error:
+            _raise_if_over(error)
+            if len(ids) == 1:
+                self._tell_refused(ids[0], error.message, now)
+                return
+            for id_ in ids:
+                self._terminate(replace(action, machine_ids=(id_,)), now)
+
+    def _tell_refused(self, machine_id: str, why: str, now: float) -> None:
+        logger.warning("not terminated machine=%s error=%s", machine_id, why)
+        if machine_id not in self._refused:
+            self._refused.add(machine_id)
+            message = f"{machine_id} cannot be ended and goes on costing money: {why}; trying again"
+            self._store.tell([Event(now, "BLOCKED", machine_id, message, is_warning=True)])
 
     def _end(self, desired: Desired, action: EndCluster, now: float) -> None:
-        """Write down that the cluster ends, and end its workers.
+        """Write down that the cluster ends; from the next round on its workers are ended.
 
         The primaries hold that record: whoever accompanies the cluster from outside reads it, ends
         them too, and gives their addresses back. It may be a while before it is there to do so.
@@ -202,25 +231,21 @@ class Controller:
         self._write()
         kind = f"CLUSTER_{ClusterState.TERMINATING.value}"
         self._store.tell([Event(now, kind, desired.cluster_id, action.message, is_warning=True)])
-        self._mark_ending()
-        machines = self._provider.machines(desired.cluster_id)
-        workers = [one.id for one in machines if one.is_alive and one.role is not Role.MASTER]
-        self._provider.terminate(workers, epoch=self._epoch, reason=action.message)
-
-    def _mark_ending(self) -> None:
-        while found := self._store.desired():
-            desired, version = found
-            try:
-                self._store.change(replace(desired, is_ending=True), version)
-            except Conflict:
-                continue
-            return
 
     def _set_fleet(self, fleet_id: str, change: Callable[[FleetStatus], FleetStatus]) -> None:
         assert self._known is not None
         status = self._known.status
         fleets = {**status.fleets, fleet_id: change(status.fleets[fleet_id])}
         self._known = replace(self._known, status=replace(status, fleets=fleets))
+
+
+def _raise_if_over(error: AtollError) -> None:
+    """Raise what a provider refuses because another controller, or the host, acts now.
+
+    Any other refusal concerns what was asked for, and must not cost the cluster its controller.
+    """
+    if isinstance(error, Conflict) and "highest" in error.details:
+        raise error
 
 
 def _beginning(desired: Desired) -> Known:

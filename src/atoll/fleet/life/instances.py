@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from atoll.fleet.life.observed import Heart, Observed
 from atoll.fleet.life.records import Event, Heartbeat, InstanceRecord
 from atoll.fleet.model import HealthPolicy, Role
-from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.providers.port import ENDED_ITSELF, Machine, MachineState
 from atoll.fleet.states import InstanceReason, InstanceState
 
 RESTARTS_A_MINUTE = 3
@@ -32,6 +32,17 @@ def advance(
             events.append(_told(record, observed.now))
         new[record.machine.id] = record
     return new, events
+
+
+def never_ready(
+    before: Mapping[str, InstanceRecord], records: Mapping[str, InstanceRecord]
+) -> list[InstanceRecord]:
+    """Find the instances that ended since, without ever having been ready."""
+    return [
+        one
+        for id_, one in records.items()
+        if not one.is_alive and one.ready_at is None and (id_ not in before or before[id_].is_alive)
+    ]
 
 
 def complaint_about(heart: Heart, policy: HealthPolicy, *, busy_for_s: float) -> str:
@@ -104,7 +115,7 @@ def _advance_one(
     waited_s = old.waited_s + observed.elapsed_s
     record = replace(old, waited_s=waited_s, is_active=_is_active(heart))
     if not record.machine.is_alive:
-        return ended(record, InstanceReason.INSTANCE_FAILURE, _end(record.machine), observed.now)
+        return ended(record, _reason(record), _end(record.machine), observed.now)
     if record.state is InstanceState.AWAITING_FULFILLMENT:
         record = _into(record, InstanceState.PROVISIONING)
     if record.state is InstanceState.PROVISIONING and record.machine.state is MachineState.RUNNING:
@@ -121,6 +132,14 @@ def _is_active(heart: Heart) -> bool:
         return False
     master = heart.beat.daemons.get("master")
     return master is not None and master.detail == "ALIVE"
+
+
+def _reason(record: InstanceRecord) -> InstanceReason:
+    # EC2's `boot.sh` and an agent that reaches no ensemble shut a machine down that they cannot
+    # bring up.
+    if record.ready_at is None and record.machine.reason.startswith(ENDED_ITSELF):
+        return InstanceReason.BOOTSTRAP_FAILURE
+    return InstanceReason.INSTANCE_FAILURE
 
 
 def _end(machine: Machine) -> str:
@@ -150,6 +169,8 @@ def _judged(
     if record.machine.reclaim_at is not None:
         notice = replace(record, complaint="the provider takes it back (spot)")
         return _into(notice, InstanceState.DRAINING)
+    if not heart.is_asked:
+        return record  # ill or well as it was: nobody could tell
     busy_for_s = _busy(record, heart, observed.elapsed_s, policy)
     complaint = complaint_about(heart, policy, busy_for_s=busy_for_s)
     record = replace(record, busy_for_s=busy_for_s, complaint=complaint)

@@ -34,11 +34,11 @@ class StepsSeen:
 
     Attributes:
         unfinished: steps that run or wait.
-        fatal: the failed step that ends the cluster, by what it says; empty: none.
+        fatal: failed steps that end a cluster that is not protected: by id what is to be said.
     """
 
     unfinished: int = 0
-    fatal: str = ""
+    fatal: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from atoll.core.errors import Forbidden, Unavailable
+from atoll.core.errors import AtollError
 from atoll.fleet.life.observed import Heart, Observed, StepsSeen
 from atoll.fleet.life.records import Desired, Heartbeat, Step
 from atoll.fleet.life.store import ClusterStore
@@ -49,7 +49,7 @@ class Observer:
         self._last_at = now
         try:
             machines, error = tuple(self._provider.machines(desired.cluster_id)), ""
-        except (Unavailable, Forbidden) as failure:
+        except AtollError as failure:
             machines, error = None, failure.message
         hearts = self._hearts(self._store.hearts(), self._clock())
         return Observed(
@@ -94,11 +94,11 @@ def _in_sync(
 
 
 def steps_seen(steps: list[Step]) -> StepsSeen:
-    """Count what there is to do, and find the failure that ends the cluster."""
-    fatal = [
-        f"step {one.id} ({one.spec.name}) failed: {one.message}"
+    """Count what there is to do, and find the failures that end a cluster."""
+    fatal = {
+        one.id: f"step {one.id} ({one.spec.name}) failed: {one.message}"
         for one in steps
         if one.state is StepState.FAILED
         and one.spec.action_on_failure is ActionOnFailure.TERMINATE_CLUSTER
-    ]
-    return StepsSeen(sum(one.state in UNFINISHED for one in steps), fatal[0] if fatal else "")
+    }
+    return StepsSeen(sum(one.state in UNFINISHED for one in steps), fatal)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from atoll.fleet.life.capacity import plan_fleet
+from atoll.fleet.life.capacity import at_rest, noted, plan_fleet
 from atoll.fleet.life.instances import advance
-from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan
+from atoll.fleet.life.observed import Action, EndCluster, Observed, Plan, Terminate
 from atoll.fleet.life.primaries import occupants, plan_primaries
 from atoll.fleet.life.records import (
     ClusterStatus,
@@ -21,6 +21,7 @@ from atoll.fleet.life.records import (
     Known,
 )
 from atoll.fleet.model import Role
+from atoll.fleet.providers.port import MachineState
 from atoll.fleet.states import (
     ClusterReason,
     ClusterState,
@@ -43,21 +44,23 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
     """
     records, events = advance(known.instances, observed, desired.health)
     status = _with_all_fleets(desired, known.status, observed.now)
-    if desired.is_ending:
-        return _ending(Known(status, records), events, observed.now)
+    if desired.is_ending or known.status.state is ClusterState.TERMINATING:
+        return _ending(Known(status, records), events, observed)
     status = _counted_down(desired, status, observed.elapsed_s)
+    status = _noted(desired, status, known.instances, records)
     first = status.fleets[desired.primary_fleet.id]
-    paused = first.message if first.retry_in_s > 0 else ""
-    primaries = plan_primaries(desired, records, observed, paused=paused)
+    primaries = plan_primaries(desired, records, observed, first)
     workers = {
-        fleet.id: plan_fleet(desired, fleet, status.fleets[fleet.id], records, observed)
+        fleet.id: plan_fleet(desired, fleet, Known(status, records), observed)
         for fleet in desired.fleets
         if fleet.spec.role is not Role.MASTER
     }
     draining = [pair for one in workers.values() for pair in one.draining]
     records, left = _left(records, draining, observed.now)
     fleets = {id_: one.status for id_, one in workers.items()}
-    fleets[desired.primary_fleet.id] = _primary_fleet(desired, status, records, observed.now)
+    first = _primary_fleet(desired, first, records, observed.now)
+    is_whole = first.state is FleetState.RUNNING and not primaries.is_due
+    fleets[desired.primary_fleet.id] = at_rest(first) if is_whole else first
     blocked = primaries.blocked | {id_: one.blocked for id_, one in workers.items() if one.blocked}
     changed = replace(status, fleets=fleets, blocked=blocked)
     changed, ends = _cluster(desired, changed, records, observed)
@@ -70,22 +73,31 @@ def plan(desired: Desired, known: Known, observed: Observed) -> Plan:
 
 def _with_all_fleets(desired: Desired, status: ClusterStatus, now: float) -> ClusterStatus:
     new = {
-        one.id: FleetStatus(FleetState.PROVISIONING, created_at=now)
+        one.id: FleetStatus(
+            FleetState.PROVISIONING, created_at=now, is_added=status.ready_at is not None
+        )
         for one in desired.fleets
         if one.id not in status.fleets
     }
     return replace(status, fleets={**status.fleets, **new})
 
 
-def _ending(known: Known, events: Sequence[Event], now: float) -> Plan:
-    """Look on while the cluster is ended from outside."""
+def _ending(known: Known, events: Sequence[Event], observed: Observed) -> Plan:
+    """End the workers; the primaries, which hold the records, are ended from outside."""
     fleets = {
         id_: replace(one, state=FleetState.TERMINATING)
         for id_, one in known.status.fleets.items()
         if one.state is not FleetState.TERMINATED
     }
     status = replace(known.status, state=ClusterState.TERMINATING, fleets=fleets)
-    return Plan(Known(status, known.instances), events=tuple(events))
+    left = tuple(
+        id_
+        for id_, one in known.instances.items()
+        if one.machine.role is not Role.MASTER and one.machine.state is not MachineState.TERMINATED
+    )
+    ends = (Terminate(left, status.message or "the cluster ends"),)
+    is_possible = left and observed.machines is not None
+    return Plan(Known(status, known.instances), ends if is_possible else (), tuple(events))
 
 
 def _counted_down(desired: Desired, status: ClusterStatus, elapsed_s: float) -> ClusterStatus:
@@ -93,6 +105,16 @@ def _counted_down(desired: Desired, status: ClusterStatus, elapsed_s: float) -> 
     old = status.fleets[id_]
     new = replace(old, retry_in_s=max(0.0, old.retry_in_s - elapsed_s))
     return replace(status, fleets={**status.fleets, id_: new})
+
+
+def _noted(
+    desired: Desired,
+    status: ClusterStatus,
+    before: dict[str, InstanceRecord],
+    records: dict[str, InstanceRecord],
+) -> ClusterStatus:
+    fleets = {one.id: noted(one, status.fleets[one.id], before, records) for one in desired.fleets}
+    return replace(status, fleets={**status.fleets, **fleets})
 
 
 def _left(
@@ -110,9 +132,8 @@ def _left(
 
 
 def _primary_fleet(
-    desired: Desired, status: ClusterStatus, records: dict[str, InstanceRecord], now: float
+    desired: Desired, old: FleetStatus, records: dict[str, InstanceRecord], now: float
 ) -> FleetStatus:
-    old = status.fleets[desired.primary_fleet.id]
     holders = [one.current for one in occupants(desired, records)]
     is_whole = all(one is not None for one in holders)
     serving = (InstanceState.RUNNING, InstanceState.SUSPECT)
@@ -131,9 +152,12 @@ def _cluster(
     observed: Observed,
 ) -> tuple[ClusterStatus, tuple[EndCluster, ...]]:
     status = _arrived(desired, status, observed)
-    is_working = observed.steps.unfinished > 0
-    idle_for_s = 0.0 if is_working else status.idle_for_s + observed.elapsed_s
+    is_idle = status.ready_at is not None and observed.steps.unfinished == 0
+    idle_for_s = status.idle_for_s + observed.elapsed_s if is_idle else 0.0
     status = replace(status, idle_for_s=idle_for_s)
+    if desired.termination_protected:
+        # It stays, also when protection is lifted long after.
+        status = replace(status, overruled=tuple(observed.steps.fatal))
     if end := _end(desired, status, records, observed):
         return status, (end,)
     return status, ()
@@ -167,8 +191,9 @@ def _end(
         return None
     if desired.termination_protected:
         return None
-    if observed.steps.fatal:
-        return EndCluster(ClusterReason.STEP_FAILURE, observed.steps.fatal)
+    for step_id, message in observed.steps.fatal.items():
+        if step_id not in status.overruled:
+            return EndCluster(ClusterReason.STEP_FAILURE, message)
     idle_timeout_s = desired.spec.idle_timeout_s
     if idle_timeout_s is not None and status.idle_for_s >= idle_timeout_s:
         message = f"no step for {status.idle_for_s:.0f} s"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from atoll.fleet.life.observed import Observed, ReplacePrimary
-from atoll.fleet.life.records import Desired, InstanceRecord, Slot
+from atoll.fleet.life.records import Desired, FleetStatus, InstanceRecord, Slot
 from atoll.fleet.providers.port import Machine, MachineState
 from atoll.fleet.states import InstanceState
 
@@ -42,11 +42,17 @@ class PrimariesPlan:
 
     Attributes:
         actions: in order.
-        blocked: why a lost primary is not being replaced now, by its address.
+        blocked: why a lost primary is not being replaced now, by its address; the last failure
+            where that is tried again just now.
     """
 
     actions: tuple[ReplacePrimary, ...] = ()
     blocked: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a primary is to be replaced, now or when that is possible."""
+        return bool(self.actions or self.blocked)
 
 
 def occupants(desired: Desired, records: dict[str, InstanceRecord]) -> list[Occupant]:
@@ -70,7 +76,7 @@ def recency(machine: Machine) -> tuple[bool, float, str]:
 
 
 def plan_primaries(
-    desired: Desired, records: dict[str, InstanceRecord], observed: Observed, *, paused: str = ""
+    desired: Desired, records: dict[str, InstanceRecord], observed: Observed, status: FleetStatus
 ) -> PrimariesPlan:
     """Decide which primary to replace now, if any.
 
@@ -78,8 +84,9 @@ def plan_primaries(
         desired: what the cluster shall be.
         records: its instances, up to date.
         observed: what is seen now.
-        paused: why nothing is tried for the moment: the last launch failed just now.
+        status: where their fleet stands: while it pauses after a failure nothing is tried.
     """
+    paused = status.message if status.retry_in_s > 0 else ""
     places = occupants(desired, records)
     wanting = [one for one in places if _wants_replacement(one, desired)]
     blocked = {
@@ -88,6 +95,8 @@ def plan_primaries(
     free = [one for one in wanting if not blocked[one.slot.address.private_ip]]
     for one in free[1:]:
         blocked[one.slot.address.private_ip] = _one_at_a_time(one)
+    for one in free[:1]:
+        blocked[one.slot.address.private_ip] = status.message
     action = tuple(_replacement(desired, one) for one in free[:1])
     return PrimariesPlan(action, {ip: why for ip, why in blocked.items() if why})
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from atoll.fleet.model import ClusterSpec, FleetSpec, HealthPolicy, Market, Role, StepSpec
+from atoll.fleet.model import (
+    ClusterSpec,
+    FleetSpec,
+    HealthPolicy,
+    InstanceTypeConfig,
+    Market,
+    Role,
+    StepSpec,
+)
 from atoll.fleet.providers.port import Address, Machine, ProviderAt
 from atoll.fleet.states import (
     ClusterReason,
@@ -89,6 +97,12 @@ class Desired:
     def primary_fleet(self) -> Fleet:
         """The fleet of primaries."""
         return next(one for one in self.fleets if one.spec.role is Role.MASTER)
+
+    def primary_type(self, slot: Slot) -> InstanceTypeConfig:
+        """Return what a primary's place asks of its machine, its disk included."""
+        types = self.primary_fleet.spec.types
+        bare = InstanceTypeConfig(slot.instance_type)
+        return next((one for one in types if one.instance_type == slot.instance_type), bare)
 
     def fleet(self, fleet_id: str) -> Fleet | None:
         """Return a fleet by id."""
@@ -206,10 +220,13 @@ class FleetStatus:
         message: why, for people.
         created_at, ready_at, ended_at: times of day; it is ready when its targets are met first.
         moved_to_on_demand: spot units that the provisioning timeout turned into on-demand ones.
-        waited_s: seconds that capacity has been missing.
+        is_added: whether the cluster was ready before it was asked for: EMR's timeout at launch
+            is for the fleets of the start.
+        asked_for: the on-demand and spot targets that the round before saw.
+        waited_s: seconds that capacity has been missing, since the targets changed last; at a
+            resize since units arrived last.
         order: a launch under way.
         orders: launches so far, for tokens.
-        given_up_on: the on-demand and spot targets that a suspended fleet did not reach in time.
         retry_in_s: seconds before the next try to launch.
         backoff_s: how long the next pause will be.
     """
@@ -220,12 +237,18 @@ class FleetStatus:
     ended_at: float | None = None
     message: str = ""
     moved_to_on_demand: int = 0
+    is_added: bool = False
+    asked_for: tuple[int, int] | None = None
     waited_s: float = 0.0
     order: Order | None = None
     orders: int = 0
-    given_up_on: tuple[int, int] | None = None
     retry_in_s: float = 0.0
     backoff_s: float = 1.0
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is provisioned with the cluster, for the first time."""
+        return self.ready_at is None and not self.is_added
 
 
 @dataclass(frozen=True)
@@ -238,7 +261,8 @@ class ClusterStatus:
         reason, message: why it changed last.
         fleets: by fleet id.
         blocked: what could not be done and why, by subject; told once, until it changes.
-        idle_for_s: seconds without a step.
+        idle_for_s: seconds without a step, since it was ready.
+        overruled: ids of steps whose failure would have ended it, had it not been protected then.
     """
 
     state: ClusterState
@@ -250,6 +274,7 @@ class ClusterStatus:
     fleets: dict[str, FleetStatus] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     idle_for_s: float = 0.0
+    overruled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

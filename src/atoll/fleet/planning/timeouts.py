@@ -1,9 +1,10 @@
 """What becomes of capacity that does not come.
 
 At launch only spot has a timeout: then the rest of it is sought on demand, or the cluster ends.
-Every later change of a fleet is a resize, the replacement of reclaimed spot included: after its
-timeout that market is sought no more, the fleet is suspended, and spot is never moved to on-demand.
-A new resize or a new reclaim starts a new one, with a new `since`.
+All that is sought later is a resize, a fleet added later and the replacement of reclaimed spot
+included: after its timeout that market is sought no more, the fleet is suspended, and spot is never
+moved to on-demand. Whoever counts the seconds begins anew when targets change, and in a resize when
+units arrive.
 
 Source: EMR API reference, SpotProvisioningSpecification, SpotResizingSpecification and
 OnDemandResizingSpecification; EMR management guide, "Configure provisioning timeouts".
@@ -66,19 +67,18 @@ class Verdict:
     cluster_reason: ClusterReason | None = None
 
 
-def at_launch(fleet: FleetSpec, held: Held, *, since: float, now: float) -> Verdict:
+def at_launch(fleet: FleetSpec, held: Held, *, waited_s: float) -> Verdict:
     """Decide on what is missing while a fleet is provisioned for the first time.
 
     Args:
         fleet: the targets and the timeout.
         held: what there is.
-        since: when provisioning began, in seconds since the epoch.
-        now: the time, on the same clock; one that was set back only prolongs.
+        waited_s: seconds since provisioning began.
     """
     on_demand, spot = _missing(fleet, held)
     if not on_demand and not spot:
         return Verdict(Outcome.COMPLETE, 0, 0, held.moved)
-    if not spot or not _is_over(fleet.spot.timeout_minutes, since, now):
+    if not spot or not _is_over(fleet.spot.timeout_minutes, waited_s):
         return Verdict(Outcome.SEEK, on_demand, spot, held.moved)
     missing = (
         f"{spot} of {fleet.target_spot} spot units of fleet '{fleet.name}' did not come within"
@@ -97,14 +97,13 @@ def at_launch(fleet: FleetSpec, held: Held, *, since: float, now: float) -> Verd
     return Verdict(Outcome.SWITCH_TO_ON_DEMAND, on_demand + spot, 0, held.moved + spot, reason)
 
 
-def at_resize(fleet: FleetSpec, held: Held, *, since: float, now: float) -> Verdict:
+def at_resize(fleet: FleetSpec, held: Held, *, waited_s: float) -> Verdict:
     """Decide on what is missing after a resize, a lost instance or reclaimed spot.
 
     Args:
         fleet: the targets and the timeouts.
         held: what there is.
-        since: when this resize began, in seconds since the epoch.
-        now: the time, on the same clock.
+        waited_s: seconds that something has been missing.
     """
     on_demand, spot = _missing(fleet, held)
     if not on_demand and not spot:
@@ -114,9 +113,9 @@ def at_resize(fleet: FleetSpec, held: Held, *, since: float, now: float) -> Verd
     given_up = [
         f"{units} {market} units did not come within {limit} minutes"
         for units, limit, market in kinds
-        if units and _is_over(limit, since, now)
+        if units and _is_over(limit, waited_s)
     ]
-    sought = [0 if _is_over(limit, since, now) else units for units, limit, _ in kinds]
+    sought = [0 if _is_over(limit, waited_s) else units for units, limit, _ in kinds]
     outcome = Outcome.SEEK if any(sought) else Outcome.SUSPEND
     reason = f"fleet '{fleet.name}': {', '.join(given_up)}" if given_up else ""
     return Verdict(outcome, sought[0], sought[1], held.moved, reason)
@@ -127,5 +126,5 @@ def _missing(fleet: FleetSpec, held: Held) -> tuple[int, int]:
     return max(on_demand, 0), max(fleet.target_spot - held.moved - held.spot, 0)
 
 
-def _is_over(minutes: int | None, since: float, now: float) -> bool:
-    return minutes is not None and now - since >= minutes * MINUTE_SECONDS
+def _is_over(minutes: int | None, waited_s: float) -> bool:
+    return minutes is not None and waited_s >= minutes * MINUTE_SECONDS

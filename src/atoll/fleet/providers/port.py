@@ -5,8 +5,9 @@ was given, and tells the truth about what there is. Every adapter passes
 `atoll.testing.provider_contract`.
 
 Fencing: each call that changes something carries the epoch of the controller behind it. A provider
-that can keeps the highest epoch it saw for a cluster and refuses lower ones with `Conflict`; EC2
-cannot: there idempotency tokens keep two controllers from launching the same thing twice.
+that can keeps the highest epoch it saw for a cluster and refuses lower ones with `Conflict`, whose
+details name the `highest`; EC2 cannot: there idempotency tokens keep two controllers from launching
+the same thing twice.
 """
 
 from __future__ import annotations
