@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from atoll.core.errors import NotFound
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.alarmrequests import alarm_of, alarm_view
 from atoll.fleet.aws.paging import page
@@ -75,8 +76,11 @@ class AlarmCalls:
 
     def _delete(self, request: dict[str, Any]) -> dict[str, Any]:
         # As CloudWatch does: where one is not there, none is deleted.
-        for kept in [self._alarms.get(name) for name in request["AlarmNames"]]:
-            self._alarms.delete(kept.alarm.name)
+        unknown = sorted(set(request["AlarmNames"]) - set(self._alarms.names()))
+        if unknown:
+            raise NotFound(f"there is no alarm {unknown[0]!r}", name=unknown[0])
+        for name in request["AlarmNames"]:
+            self._alarms.delete(name)
         return {}
 
     def _set_state(self, request: dict[str, Any]) -> dict[str, Any]:

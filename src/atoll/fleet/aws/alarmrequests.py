@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,6 +112,8 @@ def _actions(
 
 def _check_range(alarm: Alarm) -> None:
     # Source: CloudWatch API reference, PutMetricAlarm.
+    if not math.isfinite(alarm.threshold):
+        raise InvalidInput(f"Threshold is {alarm.threshold}; give a number")
     if alarm.period_s < 10:
         raise InvalidInput(f"period {alarm.period_s} is too short for an alarm; 10 s is the least")
     if alarm.datapoints_to_alarm > alarm.evaluation_periods:
