@@ -53,7 +53,8 @@ def serve(
     if services and keys is None and not ipaddress.ip_address(host).is_loopback:
         listener.close()
         raise InvalidInput(
-            f"{host} is reached from other machines: give access keys (--keys) or 127.0.0.1",
+            f"{host} is reached from other machines, which must show keys; leave out --open, or "
+            "listen on 127.0.0.1",
             host=host,
         )
     gateway = Gateway(services, keys, routes, reads, limits.body_bytes)
