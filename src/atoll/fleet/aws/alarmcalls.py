@@ -52,7 +52,7 @@ class AlarmCalls:
         found, token = page(
             self._alarms.all(),
             request.get("NextToken"),
-            key=lambda one: one.alarm.name,
+            key=lambda one: (one.alarm.name,),
             wanted=lambda one: _is_wanted(one, request),
             size=request.get("MaxRecords", _PAGE_ALARMS),
         )
@@ -61,13 +61,11 @@ class AlarmCalls:
 
     def _history(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, {"AlarmContributorId": "an alarm watches one metric"})
-        history = self._alarms.history()
-        if request.get("ScanBy") == "TimestampAscending":
-            history = history[::-1]
+        sign = 1 if request.get("ScanBy") == "TimestampAscending" else -1
         found, token = page(
-            history,
+            self._alarms.history(),
             request.get("NextToken"),
-            key=lambda one: str(one[0]),
+            key=lambda one: (sign * one[0],),
             wanted=lambda one: _is_told(one[1], request),
             size=request.get("MaxRecords", _PAGE_ALARMS),
         )
