@@ -41,7 +41,7 @@ def alarm_of(request: Mapping[str, Any], check_target: Callable[[str], None]) ->
     Raises:
         InvalidInput: it asks for what Atoll has not, or for what CloudWatch would refuse.
     """
-    refuse(request, _UNSUPPORTED)
+    refuse(request, _UNSUPPORTED, {"EvaluateLowSampleCountPercentile": "evaluate"})
     needed = ("MetricName", "Namespace", "Period", "Statistic", "Threshold")
     missing = [name for name in needed if name not in request]
     if missing:

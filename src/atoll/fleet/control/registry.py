@@ -46,11 +46,13 @@ class Ending:
         reason: a `ClusterReason`.
         message: for people.
         is_failure: TERMINATED_WITH_ERRORS, not TERMINATED.
+        at: when that was written down; `ending.begin` says so.
     """
 
     reason: str
     message: str
     is_failure: bool
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,11 @@ class Registry:
         One that a source tells late comes to stand before others that were there.
         """
         rows = self._database.ask(
-            "SELECT source, number, event FROM events WHERE cluster_id = ? ORDER BY at, source, number",
+            "SELECT source, number, event FROM events WHERE cluster_id = ?"
+            " ORDER BY at, source, number",
             (cluster_id,),
         )
         what = f"an event of {cluster_id}"
-        return [Told(source, number, decode(data, Event, what=what)) for source, number, data in rows]
+        return [
+            Told(source, number, decode(data, Event, what=what)) for source, number, data in rows
+        ]
