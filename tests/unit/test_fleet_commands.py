@@ -96,7 +96,7 @@ def test_of_several_fleets_none_is_resized_by_chance(host, names, asked):
     host.answers["find"] = with_task_fleets(*names)
     done = atoll("fleet", "resize", "c", asked, "--spot", 3)
     assert done.code == 1
-    assert "if-0 (" in done.err and "if-1 (" in done.err
+    assert all(f"{one} (" in done.err for one in ("if-0", "if-1"))
 
 
 def test_a_fleet_is_resized_by_its_id_whatever_the_others_are_called(host):

@@ -21,7 +21,6 @@ from atoll.fleet.cli.common import (
     watch_option,
 )
 from atoll.fleet.control.registry import ClusterRecord
-from atoll.fleet.control.service import Resize
 from atoll.fleet.life.records import Fleet, InstanceRecord
 from atoll.fleet.model import Role
 
@@ -99,6 +98,9 @@ def resize(
     spot: int | None,
 ) -> None:
     """Change the targets of a core or task fleet, named by its id, its name, or CORE or TASK."""
+    # The service is the host's: it loads ZooKeeper's client.
+    from atoll.fleet.control.service import Resize
+
     if on_demand is None and spot is None:
         raise click.UsageError("give --on-demand, --spot or both")
     client = host(settings)

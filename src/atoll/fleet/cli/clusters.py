@@ -31,7 +31,6 @@ from atoll.fleet.cli.common import (
 from atoll.fleet.cli.specifications import read_specification, specification_options
 from atoll.fleet.control.client import FleetClient
 from atoll.fleet.control.registry import ClusterRecord, Phase
-from atoll.fleet.control.repair import Repair
 from atoll.fleet.life.capacity import provisioned, targets
 from atoll.fleet.life.records import Event
 from atoll.fleet.model import ClusterSpec, Market
@@ -285,6 +284,8 @@ def repair(settings: Settings, /, cluster: str, from_backup: bool, as_json: bool
     Primaries that stopped are started with their disks; where one is lost with its disk, an empty
     one is let in beside one that holds the state. Nothing that holds state is wiped.
     """
+    from atoll.fleet.control.repair import Repair
+
     client = host(settings)
     id_ = found(client, cluster).id
     done = client.call("repair", Repair, cluster_id=id_, from_backup=from_backup)

@@ -80,7 +80,8 @@ def submit(
     """Run a step on a cluster: `atoll fleet submit NAME -- python3 job.py ...`.
 
     It runs on one of the primaries, and is started again on another where that one is lost: a step
-    must be able to run twice. What follows its first word is its own, options too. `atoll ...` and `spark-submit ...` know the cluster's masters.
+    must be able to run twice. What follows its first word is its own, options too. `atoll ...` and
+    `spark-submit ...` know the cluster's masters.
     """
     client = host(settings)
     record = found(client, cluster)

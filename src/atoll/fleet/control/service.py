@@ -51,7 +51,17 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 256
 """EMR's: steps that are pending or run at once."""
-READS = ("preview", "clusters", "cluster", "find", "events", "told", "measures", "advice", "warnings")
+READS = (
+    "preview",
+    "clusters",
+    "cluster",
+    "find",
+    "events",
+    "told",
+    "measures",
+    "advice",
+    "warnings",
+)
 """Calls that change nothing."""
 _OPEN = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 
