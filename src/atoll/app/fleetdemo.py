@@ -17,7 +17,6 @@ from atoll.core.files import writing
 from atoll.core.text import counted
 from atoll.fleet.cli.common import News
 from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.garbage import remove
 from atoll.fleet.control.home import start, token_of
 from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.life.records import Step
@@ -48,6 +47,9 @@ def fleet_demo(settings: Settings, /, out: Path, provider: str) -> None:
     Three primaries, two core nodes and two task nodes start here, without root; what happens is
     told as it happens. In the end the collection is verified, and nothing of the cluster is left.
     """
+    # Every command of fleets loads this module; only the demo needs all of a host.
+    from atoll.fleet.control.garbage import remove
+
     if out.exists():
         raise Conflict(f"{out} exists; give another folder: --out")
     with writing(out):
