@@ -24,10 +24,10 @@ post: $(VENV)/.stamp-dev system-packages  ## Run the whole post on a real object
 	$(BIN)/python -m bench.post --out post
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 nightly: $(VENV)/.stamp-dev system-packages  ## Every test, more of each kind: an hour or two.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nightly --kills 10
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nightly --kills 10
 
 faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points (50); fleets RUNS times (20); hours.
 	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration

@@ -97,6 +97,8 @@ class Host:
     def client(self):
         found = serving(self.home)
         if found is None:
+            if self.process is not None and self.process.poll() is not None:
+                raise AssertionError(f"the host ended ({self.process.poll()}): {self.log}")
             raise NotFound(f"no host serves {self.home}")
         return FleetClient(found.url, token_of(self.home))
 

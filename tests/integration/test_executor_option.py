@@ -10,7 +10,7 @@ from commandline import must
 from vectordata import clustered, names, write_fasta, write_parquet
 
 import atoll
-from atoll.app import main
+from atoll.app import executors
 from atoll.app.executors import SparkAt, executor_of, find_fleet, spark_at
 from atoll.compute.inline import InlineExecutor
 from atoll.compute.port import Room, settings_for
@@ -46,7 +46,7 @@ def elsewhere(monkeypatch):
         yield executor
         executor.closed = True
 
-    monkeypatch.setattr(main, "executor_of", opened)
+    monkeypatch.setattr(executors, "executor_of", opened)
     return executor
 
 

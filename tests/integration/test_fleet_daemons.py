@@ -198,6 +198,7 @@ def test_two_wiped_replacements_without_marker_never_serve_and_one_with_it_does(
     assert with_client(lambda client: client.exists("/precious"))
 
 
+@pytest.mark.nightly
 def test_leadership_of_a_reaped_master_is_taken_and_work_goes_on(machine):
     for peer in PEERS[:2]:
         machine.master(peer)
