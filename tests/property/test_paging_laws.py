@@ -37,3 +37,8 @@ def test_a_page_goes_on_after_its_marker_among_newcomers(items, newcomers):
 def test_a_marker_of_something_else_is_refused(marker):
     with pytest.raises(InvalidInput, match="marker"):
         page([(1.0, "a")], marker, key=lambda one: one)
+
+
+def test_what_is_no_marker_is_refused_of_an_empty_list_too():
+    with pytest.raises(InvalidInput, match="marker"):
+        page([], "?", key=lambda one: one)

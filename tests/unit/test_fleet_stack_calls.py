@@ -99,8 +99,9 @@ def test_a_stack_that_could_not_be_made_leaves_nothing(call, fleet):
 
 
 def test_members_that_ask_for_nothing_are_no_reason_to_refuse(call):
-    parameters = [{"ParameterKey": one, "UsePreviousValue": False} for one in ()]
-    create(call, NotificationARNs=[], RetainExceptOnCreate=False, Parameters=parameters)
+    label = {"ParameterKey": "Label", "ParameterValue": "x", "UsePreviousValue": False}
+    template = {"TemplateBody": json.dumps(NO_DEFAULT), "Parameters": [label]}
+    create(call, NotificationARNs=[], RetainExceptOnCreate=False, **template)
     call("DeleteStack", {"StackName": "ha", "DeletionMode": "STANDARD", "RetainResources": []})
     assert stack(call)["StackStatus"] == "DELETE_IN_PROGRESS"
 

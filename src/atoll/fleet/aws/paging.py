@@ -46,8 +46,8 @@ def page(
         InvalidInput: the marker is none of this list's.
     """
     ordered = sorted(items, key=key)
-    if marker is not None and ordered:
-        after = key_of(marker, like=key(ordered[0]))
+    if marker is not None:
+        after = key_of(marker, like=key(ordered[0]) if ordered else None)
         ordered = [one for one in ordered if key(one) > after]
     found = [one for one in ordered if wanted(one)]
     more = len(found) > size
@@ -59,19 +59,19 @@ def marker_of(key: Key) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def key_of(marker: str, *, like: Key) -> Key:
+def key_of(marker: str, *, like: Key | None) -> Key:
     """Return the key that a page ended with.
 
     Args:
         marker: of that page.
-        like: a key of the same list.
+        like: a key of the same list; None: it has none now.
 
     Raises:
         InvalidInput: the marker is none of this list's.
     """
     try:
         found = tuple(json.loads(base64.urlsafe_b64decode(marker)))
-        if [type(one) for one in found] == [type(one) for one in like]:
+        if like is None or [type(one) for one in found] == [type(one) for one in like]:
             return found
     except (binascii.Error, ValueError, TypeError, RecursionError):
         pass
