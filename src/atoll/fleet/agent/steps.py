@@ -293,6 +293,7 @@ class StepRunner(threading.Thread):
 
     def _environment(self, url: str) -> dict[str, str]:
         java = find_java(os.environ)
+        found = self._store.desired()
         # A local cloud's machines are folders of one machine.
         files = {"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}
         binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
@@ -304,6 +305,8 @@ class StepRunner(threading.Thread):
             "SPARK_LOCAL_IP": self._facts.private_ip,
             "PYSPARK_PYTHON": sys.executable,
             "ATOLL_SPARK_MASTER": url,
+            "ATOLL_CLUSTER_ID": self._task.cluster_id,
+            "ATOLL_CLUSTER_NAME": found[0].spec.name if found else "",
             **files,
         }
 
