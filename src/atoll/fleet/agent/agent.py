@@ -35,7 +35,7 @@ from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Market, Role
 from atoll.fleet.outputs import bootstrap_folder
 from atoll.fleet.providers.ec2.metadata import Metadata
-from atoll.fleet.providers.reach import EC2
+from atoll.fleet.providers.reach import EC2, reach
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,10 @@ class Agent:
                 Candidate(self._task, self._facts.id).start()
                 Heir(self._client, self._task, self._facts.id).start()
         if self._task.role is Role.MASTER:
-            StepRunner(self._client, self._task, self._facts, self._delivery).start()
+            provider, delivery = reach(self._task.provider), self._delivery
+            StepRunner(
+                self._client, self._task, self._facts, provider=provider, delivery=delivery
+            ).start()
         self._phase, self._message = "ready", ""
 
     def _keep_bootstrap(self, number: int, folder: Path, end: str) -> None:

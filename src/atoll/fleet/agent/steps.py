@@ -13,32 +13,29 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
-from atoll.compute.java import find_java
-from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import AtollError, Conflict
-from atoll.fleet.agent.children import last_words, spawn
-from atoll.fleet.agent.command import command_of
-from atoll.fleet.agent.daemons import peers
+from atoll.fleet.agent.children import last_words
 from atoll.fleet.agent.delivery import Delivery
-from atoll.fleet.engine.spark import master_url
+from atoll.fleet.agent.starting import start_step
 from atoll.fleet.life.records import Event, Step
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
-from atoll.fleet.outputs import STDERR, STDOUT, on_disk, step_folder
+from atoll.fleet.outputs import on_disk, step_folder
 from atoll.fleet.providers.facts import MachineFacts
-from atoll.fleet.providers.reach import LOCAL, reach
+from atoll.fleet.providers.port import Provider
 from atoll.fleet.states import STEP_EDGES, StepState
 
 logger = logging.getLogger(__name__)
@@ -60,12 +57,28 @@ class StepRunner(threading.Thread):
     """One primary's step runner."""
 
     def __init__(
-        self, client: KazooClient, task: AgentTask, facts: MachineFacts, delivery: Delivery
+        self,
+        client: KazooClient,
+        task: AgentTask,
+        facts: MachineFacts,
+        *,
+        provider: Provider,
+        delivery: Delivery,
+        start: Callable[[Step, Path], subprocess.Popen[bytes]] | None = None,
     ) -> None:
-        """Take a started client of the cluster's ensemble, and who brings output to LogUri."""
+        """Take the primary and whom it works with.
+
+        Args:
+            client: a started client of the cluster's ensemble.
+            task, facts: the primary.
+            provider: tells which other primaries run.
+            delivery: brings output to LogUri.
+            start: starts a step, with a folder for its output; None: as `start_step` does.
+        """
         super().__init__(name="steps", daemon=True)
         self._client, self._task, self._facts = client, task, facts
-        self._delivery = delivery
+        self._provider, self._delivery = provider, delivery
+        self._start = start or partial(start_step, task, facts)
         self._store = ClusterStore(client)
         self._running: dict[str, _Running] = {}
         self._session = client.client_id
@@ -75,14 +88,18 @@ class StepRunner(threading.Thread):
         """Look for work, and after work, as long as the agent lives."""
         while True:
             try:
-                if self._is_sure():
-                    self._look()
+                self.look()
             except (AtollError, KazooException, KazooTimeoutError) as error:
                 logger.warning("steps not looked after error=%s", error)
             except Exception:
                 # Steps would else wait for ever, their lease held by a primary that lives.
                 logger.exception("steps not looked after")
             time.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Look once, where the leases are certainly ours."""
+        if self._is_sure():
+            self._look()
 
     def _is_sure(self) -> bool:
         """Tell whether the leases are ours; where they may not be for long, end what runs."""
@@ -124,7 +141,7 @@ class StepRunner(threading.Thread):
             return False
         own, places = self._facts.private_ip, self._task.slots
         try:
-            machines = reach(self._task.provider).machines(self._task.cluster_id)
+            machines = self._provider.machines(self._task.cluster_id)
         except AtollError as error:
             logger.warning("not known who else runs error=%s", error)
             return False
@@ -151,7 +168,9 @@ class StepRunner(threading.Thread):
 
     def _look_after(self, step: Step, running: _Running) -> None:
         if not STEP_EDGES[step.state]:
-            # Its end was written down, and then the connection was lost.
+            # Its end was written down, and then the connection was lost; or others, who saw no lease
+            # of ours, wrote it: nobody would end it any more.
+            _kill(running.process)
             self._let_go(step.id, running, _told(step))
             return
         status = running.process.poll()
@@ -281,31 +300,6 @@ class StepRunner(threading.Thread):
         self._delivery.keep(step_folder(step.id, step.attempts), Path(step.log), _told(failed))
         self._store.tell([Event(now, "STEP_FAILED", step.id, why, is_warning=True)])
         self._after_failure(failed)
-
-    def _start(self, step: Step, log: Path) -> subprocess.Popen[bytes]:
-        work = Path(self._facts.disk) / "steps" / step.id
-        for folder in (log, work):
-            folder.mkdir(parents=True, exist_ok=True)
-        url = master_url(peers(self._task))
-        argv = command_of(step.spec.args, url, self._task.spark_properties)
-        output, errors = log / STDOUT, log / STDERR
-        return spawn(argv, env=self._environment(url), output=output, errors=errors, folder=work)
-
-    def _environment(self, url: str) -> dict[str, str]:
-        java = find_java(os.environ)
-        # A local cloud's machines are folders of one machine.
-        files = {"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}
-        binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
-        return {
-            **os.environ,
-            "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
-            "JAVA_HOME": str(java.home),
-            "SPARK_HOME": str(spark_home()),
-            "SPARK_LOCAL_IP": self._facts.private_ip,
-            "PYSPARK_PYTHON": sys.executable,
-            "ATOLL_SPARK_MASTER": url,
-            **files,
-        }
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
