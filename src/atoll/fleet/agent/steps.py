@@ -30,13 +30,13 @@ from atoll.fleet.agent.children import last_words
 from atoll.fleet.agent.delivery import Delivery
 from atoll.fleet.agent.starting import start_step
 from atoll.fleet.life.records import Event, Step
-from atoll.fleet.life.store import ClusterStore
+from atoll.fleet.life.store import ClusterStore, has_ended
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.outputs import on_disk, step_folder
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.port import Provider
-from atoll.fleet.states import STEP_EDGES, StepState
+from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +125,8 @@ class StepRunner(threading.Thread):
         for step_id, running in list(self._running.items()):
             is_leased = self._store.lease_step(step_id, self._facts.id)
             # Read when it is leased: whoever had it meanwhile has counted the attempts up.
-            step = next(one for one in self._store.steps() if one.id == step_id)
-            if is_leased and step.attempts == running.attempt:
+            steps = {one.id: one for one in self._store.steps()}
+            if is_leased and steps[step_id].attempts == running.attempt:
                 continue
             if is_leased:
                 self._store.end_lease(step_id)
@@ -156,9 +156,14 @@ class StepRunner(threading.Thread):
         self._keep(step_id, running, "ended: its lease was not certain")
 
     def _look(self) -> None:
-        steps = {one.id: one for one in self._store.steps()}
+        seen = self._store.steps()
+        self._store.forget_steps(seen)
+        steps = {one.id: one for one in seen}
         for step_id, running in list(self._running.items()):
-            self._look_after(steps[step_id], running)
+            if step_id in steps:
+                self._look_after(steps[step_id], running)
+            else:
+                self._end(step_id)  # it ended elsewhere long ago
         # One primary at a time chooses, so that no more run than may.
         if self._is_work_waiting(steps) and self._store.begin_choosing():
             try:
@@ -167,7 +172,7 @@ class StepRunner(threading.Thread):
                 self._store.end_choosing()
 
     def _look_after(self, step: Step, running: _Running) -> None:
-        if not STEP_EDGES[step.state]:
+        if has_ended(step):
             # Its end was written down, and then the connection was lost; or others, who saw no lease
             # of ours, wrote it: nobody would end it any more.
             _kill(running.process)

@@ -104,14 +104,15 @@ class EmrReads:
         def wanted(one: Step) -> bool:
             return (not states or one.state.value in states) and (not ids or one.id in ids)
 
-        newest = sorted(record.steps, key=lambda one: (-one.created_at, one.id))
+        steps = self._fleet.steps(record.id)
+        newest = sorted(steps, key=lambda one: (-one.created_at, one.id))
         found, marker = page(newest, request.get("Marker"), key=lambda one: one.id, wanted=wanted)
         kept_at = _kept_at(record)
         return given(Steps=[step_view(one, kept_at) for one in found], Marker=marker)
 
     def _describe_step(self, request: dict[str, Any]) -> dict[str, Any]:
         step_id, record = request["StepId"], self._fleet.cluster(request["ClusterId"])
-        for step in record.steps:
+        for step in self._fleet.steps(record.id):
             if step.id == step_id:
                 return {"Step": step_view(step, _kept_at(record))}
         # EMR's words.

@@ -51,7 +51,8 @@ def logs(settings: Settings, /, cluster: str, step_id: str, attempt: int | None)
 
     client = host(settings)
     record = found(client, cluster)
-    step = next((one for one in record.steps if one.id == step_id), None)
+    steps = client.call("steps", list[Step], cluster_id=record.id)
+    step = next((one for one in steps if one.id == step_id), None)
     if step is None:
         raise NotFound(
             f"cluster {record.id} has no step {step_id}; see: atoll fleet steps {record.id}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from atoll.core.errors import Unavailable
 from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
-from atoll.fleet.life.records import Desired
-from atoll.fleet.life.store import ClusterStore
+from atoll.fleet.life.records import Desired, Step
+from atoll.fleet.life.store import ClusterStore, has_ended
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Mirror:
         hosts = ",".join(f"{one.address.private_ip}:{CLIENT_PORT}" for one in desired.slots)
         self._client = ensemble_client(hosts, session_s=SESSION_SECONDS)
         self._client.start_async()
+        self._store = ClusterStore(self._client)
 
     @property
     def is_connected(self) -> bool:
@@ -45,18 +47,20 @@ class Mirror:
                 f"atoll fleet events {self._cluster_id}",
                 cluster_id=self._cluster_id,
             )
-        return ClusterStore(self._client)
+        return self._store
 
     def look(self) -> ClusterRecord | None:
         """Keep what is seen; None: the cluster has written nothing yet, or does not answer."""
         if not self.is_connected:
             return None
         try:
-            store = ClusterStore(self._client)
+            store = self._store
             found, known = store.desired(), store.known()
             if found is None or known is None:
                 return None
-            steps, epoch = tuple(store.steps()), self._epoch(store)
+            before = self._registry.get(self._cluster_id)
+            steps, epoch = tuple(store.steps()), _epoch(store, before.epoch)
+            self._registry.keep_steps(self._cluster_id, forgotten(before.steps, steps))
             source = f"cluster since {store.born()}"
             newest = self._registry.newest(self._cluster_id, source)
             self._registry.tell(self._cluster_id, source, store.events(after=newest))
@@ -76,14 +80,21 @@ class Mirror:
             ),
         )
 
-    def _epoch(self, store: ClusterStore) -> int:
-        """Read the controller's epoch; one that a repair left behind is brought up to it."""
-        epoch, seen = store.epoch(), self._registry.get(self._cluster_id).epoch
-        if epoch < seen:
-            store.raise_epoch(seen)
-        return max(epoch, seen)
-
     def close(self) -> None:
         """Let go of the cluster."""
         self._client.stop()
         self._client.close()
+
+
+def _epoch(store: ClusterStore, seen: int) -> int:
+    """Read the controller's epoch; one that a repair left behind is brought up to it."""
+    epoch = store.epoch()
+    if epoch < seen:
+        store.raise_epoch(seen)
+    return max(epoch, seen)
+
+
+def forgotten(before: Sequence[Step], now: Sequence[Step]) -> list[Step]:
+    """Return the steps that had ended and are not there any more."""
+    there = {one.id for one in now}
+    return [one for one in before if has_ended(one) and one.id not in there]

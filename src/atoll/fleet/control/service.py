@@ -359,6 +359,12 @@ class FleetService:
         self._look_now(cluster_id)
         return [one.id for one in steps]
 
+    def steps(self, cluster_id: str) -> list[Step]:
+        """Return a cluster's steps as last seen, the oldest first; those it forgot, too."""
+        seen = self._registry.get(cluster_id).steps
+        old = [*self._registry.old_steps(cluster_id), *seen]
+        return sorted({one.id: one for one in old}.values(), key=lambda one: (one.created_at, one.id))
+
     def cancel_steps(self, cluster_id: str, step_ids: Sequence[str]) -> dict[str, str]:
         """Ask for steps to be cancelled, also while they run.
 
@@ -407,6 +413,7 @@ class FleetService:
             self.resize,
             self.add_fleet,
             self.add_steps,
+            self.steps,
             self.cancel_steps,
         )
         return {one.__name__: one for one in offered}
