@@ -27,6 +27,7 @@ from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
+from atoll.fleet.agent.work import most_bytes
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
 from atoll.fleet.engine.zookeeper import connect_string
@@ -104,7 +105,8 @@ class Agent:
         if is_first_start:
             env = {"ATOLL_ROLE": self._task.role.value, "ATOLL_CLUSTER": self._task.cluster_id}
             logs = Path(self._facts.disk) / "logs" / "bootstrap"
-            run_bootstrap(self._task.bootstrap_actions, logs, env, self._keep_bootstrap)
+            most = most_bytes(self._facts.disk_bytes)
+            run_bootstrap(self._task.bootstrap_actions, logs, env, most, self._keep_bootstrap)
         wanted = daemons(
             self._setting, is_first_start=is_first_start, on_master_end=self._release_latches
         )

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
-from atoll.fleet.agent.children import spawn
 from atoll.fleet.agent.command import command_of
 from atoll.fleet.agent.daemons import peers
+from atoll.fleet.agent.work import Work, most_bytes
 from atoll.fleet.engine.spark import master_url
 from atoll.fleet.life.records import Step
 from atoll.fleet.life.task import AgentTask
-from atoll.fleet.outputs import STDERR, STDOUT
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.reach import LOCAL
 
 
-def start_step(
-    task: AgentTask, facts: MachineFacts, step: Step, log: Path
-) -> subprocess.Popen[bytes]:
+def work_folder(disk: Path, step_id: str, attempt: int) -> Path:
+    """Return where an attempt at a step runs; what it leaves there goes when it ends."""
+    return disk / "steps" / f"{step_id}-{attempt}"
+
+
+def start_step(task: AgentTask, facts: MachineFacts, step: Step, log: Path) -> Work:
     """Start a step.
 
     Args:
@@ -33,13 +34,13 @@ def start_step(
     Raises:
         OSError: it cannot be started.
     """
-    work = Path(facts.disk) / "steps" / step.id
-    for folder in (log, work):
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = work_folder(Path(facts.disk), step.id, step.attempts)
+    for one in (log, folder):
+        one.mkdir(parents=True, exist_ok=True)
     url = master_url(peers(task))
     argv = command_of(step.spec.args, url, task.spark_properties)
     env = _environment(task, facts, url)
-    return spawn(argv, env=env, output=log / STDOUT, errors=log / STDERR, folder=work)
+    return Work(argv, env=env, output=log, most=most_bytes(facts.disk_bytes), folder=folder)
 
 
 def _environment(task: AgentTask, facts: MachineFacts, url: str) -> dict[str, str]:

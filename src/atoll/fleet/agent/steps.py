@@ -10,13 +10,10 @@ on.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
+import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +25,14 @@ from kazoo.handlers.threading import KazooTimeoutError
 from atoll.core.errors import AtollError, Conflict
 from atoll.fleet.agent.children import last_words
 from atoll.fleet.agent.delivery import Delivery
-from atoll.fleet.agent.starting import start_step
+from atoll.fleet.agent.room import make_room, most_logs
+from atoll.fleet.agent.starting import start_step, work_folder
+from atoll.fleet.agent.work import Work
 from atoll.fleet.life.records import Event, Step
 from atoll.fleet.life.store import ClusterStore, has_ended
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
-from atoll.fleet.outputs import on_disk, step_folder
+from atoll.fleet.outputs import STEP_LOGS, on_disk, step_folder
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.port import Provider
 from atoll.fleet.states import StepState
@@ -48,7 +47,7 @@ _TOLD_BYTES = 500
 
 @dataclass(frozen=True)
 class _Running:
-    process: subprocess.Popen[bytes]
+    work: Work
     log: Path
     attempt: int
 
@@ -64,7 +63,7 @@ class StepRunner(threading.Thread):
         *,
         provider: Provider,
         delivery: Delivery,
-        start: Callable[[Step, Path], subprocess.Popen[bytes]] | None = None,
+        start: Callable[[Step, Path], Work] | None = None,
     ) -> None:
         """Take the primary and whom it works with.
 
@@ -116,7 +115,7 @@ class StepRunner(threading.Thread):
         elif cut_off_s >= FENCE_SECONDS:
             # What has ended by itself needs no end; how it ended is told when that is possible.
             for step_id, running in list(self._running.items()):
-                if running.process.poll() is None:
+                if running.work.poll() is None:
                     self._end(step_id)
         return False
 
@@ -152,8 +151,9 @@ class StepRunner(threading.Thread):
     def _end(self, step_id: str) -> None:
         logger.warning("step ended, its lease is not certain step=%s", step_id)
         running = self._running.pop(step_id)
-        _kill(running.process)
+        running.work.end()
         self._keep(step_id, running, "ended: its lease was not certain")
+        self._clean(step_id, running.attempt)
 
     def _look(self) -> None:
         seen = self._store.steps()
@@ -173,24 +173,27 @@ class StepRunner(threading.Thread):
 
     def _look_after(self, step: Step, running: _Running) -> None:
         if has_ended(step):
-            # Its end was written down, and then the connection was lost; or others, who saw no lease
-            # of ours, wrote it: nobody would end it any more.
-            _kill(running.process)
+            # Its end was written down, and then the connection was lost; or others, who saw no
+            # lease of ours, wrote it, and it still runs.
+            running.work.end()
+            running.work.settle()
             self._let_go(step.id, running, _told(step))
             return
-        status = running.process.poll()
+        status = running.work.poll()
         if step.state is StepState.CANCEL_PENDING and status is None:
-            _kill(running.process)
+            running.work.end()
             self._finish(step, StepState.CANCELLED, "cancelled while it ran", running)
         elif status == 0:
             self._finish(step, StepState.COMPLETED, "", running)
         elif status is not None:
+            running.work.settle()
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             told = last_words(running.log, _TOLD_BYTES)
             self._finish(step, StepState.FAILED, f"it {how}: {told}", running)
 
     def _finish(self, step: Step, state: StepState, message: str, running: _Running) -> None:
-        _kill(running.process)  # what it may have left
+        running.work.end()  # what it may have left
+        running.work.settle()
         now = time.time()
         ended = self._store.change_step(
             step.id, lambda old: replace(old, state=state, message=message, ended_at=now)
@@ -206,11 +209,22 @@ class StepRunner(threading.Thread):
         self._store.end_lease(step_id)
         del self._running[step_id]
         self._keep(step_id, running, end)
+        self._clean(step_id, running.attempt)
 
     def _keep(self, step_id: str, running: _Running, end: str = "") -> None:
         place = step_folder(step_id, running.attempt)
         told = f"attempt {running.attempt} on {self._facts.id}: {end}" if end else ""
         self._delivery.keep(place, running.log, told)
+
+    def _clean(self, step_id: str, attempt: int) -> None:
+        """Remove what an attempt that ended left where it ran, and output that is old."""
+        disk = Path(self._facts.disk)
+        folder = work_folder(disk, step_id, attempt)
+        # In its own time: it may be much, and leases want looking after.
+        removing = partial(shutil.rmtree, folder, ignore_errors=True)
+        threading.Thread(target=removing, name="cleaning", daemon=True).start()
+        in_use = [one.log for one in self._running.values()]
+        make_room(disk / STEP_LOGS, most_logs(self._facts.disk_bytes), in_use)
 
     def _after_failure(self, step: Step) -> None:
         if step.spec.action_on_failure is ActionOnFailure.CONTINUE:
@@ -303,15 +317,9 @@ class StepRunner(threading.Thread):
         )
         self._store.end_lease(step.id)
         self._delivery.keep(step_folder(step.id, step.attempts), Path(step.log), _told(failed))
+        self._clean(step.id, step.attempts)
         self._store.tell([Event(now, "STEP_FAILED", step.id, why, is_warning=True)])
         self._after_failure(failed)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and everything of its group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _told(step: Step) -> str:

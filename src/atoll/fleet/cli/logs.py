@@ -137,6 +137,6 @@ def _piece(client: FleetClient, machine_id: str, path: str, start: int) -> bytes
         return client.call("disk.read", bytes, machine_id=machine_id, path=path, start=start)
     except (Conflict, NotFound) as error:
         raise NotFound(
-            f"what it printed was on {machine_id}, which does not run any more, or never came "
-            f"there ({error.message}); {_GIVE}"
+            f"what it printed was on {machine_id}, which does not run any more or has no room for "
+            f"it ({error.message}); {_GIVE}"
         ) from error

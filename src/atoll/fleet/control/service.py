@@ -363,7 +363,9 @@ class FleetService:
         """Return a cluster's steps as last seen, the oldest first; those it forgot, too."""
         seen = self._registry.get(cluster_id).steps
         old = [*self._registry.old_steps(cluster_id), *seen]
-        return sorted({one.id: one for one in old}.values(), key=lambda one: (one.created_at, one.id))
+        return sorted(
+            {one.id: one for one in old}.values(), key=lambda one: (one.created_at, one.id)
+        )
 
     def cancel_steps(self, cluster_id: str, step_ids: Sequence[str]) -> dict[str, str]:
         """Ask for steps to be cancelled, also while they run.

@@ -126,7 +126,7 @@ class Heartbeat:
         phase: "bootstrapping", "ready" or "failed".
         message: why it failed, or what it is doing.
         disk_percent: how full its disk is.
-        cpu_percent: how busy its processors are, of those it has.
+        cpu_percent: how busy agent and daemons keep its processors, of those it has.
         daemons: by name: "zookeeper", "master", "worker".
         is_draining: whether it takes no new work.
     """

@@ -350,7 +350,7 @@ class ClusterStore:
             self.client.delete(_CHOOSING)
 
     def lease_step(self, step_id: str, machine_id: str) -> bool:
-        """Become the one who runs a step, as long as this session lives; False: another, or none."""
+        """Become who runs a step, as long as this session lives; False: another, or gone."""
         return self._owned(f"{_STEPS}/{step_id}/lease", machine_id.encode())
 
     def _owned(self, path: str, data: bytes) -> bool:
