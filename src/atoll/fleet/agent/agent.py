@@ -122,7 +122,8 @@ class Agent:
             if daemon.program.name == "zookeeper":
                 # Whoever leads launches the other fleets while masters are still starting.
                 Candidate(self._task, self._facts.id).start()
-                Heir(self._client, self._task, self._facts.id).start()
+                provider, cluster_id = reach(self._task.provider), self._task.cluster_id
+                Heir(ClusterStore(self._client), provider, cluster_id, self._facts.id).start()
         if self._task.role is Role.MASTER:
             provider, delivery = reach(self._task.provider), self._delivery
             StepRunner(
