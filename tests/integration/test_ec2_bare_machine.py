@@ -115,7 +115,7 @@ def test_a_bare_machine_becomes_a_cluster_by_its_user_data(endpoint, wheel, mach
             log = tmp_path / "console.log"
             with bare_debian.running(machine_root, script, environment, log) as process:
                 awaited(lambda: _acts(service, cluster_id, process, log), INSTALL_SECONDS)
-                assert probe_zookeeper(machine.private_ip).mode.value == "standalone"
+                assert probe_zookeeper(machine.private_ip).value == "standalone"
                 assert probe_master(machine.private_ip).status == "ALIVE"
                 service.terminate(cluster_id)
                 awaited(lambda: _state(service, cluster_id) == "TERMINATED", 60)

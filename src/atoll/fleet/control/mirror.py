@@ -75,7 +75,6 @@ class Mirror:
                 known=known,
                 steps=steps,
                 epoch=max(epoch, old.epoch),
-                was_formed=True,
                 phase=Phase.LIVING if old.phase is Phase.LAUNCHING else old.phase,
             ),
         )

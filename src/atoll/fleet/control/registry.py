@@ -69,7 +69,6 @@ class ClusterRecord:
         steps: its steps, as last seen; those that it forgot are apart (`Registry.old_steps`).
         epoch: the highest epoch of a controller that was seen.
         ending: why it ends; None: it does not.
-        was_formed: whether its ensemble ever served.
     """
 
     desired: Desired
@@ -78,7 +77,6 @@ class ClusterRecord:
     steps: tuple[Step, ...] = ()
     epoch: int = 0
     ending: Ending | None = None
-    was_formed: bool = False
 
     @property
     def id(self) -> str:

@@ -122,7 +122,7 @@ class Repairer:
         members = frozenset(one.server_id for one in self._desired.slots)
         for slot in self._desired.slots:
             if slot.server_id not in holding:
-                admit_empty(slot.server_id, Ensemble(members, was_formed=True, holding=holding))
+                admit_empty(slot.server_id, Ensemble(members, holding=holding))
                 new = self._launch(slot, is_founding=False)
                 self._did.append(
                     f"primary {slot.server_id}: {new.id} launched empty; it takes the state from "
