@@ -16,6 +16,8 @@ from atoll.core.errors import InvalidInput
 
 STDOUT, STDERR, CONTROLLER = "stdout", "stderr", "controller"
 SUFFIX = ".gz"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+"""What agents and the host write in their own logs."""
 STEP_LOGS = "logs/steps"
 """Where steps leave their output on the disk of their primary: a folder each."""
 _OLD_SCHEME = re.compile("^s3n://", re.IGNORECASE)
