@@ -16,7 +16,9 @@ from atoll.fleet.providers.wire import Failure, error_of
 T = TypeVar("T")
 
 ANSWER_SECONDS = 120.0
-READS = frozenset(("preview", "clusters", "cluster", "find", "events", "advice", "warnings"))
+READS = frozenset(
+    ("preview", "clusters", "cluster", "find", "events", "steps", "advice", "warnings")
+)
 """Calls that change nothing: they are made again when a connection drops."""
 TRIES = 3
 PAUSE_SECONDS = 0.2
