@@ -224,7 +224,10 @@ class StepRunner(threading.Thread):
         removing = partial(shutil.rmtree, folder, ignore_errors=True)
         threading.Thread(target=removing, name="cleaning", daemon=True).start()
         in_use = [one.log for one in self._running.values()]
-        make_room(disk / STEP_LOGS, most_logs(self._facts.disk_bytes), in_use)
+        try:
+            make_room(disk / STEP_LOGS, most_logs(self._facts.disk_bytes), in_use)
+        except OSError as error:
+            logger.warning("no room made error=%s", error)
 
     def _after_failure(self, step: Step) -> None:
         if step.spec.action_on_failure is ActionOnFailure.CONTINUE:
