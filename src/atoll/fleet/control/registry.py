@@ -65,6 +65,7 @@ class ClusterRecord:
         epoch: the highest epoch of a controller that was seen.
         ending: why it ends; None: it does not.
         was_formed: whether its ensemble ever served.
+        anew: the epoch in which a repair began its ensemble anew; 0: it has its first.
     """
 
     desired: Desired
@@ -74,6 +75,7 @@ class ClusterRecord:
     epoch: int = 0
     ending: Ending | None = None
     was_formed: bool = False
+    anew: int = 0
 
     @property
     def id(self) -> str:
