@@ -65,6 +65,8 @@ class ClusterRecord:
         epoch: the highest epoch of a controller that was seen.
         ending: why it ends; None: it does not.
         was_formed: whether its ensemble ever served.
+        lifts_protection: whether its protection was lifted while it could not be asked, and it has
+            yet to hear of that.
         anew: the epoch in which a repair began its ensemble anew; 0: it has its first.
     """
 
@@ -75,6 +77,7 @@ class ClusterRecord:
     epoch: int = 0
     ending: Ending | None = None
     was_formed: bool = False
+    lifts_protection: bool = False
     anew: int = 0
 
     @property

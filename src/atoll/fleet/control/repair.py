@@ -199,7 +199,8 @@ class Repairer:
             self._tell(f"{machine.id} ({machine.private_ip}) launched for a new ensemble")
 
     def _anew(self, old: ClusterRecord) -> ClusterRecord:
-        return replace(old, phase=Phase.LAUNCHING, anew=self._epoch)
+        desired = replace(old.desired, awaits_host=True)
+        return replace(old, desired=desired, phase=Phase.LAUNCHING, anew=self._epoch)
 
     def _launch(self, slot: Slot) -> Machine:
         fleet = self._desired.primary_fleet

@@ -75,8 +75,9 @@ class Watch(threading.Thread):
         self._onlooker = onlooker
         self._answering: Collection[str] | None = None
         self._mirror: Mirror | None = None
-        self._is_launched = False
+        self._launched: int | None = None
         self._attempts = 0
+        self._complaint = ""
         self._blind_for_s = 0.0
         self._looked_at = time.monotonic()
         self._acting = threading.Lock()
@@ -89,12 +90,12 @@ class Watch(threading.Thread):
         Raises:
             Unavailable: its primaries are being launched, or it has ended.
         """
-        if self._mirror is None:
+        if (mirror := self._mirror) is None:
             raise Unavailable(
                 f"cluster {self.cluster_id} cannot be asked: it has not begun or has ended",
                 cluster_id=self.cluster_id,
             )
-        return self._mirror
+        return mirror
 
     def wake(self) -> None:
         """Have it look now."""
@@ -111,8 +112,12 @@ class Watch(threading.Thread):
         self._stopping.set()
         self._woken.set()
         self.join()
-        if self._mirror is not None:
-            self._mirror.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        mirror, self._mirror = self._mirror, None
+        if mirror is not None:
+            mirror.close()
 
     def run(self) -> None:
         """Look until the cluster has ended."""
@@ -127,6 +132,8 @@ class Watch(threading.Thread):
                 if record.phase is Phase.ENDED:
                     break
             self._woken.wait(LOOK_SECONDS)
+        # Its addresses may be another cluster's soon.
+        self._let_go()
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -154,31 +161,19 @@ class Watch(threading.Thread):
                 end(self._provider, self._registry, record, self._mirror)
 
     def _launch(self, record: ClusterRecord, elapsed_s: float) -> None:
-        if not self._is_launched:
+        if self._launched != record.anew:
             try:
                 launch_primaries(self._provider, self._registry, record)
             except _REFUSALS as error:
                 self._attempts += 1
                 if self._attempts >= LAUNCH_ATTEMPTS:
-                    self._give_up(ClusterReason.VALIDATION_ERROR, error.message)
+                    self._give_up(record, ClusterReason.VALIDATION_ERROR, error.message)
                 return
-            self._is_launched = True
+            self._launched = record.anew
             record = self._registry.get(self.cluster_id)
         self._connect(record)
-        if self.mirror.is_connected:
-            self._hand_over(record)
         if self.mirror.look() is None:
             self._await_controller(record, elapsed_s)
-
-    def _hand_over(self, record: ClusterRecord) -> None:
-        """Tell the cluster what was asked for while it was being launched."""
-        for step in record.steps:
-            self.mirror.store.add_step(step)
-        found = self.mirror.store.desired()
-        is_protected = record.desired.termination_protected
-        if found is not None and found[0].termination_protected != is_protected:
-            desired = replace(found[0], termination_protected=is_protected)
-            self.mirror.store.change(desired, found[1])
 
     def _connect(self, record: ClusterRecord) -> None:
         if self._mirror is None:
@@ -195,7 +190,7 @@ class Watch(threading.Thread):
             what = f"primary {one.machine.id} ended before the cluster began: {one.message}"
             has_failed = one.machine.reason.startswith(ENDED_ITSELF)
             reason = "BOOTSTRAP_FAILURE" if has_failed else "INSTANCE_FAILURE"
-            self._give_up(ClusterReason(reason), what)
+            self._give_up(record, ClusterReason(reason), what)
 
     def _keep_machines(self, record: ClusterRecord, elapsed_s: float) -> ClusterRecord:
         machines = tuple(self._provider.machines(self.cluster_id))
@@ -223,6 +218,13 @@ class Watch(threading.Thread):
             ending = Ending(reason.value, status.message, is_failure)
             begin(self._registry, self.cluster_id, ending)
 
+    def _complain(self, message: str) -> None:
+        """Tell of something once, until it is something else."""
+        if message != self._complaint:
+            event = Event(time.time(), "REPAIR", self.cluster_id, message, is_warning=True)
+            self._registry.tell_here(self.cluster_id, event)
+        self._complaint = message
+
     def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
         """Show which machines there are, where the cluster itself cannot be asked for long.
 
@@ -243,7 +245,11 @@ class Watch(threading.Thread):
         addresses = [one.address.private_ip for one in record.desired.slots]
         self._answering = frozenset(filter(_answers, addresses))
 
-    def _give_up(self, reason: ClusterReason, message: str) -> None:
+    def _give_up(self, record: ClusterRecord, reason: ClusterReason, message: str) -> None:
+        """End what cannot begin; one that is begun anew has workers, whose jobs may still run."""
+        if record.anew:
+            self._complain(f"its new ensemble does not come up: {message}; trying again")
+            return
         ending = Ending(reason.value, message, is_failure=True)
         begin(self._registry, self.cluster_id, ending)
 
