@@ -7,20 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 from fleet_world import desired
-from fleetspecs import request_spec
 
 from atoll.core.errors import Conflict, InvalidInput, Unavailable
 from atoll.fleet.control import mirror as mirrors
 from atoll.fleet.control import watch as watches
 from atoll.fleet.control.mirror import Mirror
-from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
+from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.control.watch import Watch
 from atoll.fleet.life.records import ClusterStatus, Known, Step
-from atoll.fleet.model import StepSpec
-from atoll.fleet.providers.port import InsufficientCapacity
-from atoll.fleet.states import ClusterState, StepState
+from atoll.fleet.model import Market, Role, StepSpec
+from atoll.fleet.providers.port import InsufficientCapacity, Machine, MachineState
+from atoll.fleet.states import ClusterReason, ClusterState, StepState
 
+RUNNING, TERMINATED = MachineState.RUNNING, MachineState.TERMINATED
 KNOWN = Known(ClusterStatus(ClusterState.WAITING, created_at=0.0))
 STEP = Step("s-1", StepSpec("one", ("true",)), StepState.PENDING, created_at=1.0)
 PROTECTED = replace(desired(), termination_protected=True)
@@ -241,3 +241,73 @@ def test_a_new_ensemble_that_cannot_be_launched_is_tried_for_good(registry):
         watch._look()
     assert registry.get("j-1").phase is Phase.LAUNCHING
     assert [one.kind for one in registry.events("j-1")] == ["REPAIR"]
+
+
+def machine(id_, state):
+    return Machine(
+        id=id_, cluster_id="j-1", fleet_id="if-c", role=Role.CORE, market=Market.ON_DEMAND,
+        instance_type="m5.xlarge", state=state, private_ip="10.0.1.1", private_dns="x",
+        subnet_id="subnet-1", zone="zone-a", launched_at=1.0,
+    )  # fmt: skip
+
+
+class Lagging:
+    """A provider that shows what was ordered before the end only after a while.
+
+    Attributes:
+        late: machine by the second in which a list first shows it.
+    """
+
+    def __init__(self, lag_s, late):
+        self.lag_s, self.late, self.now = lag_s, late, 0
+        self.ended, self.released = [], []
+
+    def machines(self, _):
+        shown = [id_ for at, id_ in self.late.items() if at <= self.now]
+        return [machine(id_, TERMINATED if id_ in self.ended else RUNNING) for id_ in shown]
+
+    def terminate(self, ids, *, epoch, reason):
+        self.ended += ids
+
+    def addresses(self, _):
+        return [one.address for one in desired().slots]
+
+    def release(self, address_id, *, epoch):
+        self.released.append(address_id)
+
+
+def ended_at(registry, monkeypatch, provider):
+    """Let time pass until the cluster has ended; return the second in which it had."""
+    clock = SimpleNamespace(monotonic=lambda: float(provider.now), time=time.time)
+    monkeypatch.setattr(watches, "time", clock)
+    ending = Ending(ClusterReason.USER_REQUEST.value, "by wish", is_failure=False)
+    kept(registry, Phase.ENDING, ending=ending)
+    watch = Watch(provider, registry, "j-1", Onlooker())
+    for provider.now in range(1000):
+        watch._look()
+        if registry.get("j-1").phase is Phase.ENDED:
+            return provider.now
+    raise AssertionError("it never ended")
+
+
+def test_workers_that_appear_while_a_cluster_ends_are_ended_before_it_has(registry, monkeypatch):
+    provider = Lagging(65.0, {0: "i-1", 30: "i-2", 60: "i-3"})
+    assert ended_at(registry, monkeypatch, provider) == 60 + 65
+    assert provider.ended == ["i-1", "i-2", "i-3"]
+    assert len(provider.released) == 3
+
+
+def test_where_lists_show_all_there_is_a_cluster_ends_at_once(registry, monkeypatch):
+    assert ended_at(registry, monkeypatch, Lagging(0.0, {0: "i-1"})) == 0
+
+
+def test_a_machine_that_lives_on_keeps_its_cluster_from_having_ended(registry, monkeypatch):
+    provider = Lagging(0.0, {0: "i-1"})
+    calls = []
+
+    def refuse_twice(ids, *, epoch, reason):
+        calls.append(ids)
+        provider.ended += ids if len(calls) > 2 else []
+
+    provider.terminate = refuse_twice
+    assert ended_at(registry, monkeypatch, provider) == 2

@@ -18,7 +18,7 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
-from atoll.fleet.control.ending import begin, end
+from atoll.fleet.control.ending import begin, clear, close, living
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
@@ -78,6 +78,7 @@ class Watch(threading.Thread):
         self._launched: int | None = None
         self._attempts = 0
         self._complaint = ""
+        self._clear_since: float | None = None
         self._blind_for_s = 0.0
         self._looked_at = time.monotonic()
         self._acting = threading.Lock()
@@ -158,7 +159,7 @@ class Watch(threading.Thread):
             case Phase.LIVING:
                 self._accompany(record, elapsed_s)
             case Phase.ENDING:
-                end(self._provider, self._registry, record, self._mirror)
+                self._end(record)
 
     def _launch(self, record: ClusterRecord, elapsed_s: float) -> None:
         if self._launched != record.anew:
@@ -244,6 +245,19 @@ class Watch(threading.Thread):
             self._registry.tell_here(self.cluster_id, event)
         addresses = [one.address.private_ip for one in record.desired.slots]
         self._answering = frozenset(filter(_answers, addresses))
+
+    def _end(self, record: ClusterRecord) -> None:
+        """End it, and look again as long as a machine may yet appear that was ordered before."""
+        if clear(self._provider, record, self._mirror):
+            self._clear_since = None
+        # Asked anew: what its controller ordered meanwhile would cost money for ever.
+        if living(self._provider, self.cluster_id):
+            return
+        now = time.monotonic()
+        if self._clear_since is None:
+            self._clear_since = now
+        if now - self._clear_since >= self._provider.lag_s:
+            close(self._provider, self._registry, record)
 
     def _give_up(self, record: ClusterRecord, reason: ClusterReason, message: str) -> None:
         """End what cannot begin; one that is begun anew has workers, whose jobs may still run."""
