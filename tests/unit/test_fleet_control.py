@@ -1,5 +1,7 @@
 """What the host keeps of a cluster, hands on to it, and refuses to do to one that has ended."""
 
+import stat
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,13 +13,16 @@ from fleet_world import desired
 from atoll.core.errors import Conflict, InvalidInput, Unavailable
 from atoll.fleet.control import mirror as mirrors
 from atoll.fleet.control import watch as watches
+from atoll.fleet.control.home import settings_of
+from atoll.fleet.control.host import HostOptions, serve_host
 from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.control.watch import Watch
-from atoll.fleet.life.records import ClusterStatus, Known, Step
+from atoll.fleet.life.records import ClusterStatus, Event, Known, Step
 from atoll.fleet.model import Market, Role, StepSpec
 from atoll.fleet.providers.port import InsufficientCapacity, Machine, MachineState
+from atoll.fleet.spec.reader import Notice
 from atoll.fleet.states import ClusterReason, ClusterState, StepState
 
 RUNNING, TERMINATED = MachineState.RUNNING, MachineState.TERMINATED
@@ -103,7 +108,8 @@ def registry(tmp_path):
 
 
 def kept(registry, phase, wanted=PROTECTED, **more):
-    registry.add(ClusterRecord(wanted, phase, KNOWN, **more))
+    begun = Event(0.0, "BEGUN", wanted.cluster_id, "begun")
+    registry.add(ClusterRecord(wanted, phase, KNOWN, **more), begun)
 
 
 @contextmanager
@@ -240,7 +246,7 @@ def test_a_new_ensemble_that_cannot_be_launched_is_tried_for_good(registry):
     for _ in range(7):
         watch._look()
     assert registry.get("j-1").phase is Phase.LAUNCHING
-    assert [one.kind for one in registry.events("j-1")] == ["REPAIR"]
+    assert [one.kind for one in registry.events("j-1")] == ["BEGUN", "REPAIR"]
 
 
 def machine(id_, state):
@@ -249,6 +255,47 @@ def machine(id_, state):
         instance_type="m5.xlarge", state=state, private_ip="10.0.1.1", private_dns="x",
         subnet_id="subnet-1", zone="zone-a", launched_at=1.0,
     )  # fmt: skip
+
+
+def test_a_cluster_whose_event_cannot_be_written_is_not_there_and_the_next_is(registry):
+    refused = "CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'full'); END"
+    registry._database.ask(refused)
+    with pytest.raises(Unavailable, match="full"):
+        kept(registry, Phase.LAUNCHING)
+    assert registry.all() == []
+    registry._database.ask("DROP TRIGGER full")
+    kept(registry, Phase.LAUNCHING)
+    assert len(registry.all()) == len(registry.events("j-1")) == 1
+
+
+def test_a_notice_that_cannot_be_written_fails_no_request(ensemble, registry, monkeypatch):
+    kept(registry, Phase.LIVING)
+
+    def full(*_):
+        raise Unavailable("the disk is full")
+
+    with service(registry, monkeypatch) as host:
+        monkeypatch.setattr(registry, "tell_here", full)
+        host.note("j-1", [Notice("Instances", "left aside")])
+
+
+def test_what_holds_tokens_is_its_owners_alone_in_a_folder_that_all_may_read(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    (home / "control.sqlite").touch(mode=0o644)
+    settings_of(home, "loopback", "")
+    opened = Registry(home / "control.sqlite")
+    kept(opened, Phase.LIVING)
+    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in home.iterdir()}
+    opened.close()
+    assert len(modes) >= 3
+    assert set(modes.values()) == {0o600}
+
+
+def test_no_more_are_notified_than_an_alarm_has_actions(tmp_path):
+    many = tuple(f"https://x/{number}" for number in range(6))
+    with pytest.raises(InvalidInput, match="at most 5"):
+        serve_host(HostOptions(tmp_path, notified=many), threading.Event())
 
 
 class Lagging:

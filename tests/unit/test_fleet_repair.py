@@ -12,7 +12,7 @@ from atoll.fleet.control import repair as module
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.control.repair import Repairer
-from atoll.fleet.life.records import ClusterStatus, InstanceRecord, Known
+from atoll.fleet.life.records import ClusterStatus, Event, InstanceRecord, Known
 from atoll.fleet.model import Market, Role
 from atoll.fleet.providers.port import InsufficientCapacity, Machine, MachineState
 from atoll.fleet.states import ClusterState, InstanceState
@@ -84,7 +84,7 @@ def registry(tmp_path):
     opened = Registry(tmp_path / "control.sqlite")
     founders = {f"i-{n}": served(machine(f"i-{n}", n, RUNNING, "first")) for n in (1, 2, 3)}
     known = Known(ClusterStatus(ClusterState.WAITING, created_at=0.0), founders)
-    opened.add(ClusterRecord(desired(), Phase.LIVING, known))
+    opened.add(ClusterRecord(desired(), Phase.LIVING, known), Event(0.0, "BEGUN", "j-1", "begun"))
     yield opened
     opened.close()
 

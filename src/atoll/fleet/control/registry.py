@@ -101,10 +101,12 @@ class Registry:
         """Close the file."""
         self._database.close()
 
-    def add(self, record: ClusterRecord) -> None:
-        """Remember a new cluster."""
+    def add(self, record: ClusterRecord, event: Event) -> None:
+        """Remember a new cluster and its first event, or neither."""
         row = (record.id, encode(record))
-        self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
+        with self._database.whole():
+            self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
+            self.tell_here(record.id, event)
 
     def get(self, cluster_id: str) -> ClusterRecord:
         """Recall a cluster.

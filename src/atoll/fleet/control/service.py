@@ -154,20 +154,25 @@ class FleetService:
             known=Known(ClusterStatus(ClusterState.STARTING, now, fleets=fleets)),
             steps=tuple(_step(one, now, number) for number, one in enumerate(spec.steps)),
         )
-        self._registry.add(record)
         where = f"in {planned.subnet.id} ({planned.subnet.zone}); {planned.nodes} machines planned"
         message = f"cluster {spec.name} is STARTING {where}"
-        self._registry.tell_here(record.id, Event(now, "CLUSTER_STARTING", record.id, message))
+        self._registry.add(record, Event(now, "CLUSTER_STARTING", record.id, message))
         self._watch(record.id)
         return record
 
     def note(self, cluster_id: str, notices: Sequence[Notice]) -> None:
-        """Tell what of a request was taken but is not done as EMR would."""
+        """Tell what of a request was taken but is not done as EMR would.
+
+        That it cannot be written down fails nothing: whoever asked would ask for a second cluster.
+        """
         for one in notices:
             message = f"{one.path}: {one.message}" if one.path else one.message
             logger.info("request noted cluster=%s notice=%s", cluster_id, message)
             event = Event(time.time(), "REQUEST_NOTICE", cluster_id, message)
-            self._registry.tell_here(cluster_id, event)
+            try:
+                self._registry.tell_here(cluster_id, event)
+            except Unavailable as error:
+                logger.warning("notice not kept cluster=%s error=%s", cluster_id, error)
 
     def clusters(self) -> list[ClusterRecord]:
         """Return all clusters, the newest first."""
