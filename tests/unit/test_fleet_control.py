@@ -236,16 +236,20 @@ def test_the_mirror_of_an_ended_cluster_is_closed_and_its_watch_dropped(
         assert list(host._watches) == ["j-2"]
 
 
-def test_a_new_ensemble_that_cannot_be_launched_is_tried_for_good(registry):
+def test_a_new_ensemble_whose_third_cannot_be_launched_is_not_given_up(ensemble, registry):
     class Full:
         def reserve(self, *_, **__):
             raise InsufficientCapacity("no m5.xlarge is to be had")
 
-    kept(registry, Phase.LAUNCHING, anew=3)
+    kept(registry, Phase.LAUNCHING, anew=3, steps=(STEP,))
     watch = Watch(Full(), registry, "j-1", Onlooker())
     for _ in range(7):
         watch._look()
     assert registry.get("j-1").phase is Phase.LAUNCHING
+    ensemble.store = Store(replace(PROTECTED, awaits_host=True))
+    watch._look()
+    assert ensemble.store.added == [STEP]
+    assert registry.get("j-1").phase is Phase.LIVING
     assert [one.kind for one in registry.events("j-1")] == ["BEGUN", "REPAIR"]
 
 

@@ -169,11 +169,14 @@ class Watch(threading.Thread):
                 self._attempts += 1
                 if self._attempts >= LAUNCH_ATTEMPTS:
                     self._give_up(record, ClusterReason.VALIDATION_ERROR, error.message)
-                return
-            self._launched = record.anew
+                if not record.anew:
+                    return
+                # Two of three are a quorum: they may be at work, and launch the third themselves.
+            else:
+                self._launched = record.anew
             record = self._registry.get(self.cluster_id)
         self._connect(record)
-        if self.mirror.look() is None:
+        if self.mirror.look() is None and self._launched == record.anew:
             self._await_controller(record, elapsed_s)
 
     def _connect(self, record: ClusterRecord) -> None:
@@ -262,7 +265,10 @@ class Watch(threading.Thread):
     def _give_up(self, record: ClusterRecord, reason: ClusterReason, message: str) -> None:
         """End what cannot begin; one that is begun anew has workers, whose jobs may still run."""
         if record.anew:
-            self._complain(f"its new ensemble does not come up: {message}; trying again")
+            self._complain(
+                f"the new ensemble is not there yet: {message}; if it stays so, end what is left "
+                f"of its primaries, then: atoll fleet repair --from-backup {self.cluster_id}"
+            )
             return
         ending = Ending(reason.value, message, is_failure=True)
         begin(self._registry, self.cluster_id, ending)
