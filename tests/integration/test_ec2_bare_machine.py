@@ -76,7 +76,7 @@ def fleet(endpoint, wheel, folder):
     subnet = client.create_subnet(VpcId=network, CidrBlock=cidr)["Subnet"]["SubnetId"]
     image = client.describe_images()["Images"][0]["ImageId"]
     settings = {"endpoint_url": endpoint, "image": image, "package_url": f"file://{wheel}"}
-    provider = Ec2Provider(REGION, settings=settings, patience=Patience(0.1, 10.0))
+    provider = Ec2Provider(REGION, settings=settings, patience=Patience(0.1, 10.0), lag_s=0.0)
     Answers().attach(provider._api.client)
     registry = Registry(folder / FILE)
     at = ProviderAt("ec2", REGION, settings=settings)

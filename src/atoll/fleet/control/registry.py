@@ -69,6 +69,9 @@ class ClusterRecord:
         steps: its steps, as last seen; those that it forgot are apart (`Registry.old_steps`).
         epoch: the highest epoch of a controller that was seen.
         ending: why it ends; None: it does not.
+        lifts_protection: whether its protection was lifted while it could not be asked, and it has
+            yet to hear of that.
+        anew: the epoch in which a repair began its ensemble anew; 0: it has its first.
     """
 
     desired: Desired
@@ -77,6 +80,8 @@ class ClusterRecord:
     steps: tuple[Step, ...] = ()
     epoch: int = 0
     ending: Ending | None = None
+    lifts_protection: bool = False
+    anew: int = 0
 
     @property
     def id(self) -> str:
@@ -99,10 +104,12 @@ class Registry:
         """Close the file."""
         self._database.close()
 
-    def add(self, record: ClusterRecord) -> None:
-        """Remember a new cluster."""
+    def add(self, record: ClusterRecord, event: Event) -> None:
+        """Remember a new cluster and its first event, or neither."""
         row = (record.id, encode(record))
-        self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
+        with self._database.whole():
+            self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
+            self.tell_here(record.id, event)
 
     def get(self, cluster_id: str) -> ClusterRecord:
         """Recall a cluster.

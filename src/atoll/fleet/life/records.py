@@ -58,6 +58,8 @@ class Desired:
         termination_protected: whether `terminate` is refused.
         is_ending: whether it is being terminated; then nothing is launched any more.
         created_at: when, in seconds since the epoch.
+        awaits_host: whether its host has yet to hand in the steps it was created with; until then
+            it does not end for want of any.
     """
 
     cluster_id: str
@@ -70,6 +72,7 @@ class Desired:
     termination_protected: bool
     created_at: float
     is_ending: bool = False
+    awaits_host: bool = False
 
     @property
     def current_spec(self) -> ClusterSpec:
