@@ -14,9 +14,9 @@ KEY, SECRET = "AKIDATOLL", "atolls3cret"
 NO_RETRIES = Config(retries={"total_max_attempts": 1})
 
 
-def boto3_of(url):
+def boto3_of(url, keys=(KEY, SECRET)):
     """Return what makes clients of services at an address."""
-    session = boto3.Session(KEY, SECRET, region_name="us-east-1")
+    session = boto3.Session(*keys, region_name="us-east-1")
     return lambda name: session.client(name, endpoint_url=url, config=NO_RETRIES)
 
 

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from atoll.core.errors import NotFound
-from atoll.fleet.wire import CLOUDFORMATION, CLOUDWATCH, EMR, Service, ServiceError
+from atoll.fleet.wire.errors import CLOUDFORMATION, CLOUDWATCH, EMR, ServiceError
+from atoll.fleet.wire.service import Service
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 CREATED = datetime(2026, 11, 22, 10, 15, 1, 250000, tzinfo=UTC)

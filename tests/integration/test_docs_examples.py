@@ -263,7 +263,6 @@ def test_guide_to_fleets_prints_what_it_shows(tmp_path):
     for name, body in FILE.findall(page.read_text()):
         (folder / name).write_text(body)
     shutil.copyfile(TEMPLATE, folder / "cfn-template.json")
-    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "credentials", "AWS_PAGER": ""}
     home = folder / ".local" / "share" / "atoll" / "fleet"
     # Archives of Java's classes fit this machine, whoever made them.
     cache = Path.home() / ".cache" / "atoll" / "fleet"
@@ -272,7 +271,7 @@ def test_guide_to_fleets_prints_what_it_shows(tmp_path):
     started = [sys.executable, "-c", code.format(str(home), port, ["--provider", "loopback"])]
     subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     try:
-        check(run_page(page, folder, ATOLL_FLEET_CACHE=str(cache), **keys))
+        check(run_page(page, folder, ATOLL_FLEET_CACHE=str(cache), AWS_PAGER=""))
     finally:
         remove(home, everything=True)
 

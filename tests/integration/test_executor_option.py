@@ -115,6 +115,16 @@ def test_files_of_this_machine_are_refused_where_the_executor_is_on_others(
     assert "cannot reach it" in done.err
 
 
+STEP = {
+    "ATOLL_SPARK_MASTER": MASTERS, "ATOLL_CLUSTER_ID": "j-1", "ATOLL_CLUSTER_NAME": "demo",
+}  # fmt: skip
+
+
+def test_a_step_does_not_run_on_its_own_cluster_what_names_another():
+    with pytest.raises(InvalidInput, match=r"a step of cluster demo \(j-1\)"):
+        spark_at("fleet:other", STEP, SparkAt)
+
+
 @pytest.mark.parametrize(
     ("text", "environment", "meant"),
     [
@@ -124,8 +134,8 @@ def test_files_of_this_machine_are_refused_where_the_executor_is_on_others(
         ("spark://127.8.0.1:7077,a:7077", {}, SparkAt("spark://127.8.0.1:7077,a:7077")),
         ("fleet:demo", {}, SparkAt("spark://of-demo:7077")),
         ("fleet", {"ATOLL_SPARK_MASTER": MASTERS}, SparkAt(MASTERS)),
-        ("fleet:demo", {"ATOLL_SPARK_MASTER": MASTERS, "ATOLL_SPARK_FILES": "shared"},
-         SparkAt(MASTERS, True)),
+        ("fleet:demo", {**STEP, "ATOLL_SPARK_FILES": "shared"}, SparkAt(MASTERS, True)),
+        ("fleet:j-1", STEP, SparkAt(MASTERS)),
     ],
 )  # fmt: skip
 def test_a_text_means_a_cluster(text, environment, meant):

@@ -15,7 +15,8 @@ from atoll.fleet.control.exposition import METRICS, MetricsPage
 from atoll.fleet.control.monitor import Monitor
 from atoll.fleet.control.monitoring import Monitoring
 from atoll.fleet.control.sending import Sender
-from atoll.fleet.wire import Request, serve
+from atoll.fleet.wire.message import Request
+from atoll.fleet.wire.server import serve
 
 RATIO = "MultiMasterInstanceGroupNodesRunningPercentage"
 NAMESPACE = "AWS/ElasticMapReduce"

@@ -9,7 +9,7 @@ from fleet_lab import SUBNETS, Lab, awaited
 
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.emr import emr_service
-from atoll.fleet.wire import serve
+from atoll.fleet.wire.server import serve
 
 TYPES = [{"InstanceType": "m5.xlarge", "WeightedCapacity": 1}]
 PRIMARIES = {

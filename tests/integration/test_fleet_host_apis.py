@@ -1,17 +1,20 @@
 """AWS's APIs and Prometheus' page at the address of a host that runs."""
 
+import subprocess
 import threading
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 from botocore.exceptions import ClientError
+from commandline import atoll
 from fleet_clients import KEY, SECRET, boto3_of
 from fleet_lab import awaited
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import decode
 from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.home import SERVING, Serving, token_of
+from atoll.fleet.control.home import SERVING, Serving, keys_of, token_of
 from atoll.fleet.control.host import HostOptions, serve_host
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Role
 from atoll.fleet.planning.subnets import LaunchPreview
@@ -26,16 +29,30 @@ def home(tmp_path_factory):
     return home
 
 
+@contextmanager
+def served(home, **options):
+    stopped = threading.Event()
+    told = HostOptions(home=home, provider="loopback", **options)
+    thread = threading.Thread(target=serve_host, args=(told, stopped))
+    thread.start()
+    try:
+        awaited((home / SERVING).exists)
+        yield decode((home / SERVING).read_bytes(), Serving, what="the server's file").url
+    finally:
+        stopped.set()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def url(home):
-    stopped = threading.Event()
-    options = HostOptions(home=home, provider="loopback", keys={KEY: SECRET})
-    thread = threading.Thread(target=serve_host, args=(options, stopped))
-    thread.start()
-    awaited((home / SERVING).exists)
-    yield decode((home / SERVING).read_bytes(), Serving, what="the server's file").url
-    stopped.set()
-    thread.join()
+    with served(home, keys={KEY: SECRET}) as url:
+        yield url
+
+
+def refusal(url, keys):
+    with pytest.raises(ClientError) as found:
+        boto3_of(url, keys)("emr").list_clusters()
+    return found.value.response["Error"]["Code"]
 
 
 def test_all_three_apis_answer_at_one_address(url):
@@ -45,11 +62,36 @@ def test_all_three_apis_answer_at_one_address(url):
     assert client("cloudwatch").describe_alarms()["MetricAlarms"] == []
 
 
-def test_wrong_secret_is_refused(url, monkeypatch):
-    monkeypatch.setattr("fleet_clients.SECRET", "another")
-    with pytest.raises(ClientError) as found:
-        boto3_of(url)("emr").list_clusters()
-    assert found.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
+def test_wrong_secret_or_key_is_refused(url, home):
+    assert refusal(url, (KEY, "another")) == "SignatureDoesNotMatch"
+    assert refusal(url, (keys_of(home)[0], SECRET)) == "SignatureDoesNotMatch"
+    assert refusal(url, ("another", SECRET)) == "InvalidClientTokenId"
+
+
+def test_keys_that_the_command_prints_open_the_door(url, home, monkeypatch):
+    monkeypatch.setenv("ATOLL_FLEET_HOME", str(home))
+    printed = "; ".join(atoll("fleet", "keys").out.splitlines())
+    show = 'echo "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_SESSION_TOKEN"'
+    done = subprocess.run(
+        ["sh", "-c", f"{printed}; {show}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"AWS_SESSION_TOKEN": "left over"},
+    )
+    assert boto3_of(url, done.stdout.split())("emr").list_clusters()["Clusters"] == []
+
+
+def test_open_host_takes_any_keys_and_warns(tmp_path, caplog):
+    with served(tmp_path, is_open=True) as url:
+        assert boto3_of(url, ("any", "keys"))("emr").list_clusters()["Clusters"] == []
+    assert "every user of this machine" in caplog.text
+
+
+def test_host_that_other_machines_reach_cannot_be_open(tmp_path):
+    options = HostOptions(tmp_path, address="0.0.0.0", provider="loopback", is_open=True)
+    with pytest.raises(InvalidInput, match="leave out --open"):
+        serve_host(options, threading.Event())
 
 
 def test_prometheus_reads_its_page_without_a_token_on_this_machine(url):

@@ -1,7 +1,11 @@
 """Notifications of alarms: to a real webhook and a real mail server, through failures."""
 
+import os
+import signal
 import threading
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from alarm_receivers import mail_server, webhook
@@ -90,6 +94,44 @@ def test_process_of_its_own_sends_what_waits_and_ends_with_the_host(store, hook,
     assert len(hook.got) == 1
 
 
+def test_process_that_was_killed_is_started_again(store, hook, tmp_path):
+    rung(store, hook.url)
+    with sending_notifications(tmp_path / "control.sqlite", Sender()) as is_sending:
+        awaited(lambda: store.waiting() == 0)
+        (first,) = senders_of(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        rung_again = replace(store.get("lost"), state=AlarmState.OK)
+        assert store.change(store.get("lost"), rung_again, [], [])
+        rung(store, hook.url)
+        awaited(lambda: store.waiting() == 0)
+        assert is_sending()
+    assert len(hook.got) == 2
+    assert senders_of(tmp_path) == []
+
+
+def senders_of(folder):
+    """Return the processes that send what waits in a folder, by what they have open."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_sender = b"--send" in (one / "cmdline").read_bytes()
+            files = [file.readlink() for file in (one / "fd").iterdir()] if is_sender else []
+            if any(folder in file.parents for file in files):
+                found.append(int(one.name))
+    return found
+
+
+def test_what_fails_in_an_unforeseen_way_is_a_failed_try_as_well(store, hook):
+    def fail(notification):
+        raise UnicodeEncodeError("ascii", "ä", 0, 1, "no")
+
+    rung(store, hook.url)
+    ((number, one),) = store.due(2000.0)
+    store.postpone(number, replace(one, attempts=MOST_ATTEMPTS - 2), 0.0)
+    notified(store, fail, lambda: store.waiting() == 0)
+    assert any("UnicodeEncodeError" in one for one in summaries(store))
+
+
 def test_target_that_is_down_holds_up_no_other_and_is_given_up_in_the_end(store, hook):
     down = "http://127.0.0.1:1/"
     rung(store, down, hook.url)
@@ -136,7 +178,20 @@ def test_what_aws_would_deliver_is_named_as_not_delivered(store):
 
 
 @pytest.mark.parametrize(
-    "target", ["ftp://x/", "https://", "mailto:nobody", "mailto:a@b\r\nX: y", "http://x/ y", "ops"]
+    "target",
+    [
+        "ftp://x/",
+        "https://",
+        "http://[::1",
+        "http://x:99999/",
+        "http://x/\x01",
+        "mailto:nobody",
+        "mailto:@",
+        "mailto:a@b\r\nX: y",
+        "mailto:a%0Ab@c",
+        "http://x/ y",
+        "ops",
+    ],
 )
 def test_who_cannot_be_notified_is_refused(target):
     with pytest.raises(InvalidInput):

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from wire_services import CREATED, KEY, SECRET, Shelf
 
-from atoll.fleet.wire import serve
+from atoll.fleet.wire.server import serve
 
 AWS = Path(sys.executable).with_name("aws")
 NO_RETRIES = Config(retries={"total_max_attempts": 1})

@@ -9,11 +9,14 @@ import pytest
 from wire_services import Shelf
 
 from atoll.core.errors import InvalidInput, Unavailable
-from atoll.fleet.wire import Limits, Response, serve
+from atoll.fleet.wire.connection import Connection, Limits
+from atoll.fleet.wire.message import Response
+from atoll.fleet.wire.server import serve
 
 DEADLINE_SECONDS = 30
 LIMITS = Limits(head_bytes=4096, body_bytes=10_000)
-HASTY = Limits(request_s=0.5, idle_s=0.5, connections=4)
+HASTY = Limits(request_s=0.5, first_s=0.5, idle_s=0.5, connections=4)
+PATIENT = Limits(request_s=60.0, first_s=60.0, connections=4, peer_connections=2)
 LIST = (
     b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: ElasticMapReduce.ListClusters\r\n"
     b"Content-Type: application/x-amz-json-1.1\r\n"
@@ -171,14 +174,53 @@ def test_clients_that_hang_up_leave_the_server_well(server):
     assert statuses(sent(server, UP)) == [200]
 
 
-def test_more_connections_than_allowed_are_closed_unread(hasty):
-    held = [connect(hasty) for _ in range(HASTY.connections)]
-    for sock in held:
-        sock.sendall(UP)
-        assert sock.recv(65_536)
-    assert all_of(connect(hasty)) == b""
-    assert [all_of(sock) for sock in held] == [b""] * HASTY.connections
-    assert statuses(sent(hasty, UP)) == [200]
+@pytest.mark.parametrize("said", [b"", b"GET /"])
+def test_connections_that_ask_nothing_keep_nobody_out(said):
+    with serving(PATIENT) as server:
+        held = [connect(server) for _ in range(PATIENT.connections)]
+        for sock in held:
+            sock.sendall(said)
+        assert statuses(sent(server, UP)) == [200]
+        # The one that waited longest had to go.
+        assert held[0].recv(1) == b""
+        for sock in held:
+            sock.close()
+
+
+def test_more_connections_than_allowed_are_closed_unread_while_all_are_being_answered():
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(_):
+        begun.release()
+        go_on.wait(DEADLINE_SECONDS)
+        return Response(200, b"up 1\n", "text/plain")
+
+    with serve((), ("127.0.0.1", 0), routes={"/metrics": slow}, limits=PATIENT) as server:
+        held = [connect(server) for _ in range(PATIENT.connections)]
+        for sock in held:
+            sock.sendall(UP)
+            assert begun.acquire(timeout=DEADLINE_SECONDS)
+        assert all_of(connect(server)) == b""
+        go_on.set()
+        assert all(statuses(sock.recv(65_536)) == [200] for sock in held)
+        for sock in held:
+            sock.close()
+
+
+def test_another_machine_has_a_share_of_the_connections_only():
+    with serving(PATIENT) as server:
+        assert all(server._has_room("10.0.0.1") for _ in range(3))
+        for number in range(PATIENT.peer_connections):
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            one = Connection(ours, server._gateway, PATIENT, "10.0.0.1")
+            server._open[threading.Thread(name=str(number))] = one
+        assert not server._has_room("10.0.0.1")
+        assert server._has_room("10.0.0.2")
+        assert server._has_room("127.0.0.1")
+        for one in server._open.values():
+            one.close()
+        server._open.clear()
 
 
 def test_a_connection_that_no_thread_is_free_for_is_closed_and_the_next_one_answered(

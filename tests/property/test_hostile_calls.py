@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_shapes import as_request, values
 
-from atoll.fleet.wire import CLOUDFORMATION, CLOUDWATCH, EMR, Request, Service, cbor
+from atoll.fleet.wire import cbor
+from atoll.fleet.wire.errors import CLOUDFORMATION, CLOUDWATCH, EMR
 from atoll.fleet.wire.gateway import PROTOCOLS, Gateway
-from atoll.fleet.wire.service import load_model
+from atoll.fleet.wire.message import Request
+from atoll.fleet.wire.service import Service, load_model
 
 OPERATIONS = {
     "emr": ("RunJobFlow", EMR),

@@ -12,7 +12,8 @@ from botocore.credentials import Credentials
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from atoll.fleet.wire import Request, ServiceError
+from atoll.fleet.wire.errors import ServiceError
+from atoll.fleet.wire.message import Request
 from atoll.fleet.wire.signature import MAX_SKEW, verify
 
 KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}

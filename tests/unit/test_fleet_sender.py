@@ -34,6 +34,7 @@ def test_nothing_is_needed(read):
         ('[mail]\nhost = "smtp"\nsender = "a@b"\npasword = "p"', "pasword"),
         ('[mail]\nhost = "smtp"', "sender"),
         ('mail = "smtp"', "mail"),
+        ('[mail]\nhost = "smtp"\nsender = "a@b"\npassword = "pässwort"', "ASCII"),
         ('[mail]\nhost = "smtp"\nsender = "a@b"\nport = "25"', "port"),
     ],
 )

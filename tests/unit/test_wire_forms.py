@@ -10,9 +10,16 @@ from botocore.model import ServiceModel
 from wire_shapes import as_answer, as_request
 
 from atoll.core.errors import InvalidInput, NotFound, Unavailable
-from atoll.fleet.wire import CLOUDFORMATION, CLOUDWATCH, EMR, ServiceError, cbor
+from atoll.fleet.wire import cbor
 from atoll.fleet.wire.conform import misfits
-from atoll.fleet.wire.errors import MESSAGE_CHARS, wire_error
+from atoll.fleet.wire.errors import (
+    CLOUDFORMATION,
+    CLOUDWATCH,
+    EMR,
+    MESSAGE_CHARS,
+    ServiceError,
+    wire_error,
+)
 from atoll.fleet.wire.gateway import PROTOCOLS
 from atoll.fleet.wire.service import load_model
 

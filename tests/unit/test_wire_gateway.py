@@ -16,9 +16,10 @@ from wire_services import KEY, SECRET, Shelf
 from wire_shapes import as_answer, as_request
 
 from atoll.core.errors import Corrupt, InvalidInput
-from atoll.fleet.wire import EMR, Request, Response, Service
+from atoll.fleet.wire.errors import EMR
 from atoll.fleet.wire.gateway import Gateway
-from atoll.fleet.wire.service import UnfitOutput, load_model
+from atoll.fleet.wire.message import Request, Response
+from atoll.fleet.wire.service import Service, UnfitOutput, load_model
 
 LIST = as_request(load_model("emr"), "json", "ListClusters", {})
 

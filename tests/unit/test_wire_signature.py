@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from atoll.fleet.wire import Request, ServiceError
+from atoll.fleet.wire.errors import ServiceError
+from atoll.fleet.wire.message import Request
 from atoll.fleet.wire.signature import verify
 
 KEYS = {"AKIDEXAMPLE": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
@@ -120,14 +121,16 @@ def test_an_unknown_key_is_told_from_a_wrong_secret():
     assert refusal(published("get-vanilla"), wrong) == "SignatureDoesNotMatch"
 
 
-def test_a_session_token_is_not_one_of_our_keys():
+def test_a_session_token_that_was_left_over_is_named():
     line = (
         published("get-vanilla")
         .headers[-1][1]
         .replace("x-amz-date", "{}".format("x-amz-date;x-amz-security-token"))
     )
     request = plus(without(published("get-vanilla"), "authorization"), "authorization", line)
-    assert refusal(plus(request, "x-amz-security-token", "token")) == "InvalidClientTokenId"
+    with pytest.raises(ServiceError, match="unset AWS_SESSION_TOKEN") as found:
+        verify(plus(request, "x-amz-security-token", "token"), KEYS, NOW)
+    assert found.value.name == "InvalidClientTokenId"
 
 
 @pytest.mark.parametrize("name", ["content-type", "content-encoding", "x-amz-target"])

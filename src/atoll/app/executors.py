@@ -18,6 +18,7 @@ FLEET = "fleet"
 # An agent sets them for the steps it runs.
 MASTER_VARIABLE = "ATOLL_SPARK_MASTER"
 FILES_VARIABLE = "ATOLL_SPARK_FILES"
+ID_VARIABLE, NAME_VARIABLE = "ATOLL_CLUSTER_ID", "ATOLL_CLUSTER_NAME"
 SHARED = "shared"
 _SHARED_SUFFIX = f"?files={SHARED}"
 
@@ -51,7 +52,7 @@ def executor_of(
 
     Args:
         text: "processes", "spark://host:port,...", with "?files=shared" where the cluster's
-            machines see this one's files, "fleet:NAME", or "fleet" in a step of a cluster.
+            machines see this one's files, "fleet:NAME", or in a step "fleet", its own cluster.
         settings: threads, scratch folder.
         environment: of a step says which cluster it runs on; Java is looked for there.
         resolve: finds fleets.
@@ -82,7 +83,7 @@ def spark_at(
     """Say which cluster a text means.
 
     Raises:
-        InvalidInput: it means none.
+        InvalidInput: it means none, or, in a step, another cluster than the step's.
         NotFound: there is no such fleet.
     """
     if text.startswith("spark://"):
@@ -94,6 +95,12 @@ def spark_at(
             f"--executor {text} is unknown; give {PROCESSES}, spark://HOST:PORT,... or fleet:NAME"
         )
     if ours := environment.get(MASTER_VARIABLE):
+        own = environment.get(ID_VARIABLE, ""), environment.get(NAME_VARIABLE, "")
+        if name and name not in own:
+            raise InvalidInput(
+                f"--executor {text}: this is a step of cluster {own[1]} ({own[0]}), and works "
+                "on that only; give --executor fleet, or submit it to the other"
+            )
         is_shared = environment.get(FILES_VARIABLE) == SHARED
         return SparkAt(ours, is_shared or _is_this_machine(ours))
     if not name:

@@ -15,11 +15,11 @@ from atoll.core.config import Settings
 from atoll.core.errors import Conflict, Incomplete
 from atoll.core.files import writing
 from atoll.core.text import counted
+from atoll.fleet.cli.common import News
 from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.garbage import remove
 from atoll.fleet.control.home import start, token_of
 from atoll.fleet.control.registry import ClusterRecord
-from atoll.fleet.life.records import Event, Step
+from atoll.fleet.life.records import Step
 from atoll.fleet.model import ActionOnFailure, ClusterSpec, Role, StepSpec
 from atoll.fleet.providers.port import Machine
 from atoll.fleet.spec.short import parse_short
@@ -47,6 +47,9 @@ def fleet_demo(settings: Settings, /, out: Path, provider: str) -> None:
     Three primaries, two core nodes and two task nodes start here, without root; what happens is
     told as it happens. In the end the collection is verified, and nothing of the cluster is left.
     """
+    # Every command of fleets loads this module; only the demo needs all of a host.
+    from atoll.fleet.control.garbage import remove
+
     if out.exists():
         raise Conflict(f"{out} exists; give another folder: --out")
     with writing(out):
@@ -66,7 +69,7 @@ class _Demo:
     home: Path
     provider: str
     began: float = field(default_factory=time.monotonic)
-    told: int = 0
+    news: News | None = None
     running: int = -1
 
     def run(self) -> None:
@@ -113,10 +116,9 @@ class _Demo:
         raise Incomplete(f"the demo did not go on: {record.known.status}; see {log}")
 
     def _tell(self, client: FleetClient, record: ClusterRecord) -> None:
-        happened = client.call("events", list[Event], cluster_id=record.id)
-        for one in happened[self.told :]:
+        self.news = self.news or News(client, record.id)
+        for one in self.news.fresh():
             self._say(f"   {'!' if one.is_warning else ' '} {one.message}")
-        self.told = len(happened)
         running = _running(record)
         if running != self.running:
             self.running = running

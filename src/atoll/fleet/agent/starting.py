@@ -13,6 +13,7 @@ from atoll.fleet.agent.daemons import peers
 from atoll.fleet.agent.work import Work, most_bytes
 from atoll.fleet.engine.spark import master_url
 from atoll.fleet.life.records import Step
+from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.reach import LOCAL
@@ -23,11 +24,14 @@ def work_folder(disk: Path, step_id: str, attempt: int) -> Path:
     return disk / "steps" / f"{step_id}-{attempt}"
 
 
-def start_step(task: AgentTask, facts: MachineFacts, step: Step, log: Path) -> Work:
+def start_step(
+    task: AgentTask, facts: MachineFacts, store: ClusterStore, step: Step, log: Path
+) -> Work:
     """Start a step.
 
     Args:
         task, facts: the primary.
+        store: knows the cluster's name.
         step: the step.
         log: the folder that gets what it prints.
 
@@ -39,11 +43,12 @@ def start_step(task: AgentTask, facts: MachineFacts, step: Step, log: Path) -> W
         one.mkdir(parents=True, exist_ok=True)
     url = master_url(peers(task))
     argv = command_of(step.spec.args, url, task.spark_properties)
-    env = _environment(task, facts, url)
+    found = store.desired()
+    env = _environment(task, facts, url, found[0].spec.name if found else "")
     return Work(argv, env=env, output=log, most=most_bytes(facts.disk_bytes), folder=folder)
 
 
-def _environment(task: AgentTask, facts: MachineFacts, url: str) -> dict[str, str]:
+def _environment(task: AgentTask, facts: MachineFacts, url: str, name: str) -> dict[str, str]:
     # A local cloud's machines are folders of one machine.
     files = {"ATOLL_SPARK_FILES": "shared"} if task.provider.name == LOCAL else {}
     binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
@@ -55,5 +60,7 @@ def _environment(task: AgentTask, facts: MachineFacts, url: str) -> dict[str, st
         "SPARK_LOCAL_IP": facts.private_ip,
         "PYSPARK_PYTHON": sys.executable,
         "ATOLL_SPARK_MASTER": url,
+        "ATOLL_CLUSTER_ID": task.cluster_id,
+        "ATOLL_CLUSTER_NAME": name,
         **files,
     }

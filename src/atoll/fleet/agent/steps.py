@@ -77,8 +77,8 @@ class StepRunner(threading.Thread):
         super().__init__(name="steps", daemon=True)
         self._client, self._task, self._facts = client, task, facts
         self._provider, self._delivery = provider, delivery
-        self._start = start or partial(start_step, task, facts)
         self._store = ClusterStore(client)
+        self._start = start or partial(start_step, task, facts, self._store)
         self._running: dict[str, _Running] = {}
         self._session = client.client_id
         self._cut_off_since: float | None = None

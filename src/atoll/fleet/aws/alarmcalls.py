@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from atoll.core.errors import NotFound
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.alarmrequests import alarm_of, alarm_view
 from atoll.fleet.aws.paging import page
@@ -51,7 +52,7 @@ class AlarmCalls:
         found, token = page(
             self._alarms.all(),
             request.get("NextToken"),
-            key=lambda one: one.alarm.name,
+            key=lambda one: (one.alarm.name,),
             wanted=lambda one: _is_wanted(one, request),
             size=request.get("MaxRecords", _PAGE_ALARMS),
         )
@@ -60,13 +61,11 @@ class AlarmCalls:
 
     def _history(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, {"AlarmContributorId": "an alarm watches one metric"})
-        history = self._alarms.history()
-        if request.get("ScanBy") == "TimestampAscending":
-            history = history[::-1]
+        sign = 1 if request.get("ScanBy") == "TimestampAscending" else -1
         found, token = page(
-            history,
+            self._alarms.history(),
             request.get("NextToken"),
-            key=lambda one: str(one[0]),
+            key=lambda one: (sign * one[0],),
             wanted=lambda one: _is_told(one[1], request),
             size=request.get("MaxRecords", _PAGE_ALARMS),
         )
@@ -75,8 +74,11 @@ class AlarmCalls:
 
     def _delete(self, request: dict[str, Any]) -> dict[str, Any]:
         # As CloudWatch does: where one is not there, none is deleted.
-        for kept in [self._alarms.get(name) for name in request["AlarmNames"]]:
-            self._alarms.delete(kept.alarm.name)
+        unknown = sorted(set(request["AlarmNames"]) - set(self._alarms.names()))
+        if unknown:
+            raise NotFound(f"there is no alarm {unknown[0]!r}", name=unknown[0])
+        for name in request["AlarmNames"]:
+            self._alarms.delete(name)
         return {}
 
     def _set_state(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,7 +41,7 @@ def alarm_of(request: Mapping[str, Any], check_target: Callable[[str], None]) ->
     Raises:
         InvalidInput: it asks for what Atoll has not, or for what CloudWatch would refuse.
     """
-    refuse(request, _UNSUPPORTED)
+    refuse(request, _UNSUPPORTED, {"EvaluateLowSampleCountPercentile": "evaluate"})
     needed = ("MetricName", "Namespace", "Period", "Statistic", "Threshold")
     missing = [name for name in needed if name not in request]
     if missing:
@@ -111,6 +112,8 @@ def _actions(
 
 def _check_range(alarm: Alarm) -> None:
     # Source: CloudWatch API reference, PutMetricAlarm.
+    if not math.isfinite(alarm.threshold):
+        raise InvalidInput(f"Threshold is {alarm.threshold}; give a number")
     if alarm.period_s < 10:
         raise InvalidInput(f"period {alarm.period_s} is too short for an alarm; 10 s is the least")
     if alarm.datapoints_to_alarm > alarm.evaluation_periods:

@@ -15,7 +15,7 @@ from atoll.core.errors import AtollError, InvalidInput, NotFound
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.paging import page
 from atoll.fleet.aws.stacks import Happening, Status, history, status_of
-from atoll.fleet.aws.stackstore import KeptStack, StackStore
+from atoll.fleet.aws.stackstore import Deletion, KeptStack, StackStore
 from atoll.fleet.aws.stackviews import event_views, resource_view, stack_summary, stack_view
 from atoll.fleet.aws.templates import UNSUPPORTED, body_of, validation_of
 from atoll.fleet.aws.values import given, refuse
@@ -39,6 +39,7 @@ class CloudFormation:
         """Take the fleet, where stacks are remembered, and whose they are."""
         self._fleet, self._stacks, self._account = fleet, stacks, account
         self._making = threading.Lock()
+        self._begun: str | None = None
 
     def service(self) -> Service:
         """Return the service that `wire` serves."""
@@ -66,16 +67,23 @@ class CloudFormation:
             found = self._living(stack.name)
             if found is not None:
                 return {"StackId": _same(found, stack).id}
-            # Written first: a host killed from here on knows of the stack and its cluster.
-            self._stacks.put(stack)
+            self._begun = stack.id
             try:
-                tags = {**stack.tags, **template.spec.tags}
-                self._fleet.create(replace(template.spec, tags=tags), stack.cluster_id)
-            except AtollError:
-                self._stacks.forget(stack)
-                raise
+                self._begin(stack, template)
+            finally:
+                self._begun = None
         self._fleet.note(stack.cluster_id, template.notices)
         return {"StackId": stack.id}
+
+    def _begin(self, stack: KeptStack, template: Template) -> None:
+        # Written first: a host killed from here on knows of the stack and its cluster.
+        self._stacks.put(stack)
+        try:
+            tags = {**stack.tags, **template.spec.tags}
+            self._fleet.create(replace(template.spec, tags=tags), stack.cluster_id)
+        except AtollError:
+            self._stacks.forget(stack)
+            raise
 
     def _asked(self, request: dict[str, Any]) -> KeptStack:
         name = request["StackName"]
@@ -116,15 +124,16 @@ class CloudFormation:
     def _delete(self, request: dict[str, Any]) -> dict[str, Any]:
         why = "a stack's one resource ends with it"
         own = UNSUPPORTED["RoleARN"]
-        refuse(request, {"RetainResources": why, "DeletionMode": why, "RoleARN": own})
+        reasons = {"RetainResources": why, "DeletionMode": why, "RoleARN": own}
+        refuse(request, reasons, {"DeletionMode": "STANDARD"})
         # As CloudFormation does: a stack that is not there is no error.
         with self._making, suppress(NotFound):
             self._delete_one(self._stack(request["StackName"]), request)
         return {}
 
     def _delete_one(self, stack: KeptStack, request: dict[str, Any]) -> None:
-        if status_of(self._history(stack)[1]).status is Status.DELETE_COMPLETE:
-            return
+        if stack.deletion or self._is_deleted(stack):
+            return  # it is under way, or was done
         if stack.is_protected:
             raise InvalidInput(
                 f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
@@ -136,21 +145,15 @@ class CloudFormation:
             pass  # the host ended before the cluster was begun
         except AtollError as error:
             refused = error.message
-        self._stacks.put(
-            replace(
-                stack,
-                deletion_at=time.time(),
-                deletion_refused=refused,
-                delete_token=request.get("ClientRequestToken"),
-            )
-        )
+        asked = Deletion(time.time(), refused, request.get("ClientRequestToken"))
+        self._stacks.put(replace(stack, deletions=(*stack.deletions, asked)))
 
     # Looking.
 
     def _describe(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request.get("StackName")
         stacks = [self._stack(name)] if name else self._all(is_deleted=False)
-        found, token = page(stacks, request.get("NextToken"), key=lambda one: one.id)
+        found, token = page(stacks, request.get("NextToken"), key=_newest_first)
         views = []
         for one in found:
             record, happenings = self._history(one)
@@ -159,20 +162,22 @@ class CloudFormation:
 
     def _list(self, request: dict[str, Any]) -> dict[str, Any]:
         statuses = request.get("StackStatusFilter", [])
-        summaries = [stack_summary(one, self._history(one)[1]) for one in self._stacks.all()]
+        known = [(one, stack_summary(one, self._history(one)[1])) for one in self._stacks.all()]
         found, token = page(
-            summaries,
+            known,
             request.get("NextToken"),
-            key=lambda one: one["StackId"],
-            wanted=lambda one: not statuses or one["StackStatus"] in statuses,
+            key=lambda one: _newest_first(one[0]),
+            wanted=lambda one: not statuses or one[1]["StackStatus"] in statuses,
         )
-        return given(StackSummaries=found, NextToken=token)
+        return given(StackSummaries=[summary for _, summary in found], NextToken=token)
 
     def _events(self, request: dict[str, Any]) -> dict[str, Any]:
         stack = self._stack(request["StackName"])
         events = event_views(stack, self._read(stack), self._history(stack)[1])
-        found, token = page(events, request.get("NextToken"), key=lambda one: one["EventId"])
-        return given(StackEvents=found, NextToken=token)
+        # Each stays at its place, counted from the oldest.
+        numbered = enumerate(reversed(events))
+        found, token = page(numbered, request.get("NextToken"), key=lambda one: (-one[0],))
+        return given(StackEvents=[event for _, event in found], NextToken=token)
 
     def _resources(self, request: dict[str, Any]) -> dict[str, Any]:
         stack = self._of_resource(request)
@@ -207,10 +212,12 @@ class CloudFormation:
         return read_template(stack.template, parameters=stack.parameters, stack=known)
 
     def _history(self, stack: KeptStack) -> tuple[ClusterRecord | None, list[Happening]]:
+        # Asked before the cluster is sought: it may come to be in between.
+        is_begun = stack.id != self._begun
         try:
             record = self._fleet.cluster(stack.cluster_id)
         except NotFound:
-            return None, history(stack, None)
+            return None, history(stack, None, is_begun=is_begun)
         return record, history(stack, record)
 
     def _stack(self, name_or_id: str) -> KeptStack:
@@ -233,6 +240,10 @@ class CloudFormation:
 
     def _is_deleted(self, stack: KeptStack) -> bool:
         return status_of(self._history(stack)[1]).status is Status.DELETE_COMPLETE
+
+
+def _newest_first(stack: KeptStack) -> tuple[float, str]:
+    return -stack.created_at, stack.id
 
 
 def _same(found: KeptStack, asked: KeptStack) -> KeptStack:

@@ -55,7 +55,12 @@ class EmrReads:
             )
 
         records = self._fleet.clusters()
-        found, marker = page(records, request.get("Marker"), key=lambda one: one.id, wanted=wanted)
+        found, marker = page(
+            records,
+            request.get("Marker"),
+            key=lambda one: (-one.desired.created_at, one.id),
+            wanted=wanted,
+        )
         now = time.time()
         clusters = [cluster_summary(one, self._account, now) for one in found]
         return given(Clusters=clusters, Marker=marker)
@@ -66,8 +71,10 @@ class EmrReads:
 
     def _list_fleets(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self._fleet.cluster(request["ClusterId"])
-        found, marker = page(record.desired.fleets, request.get("Marker"), key=lambda one: one.id)
-        return given(InstanceFleets=[fleet_view(record, one) for one in found], Marker=marker)
+        numbered = enumerate(record.desired.fleets)
+        found, marker = page(numbered, request.get("Marker"), key=lambda one: (one[0],))
+        views = [fleet_view(record, one) for _, one in found]
+        return given(InstanceFleets=views, Marker=marker)
 
     def _list_instances(self, request: dict[str, Any]) -> dict[str, Any]:
         refuse(request, {"InstanceGroupId": _NO_GROUPS, "InstanceGroupTypes": _NO_GROUPS})
@@ -84,11 +91,10 @@ class EmrReads:
                 and (not states or one.state.shown.value in states)
             )
 
-        instances = sorted(record.known.instances.values(), key=lambda o: (-o.created_at, o.id))
         found, marker = page(
-            instances,
+            record.known.instances.values(),
             request.get("Marker"),
-            key=lambda one: one.id,
+            key=lambda one: (-one.created_at, one.id),
             wanted=wanted,
             size=MOST_INSTANCES,
         )
@@ -104,9 +110,12 @@ class EmrReads:
         def wanted(one: Step) -> bool:
             return (not states or one.state.value in states) and (not ids or one.id in ids)
 
-        steps = self._fleet.steps(record.id)
-        newest = sorted(steps, key=lambda one: (-one.created_at, one.id))
-        found, marker = page(newest, request.get("Marker"), key=lambda one: one.id, wanted=wanted)
+        found, marker = page(
+            self._fleet.steps(record.id),
+            request.get("Marker"),
+            key=lambda one: (-one.created_at, one.id),
+            wanted=wanted,
+        )
         kept_at = _kept_at(record)
         return given(Steps=[step_view(one, kept_at) for one in found], Marker=marker)
 
@@ -120,8 +129,7 @@ class EmrReads:
 
     def _list_bootstrap_actions(self, request: dict[str, Any]) -> dict[str, Any]:
         actions = self._fleet.cluster(request["ClusterId"]).desired.spec.bootstrap_actions
-        numbered = list(enumerate(actions))
-        found, marker = page(numbered, request.get("Marker"), key=lambda one: str(one[0]))
+        found, marker = page(enumerate(actions), request.get("Marker"), key=lambda one: (one[0],))
         return given(BootstrapActions=[bootstrap_view(one) for _, one in found], Marker=marker)
 
 

@@ -7,10 +7,10 @@ then creation and deletion.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from atoll.fleet.aws.stackstore import KeptStack
+from atoll.fleet.aws.stackstore import Deletion, KeptStack
 from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.states import ClusterState
 
@@ -41,22 +41,28 @@ class Happening:
         is_stack: the stack itself; else its cluster.
         status: from then on.
         reason: why, for people.
+        token: of the request that it came of.
     """
 
     at: float
     is_stack: bool
     status: Status
     reason: str = ""
+    token: str | None = None
 
 
-def history(stack: KeptStack, record: ClusterRecord | None) -> list[Happening]:
-    """Return all that happened, the oldest first.
+def history(
+    stack: KeptStack, record: ClusterRecord | None, *, is_begun: bool = True
+) -> list[Happening]:
+    """Return all that happened: the creation, then each request to delete it.
 
     Args:
         stack: as it was asked for.
         record: of its cluster; None: the host ended before that was begun.
+        is_begun: whether the request to create it was carried out; it may be under way.
     """
-    return [*_creation(stack, record), *_deletion(stack, record)]
+    created = [replace(one, token=stack.token) for one in _creation(stack, record, is_begun)]
+    return [*created, *_deletions(stack, record)]
 
 
 def status_of(happenings: list[Happening], *, of_stack: bool = True) -> Happening:
@@ -64,23 +70,27 @@ def status_of(happenings: list[Happening], *, of_stack: bool = True) -> Happenin
     return [one for one in happenings if one.is_stack is of_stack][-1]
 
 
-def _creation(stack: KeptStack, record: ClusterRecord | None) -> Iterator[Happening]:
+def _creation(
+    stack: KeptStack, record: ClusterRecord | None, is_begun: bool
+) -> Iterator[Happening]:
     at = stack.created_at
     yield Happening(at, True, Status.CREATE_IN_PROGRESS, "User Initiated")
     yield Happening(at, False, Status.CREATE_IN_PROGRESS)
     if record is None:
-        yield from _failure(stack, at, "the host ended before the cluster was begun")
+        if is_begun:
+            yield from _failure(stack, at, "the host ended before the cluster was begun", at)
         return
     known = record.known.status
     if known.ready_at is not None or known.state in _READY:
         ready = known.ready_at or at
         yield Happening(ready, False, Status.CREATE_COMPLETE)
         yield Happening(ready, True, Status.CREATE_COMPLETE)
-    elif record.ending is not None and (record.ending.is_failure or stack.deletion_at is None):
-        yield from _failure(stack, known.ended_at or at, known.message, is_over=_is_over(record))
+    elif record.ending is not None and (record.ending.is_failure or stack.deletion is None):
+        over_at = known.ended_at if _is_over(record) else None
+        yield from _failure(stack, record.ending.at, known.message, over_at)
 
 
-def _failure(stack: KeptStack, at: float, why: str, *, is_over: bool = True) -> Iterator[Happening]:
+def _failure(stack: KeptStack, at: float, why: str, over_at: float | None) -> Iterator[Happening]:
     """Tell of a creation that failed; what was begun ends by itself."""
     yield Happening(at, False, Status.CREATE_FAILED, why)
     reason = f"The following resource(s) failed to create: {CLUSTER_TYPE}: {why}"
@@ -91,18 +101,21 @@ def _failure(stack: KeptStack, at: float, why: str, *, is_over: bool = True) -> 
     begun = Status.ROLLBACK_IN_PROGRESS if is_rollback else Status.DELETE_IN_PROGRESS
     done = Status.ROLLBACK_COMPLETE if is_rollback else Status.DELETE_COMPLETE
     yield Happening(at, True, begun, reason)
-    if is_over:
-        yield Happening(at, False, Status.DELETE_COMPLETE)
-        yield Happening(at, True, done, reason)
+    if over_at is not None:
+        yield Happening(over_at, False, Status.DELETE_COMPLETE)
+        yield Happening(over_at, True, done, reason)
 
 
-def _deletion(stack: KeptStack, record: ClusterRecord | None) -> Iterator[Happening]:
-    at = stack.deletion_at
-    if at is None:
-        return
+def _deletions(stack: KeptStack, record: ClusterRecord | None) -> Iterator[Happening]:
+    for asked in stack.deletions:
+        for one in _deletion(asked, record):
+            yield replace(one, token=asked.token)
+
+
+def _deletion(asked: Deletion, record: ClusterRecord | None) -> Iterator[Happening]:
+    at, why = asked.at, asked.refused
     yield Happening(at, True, Status.DELETE_IN_PROGRESS, "User Initiated")
-    if stack.deletion_refused:
-        why = stack.deletion_refused
+    if why:
         yield Happening(at, False, Status.DELETE_FAILED, why)
         reason = f"The following resource(s) failed to delete: {CLUSTER_TYPE}: {why}"
         yield Happening(at, True, Status.DELETE_FAILED, reason)

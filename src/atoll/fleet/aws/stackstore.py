@@ -17,6 +17,21 @@ CREATE INDEX IF NOT EXISTS stacks_by_name ON stacks (name);
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """A request to delete a stack.
+
+    Attributes:
+        at: time of day.
+        refused: why that could not be; empty: it could.
+        token: the request's.
+    """
+
+    at: float
+    refused: str = ""
+    token: str | None = None
+
+
+@dataclass(frozen=True)
 class KeptStack:
     """A stack as it was asked for.
 
@@ -30,10 +45,8 @@ class KeptStack:
         tags: by key.
         on_failure: "ROLLBACK", "DO_NOTHING", "DELETE".
         token: the request's, so that the same request again makes no other stack.
-        delete_token: the last deletion's.
         is_protected: whether it may not be deleted.
-        deletion_at: when it was last asked to be deleted; None: never.
-        deletion_refused: why that could not be; empty: it could.
+        deletions: how it was asked to be deleted; the last may have been taken.
     """
 
     id: str
@@ -45,10 +58,13 @@ class KeptStack:
     tags: dict[str, str] = field(default_factory=dict)
     on_failure: str = "ROLLBACK"
     token: str | None = None
-    delete_token: str | None = None
     is_protected: bool = False
-    deletion_at: float | None = None
-    deletion_refused: str = ""
+    deletions: tuple[Deletion, ...] = ()
+
+    @property
+    def deletion(self) -> Deletion | None:
+        """The request to delete it that was taken; None: none was."""
+        return next((one for one in self.deletions if not one.refused), None)
 
 
 class StackStore:

@@ -20,7 +20,7 @@ def stack_summary(stack: KeptStack, happenings: list[Happening]) -> dict[str, An
         StackId=stack.id,
         StackName=stack.name,
         CreationTime=instant(stack.created_at),
-        DeletionTime=instant(stack.deletion_at or now.at) if is_gone else None,
+        DeletionTime=instant(stack.deletion.at if stack.deletion else now.at) if is_gone else None,
         StackStatus=now.status.value,
         StackStatusReason=now.reason or None,
     )
@@ -67,26 +67,27 @@ def _outputs(
 def event_views(
     stack: KeptStack, template: Template, happenings: list[Happening]
 ) -> list[dict[str, Any]]:
-    """Return StackEvents, the newest first."""
-    found = []
-    for number, one in enumerate(happenings):
-        name = stack.name if one.is_stack else template.cluster_id
-        token = stack.delete_token if one.status.startswith("DELETE") else stack.token
-        found.append(
-            given(
-                StackId=stack.id,
-                EventId=f"{name}-{one.status}-{number}",
-                StackName=stack.name,
-                LogicalResourceId=name,
-                PhysicalResourceId=stack.id if one.is_stack else stack.cluster_id,
-                ResourceType=STACK_TYPE if one.is_stack else CLUSTER_TYPE,
-                Timestamp=instant(one.at),
-                ResourceStatus=one.status.value,
-                ResourceStatusReason=one.reason or None,
-                ClientRequestToken=token,
-            )
-        )
-    return found[::-1]
+    """Return StackEvents, the newest first; what is told of one stays as it is."""
+    ordered = sorted(happenings, key=lambda one: one.at)
+    return [_event_view(stack, template, one) for one in ordered[::-1]]
+
+
+def _event_view(stack: KeptStack, template: Template, one: Happening) -> dict[str, Any]:
+    name = stack.name if one.is_stack else template.cluster_id
+    # A stack and its cluster may have one name, and begin at one time; ids have no underscore.
+    own = f"{one.status}-{int(one.at * 1000)}"
+    return given(
+        StackId=stack.id,
+        EventId=own if one.is_stack else f"{name}-{own}",
+        StackName=stack.name,
+        LogicalResourceId=name,
+        PhysicalResourceId=stack.id if one.is_stack else stack.cluster_id,
+        ResourceType=STACK_TYPE if one.is_stack else CLUSTER_TYPE,
+        Timestamp=instant(one.at),
+        ResourceStatus=one.status.value,
+        ResourceStatusReason=one.reason or None,
+        ClientRequestToken=one.token,
+    )
 
 
 def resource_view(

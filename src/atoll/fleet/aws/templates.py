@@ -8,8 +8,9 @@ from typing import Any
 from atoll.core.errors import InvalidInput
 from atoll.fleet.aws.values import given
 from atoll.fleet.spec.document import read_document
-from atoll.fleet.spec.reader import Reader
-from atoll.fleet.spec.template import read_template
+from atoll.fleet.spec.parameters import read_parameters
+from atoll.fleet.spec.reader import Reader, Section, refusal
+from atoll.fleet.spec.template import CLUSTER, TASK_FLEET, read_template
 
 UNSUPPORTED = {
     "TemplateURL": "send the template itself as TemplateBody",
@@ -24,6 +25,18 @@ UNSUPPORTED = {
     "DeploymentConfig": "there is one way to deploy",
     "DisableValidation": "templates are always checked",
 }
+LONGEST_DESCRIPTION = 1024
+"""CloudFormation's, in characters."""
+_SECTIONS = (
+    "AWSTemplateFormatVersion",
+    "Conditions",
+    "Hooks",
+    "Mappings",
+    "Metadata",
+    "Outputs",
+    "Rules",
+    "Transform",
+)
 
 
 def body_of(request: Mapping[str, Any]) -> str:
@@ -47,19 +60,41 @@ def validation_of(text: str) -> dict[str, Any]:
     Raises:
         InvalidInput: all that is wrong with it.
     """
-    document = read_document(text, "the template", functions=True)
-    top = Reader().section(document, "")
+    reader = Reader()
+    top = reader.section(read_document(text, "the template", functions=True), "")
     declared = top.inner("Parameters")
-    sections = {name: declared.inner(name) for name in declared.names()}
-    if all("Default" in one for one in sections.values()):
+    parameters = read_parameters(declared, {}, reader, is_launched=False)
+    with_default = {name for name in parameters if "Default" in declared.inner(name)}
+    if set(parameters) == with_default:
         read_template(text)
-    parameters = [
+    _check_outline(top)
+    reader.close_sections()
+    if reader.problems:
+        raise refusal(reader.problems)
+    views = [
         given(
-            ParameterKey=name,
-            DefaultValue=one.text("Default") if "Default" in one else None,
-            NoEcho=one.flag("NoEcho", False),
-            Description=one.text("Description") or None,
+            ParameterKey=one.name,
+            DefaultValue=one.value if one.name in with_default else None,
+            NoEcho=one.is_hidden,
+            Description=one.description or None,
         )
-        for name, one in sections.items()
+        for one in parameters.values()
     ]
-    return given(Parameters=parameters, Description=top.text("Description") or None)
+    return given(Parameters=views, Description=top.text("Description") or None)
+
+
+def _check_outline(top: Section) -> None:
+    """Check what no parameter changes: the head, and that there are resources with types."""
+    top.text("Description", longest=LONGEST_DESCRIPTION)
+    for name in _SECTIONS:
+        top.raw(name)
+    resources = top.inner("Resources")
+    if not resources.names():
+        # CloudFormation's words.
+        top.problem("", "At least one Resources member must be defined.")
+    for name in resources.names():
+        one = resources.inner(name)
+        kind = one.needed("Type")
+        if kind and kind not in (CLUSTER, TASK_FLEET):
+            one.problem("Type", f"not supported by Atoll: {kind}; it has {CLUSTER}, {TASK_FLEET}")
+        one.names()

@@ -8,7 +8,7 @@ from atoll.fleet.cli.advising import advise
 from atoll.fleet.cli.capacity import add_fleet, instances, resize
 from atoll.fleet.cli.clusters import create, describe, events, list_, protect, repair, terminate
 from atoll.fleet.cli.faults import fault
-from atoll.fleet.cli.hosting import gc, serve
+from atoll.fleet.cli.hosting import gc, keys, serve
 from atoll.fleet.cli.logs import logs
 from atoll.fleet.cli.metrics import metrics
 from atoll.fleet.cli.work import cancel, steps, submit
@@ -42,6 +42,7 @@ for _command in (
     terminate,
     fault,
     serve,
+    keys,
     gc,
 ):
     fleet.add_command(_command)

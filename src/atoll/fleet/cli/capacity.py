@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from atoll.core.config import Settings
-from atoll.core.errors import NotFound
+from atoll.core.errors import Conflict, NotFound
 from atoll.core.files import reading
 from atoll.fleet.cli.common import (
     clock,
@@ -21,7 +21,6 @@ from atoll.fleet.cli.common import (
     watch_option,
 )
 from atoll.fleet.control.registry import ClusterRecord
-from atoll.fleet.control.service import Resize
 from atoll.fleet.life.records import Fleet, InstanceRecord
 from atoll.fleet.model import Role
 
@@ -99,6 +98,9 @@ def resize(
     spot: int | None,
 ) -> None:
     """Change the targets of a core or task fleet, named by its id, its name, or CORE or TASK."""
+    # The service is the host's: it loads ZooKeeper's client.
+    from atoll.fleet.control.service import Resize
+
     if on_demand is None and spot is None:
         raise click.UsageError("give --on-demand, --spot or both")
     client = host(settings)
@@ -110,9 +112,18 @@ def resize(
 
 
 def _fleet(record: ClusterRecord, name: str) -> Fleet:
-    for one in record.desired.fleets:
-        if name in (one.id, one.spec.name) or name.upper() == one.spec.role.value:
-            return one
+    """Return a fleet by its id, else by its name, else by its role."""
+    fleets = record.desired.fleets
+    found = (
+        [one for one in fleets if one.id == name]
+        or [one for one in fleets if one.spec.name == name]
+        or [one for one in fleets if one.spec.role.value == name.upper()]
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(f"{one.id} ({one.spec.name})" for one in found)
+        raise Conflict(f"several fleets of {record.id} are {name!r}: {ids}; name one by its id")
     known = ", ".join(f"{one.id} ({one.spec.name})" for one in record.desired.fleets)
     raise NotFound(f"cluster {record.id} has no fleet {name!r}; it has {known}", fleet=name)
 
@@ -130,6 +141,6 @@ def add_fleet(settings: Settings, /, cluster: str, file: Path) -> None:
     client = host(settings)
     record = found(client, cluster)
     with reading(file):
-        spec = parse_short_fleet(file.read_bytes(), record.desired.spec, str(file))
+        spec = parse_short_fleet(file.read_bytes(), record.desired.current_spec, str(file))
     fleet = client.call("add_fleet", Fleet, cluster_id=record.id, spec=spec)
     click.echo(f"{fleet.id} {fleet.spec.name}")

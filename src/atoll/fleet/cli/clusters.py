@@ -17,6 +17,7 @@ from atoll.core.errors import Incomplete
 from atoll.core.text import counted
 from atoll.fleet.cli.advising import advice_before
 from atoll.fleet.cli.common import (
+    News,
     clock,
     cluster_argument,
     found,
@@ -30,7 +31,6 @@ from atoll.fleet.cli.common import (
 from atoll.fleet.cli.specifications import read_specification, specification_options
 from atoll.fleet.control.client import FleetClient
 from atoll.fleet.control.registry import ClusterRecord, Phase
-from atoll.fleet.control.repair import Repair
 from atoll.fleet.life.capacity import provisioned, targets
 from atoll.fleet.life.records import Event
 from atoll.fleet.model import ClusterSpec, Market
@@ -175,7 +175,10 @@ def describe(
 
     def make() -> tuple[Any, list[str]]:
         record = found(client, cluster)
-        return record, _described(record)
+        # What is shown is passed on and kept: without the token that the local cloud obeys.
+        at = replace(record.desired.provider, token="")
+        desired = replace(record.desired, provider=at)
+        return replace(record, desired=desired), _described(record)
 
     shown(make, as_json=as_json, watch=watch)
 
@@ -217,26 +220,26 @@ def _described(record: ClusterRecord) -> list[str]:
 @click.command()
 @cluster_argument
 @json_option
-@click.option("--watch", is_flag=True, help="Go on as events come.")
+@click.option("--watch", is_flag=True, help="Go on as events come; JSON is a line each then.")
 @click.pass_obj
 def events(settings: Settings, /, cluster: str, as_json: bool, watch: bool) -> None:
     """Tell what happened to a cluster, and what could not be done, with reasons."""
     client = host(settings)
-    id_ = found(client, cluster).id
-    told = 0
+    news = News(client, found(client, cluster).id)
+    if as_json and not watch:
+        click.echo(json.dumps(msgspec.to_builtins(news.fresh()), indent=2))
+        return
     while True:
-        happened = client.call("events", list[Event], cluster_id=id_)
-        if as_json and not watch:
-            click.echo(json.dumps(msgspec.to_builtins(happened), indent=2))
-            return
-        for one in happened[told:]:
-            mark = "!" if one.is_warning else " "
-            click.echo(f"{clock(one.at)} {mark} {one.kind:<22} {one.message}")
+        for one in news.fresh():
+            click.echo(json.dumps(msgspec.to_builtins(one)) if as_json else _event_line(one))
         sys.stdout.flush()
-        told = len(happened)
         if not watch:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def _event_line(one: Event) -> str:
+    return f"{clock(one.at)} {'!' if one.is_warning else ' '} {one.kind:<22} {one.message}"
 
 
 @click.command()
@@ -283,6 +286,8 @@ def repair(settings: Settings, /, cluster: str, from_backup: bool, as_json: bool
     Primaries that stopped are started with their disks; where one is lost with its disk, an empty
     one is let in beside one that holds the state. Nothing that holds state is wiped.
     """
+    from atoll.fleet.control.repair import Repair
+
     client = host(settings)
     id_ = found(client, cluster).id
     done = client.call("repair", Repair, cluster_id=id_, from_backup=from_backup)

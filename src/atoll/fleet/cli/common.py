@@ -16,7 +16,8 @@ from atoll.core.errors import InvalidInput
 from atoll.core.text import printable
 from atoll.fleet.control.client import FleetClient
 from atoll.fleet.control.home import serving, start, token_of
-from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.control.registry import ClusterRecord, Told
+from atoll.fleet.life.records import Event
 
 WATCH_SECONDS = 1.0
 
@@ -59,6 +60,22 @@ def warn(settings: Settings, warnings: Iterable[str]) -> None:
 def found(client: FleetClient, cluster: str) -> ClusterRecord:
     """Return a cluster by id or name."""
     return client.call("find", ClusterRecord, name_or_id=cluster)
+
+
+class News:
+    """A cluster's events as they come."""
+
+    def __init__(self, client: FleetClient, cluster_id: str) -> None:
+        """Take whose they are; nothing was told yet."""
+        self._client, self._cluster_id = client, cluster_id
+        self._told: set[tuple[str, int]] = set()
+
+    def fresh(self) -> list[Event]:
+        """Return the events that were not returned before, by their time."""
+        found = self._client.call("told", list[Told], cluster_id=self._cluster_id)
+        fresh = [one for one in found if (one.source, one.number) not in self._told]
+        self._told |= {(one.source, one.number) for one in fresh}
+        return [one.event for one in fresh]
 
 
 def shown(make: Callable[[], tuple[Any, list[str]]], *, as_json: bool, watch: bool) -> None:

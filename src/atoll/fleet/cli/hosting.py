@@ -26,7 +26,9 @@ from atoll.core.files import reading
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="0 takes a free one.")  # fmt: skip
 @click.option("--keys", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Keys of AWS's clients, ID:SECRET a line; else all may call.")  # fmt: skip
+              help="Further keys of AWS's clients, ID:SECRET a line.")  # fmt: skip
+@click.option("--open", "is_open", is_flag=True,
+              help="Let all of this machine's users call AWS's APIs, with any keys.")  # fmt: skip
 @click.option("--notify", "notified", multiple=True, metavar="TARGET",
               help="Whom alarms tell: https://..., mailto:...; may repeat.")  # fmt: skip
 @click.option("--sender", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -42,6 +44,7 @@ def serve(
     address: str,
     port: int,
     keys: Path | None,
+    is_open: bool,
     notified: tuple[str, ...],
     sender: Path | None,
 ) -> None:
@@ -49,7 +52,7 @@ def serve(
 
     EMR's, CloudFormation's and CloudWatch's APIs, Prometheus metrics (/metrics) and what
     `atoll fleet` asks are at one address; `--endpoint-url http://127.0.0.1:PORT` is for AWS's
-    clients.
+    clients, which sign with the keys that `atoll fleet keys` prints.
     """
     from atoll.fleet.cli.sender import read_sender
     from atoll.fleet.control.home import LOG
@@ -57,6 +60,8 @@ def serve(
     from atoll.fleet.control.hostlog import log_to
     from atoll.fleet.control.sending import Sender
 
+    if is_open and keys is not None:
+        raise click.UsageError("give --keys or --open, not both")
     folder = home or settings.fleet_home
     assert folder is not None
     log_to(folder / LOG)
@@ -71,7 +76,8 @@ def serve(
         region=aws_region,
         ec2=dict(map(_setting, aws_setting)),
         cache=settings.fleet_cache,
-        keys=None if keys is None else _read_keys(keys),
+        keys={} if keys is None else _read_keys(keys),
+        is_open=is_open,
         notified=notified,
         sender=Sender() if sender is None else read_sender(sender),
     )
@@ -99,6 +105,28 @@ def _read_keys(path: Path) -> dict[str, str]:
     if not keys:
         raise InvalidInput(f"{path} holds no keys; write ID:SECRET, one a line")
     return keys
+
+
+@click.command()
+@click.pass_obj
+def keys(settings: Settings, /) -> None:
+    """Print the keys of this machine's host as a shell takes them: `eval "$(atoll fleet keys)"`.
+
+    AWS's clients that have them may do all that `atoll fleet` may. A session token that another
+    account left in the shell is unset: it fits no key of a host.
+    """
+    from atoll.fleet.cli.common import host
+    from atoll.fleet.control.home import keys_of
+
+    if settings.fleet_url is not None:
+        raise InvalidInput(
+            f"the keys of {settings.fleet_url} are on its machine: run atoll fleet keys there"
+        )
+    host(settings)
+    assert settings.fleet_home is not None
+    access_key, secret_key = keys_of(settings.fleet_home)
+    click.echo(f"export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key}")
+    click.echo("unset AWS_SESSION_TOKEN")
 
 
 @click.command()

@@ -16,7 +16,7 @@ from atoll.fleet.cli.common import (
     table,
     watch_option,
 )
-from atoll.fleet.control.measures import UNITS, measures
+from atoll.fleet.control.measures import UNITS
 
 
 @click.command()
@@ -25,14 +25,14 @@ from atoll.fleet.control.measures import UNITS, measures
 @watch_option
 @click.pass_obj
 def metrics(settings: Settings, /, cluster: str, as_json: bool, watch: bool) -> None:
-    """Measure a cluster now, by EMR's metrics.
+    """Show what was measured last of a cluster, by EMR's metrics.
 
     What they were before tell `aws cloudwatch get-metric-data` and Prometheus (/metrics).
     """
     client = host(settings)
 
     def make() -> tuple[Any, list[str]]:
-        values = measures(found(client, cluster))
+        values = client.call("measures", dict[str, float], cluster_id=found(client, cluster).id)
         rows = [
             {"metric": name, "value": value, "unit": UNITS[name]} for name, value in values.items()
         ]

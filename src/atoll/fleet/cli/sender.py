@@ -18,7 +18,8 @@ def read_sender(path: Path) -> Sender:
     """Read it.
 
     Raises:
-        InvalidInput: it is no TOML, names what does not exist, or gives a value of another kind.
+        InvalidInput: it is no TOML, names what does not exist, gives a value of another kind, or
+            one that no mail server could be told.
     """
     try:
         with reading(path):
@@ -26,9 +27,14 @@ def read_sender(path: Path) -> Sender:
         _refuse_unknown(path, told, Sender)
         if isinstance(mail := told.get("mail"), dict):
             _refuse_unknown(path, mail, MailServer)
-        return msgspec.convert(told, Sender)
+        sender = msgspec.convert(told, Sender)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise InvalidInput(f"{path} does not say how to notify: {error}") from error
+    if sender.mail is not None and not (sender.mail.user + sender.mail.password).isascii():
+        raise InvalidInput(
+            f"{path}: SMTP takes users and passwords of ASCII only; set one with the mail server"
+        )
+    return sender
 
 
 def _refuse_unknown(path: Path, told: dict[str, Any], kind: type) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -29,7 +30,36 @@ _OVER = (StepState.COMPLETED, StepState.FAILED, StepState.CANCELLED, StepState.I
 _POLL_SECONDS = 0.5
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+class _Submit(click.Command):
+    """Takes its own options before the step's command; what follows that is the step's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words."""
+        options = [one for one in self.params if isinstance(one, click.Option)]
+        valued = {name for one in options if not one.is_flag for name in one.opts}
+        return super().parse_args(ctx, _fenced(args, valued))
+
+
+def _fenced(words: list[str], valued: Collection[str]) -> list[str]:
+    """Put "--" before the second word that is no option, unless one stands earlier.
+
+    >>> _fenced(["c", "--name", "x", "job.py", "--wait"], {"--name"})
+    ['c', '--name', 'x', '--', 'job.py', '--wait']
+    """
+    found, rest = 0, iter(enumerate(words))
+    for at, word in rest:
+        if word == "--":
+            break
+        if word in valued:
+            next(rest, None)
+        elif not word.startswith("-"):
+            found += 1
+            if found == 2:
+                return [*words[:at], "--", *words[at:]]
+    return words
+
+
+@click.command(cls=_Submit)
 @cluster_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--name", help="For people.  [default: the command's first word]")
@@ -50,7 +80,8 @@ def submit(
     """Run a step on a cluster: `atoll fleet submit NAME -- python3 job.py ...`.
 
     It runs on one of the primaries, and is started again on another where that one is lost: a step
-    must be able to run twice. `atoll ...` and `spark-submit ...` know the cluster's masters.
+    must be able to run twice. What follows its first word is its own, options too. `atoll ...` and
+    `spark-submit ...` know the cluster's masters.
     """
     client = host(settings)
     record = found(client, cluster)

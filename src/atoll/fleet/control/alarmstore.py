@@ -6,16 +6,19 @@ killed in between has all of them or none.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from atoll.core.errors import NotFound
+from atoll.core.errors import Corrupt, NotFound
 from atoll.fleet.codec import decode, encode
 from atoll.fleet.control.alarms import Alarm, AlarmState
 from atoll.fleet.control.database import Database
+
+logger = logging.getLogger(__name__)
 
 MOST_HISTORY = 10_000
 MOST_WAITING = 10_000
@@ -114,7 +117,7 @@ class AlarmStore:
             alarm, AlarmState.INSUFFICIENT_DATA, "Unchecked: Initial alarm creation", now, now
         )
         with self._database.whole():
-            old = self._found(alarm.name)
+            old = self._readable(alarm.name)
             self._keep(fresh if old is None else replace(old, alarm=alarm, updated_at=now))
             what = "updated" if old else "created"
             self._tell(Entry(alarm.name, now, "ConfigurationUpdate", f"Alarm {what}", {}))
@@ -132,15 +135,20 @@ class AlarmStore:
                 self._tell(Entry(one.name, now, "ConfigurationUpdate", "Alarm created", {}))
 
     def all(self) -> list[KeptAlarm]:
-        """Recall all alarms by name."""
-        rows = self._database.ask("SELECT alarm FROM alarms ORDER BY name")
-        return [decode(row[0], KeptAlarm, what="the record of an alarm") for row in rows]
+        """Recall all alarms by name; one that cannot be read is logged, and keeps no other back."""
+        found = [self._readable(name) for name in self.names()]
+        return [one for one in found if one is not None]
+
+    def names(self) -> list[str]:
+        """Recall the names of all alarms in order, also of those that cannot be read."""
+        return [name for (name,) in self._database.ask("SELECT name FROM alarms ORDER BY name")]
 
     def get(self, name: str) -> KeptAlarm:
         """Recall an alarm.
 
         Raises:
             NotFound: there is none of that name.
+            Corrupt: there is, and it cannot be read.
         """
         found = self._found(name)
         if found is None:
@@ -230,6 +238,13 @@ class AlarmStore:
     def _found(self, name: str) -> KeptAlarm | None:
         rows = self._database.ask("SELECT alarm FROM alarms WHERE name = ?", (name,))
         return decode(rows[0][0], KeptAlarm, what=f"the record of alarm {name}") if rows else None
+
+    def _readable(self, name: str) -> KeptAlarm | None:
+        try:
+            return self._found(name)
+        except Corrupt as error:
+            logger.warning("alarm not read, put it anew or delete it error=%s", error)
+            return None
 
     def _keep(self, kept: KeptAlarm) -> None:
         row = (kept.alarm.name, encode(kept))

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 120.0
 READS = frozenset(
-    ("preview", "clusters", "cluster", "find", "events", "steps", "advice", "warnings")
+    "preview clusters cluster find events told steps measures advice warnings".split()
 )
 """Calls that change nothing: they are made again when a connection drops."""
 TRIES = 3

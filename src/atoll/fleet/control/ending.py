@@ -39,7 +39,7 @@ def begin(registry: Registry, cluster_id: str, ending: Ending) -> ClusterRecord:
             message=ending.message,
         )
         known = replace(old.known, status=status)
-        return replace(old, phase=Phase.ENDING, ending=ending, known=known)
+        return replace(old, phase=Phase.ENDING, ending=replace(ending, at=now), known=known)
 
     before = registry.get(cluster_id)
     record = registry.change(cluster_id, marked)

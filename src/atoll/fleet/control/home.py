@@ -34,6 +34,7 @@ class HostSettings:
         region: of EC2.
         ec2: its settings; see `HostOptions`.
         token: as whom the command line asks.
+        access_key, secret_key: as whom AWS's clients sign.
         cloud_token: as whom the clusters' controllers ask the local cloud.
         cloud_port: where it listens; clusters remember it.
     """
@@ -42,6 +43,8 @@ class HostSettings:
     region: str
     token: str
     cloud_token: str
+    access_key: str
+    secret_key: str
     cloud_port: int = 0
     ec2: dict[str, str] = field(default_factory=dict)
 
@@ -73,7 +76,12 @@ def settings_of(home: Path, provider: str, region: str) -> HostSettings:
         with reading(path):
             return decode(path.read_bytes(), HostSettings, what=str(path))
     settings = HostSettings(
-        provider, region, token=secrets.token_urlsafe(32), cloud_token=secrets.token_urlsafe(32)
+        provider,
+        region,
+        token=secrets.token_urlsafe(32),
+        cloud_token=secrets.token_urlsafe(32),
+        access_key=f"ATOLL{secrets.token_hex(8).upper()}",
+        secret_key=secrets.token_urlsafe(32),
     )
     keep_settings(home, settings)
     return settings
@@ -106,6 +114,16 @@ def token_of(home: Path) -> str:
         NotFound: no server ever ran there.
     """
     return _kept(home).token
+
+
+def keys_of(home: Path) -> tuple[str, str]:
+    """Return the access key of a home's server, and its secret.
+
+    Raises:
+        NotFound: no server ever ran there.
+    """
+    settings = _kept(home)
+    return settings.access_key, settings.secret_key
 
 
 def provider_of(home: Path) -> str:

@@ -67,7 +67,8 @@ class HostOptions:
         region: of EC2.
         ec2: settings of EC2, kept by the home and added to those it has; see the guide, fleet-ec2.
         cache: folder for what can be made again; None makes and keeps nothing.
-        keys: secret by access key, for AWS's clients; None takes every caller.
+        keys: secret by access key, for AWS's clients, beside the home's own.
+        is_open: whether AWS's clients may call with any credentials or none.
         notified: whom the alarms of each cluster notify: URLs, "mailto:...".
         sender: how.
     """
@@ -79,7 +80,8 @@ class HostOptions:
     region: str = ""
     ec2: dict[str, str] = field(default_factory=dict)
     cache: Path | None = None
-    keys: dict[str, str] | None = None
+    keys: dict[str, str] = field(default_factory=dict, repr=False)
+    is_open: bool = False
     notified: tuple[str, ...] = ()
     sender: Sender = field(default_factory=Sender)
 
@@ -90,7 +92,7 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
     Raises:
         Conflict: another process serves this home, or the address is taken.
         InvalidInput: one of `notified` cannot be, they are too many, or other machines could give
-            orders without keys.
+            orders.
         Unavailable: the host lacks what the provider needs.
     """
     if len(options.notified) > MOST_NOTIFIED:
@@ -131,13 +133,17 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
             aws_services(path, service, monitoring, sender.check, account)
         )
         api = Api({**service.calls(), **_local_calls(provider)}, settings.token)
-        is_open = ip_address(listener.getsockname()[0]).is_loopback
-        page = MetricsPage(service, monitoring, None if is_open else settings.token)
+        is_ours = ip_address(listener.getsockname()[0]).is_loopback
+        page = MetricsPage(service, monitoring, None if is_ours else settings.token)
         routes = {PREFIX: api.answer, METRICS: page.answer}
         reads = {METRICS, *(f"{PREFIX}/{name}" for name in (*READS, *Disks.READS))}
-        server = serve(services, listener, keys=options.keys, routes=routes, reads=reads)
+        own = {settings.access_key: settings.secret_key}
+        keys = None if options.is_open else {**options.keys, **own}
+        server = serve(services, listener, keys=keys, routes=routes, reads=reads)
         stack.callback(server.stop)
         stack.enter_context(_shown(options.home, url))
+        if options.is_open:
+            logger.warning("every user of this machine may give orders: AWS's APIs take any keys")
         logger.info("fleet host serves url=%s provider=%s", url, settings.provider)
         stopped.wait()
 

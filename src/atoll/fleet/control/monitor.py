@@ -97,6 +97,9 @@ class Monitor(threading.Thread):
                     pruned_at = time.monotonic()
             except AtollError as error:
                 logger.warning("alarms not evaluated error=%s", error)
+            except Exception:
+                # Nobody else evaluates them from here: the next round may fare better.
+                logger.exception("alarms not evaluated")
 
     def evaluate(self) -> None:
         """Evaluate each alarm once."""

@@ -96,6 +96,13 @@ class Notifier:
         except AtollError as error:
             self._failed(number, replace(one, attempts=attempts), error.message)
             return False
+        except Exception as error:
+            # Whatever it is: untold and uncounted it would be tried each second for ever.
+            logger.exception("notification failed alarm=%s", one.alarm_name)
+            self._failed(
+                number, replace(one, attempts=attempts), f"{type(error).__name__}: {error}"
+            )
+            return False
         self._settled(number, one, f"Successfully notified {one.target}")
         return True
 

@@ -51,11 +51,13 @@ class Ending:
         reason: a `ClusterReason`.
         message: for people.
         is_failure: TERMINATED_WITH_ERRORS, not TERMINATED.
+        at: when that was written down; `ending.begin` says so.
     """
 
     reason: str
     message: str
     is_failure: bool
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,21 @@ class ClusterRecord:
     def id(self) -> str:
         """The cluster's id."""
         return self.desired.cluster_id
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event, and what tells it from all others of its cluster.
+
+    Attributes:
+        source: who numbered it: "host", or one of the cluster's ensembles.
+        number: the source's.
+        event: what happened.
+    """
+
+    source: str
+    number: int
+    event: Event
 
 
 class Registry:
@@ -167,11 +184,22 @@ class Registry:
 
     def events(self, cluster_id: str) -> list[Event]:
         """Recall a cluster's events in order."""
+        return [one.event for one in self.told(cluster_id)]
+
+    def told(self, cluster_id: str) -> list[Told]:
+        """Recall a cluster's events in order, with their numbers.
+
+        One that a source tells late comes to stand before others that were there.
+        """
         rows = self._database.ask(
-            "SELECT event FROM events WHERE cluster_id = ? ORDER BY at, source, number",
+            "SELECT source, number, event FROM events WHERE cluster_id = ?"
+            " ORDER BY at, source, number",
             (cluster_id,),
         )
-        return [decode(row[0], Event, what=f"an event of {cluster_id}") for row in rows]
+        what = f"an event of {cluster_id}"
+        return [
+            Told(source, number, decode(data, Event, what=what)) for source, number, data in rows
+        ]
 
     def keep_steps(self, cluster_id: str, steps: Sequence[Step]) -> None:
         """Remember steps that a cluster forgot, the newest `OLD_STEPS_KEPT`."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from atoll.core.errors import InvalidInput, Unavailable
 from atoll.fleet.control.alarmstore import Notification
@@ -60,14 +60,16 @@ class Sender:
         Raises:
             InvalidInput: it is no URL or address, or there is no mail server.
         """
-        parts = urlsplit(target)
-        if parts.scheme in _PORTS and parts.hostname and target.isascii() and " " not in target:
-            return
-        if parts.scheme != MAIL or "@" not in parts.path or not target.isprintable():
+        try:
+            parts = urlsplit(target)
+            is_mail, is_webhook = _is_mailbox(target, parts), _is_webhook(target, parts)
+        except ValueError:
+            is_mail = is_webhook = False
+        if not (is_mail or is_webhook):
             raise InvalidInput(
                 f"{target!r} cannot be notified; give https://..., http://... or mailto:..."
             )
-        if self.mail is None:
+        if is_mail and self.mail is None:
             raise InvalidInput(
                 f"{target!r} cannot be notified: this host has no mail server; start it with one"
             )
@@ -85,6 +87,19 @@ class Sender:
             _mail(self.mail, notification)
         else:
             _post(self.secret, notification)
+
+
+def _is_webhook(target: str, parts: SplitResult) -> bool:
+    """Tell whether a target is a URL; `ValueError` where its port is none."""
+    is_plain = target.isascii() and target.isprintable() and " " not in target
+    return parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0 and is_plain
+
+
+def _is_mailbox(target: str, parts: SplitResult) -> bool:
+    # "%0A" is a line of its own once it is unquoted.
+    receiver = unquote(parts.path)
+    is_plain = target.isprintable() and receiver.isprintable()
+    return parts.scheme == MAIL and "@" in receiver.strip("@") and is_plain
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:

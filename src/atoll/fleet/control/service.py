@@ -18,7 +18,7 @@ from atoll.fleet.control.advising import advice_on
 from atoll.fleet.control.alarmstore import AlarmStore
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
-from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
+from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry, Told
 from atoll.fleet.control.repair import Repair, Repairer
 from atoll.fleet.control.watch import Onlooker, Watch
 from atoll.fleet.life.records import (
@@ -51,7 +51,17 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 256
 """EMR's: steps that are pending or run at once."""
-READS = ("preview", "clusters", "cluster", "find", "events", "advice", "warnings")
+READS = (
+    "preview",
+    "clusters",
+    "cluster",
+    "find",
+    "events",
+    "told",
+    "measures",
+    "advice",
+    "warnings",
+)
 """Calls that change nothing."""
 _OPEN = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 
@@ -208,6 +218,16 @@ class FleetService:
         """Return a cluster's events, the oldest first."""
         self._registry.get(cluster_id)
         return self._registry.events(cluster_id)
+
+    def told(self, cluster_id: str) -> list[Told]:
+        """Return a cluster's events with their numbers, for whoever asks again and again."""
+        self._registry.get(cluster_id)
+        return self._registry.told(cluster_id)
+
+    def measures(self, cluster_id: str) -> dict[str, float]:
+        """Return what was measured last of a cluster, by metric; see `control.measures`."""
+        self._registry.get(cluster_id)
+        return self._onlooker.latest(cluster_id)
 
     def advice(self, cluster_id: str) -> list[Advice]:
         """Check the best practices on a cluster."""
@@ -433,6 +453,8 @@ class FleetService:
             self.cluster,
             self.find,
             self.events,
+            self.told,
+            self.measures,
             self.note,
             self.advice,
             self.warnings,

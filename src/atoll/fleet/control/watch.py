@@ -58,6 +58,10 @@ class Onlooker(Protocol):
         """
         ...
 
+    def latest(self, cluster_id: str) -> dict[str, float]:
+        """Return what was measured last of a cluster."""
+        ...
+
     def failed(self) -> None:
         """Take notice of a look that failed, at the cluster or at its provider."""
         ...

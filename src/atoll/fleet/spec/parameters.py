@@ -54,7 +54,7 @@ class Parameter:
 
 
 def read_parameters(
-    section: Section, given: Mapping[str, str], reader: Reader
+    section: Section, given: Mapping[str, str], reader: Reader, *, is_launched: bool = True
 ) -> dict[str, Parameter]:
     """Read the parameters of a template.
 
@@ -62,20 +62,23 @@ def read_parameters(
         section: the template's Parameters.
         given: name to value; a list is written with commas.
         reader: takes what is wrong.
+        is_launched: whether each must have a value; without one it is read as empty.
     """
     found = {}
     for name in section.names():
         one = section.inner(name)
         if not _NAME.fullmatch(name):
             section.problem(name, "is no name of a parameter: letters and digits only")
-        found[name] = _read_parameter(name, one, given.get(name))
+        found[name] = _read_parameter(name, one, given.get(name), is_needed=is_launched)
     unknown = sorted(set(given) - set(found))
     if unknown:
         reader.problem("Parameters", f"[{', '.join(unknown)}] do not exist in the template")
     return found
 
 
-def _read_parameter(name: str, section: Section, given: str | None) -> Parameter:
+def _read_parameter(
+    name: str, section: Section, given: str | None, *, is_needed: bool
+) -> Parameter:
     kind = section.needed("Type")
     is_hidden = section.flag("NoEcho", False)
     description = section.text("Description", longest=4000)
@@ -83,7 +86,7 @@ def _read_parameter(name: str, section: Section, given: str | None) -> Parameter
     value = default if given is None else given
     if not _is_type(kind):
         section.problem("Type", f"{shown(kind)} is no type of a parameter that Atoll resolves")
-    if value is None:
+    if value is None and is_needed:
         section.problem("", "must have a value: give one, it has no default")
     parameter = Parameter(name, kind, value or "", is_hidden, description)
     _check(parameter, section, is_given=value is not None)

@@ -137,7 +137,8 @@ def parse_short_fleet(
     reader, where = Reader(), Where("", NAMES)
     section = reader.section(read_document(text, origin), "")
     release = parse_release(cluster.release_label)
-    fleet = _read_fleet(section, Role.TASK, release, where, ("fleets", 0))
+    place = sum(one.role is Role.TASK for one in cluster.fleets)
+    fleet = _read_fleet(section, Role.TASK, release, where, ("fleets", 0), place)
     finish(reader, where, fleet_problems(fleet, 0))
     return fleet
 

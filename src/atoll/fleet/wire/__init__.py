@@ -8,22 +8,3 @@ becomes of a request, `protocol` what a protocol must do; `jsonrpc`, `cborrpc`, 
 `tree`, `cbor`, `xml`, `instants`; `conform` holds values against shapes, `signature` checks SigV4,
 `connection` and `server` are the sockets.
 """
-
-from atoll.fleet.wire.connection import Limits
-from atoll.fleet.wire.errors import CLOUDFORMATION, CLOUDWATCH, EMR, ServiceError
-from atoll.fleet.wire.message import Request, Response
-from atoll.fleet.wire.server import Server, serve
-from atoll.fleet.wire.service import Service
-
-__all__ = [
-    "CLOUDFORMATION",
-    "CLOUDWATCH",
-    "EMR",
-    "Limits",
-    "Request",
-    "Response",
-    "Server",
-    "Service",
-    "ServiceError",
-    "serve",
-]

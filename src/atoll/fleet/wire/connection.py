@@ -38,15 +38,19 @@ class Limits:
         head_bytes: of request line and headers.
         body_bytes: of a body, compressed or not.
         request_s: seconds from a request's first byte to its last, and for sending a response.
-        idle_s: seconds that a connection may stay open without a request.
-        connections: open at once; more are closed unread.
+        first_s: seconds until a connection's first request begins.
+        idle_s: seconds that a connection may stay open without a further request.
+        connections: open at once; for more, those that wait longest for a request are closed.
+        peer_connections: open at once from one address of another machine; more are closed unread.
     """
 
     head_bytes: int = 16 << 10
     body_bytes: int = 1 << 20
     request_s: float = 30.0
+    first_s: float = 5.0
     idle_s: float = 60.0
     connections: int = 128
+    peer_connections: int = 32
 
 
 class _TooLarge(Exception):
@@ -56,13 +60,19 @@ class _TooLarge(Exception):
 class Connection:
     """Answers the requests that come over one socket, one after the other."""
 
-    def __init__(self, sock: socket.socket, gateway: Gateway, limits: Limits) -> None:
-        """Take over a connected socket."""
+    def __init__(
+        self, sock: socket.socket, gateway: Gateway, limits: Limits, peer: str = ""
+    ) -> None:
+        """Take over a connected socket, and the address of the other end."""
+        self.peer = peer
+        self.waiting_since: float | None = time.monotonic()
+        """Since when it waits for a request to come whole; None: one is being answered."""
         self._sock = sock
         self._gateway = gateway
         self._limits = limits
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._head_method = b""
+        self._patience_s = limits.first_s
 
     def run(self) -> None:
         """Serve until the client goes, breaks the rules, or `stop` is called."""
@@ -100,7 +110,9 @@ class Connection:
             return self._refuse(408)
         if request is None:
             return False
+        self.waiting_since, self._patience_s = None, self._limits.idle_s
         self._write(self._gateway.answer(request))
+        self.waiting_since = time.monotonic()
         if self._http.our_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -108,7 +120,7 @@ class Connection:
 
     def _read(self) -> Request | None:
         """Read a request whole; None where the client has gone."""
-        if not self._http.trailing_data[0] and not self._receive(self._limits.idle_s, quiet=True):
+        if not self._http.trailing_data[0] and not self._receive(self._patience_s, quiet=True):
             return None
         deadline = time.monotonic() + self._limits.request_s
         head = self._event(deadline)

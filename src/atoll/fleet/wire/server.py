@@ -53,7 +53,8 @@ def serve(
     if services and keys is None and not ipaddress.ip_address(host).is_loopback:
         listener.close()
         raise InvalidInput(
-            f"{host} is reached from other machines: give access keys (--keys) or 127.0.0.1",
+            f"{host} is reached from other machines, which must show keys; leave out --open, or "
+            "listen on 127.0.0.1",
             host=host,
         )
     gateway = Gateway(services, keys, routes, reads, limits.body_bytes)
@@ -126,21 +127,21 @@ class Server:
             selector.register(self._woken, selectors.EVENT_READ)
             while not any(key.fileobj is self._woken for key, _ in selector.select()):
                 try:
-                    sock, _ = self._listener.accept()
+                    sock, peer = self._listener.accept()
                 except OSError as error:
                     # The client has gone again, or no file descriptor is free: others may be soon.
                     logger.warning("connection not taken error=%s", error)
                     time.sleep(0.05)
                     continue
-                self._start(sock)
+                self._start(sock, peer[0])
 
-    def _start(self, sock: socket.socket) -> None:
+    def _start(self, sock: socket.socket, peer: str) -> None:
+        connection = Connection(sock, self._gateway, self._limits, peer)
         with self._lock:
-            if len(self._open) >= self._limits.connections:
+            if not self._has_room(peer):
                 logger.warning("connection closed unread open=%d", len(self._open))
-                sock.close()
+                connection.close()
                 return
-            connection = Connection(sock, self._gateway, self._limits)
             thread = threading.Thread(target=self._run, args=(connection,), daemon=True)
             self._open[thread] = connection
         try:
@@ -152,11 +153,30 @@ class Server:
                 self._open.pop(thread)
             connection.close()
 
+    def _has_room(self, peer: str) -> bool:
+        """Tell whether one more may be open; where none may, end one that asks for nothing."""
+        if not ipaddress.ip_address(peer.partition("%")[0]).is_loopback:
+            same = sum(one.peer == peer for one in self._open.values())
+            if same >= self._limits.peer_connections:
+                return False
+        if len(self._open) < self._limits.connections:
+            return True
+        waiting = [
+            (since, thread)
+            for thread, one in self._open.items()
+            if (since := one.waiting_since) is not None
+        ]
+        if not waiting:
+            return False
+        _, longest = min(waiting, key=lambda one: one[0])
+        self._open.pop(longest).abort()
+        return True
+
     def _run(self, connection: Connection) -> None:
         try:
             connection.run()
         finally:
             with self._lock:
-                self._open.pop(threading.current_thread())
+                self._open.pop(threading.current_thread(), None)
             # Last: whoever sees the connection end finds its place free.
             connection.close()

@@ -63,8 +63,17 @@ def verify(request: Request, keys: Mapping[str, str], now: datetime) -> Signer:
     signed = found["headers"].split(";")
     _check_signed_headers(request, signed)
     stamp = _stamp(request, found["date"], now)
-    if found["key"] not in keys or request.header("x-amz-security-token") is not None:
-        raise _refused("InvalidClientTokenId", "the access key is not known to Atoll")
+    if found["key"] not in keys:
+        raise _refused(
+            "InvalidClientTokenId",
+            "the access key is not known to Atoll; its own are printed by: atoll fleet keys",
+        )
+    if request.header("x-amz-security-token") is not None:
+        raise _refused(
+            "InvalidClientTokenId",
+            "a session token came with the access key, and Atoll's keys have none; unset "
+            "AWS_SESSION_TOKEN",
+        )
     scope = f"{found['date']}/{found['region']}/{found['service']}/aws4_request"
     canonical = canonical_request(request, signed, _payload_hash(request))
     to_sign = "\n".join((_ALGORITHM, stamp, scope, hashlib.sha256(canonical).hexdigest()))
