@@ -66,13 +66,23 @@ class Store:
         return []
 
 
+class Records:
+    """The store that an ensemble has now."""
+
+    def __init__(self, ensemble):
+        self._ensemble = ensemble
+
+    def __getattr__(self, name):
+        return getattr(self._ensemble.store, name)
+
+
 class Ensemble:
     """The ZooKeeper that clients find; it answers while there is a store."""
 
     def __init__(self, monkeypatch):
         self.store, self.closed = None, 0
         monkeypatch.setattr(mirrors, "ensemble_client", lambda *_, **__: self)
-        monkeypatch.setattr(mirrors, "ClusterStore", lambda _: self.store)
+        monkeypatch.setattr(mirrors, "ClusterStore", lambda _: Records(self))
 
     @property
     def connected(self):
@@ -362,3 +372,11 @@ def test_a_machine_that_lives_on_keeps_its_cluster_from_having_ended(registry, m
 
     provider.terminate = refuse_twice
     assert ended_at(registry, monkeypatch, provider) == 2
+
+
+def test_of_a_new_ensemble_only_what_has_not_ended_is_awaited():
+    ended = replace(STEP, id="s-0", state=StepState.COMPLETED)
+    before = ClusterRecord(desired(), Phase.LAUNCHING, KNOWN, steps=(ended, STEP))
+    seen = mirrors.Seen(desired(), KNOWN, (STEP,), 1)
+    assert mirrors.merged(before, seen).phase is Phase.LIVING
+    assert mirrors.merged(before, replace(seen, steps=())).phase is Phase.LAUNCHING
