@@ -142,7 +142,8 @@ def is_whole():
 def synced(address):
     """A leader counts a follower only when that one is up to date."""
     answer = ask(address, CLIENT_PORT, b"mntr", what="ZooKeeper").decode()
-    return int(re.search(r"^zk_synced_followers\t(\d+)", answer, re.MULTILINE)[1])
+    found = re.search(r"^zk_synced_followers\t(\d+)", answer, re.MULTILINE)
+    return found and int(found[1])  # it may have stopped leading just now
 
 
 def with_client(use, hosts=PEERS):
