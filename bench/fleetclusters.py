@@ -292,7 +292,7 @@ def _status(slot):
 
 def _leads(ip):
     try:
-        return probe_zookeeper(ip).mode is Mode.LEADER
+        return probe_zookeeper(ip) is Mode.LEADER
     except AtollError:
         return False
 

@@ -5,20 +5,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN = "a-token"
-CARD = "02:00:00:00:00:01"
 
 
 def entries(machine):
     """Return what the service says to a machine, by path."""
     return {
         "instance-id": machine.id,
-        "instance-type": machine.instance_type,
         "instance-life-cycle": "spot" if machine.market == "SPOT" else "on-demand",
         "local-ipv4": machine.private_ip,
-        "local-hostname": machine.private_dns,
-        "placement/availability-zone": machine.zone,
-        "mac": CARD,
-        f"network/interfaces/macs/{CARD}/subnet-id": machine.subnet_id,
     }
 
 

@@ -1,6 +1,7 @@
 """Real ZooKeepers and Sparks on loopback addresses: what they keep, refuse, and listen on."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from kazoo.client import KazooClient
 
+from atoll.compute.asking import ask
 from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
 from atoll.compute.sparkmaster import probe_master
@@ -20,7 +22,13 @@ from atoll.fleet.engine.latch import release_latches, sessions_of
 from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import Capacity, master_daemon, master_url, worker_daemon
 from atoll.fleet.engine.spark_probe import probe_worker
-from atoll.fleet.engine.zookeeper import Peer, connect_string, data_folder, zookeeper_daemon
+from atoll.fleet.engine.zookeeper import (
+    CLIENT_PORT,
+    Peer,
+    connect_string,
+    data_folder,
+    zookeeper_daemon,
+)
 from atoll.fleet.engine.zookeeper_probe import Mode, probe_zookeeper
 
 PEERS = [Peer(number, f"127.66.20.{number}") for number in (1, 2, 3)]
@@ -122,15 +130,20 @@ def told(probe, address):
 
 
 def modes(peers=PEERS):
-    seen = [told(probe_zookeeper, peer.address) for peer in peers]
-    return [health.mode if health else None for health in seen]
+    return [told(probe_zookeeper, peer.address) for peer in peers]
 
 
 def is_whole():
-    # A leader counts a follower only when that one is up to date.
-    seen = [told(probe_zookeeper, peer.address) for peer in PEERS]
-    synced = [health.synced_followers for health in seen if health and health.mode is Mode.LEADER]
-    return None not in modes() and synced == [2]
+    seen = dict(zip(PEERS, modes(), strict=True))
+    leaders = [peer for peer, mode in seen.items() if mode is Mode.LEADER]
+    return None not in seen.values() and [told(synced, one.address) for one in leaders] == [2]
+
+
+def synced(address):
+    """A leader counts a follower only when that one is up to date."""
+    answer = ask(address, CLIENT_PORT, b"mntr", what="ZooKeeper").decode()
+    found = re.search(r"^zk_synced_followers\t(\d+)", answer, re.MULTILINE)
+    return found and int(found[1])  # it may have stopped leading just now
 
 
 def with_client(use, hosts=PEERS):

@@ -111,12 +111,10 @@ def test_the_agent_is_a_service_that_systemd_accepts(tmp_path):
 
 
 def test_an_instance_learns_what_it_is(metadata, tmp_path):
-    wanted = '{"cluster_id": "j-1", "fleet_id": "if-1", "role": "TASK", "slots": []}'
+    wanted = '{"cluster_id": "j-1", "role": "TASK", "slots": []}'
     (tmp_path / USER_DATA).write_text(wanted)
     facts = facts_of(tmp_path, Disk(tmp_path / "disk", 1 << 30), metadata)
-    assert (facts.id, facts.private_ip, facts.zone) == ("i-1", "10.1.0.4", "us-east-1a")
-    assert (facts.cluster_id, facts.role, facts.market) == ("j-1", Role.TASK, Market.SPOT)
-    assert facts.subnet_id == "subnet-1"
+    assert (facts.id, facts.private_ip, facts.market) == ("i-1", "10.1.0.4", Market.SPOT)
     assert facts.user_data == wanted
     assert facts.vcpus > 0
     assert facts.memory_mib > 0

@@ -18,7 +18,7 @@ from atoll.fleet.engine.place import Place
 from atoll.fleet.engine.spark import Capacity, master_daemon, worker_daemon
 from atoll.fleet.engine.spark_probe import WorkerHealth
 from atoll.fleet.engine.zookeeper import Peer, data_folder, zookeeper_daemon
-from atoll.fleet.engine.zookeeper_probe import Mode, parse_srvr, parse_synced_followers
+from atoll.fleet.engine.zookeeper_probe import Mode, parse_srvr
 
 PEERS = [Peer(1, "10.0.0.4"), Peer(2, "10.0.0.5"), Peer(3, "10.0.0.6")]
 JAVA = Java(Path("/java/bin/java"), 17, "17.0.1")
@@ -140,30 +140,18 @@ def test_archive_is_used_where_there_is_one(home, place, tmp_path):
 
 
 def test_leader_is_read_from_srvr():
-    health = parse_srvr(SRVR)
-    assert (health.mode, health.zxid, health.outstanding) == (Mode.LEADER, 0x10000001F, 2)
+    assert parse_srvr(SRVR) is Mode.LEADER
 
 
 def test_server_without_quorum_serves_nobody():
     told = "This ZooKeeper instance is not currently serving requests\n"
     assert not parse_srvr(told).is_serving
-    assert parse_synced_followers(told) is None
 
 
 @pytest.mark.parametrize("cut", [0, 10, SRVR.index("Mode"), SRVR.index("der\n")])
 def test_srvr_cut_short_is_corrupt(cut):
     with pytest.raises(Corrupt, match="not ZooKeeper's"):
         parse_srvr(SRVR[:cut])
-
-
-def test_synced_followers_are_read_from_mntr():
-    assert parse_synced_followers("zk_version\t3.9.5\nzk_synced_followers\t2\n") == 2
-    assert parse_synced_followers("zk_version\t3.9.5\nzk_server_state\tfollower\n") is None
-
-
-def test_mntr_of_something_else_is_corrupt():
-    with pytest.raises(Corrupt):
-        parse_synced_followers("SSH-2.0-OpenSSH_9.2")
 
 
 def test_standby_is_read_from_its_page():
@@ -256,36 +244,31 @@ def drip(server):
 ALL = frozenset({1, 2, 3})
 
 
-def test_all_servers_of_a_new_ensemble_may_vote():
-    for server in ALL:
-        admit_empty(server, Ensemble(ALL, was_formed=False))
-
-
 def test_one_replacement_may_vote_beside_two_that_hold_the_data():
-    admit_empty(1, Ensemble(ALL, was_formed=True, holding=frozenset({2, 3})))
+    admit_empty(1, Ensemble(ALL, holding=frozenset({2, 3})))
 
 
 def test_one_replacement_may_vote_beside_the_only_survivor():
-    admit_empty(1, Ensemble(ALL, was_formed=True, holding=frozenset({3})))
+    admit_empty(1, Ensemble(ALL, holding=frozenset({3})))
 
 
 def test_second_replacement_waits_for_the_first():
     with pytest.raises(Conflict, match="servers 1 are empty, too"):
-        admit_empty(2, Ensemble(ALL, True, holding=frozenset({3}), admitted=frozenset({1})))
+        admit_empty(2, Ensemble(ALL, holding=frozenset({3}), admitted=frozenset({1})))
 
 
 def test_replacement_may_be_started_again_before_it_serves():
-    admit_empty(1, Ensemble(ALL, True, holding=frozenset({2, 3}), admitted=frozenset({1})))
+    admit_empty(1, Ensemble(ALL, holding=frozenset({2, 3}), admitted=frozenset({1})))
 
 
 def test_nobody_votes_where_no_disk_is_left():
     with pytest.raises(Conflict, match="bring back a primary whose disk was kept"):
-        admit_empty(1, Ensemble(ALL, was_formed=True))
+        admit_empty(1, Ensemble(ALL))
 
 
 def test_lone_primary_of_a_formed_cluster_does_not_begin_anew():
     with pytest.raises(Conflict):
-        admit_empty(1, Ensemble(frozenset({1}), was_formed=True))
+        admit_empty(1, Ensemble(frozenset({1})))
 
 
 def test_folder_is_empty_until_a_snapshot_lies_there(tmp_path):

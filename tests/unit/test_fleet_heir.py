@@ -1,10 +1,10 @@
 """When the candidacy of a controller is taken out of the queue."""
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
 
-from atoll.fleet.agent import heir as module
 from atoll.fleet.agent.heir import Heir
 
 
@@ -24,37 +24,34 @@ class Store:
         self.withdrawn.append(machine_id)
 
 
-def heir(monkeypatch, store, *, is_alive):
+def heir(store, *, is_alive):
+    """An heir that looks each two seconds."""
     provider = SimpleNamespace(machines=lambda _: [SimpleNamespace(id="i-1", is_alive=is_alive)])
-    monkeypatch.setattr(module, "reach", lambda _: provider)
-    monkeypatch.setattr(module, "SILENT_SECONDS", 0.0)
-    made = Heir(None, SimpleNamespace(cluster_id="j-1", provider=None), "i-2")
-    made._store = store
-    return made
+    return Heir(store, provider, "j-1", "i-2", clock=itertools.count(step=2).__next__)
 
 
-def test_a_silent_controller_whose_machine_is_gone_loses_its_turn(monkeypatch):
+def test_a_silent_controller_whose_machine_is_gone_loses_its_turn():
     store = Store("i-1")
-    one = heir(monkeypatch, store, is_alive=False)
-    one._look()
+    one = heir(store, is_alive=False)
+    one.look()
     assert store.withdrawn == []
-    one._look()
+    one.look()
     assert store.withdrawn == ["i-1"]
 
 
 @pytest.mark.parametrize(("first", "is_alive"), [("i-1", True), ("i-2", False), (None, False)])
-def test_nobody_else_loses_its_turn(monkeypatch, first, is_alive):
+def test_nobody_else_loses_its_turn(first, is_alive):
     store = Store(first)
-    one = heir(monkeypatch, store, is_alive=is_alive)
+    one = heir(store, is_alive=is_alive)
     for _ in range(3):
-        one._look()
+        one.look()
     assert store.withdrawn == []
 
 
-def test_a_heart_that_beats_is_not_asked_about(monkeypatch):
+def test_a_heart_that_beats_is_not_asked_about():
     store = Store("i-1")
-    one = heir(monkeypatch, store, is_alive=False)
+    one = heir(store, is_alive=False)
     for beat in range(4):
         store.beat = beat
-        one._look()
+        one.look()
     assert store.withdrawn == []

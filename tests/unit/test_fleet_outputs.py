@@ -7,32 +7,38 @@ import pytest
 from atoll.app.outputs import put_all
 from atoll.core.config import StorageOptions
 from atoll.core.errors import NotFound, Unavailable
-from atoll.fleet.agent import delivery
 from atoll.fleet.agent.children import last_words
-from atoll.fleet.agent.delivery import Delivery, Parcel
+from atoll.fleet.agent.delivery import PERIOD_SECONDS, Delivery, Parcel
 from atoll.fleet.aws.workviews import step_view
-from atoll.fleet.codec import decode
 from atoll.fleet.life.records import Step
 from atoll.fleet.model import StepSpec
 from atoll.fleet.states import StepState
 
 
+class Store:
+    """Takes what is brought: the names of files, a list for each time; it may be away."""
+
+    def __init__(self):
+        self.times, self.is_away = [], False
+
+    def bring(self, url, parcels):
+        if self.is_away:
+            raise Unavailable("the store is away")
+        self.times.append([one.path.removesuffix(".gz") for one in parcels])
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
 @pytest.fixture
-def brought(monkeypatch):
-    """What was brought, by the names of files, a list for each time; the store may be away."""
-
-    class Store:
-        times, is_away = [], False
-
-        def run(self, argv, said):
-            if self.is_away:
-                raise Unavailable("the store is away")
-            parcels = decode(said, list[Parcel], what="a list")
-            self.times.append([one.path.removesuffix(".gz") for one in parcels])
-
-    store = Store()
-    monkeypatch.setattr(delivery, "_run", store.run)
-    return store
+def brought():
+    return Store()
 
 
 @pytest.fixture
@@ -41,8 +47,28 @@ def told():
 
 
 @pytest.fixture
-def bring(told):
-    return Delivery("s3://logs", "j-1", lambda why: told.append(why) or True)
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def later(clock):
+    """Let the minute be over, and bring what is due."""
+
+    def later(bring):
+        clock.now += PERIOD_SECONDS
+        return bring.round()
+
+    return later
+
+
+@pytest.fixture
+def bring(brought, told, clock):
+    return delivery(brought, clock, lambda why: told.append(why) or True)
+
+
+def delivery(store, clock, on_failure, log_uri="s3://logs"):
+    return Delivery(log_uri, "j-1", on_failure, bring=store.bring, clock=clock)
 
 
 def printed(folder, **texts):
@@ -52,13 +78,9 @@ def printed(folder, **texts):
     return folder
 
 
-def later(bring):
-    """Let the minute be over, and bring what is due."""
-    bring._due_at = 0.0
-    return bring.round()
-
-
-def test_what_grows_is_brought_each_time_and_with_its_end_the_last_time(brought, bring, tmp_path):
+def test_what_grows_is_brought_each_time_and_with_its_end_the_last_time(
+    brought, bring, later, tmp_path
+):
     bring.keep("steps/s-1", printed(tmp_path / "1", stdout="a"))
     assert later(bring)
     assert later(bring)  # nothing new
@@ -71,7 +93,7 @@ def test_what_grows_is_brought_each_time_and_with_its_end_the_last_time(brought,
     assert brought.times == [["steps/s-1/stdout"], both, [*both, "steps/s-1/controller"]]
 
 
-def test_what_goes_on_is_not_brought_whenever_something_else_ends(brought, bring, tmp_path):
+def test_what_goes_on_is_not_brought_whenever_something_else_ends(brought, bring, later, tmp_path):
     assert later(bring)
     bring.keep("steps/s-1", printed(tmp_path / "1", stdout="a"))
     bring.keep("steps/s-2", printed(tmp_path / "2"), "COMPLETED")
@@ -80,7 +102,7 @@ def test_what_goes_on_is_not_brought_whenever_something_else_ends(brought, bring
 
 
 def test_a_store_that_is_away_is_told_of_once_and_gets_all_when_it_is_back(
-    brought, bring, told, tmp_path
+    brought, bring, later, told, tmp_path
 ):
     brought.is_away = True
     bring.keep("steps/s-1", printed(tmp_path / "1", stderr="a"), "FAILED")
@@ -95,17 +117,17 @@ def test_a_store_that_is_away_is_told_of_once_and_gets_all_when_it_is_back(
     assert len(told) == 2
 
 
-def test_a_failure_that_could_not_be_told_is_told_again(brought, tmp_path):
+def test_a_failure_that_could_not_be_told_is_told_again(brought, clock, later, tmp_path):
     answers = iter([False, True])
-    bring = Delivery("s3://logs", "j-1", lambda _: next(answers))
+    bring = delivery(brought, clock, lambda _: next(answers))
     brought.is_away = True
     bring.keep("steps/s-1", tmp_path, "FAILED")
     assert [later(bring) for _ in range(3)] == [False] * 3
     assert list(answers) == []
 
 
-def test_without_a_log_uri_nothing_is_brought(brought, tmp_path):
-    bring = Delivery(None, "j-1", pytest.fail)
+def test_without_a_log_uri_nothing_is_brought(brought, clock, later, tmp_path):
+    bring = delivery(brought, clock, pytest.fail, log_uri=None)
     bring.keep("steps/s-1", printed(tmp_path / "1", stdout="a"), "COMPLETED")
     assert later(bring)
     assert brought.times == []

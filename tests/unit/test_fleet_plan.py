@@ -409,6 +409,15 @@ def test_ill_primary_is_not_tried_without_pause_while_nothing_can_take_its_place
     assert 4 < tries < 12
 
 
+def test_cluster_that_ends_with_its_steps_waits_until_they_are_handed_in():
+    world = World(replace(desired(keeps_alive=False), awaits_host=True))
+    world.run(30)
+    assert (world.known.status.state, world.ended) == (ClusterState.WAITING, None)
+    world.desired = replace(world.desired, awaits_host=False)
+    world.run(1)
+    assert world.ended.reason is ClusterReason.ALL_STEPS_COMPLETED
+
+
 def test_what_is_blocked_is_told_once(world):
     for ip in ("10.0.0.1", "10.0.0.2"):
         world.end(*primary_at(world, ip))

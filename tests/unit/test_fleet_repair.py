@@ -9,11 +9,12 @@ from fleet_world import desired
 
 from atoll.core.errors import Conflict
 from atoll.fleet.control import repair as module
-from atoll.fleet.control.registry import ClusterRecord, Phase
+from atoll.fleet.control.launching import launch_primaries
+from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.control.repair import Repairer
-from atoll.fleet.life.records import ClusterStatus, InstanceRecord, Known
+from atoll.fleet.life.records import ClusterStatus, Event, InstanceRecord, Known
 from atoll.fleet.model import Market, Role
-from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.providers.port import InsufficientCapacity, Machine, MachineState
 from atoll.fleet.states import ClusterState, InstanceState
 
 RUNNING, STOPPED, TERMINATED = MachineState.RUNNING, MachineState.STOPPED, MachineState.TERMINATED
@@ -22,10 +23,16 @@ RUNNING, STOPPED, TERMINATED = MachineState.RUNNING, MachineState.STOPPED, Machi
 class Cloud:
     """Three primaries' machines, by state; what is launched runs and serves nobody."""
 
-    def __init__(self, *states):
+    def __init__(self, *states, capacity=9):
+        self.capacity = capacity
         self.list = [
-            machine(f"i-{number}", number, state) for number, state in enumerate(states, start=1)
+            machine(f"i-{number}", number, state, "first", launched_at=100.0)
+            for number, state in enumerate(states, start=1)
         ]
+
+    def reserve(self, _, *, token, **more):
+        number = int(token.removeprefix("j-1-primary"))
+        return desired().slots[number - 1].address
 
     def machines(self, _):
         return self.list
@@ -38,8 +45,14 @@ class Cloud:
             self._become(id_, TERMINATED)
 
     def launch_primary(self, _, address, *more, token):
+        known = [one for one in self.list if one.token == token]
+        if known:
+            return known[0]
+        if self.capacity < 1:
+            raise InsufficientCapacity("no capacity")
+        self.capacity -= 1
         number = int(address.id.removeprefix("eni-"))
-        new = machine(f"i-new-{number}", number, RUNNING)
+        new = replace(machine(f"i-new-{number}", number, RUNNING, ""), token=token)
         self.list = [*self.list, new]
         return new
 
@@ -52,12 +65,12 @@ class Cloud:
         return sorted(one.id for one in self.list if one.state is RUNNING)
 
 
-def machine(id_, number, state, launched_at=None):
+def machine(id_, number, state, order, launched_at=None):
     return Machine(
         id=id_, cluster_id="j-1", fleet_id="if-p", role=Role.MASTER, market=Market.ON_DEMAND,
         instance_type="m5.xlarge", state=state, private_ip=f"10.0.0.{number}", private_dns="x",
         subnet_id="subnet-1", zone="zone-a", launched_at=launched_at or time.time(),
-        address_id=f"eni-{number}",
+        address_id=f"eni-{number}", token=f"j-1-primary{number}-{order}",
     )  # fmt: skip
 
 
@@ -67,16 +80,23 @@ def served(one):
 
 
 @pytest.fixture
-def repair(monkeypatch):
+def registry(tmp_path):
+    opened = Registry(tmp_path / "control.sqlite")
+    founders = {f"i-{n}": served(machine(f"i-{n}", n, RUNNING, "first")) for n in (1, 2, 3)}
+    known = Known(ClusterStatus(ClusterState.WAITING, created_at=0.0), founders)
+    opened.add(ClusterRecord(desired(), Phase.LIVING, known), Event(0.0, "BEGUN", "j-1", "begun"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def repair(monkeypatch, registry):
     monkeypatch.setattr(module, "QUORUM_SECONDS", 0.0)
 
     def run(cloud, from_backup=False):
-        founders = {id_: served(machine(id_, 1, RUNNING)) for id_ in ("i-1", "i-2", "i-3")}
-        known = Known(ClusterStatus(ClusterState.WAITING, created_at=0.0), founders)
-        record = ClusterRecord(desired(), Phase.LIVING, known)
-        registry = SimpleNamespace(change=lambda *_: None, tell_here=lambda *_: None)
         mirror = SimpleNamespace(is_connected=False)
-        return Repairer(cloud, registry, record, mirror).run(from_backup=from_backup)
+        repairer = Repairer(cloud, registry, registry.get("j-1"), mirror)
+        return repairer.run(from_backup=from_backup)
 
     return run
 
@@ -97,7 +117,7 @@ def test_a_second_repair_waits_for_the_one_that_was_let_in(repair):
 
 def test_one_that_was_let_in_and_never_came_is_ended_before_another_is(repair):
     cloud = Cloud(TERMINATED, TERMINATED, RUNNING)
-    cloud.list.append(machine("i-late", 2, RUNNING, launched_at=1.0))
+    cloud.list.append(machine("i-late", 2, RUNNING, "repair1", launched_at=200.0))
     repair(cloud)
     assert len(cloud.running()) == 2
     assert "i-late" not in cloud.running()
@@ -112,14 +132,51 @@ def test_disks_that_were_kept_are_started_before_anything_is_launched(repair):
 
 def test_without_a_disk_it_begins_anew_only_when_told_to_and_ends_who_was_let_in(repair):
     cloud = Cloud(TERMINATED, TERMINATED, TERMINATED)
-    cloud.list.append(machine("i-in", 1, RUNNING))
+    cloud.list.append(machine("i-in", 1, RUNNING, "repair1"))
     assert "--from-backup" in repair_or_conflict(repair, cloud)
     assert cloud.running() == ["i-in"]
     assert len(repair(cloud, from_backup=True).did) == 3
     assert cloud.running() == ["i-new-1", "i-new-2", "i-new-3"]
 
 
-def repair_or_conflict(repair, cloud):
+@pytest.mark.parametrize("from_backup", [False, True])
+@pytest.mark.parametrize("others", [(TERMINATED, TERMINATED), (RUNNING, TERMINATED)])
+def test_one_that_may_have_served_while_nobody_looked_is_kept(repair, others, from_backup):
+    cloud = Cloud(TERMINATED, *others)
+    cloud.list.append(machine("i-x", 1, RUNNING, "1-after-i-1"))
+    before = cloud.running()
+    assert "server 1 may hold" in repair_or_conflict(repair, cloud, from_backup)
+    assert cloud.running() == before
+
+
+def test_one_that_was_let_in_may_hold_the_state_once_a_controller_acted_after_it(repair):
+    cloud = Cloud(TERMINATED, TERMINATED, TERMINATED)
+    cloud.list.append(machine("i-in", 1, RUNNING, "repair1", launched_at=200.0))
+    cloud.list.append(machine("i-lost", 2, TERMINATED, "1-after-i-2", launched_at=300.0))
+    assert "server 1 may hold" in repair_or_conflict(repair, cloud, from_backup=True)
+    assert cloud.running() == ["i-in"]
+
+
+def test_a_new_ensemble_is_written_down_before_its_first_machine_is_launched(repair, registry):
+    cloud = Cloud(TERMINATED, TERMINATED, TERMINATED, capacity=2)
+    with pytest.raises(InsufficientCapacity):
+        repair(cloud, from_backup=True)
+    record = registry.get("j-1")
+    assert (record.phase, record.anew, len(cloud.running())) == (Phase.LAUNCHING, 1, 2)
+    cloud.capacity = 1
+    launch_primaries(cloud, registry, record)
+    assert cloud.running() == ["i-new-1", "i-new-2", "i-new-3"]
+
+
+def test_machines_of_a_new_ensemble_that_nobody_saw_in_service_are_kept(repair, registry):
+    cloud = Cloud(TERMINATED, TERMINATED, TERMINATED)
+    repair(cloud, from_backup=True)
+    registry.change("j-1", lambda old: replace(old, phase=Phase.LIVING))
+    assert "server 1, 2, 3 may hold" in repair_or_conflict(repair, cloud, from_backup=True)
+    assert len(cloud.running()) == 3
+
+
+def repair_or_conflict(repair, cloud, from_backup=False):
     with pytest.raises(Conflict) as refused:
-        repair(cloud)
+        repair(cloud, from_backup)
     return str(refused.value)

@@ -16,6 +16,10 @@ from atoll.core.errors import InvalidInput
 
 STDOUT, STDERR, CONTROLLER = "stdout", "stderr", "controller"
 SUFFIX = ".gz"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+"""What agents and the host write in their own logs."""
+STEP_LOGS = "logs/steps"
+"""Where steps leave their output on the disk of their primary: a folder each."""
 _OLD_SCHEME = re.compile("^s3n://", re.IGNORECASE)
 _WHOLE = re.compile("/|file:///|s3n?://", re.IGNORECASE)
 
@@ -36,7 +40,7 @@ def bootstrap_folder(machine_id: str, number: int) -> str:
 
 def on_disk(step_id: str, attempt: int) -> str:
     """Return where an attempt at a step leaves its output on the disk of its primary."""
-    return f"logs/steps/{step_id}/attempt-{attempt}"
+    return f"{STEP_LOGS}/{step_id}/attempt-{attempt}"
 
 
 def cluster_url(log_uri: str, cluster_id: str) -> str:

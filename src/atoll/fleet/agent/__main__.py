@@ -13,6 +13,7 @@ from atoll.fleet.agent.agent import Agent
 from atoll.fleet.agent.daemons import Setting
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE
 from atoll.fleet.life.task import read_task
+from atoll.fleet.outputs import LOG_FORMAT
 from atoll.fleet.providers.facts import read_facts
 
 _LOG_BYTES = 1 << 20
@@ -26,7 +27,7 @@ def main(path: Path) -> None:
     handler = RotatingFileHandler(log, maxBytes=_LOG_BYTES, backupCount=2, delay=True)
     logging.basicConfig(
         level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        format=LOG_FORMAT,
         handlers=[handler],
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)

@@ -27,6 +27,7 @@ from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
 from atoll.fleet.agent.supervisor import Supervised
 from atoll.fleet.agent.vitals import Disk, Processors
+from atoll.fleet.agent.work import most_bytes
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.spark import DRAIN_SIGNAL
 from atoll.fleet.engine.zookeeper import connect_string
@@ -35,7 +36,7 @@ from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Market, Role
 from atoll.fleet.outputs import bootstrap_folder
 from atoll.fleet.providers.ec2.metadata import Metadata
-from atoll.fleet.providers.reach import EC2
+from atoll.fleet.providers.reach import EC2, reach
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ class Agent:
         if is_first_start:
             env = {"ATOLL_ROLE": self._task.role.value, "ATOLL_CLUSTER": self._task.cluster_id}
             logs = Path(self._facts.disk) / "logs" / "bootstrap"
-            run_bootstrap(self._task.bootstrap_actions, logs, env, self._keep_bootstrap)
+            most = most_bytes(self._facts.disk_bytes)
+            run_bootstrap(self._task.bootstrap_actions, logs, env, most, self._keep_bootstrap)
         wanted = daemons(
             self._setting, is_first_start=is_first_start, on_master_end=self._release_latches
         )
@@ -120,9 +122,13 @@ class Agent:
             if daemon.program.name == "zookeeper":
                 # Whoever leads launches the other fleets while masters are still starting.
                 Candidate(self._task, self._facts.id).start()
-                Heir(self._client, self._task, self._facts.id).start()
+                provider, cluster_id = reach(self._task.provider), self._task.cluster_id
+                Heir(ClusterStore(self._client), provider, cluster_id, self._facts.id).start()
         if self._task.role is Role.MASTER:
-            StepRunner(self._client, self._task, self._facts, self._delivery).start()
+            provider, delivery = reach(self._task.provider), self._delivery
+            StepRunner(
+                self._client, self._task, self._facts, provider=provider, delivery=delivery
+            ).start()
         self._phase, self._message = "ready", ""
 
     def _keep_bootstrap(self, number: int, folder: Path, end: str) -> None:

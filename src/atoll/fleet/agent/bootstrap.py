@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atoll.core.errors import AtollError, Unavailable
-from atoll.fleet.agent.children import last_words, spawn
+from atoll.fleet.agent.children import last_words
+from atoll.fleet.agent.work import Work
 from atoll.fleet.model import BootstrapAction
-from atoll.fleet.outputs import STDERR, STDOUT
 
 LIMIT_SECONDS = 540.0
 _TOLD_BYTES = 400
@@ -21,6 +19,7 @@ def run_bootstrap(
     actions: Sequence[BootstrapAction],
     folder: Path,
     env: dict[str, str],
+    most: int,
     on_end: Callable[[int, Path, str], None],
 ) -> None:
     """Run all actions.
@@ -29,6 +28,7 @@ def run_bootstrap(
         actions: in their order.
         folder: gets a folder for each, named by its number, from 1, with what it printed.
         env: beside the agent's.
+        most: bytes that are kept of each stream.
         on_end: told of each its number, its folder and how it ended.
 
     Raises:
@@ -39,7 +39,7 @@ def run_bootstrap(
         own = folder / str(number)
         own.mkdir(parents=True, exist_ok=True)
         try:
-            _run(action, _fetched(action, own / "script"), own, env)
+            _run(action, _fetched(action, own / "script"), own, env, most)
         except Unavailable as error:
             on_end(number, own, error.message)
             raise
@@ -67,26 +67,24 @@ def _content(path: str) -> bytes:
     return open_storage(folder).get(name)
 
 
-def _run(action: BootstrapAction, script: Path, folder: Path, env: dict[str, str]) -> None:
+def _run(
+    action: BootstrapAction, script: Path, folder: Path, env: dict[str, str], most: int
+) -> None:
+    argv = [str(script), *action.args]
     try:
-        process = spawn(
-            [str(script), *action.args],
-            env={**os.environ, **env},
-            output=folder / STDOUT,
-            errors=folder / STDERR,
-        )
-        status = process.wait(timeout=LIMIT_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise Unavailable(
-            f"bootstrap action {action.name!r} did not end within {LIMIT_SECONDS:g} s"
-        ) from error
+        work = Work(argv, env={**os.environ, **env}, output=folder, most=most)
     except OSError as error:
         raise Unavailable(
             f"bootstrap action {action.name!r} cannot be run: {error}; does it begin with "
             "'#!/bin/sh' or the like?"
         ) from error
+    status = work.wait(LIMIT_SECONDS)
+    if status is None:
+        work.end()
+        raise Unavailable(
+            f"bootstrap action {action.name!r} did not end within {LIMIT_SECONDS:g} s"
+        )
+    work.settle()
     if status != 0:
         told = last_words(folder, _TOLD_BYTES)
         raise Unavailable(f"bootstrap action {action.name!r} ended with status {status}: {told}")

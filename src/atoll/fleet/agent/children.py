@@ -14,29 +14,24 @@ def spawn(
     *,
     env: Mapping[str, str],
     output: Path,
-    errors: Path | None = None,
-    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process without input.
 
     Args:
         argv: the program and its arguments.
         env: all of its environment.
-        output: the file that its output is appended to.
-        errors: the same for its standard error; None: `output`.
-        folder: where it runs; None: where the agent does.
+        output: the file that all it prints is appended to.
 
     Raises:
         OSError: it cannot be started.
     """
-    with output.open("ab") as out, (errors or output).open("ab") as err:
+    with output.open("ab") as out:
         return subprocess.Popen(
             argv,
             env=env,
-            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=err,
+            stderr=out,
             process_group=0,
         )
 

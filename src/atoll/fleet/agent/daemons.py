@@ -100,7 +100,7 @@ def _capacity(facts: MachineFacts) -> Capacity:
 
 
 def _zookeeper(address: str) -> Answer:
-    return Answer(probe_zookeeper(address).mode.value)
+    return Answer(probe_zookeeper(address).value)
 
 
 def _master(address: str, pid: int, members: Sequence[Peer]) -> Answer:

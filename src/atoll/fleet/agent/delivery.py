@@ -72,7 +72,13 @@ class Delivery(threading.Thread):
     """One agent's."""
 
     def __init__(
-        self, log_uri: str | None, cluster_id: str, on_failure: Callable[[str], bool]
+        self,
+        log_uri: str | None,
+        cluster_id: str,
+        on_failure: Callable[[str], bool],
+        *,
+        bring: Callable[[str, Sequence[Parcel]], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take where to.
 
@@ -81,15 +87,18 @@ class Delivery(threading.Thread):
             cluster_id: the cluster.
             on_failure: told why nothing can be brought, again until it returns True, and then not
                 before something was brought.
+            bring: puts parcels below a URL, or raises `Unavailable`; None: a process does.
+            clock: one that never jumps.
         """
         super().__init__(name="delivery", daemon=True)
         self._url = None if log_uri is None else cluster_url(log_uri, cluster_id)
         self._on_failure, self._is_failure_told = on_failure, False
+        self._put, self._clock = bring or _bring, clock
         self._outputs: dict[str, _Output] = {}
         self._brought: dict[str, tuple[int, ...]] = {}
         self._lock = threading.Lock()
         self._woken = threading.Event()
-        self._due_at = 0.0
+        self._due_at = clock()
 
     def keep(self, place: str, folder: Path, end: str = "") -> None:
         """Bring what is printed in a folder from now on; the last time once its `end` is told."""
@@ -109,7 +118,7 @@ class Delivery(threading.Thread):
     def run(self) -> None:
         """Bring what is due, as long as the agent lives."""
         while True:
-            self._woken.wait(max(0.0, self._due_at - time.monotonic()))
+            self._woken.wait(max(0.0, self._due_at - self._clock()))
             self._woken.clear()
             try:
                 is_brought = self.round()
@@ -122,7 +131,7 @@ class Delivery(threading.Thread):
 
     def round(self) -> bool:
         """Bring what ended, and once in a while what has grown; False: it could not be."""
-        started = time.monotonic()
+        started = self._clock()
         are_all = started >= self._due_at
         chosen = self._chosen(are_all=are_all)
         try:
@@ -132,7 +141,7 @@ class Delivery(threading.Thread):
             self._is_failure_told = self._is_failure_told or self._on_failure(error.message)
             return False
         if are_all:
-            now = time.monotonic()
+            now = self._clock()
             self._due_at = now + max(PERIOD_SECONDS, (now - started) / _SHARE)
         return True
 
@@ -146,7 +155,7 @@ class Delivery(threading.Thread):
         if not parcels:
             return
         assert self._url is not None
-        _run([*_PROGRAM, self._url], encode(parcels))
+        self._put(self._url, parcels)
         self._is_failure_told = False
         self._brought |= {one.place: sizes for one, sizes in grown.items()}
         with self._lock:
@@ -159,15 +168,16 @@ class Delivery(threading.Thread):
         return output.sizes() != self._brought.get(output.place, (0, 0))
 
 
-def _run(argv: Sequence[str], said: bytes) -> None:
-    """Run a process to its end.
+def _bring(url: str, parcels: Sequence[Parcel]) -> None:
+    """Put parcels below a URL by a process of its own.
 
     Raises:
         Unavailable: it failed, or took too long; the message ends with what it said.
     """
+    argv = [*_PROGRAM, url]
     try:
         done = subprocess.run(
-            argv, input=said, capture_output=True, timeout=LIMIT_SECONDS, check=False
+            argv, input=encode(parcels), capture_output=True, timeout=LIMIT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"the store did not take it within {LIMIT_SECONDS:g} s") from error

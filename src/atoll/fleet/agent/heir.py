@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from atoll.core.errors import AtollError
 from atoll.fleet.life.store import ClusterStore
-from atoll.fleet.life.task import AgentTask
-from atoll.fleet.providers.reach import reach
+from atoll.fleet.providers.port import Provider
 
 logger = logging.getLogger(__name__)
 
@@ -30,29 +29,39 @@ SILENT_SECONDS = 1.5
 class Heir(threading.Thread):
     """Looks after whoever is first in the queue."""
 
-    def __init__(self, client: KazooClient, task: AgentTask, machine_id: str) -> None:
-        """Take a started client of the cluster's ensemble, and the machine this runs on."""
+    def __init__(
+        self,
+        store: ClusterStore,
+        provider: Provider,
+        cluster_id: str,
+        machine_id: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the cluster's records, its provider, the machine this runs on, and a clock."""
         super().__init__(name="heir", daemon=True)
-        self._store, self._machine_id = ClusterStore(client), machine_id
-        self._cluster_id, self._provider = task.cluster_id, reach(task.provider)
+        self._store, self._provider = store, provider
+        self._cluster_id, self._machine_id = cluster_id, machine_id
+        self._clock = clock
         self._seen: tuple[str, int | None] | None = None
-        self._since = time.monotonic()
+        self._since = clock()
 
     def run(self) -> None:
         """Look as long as the agent lives."""
         while True:
             time.sleep(LOOK_SECONDS)
             try:
-                self._look()
+                self.look()
             except (AtollError, KazooException, KazooTimeoutError) as error:
                 logger.info("candidates not looked after error=%s", error)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look once, and withdraw the first candidate if its machine is gone."""
         first = self._store.first_candidate()
         if first is None or first == self._machine_id:
             return
         heart = self._store.heart(first)
-        seen, now = (first, heart.beat if heart else None), time.monotonic()
+        seen, now = (first, heart.beat if heart else None), self._clock()
         if seen != self._seen:
             self._seen, self._since = seen, now
         elif now - self._since >= SILENT_SECONDS:

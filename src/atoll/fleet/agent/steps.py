@@ -10,36 +10,32 @@ on.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
-import sys
+import shutil
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
-from atoll.compute.java import find_java
-from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import AtollError, Conflict
-from atoll.fleet.agent.children import last_words, spawn
-from atoll.fleet.agent.command import command_of
-from atoll.fleet.agent.daemons import peers
+from atoll.fleet.agent.children import last_words
 from atoll.fleet.agent.delivery import Delivery
-from atoll.fleet.engine.spark import master_url
+from atoll.fleet.agent.room import make_room, most_logs
+from atoll.fleet.agent.starting import start_step, work_folder
+from atoll.fleet.agent.work import Work
 from atoll.fleet.life.records import Event, Step
-from atoll.fleet.life.store import ClusterStore
+from atoll.fleet.life.store import ClusterStore, has_ended
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
-from atoll.fleet.outputs import STDERR, STDOUT, on_disk, step_folder
+from atoll.fleet.outputs import STEP_LOGS, on_disk, step_folder
 from atoll.fleet.providers.facts import MachineFacts
-from atoll.fleet.providers.reach import LOCAL, reach
-from atoll.fleet.states import STEP_EDGES, StepState
+from atoll.fleet.providers.port import Provider
+from atoll.fleet.states import StepState
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +47,7 @@ _TOLD_BYTES = 500
 
 @dataclass(frozen=True)
 class _Running:
-    process: subprocess.Popen[bytes]
+    work: Work
     log: Path
     attempt: int
 
@@ -60,13 +56,29 @@ class StepRunner(threading.Thread):
     """One primary's step runner."""
 
     def __init__(
-        self, client: KazooClient, task: AgentTask, facts: MachineFacts, delivery: Delivery
+        self,
+        client: KazooClient,
+        task: AgentTask,
+        facts: MachineFacts,
+        *,
+        provider: Provider,
+        delivery: Delivery,
+        start: Callable[[Step, Path], Work] | None = None,
     ) -> None:
-        """Take a started client of the cluster's ensemble, and who brings output to LogUri."""
+        """Take the primary and whom it works with.
+
+        Args:
+            client: a started client of the cluster's ensemble.
+            task, facts: the primary.
+            provider: tells which other primaries run.
+            delivery: brings output to LogUri.
+            start: starts a step, with a folder for its output; None: as `start_step` does.
+        """
         super().__init__(name="steps", daemon=True)
         self._client, self._task, self._facts = client, task, facts
-        self._delivery = delivery
+        self._provider, self._delivery = provider, delivery
         self._store = ClusterStore(client)
+        self._start = start or partial(start_step, task, facts, self._store)
         self._running: dict[str, _Running] = {}
         self._session = client.client_id
         self._cut_off_since: float | None = None
@@ -75,14 +87,18 @@ class StepRunner(threading.Thread):
         """Look for work, and after work, as long as the agent lives."""
         while True:
             try:
-                if self._is_sure():
-                    self._look()
+                self.look()
             except (AtollError, KazooException, KazooTimeoutError) as error:
                 logger.warning("steps not looked after error=%s", error)
             except Exception:
                 # Steps would else wait for ever, their lease held by a primary that lives.
                 logger.exception("steps not looked after")
             time.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Look once, where the leases are certainly ours."""
+        if self._is_sure():
+            self._look()
 
     def _is_sure(self) -> bool:
         """Tell whether the leases are ours; where they may not be for long, end what runs."""
@@ -99,7 +115,7 @@ class StepRunner(threading.Thread):
         elif cut_off_s >= FENCE_SECONDS:
             # What has ended by itself needs no end; how it ended is told when that is possible.
             for step_id, running in list(self._running.items()):
-                if running.process.poll() is None:
+                if running.work.poll() is None:
                     self._end(step_id)
         return False
 
@@ -108,8 +124,8 @@ class StepRunner(threading.Thread):
         for step_id, running in list(self._running.items()):
             is_leased = self._store.lease_step(step_id, self._facts.id)
             # Read when it is leased: whoever had it meanwhile has counted the attempts up.
-            step = next(one for one in self._store.steps() if one.id == step_id)
-            if is_leased and step.attempts == running.attempt:
+            steps = {one.id: one for one in self._store.steps()}
+            if is_leased and steps[step_id].attempts == running.attempt:
                 continue
             if is_leased:
                 self._store.end_lease(step_id)
@@ -124,7 +140,7 @@ class StepRunner(threading.Thread):
             return False
         own, places = self._facts.private_ip, self._task.slots
         try:
-            machines = reach(self._task.provider).machines(self._task.cluster_id)
+            machines = self._provider.machines(self._task.cluster_id)
         except AtollError as error:
             logger.warning("not known who else runs error=%s", error)
             return False
@@ -135,13 +151,19 @@ class StepRunner(threading.Thread):
     def _end(self, step_id: str) -> None:
         logger.warning("step ended, its lease is not certain step=%s", step_id)
         running = self._running.pop(step_id)
-        _kill(running.process)
+        running.work.end()
         self._keep(step_id, running, "ended: its lease was not certain")
+        self._clean(step_id, running.attempt)
 
     def _look(self) -> None:
-        steps = {one.id: one for one in self._store.steps()}
+        seen = self._store.steps()
+        self._store.forget_steps(seen)
+        steps = {one.id: one for one in seen}
         for step_id, running in list(self._running.items()):
-            self._look_after(steps[step_id], running)
+            if step_id in steps:
+                self._look_after(steps[step_id], running)
+            else:
+                self._end(step_id)  # it ended elsewhere long ago
         # One primary at a time chooses, so that no more run than may.
         if self._is_work_waiting(steps) and self._store.begin_choosing():
             try:
@@ -150,23 +172,28 @@ class StepRunner(threading.Thread):
                 self._store.end_choosing()
 
     def _look_after(self, step: Step, running: _Running) -> None:
-        if not STEP_EDGES[step.state]:
-            # Its end was written down, and then the connection was lost.
+        if has_ended(step):
+            # Its end was written down, and then the connection was lost; or others, who saw no
+            # lease of ours, wrote it, and it still runs.
+            running.work.end()
+            running.work.settle()
             self._let_go(step.id, running, _told(step))
             return
-        status = running.process.poll()
+        status = running.work.poll()
         if step.state is StepState.CANCEL_PENDING and status is None:
-            _kill(running.process)
+            running.work.end()
             self._finish(step, StepState.CANCELLED, "cancelled while it ran", running)
         elif status == 0:
             self._finish(step, StepState.COMPLETED, "", running)
         elif status is not None:
+            running.work.settle()
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             told = last_words(running.log, _TOLD_BYTES)
             self._finish(step, StepState.FAILED, f"it {how}: {told}", running)
 
     def _finish(self, step: Step, state: StepState, message: str, running: _Running) -> None:
-        _kill(running.process)  # what it may have left
+        running.work.end()  # what it may have left
+        running.work.settle()
         now = time.time()
         ended = self._store.change_step(
             step.id, lambda old: replace(old, state=state, message=message, ended_at=now)
@@ -182,11 +209,25 @@ class StepRunner(threading.Thread):
         self._store.end_lease(step_id)
         del self._running[step_id]
         self._keep(step_id, running, end)
+        self._clean(step_id, running.attempt)
 
     def _keep(self, step_id: str, running: _Running, end: str = "") -> None:
         place = step_folder(step_id, running.attempt)
         told = f"attempt {running.attempt} on {self._facts.id}: {end}" if end else ""
         self._delivery.keep(place, running.log, told)
+
+    def _clean(self, step_id: str, attempt: int) -> None:
+        """Remove what an attempt that ended left where it ran, and output that is old."""
+        disk = Path(self._facts.disk)
+        folder = work_folder(disk, step_id, attempt)
+        # In its own time: it may be much, and leases want looking after.
+        removing = partial(shutil.rmtree, folder, ignore_errors=True)
+        threading.Thread(target=removing, name="cleaning", daemon=True).start()
+        in_use = [one.log for one in self._running.values()]
+        try:
+            make_room(disk / STEP_LOGS, most_logs(self._facts.disk_bytes), in_use)
+        except OSError as error:
+            logger.warning("no room made error=%s", error)
 
     def _after_failure(self, step: Step) -> None:
         if step.spec.action_on_failure is ActionOnFailure.CONTINUE:
@@ -279,43 +320,9 @@ class StepRunner(threading.Thread):
         )
         self._store.end_lease(step.id)
         self._delivery.keep(step_folder(step.id, step.attempts), Path(step.log), _told(failed))
+        self._clean(step.id, step.attempts)
         self._store.tell([Event(now, "STEP_FAILED", step.id, why, is_warning=True)])
         self._after_failure(failed)
-
-    def _start(self, step: Step, log: Path) -> subprocess.Popen[bytes]:
-        work = Path(self._facts.disk) / "steps" / step.id
-        for folder in (log, work):
-            folder.mkdir(parents=True, exist_ok=True)
-        url = master_url(peers(self._task))
-        argv = command_of(step.spec.args, url, self._task.spark_properties)
-        output, errors = log / STDOUT, log / STDERR
-        return spawn(argv, env=self._environment(url), output=output, errors=errors, folder=work)
-
-    def _environment(self, url: str) -> dict[str, str]:
-        java = find_java(os.environ)
-        found = self._store.desired()
-        # A local cloud's machines are folders of one machine.
-        files = {"ATOLL_SPARK_FILES": "shared"} if self._task.provider.name == LOCAL else {}
-        binaries = f"{Path(sys.executable).parent}:{spark_home() / 'bin'}"
-        return {
-            **os.environ,
-            "PATH": f"{binaries}:{os.environ.get('PATH', '')}",
-            "JAVA_HOME": str(java.home),
-            "SPARK_HOME": str(spark_home()),
-            "SPARK_LOCAL_IP": self._facts.private_ip,
-            "PYSPARK_PYTHON": sys.executable,
-            "ATOLL_SPARK_MASTER": url,
-            "ATOLL_CLUSTER_ID": self._task.cluster_id,
-            "ATOLL_CLUSTER_NAME": found[0].spec.name if found else "",
-            **files,
-        }
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and everything of its group."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _told(step: Step) -> str:

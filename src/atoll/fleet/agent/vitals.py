@@ -48,7 +48,10 @@ def _bytes_below(folder: Path) -> int:
 
 
 class Processors:
-    """How busy the processes of this session are, of the processors they may use."""
+    """How busy the agent and its daemons are, of the processors they may use.
+
+    What users run has sessions of its own, and does not count: a step may take all there is.
+    """
 
     def __init__(self, vcpus: int) -> None:
         """Take how many processors the instance may use."""
@@ -61,14 +64,15 @@ class Processors:
     def percent(self) -> float:
         """Return the share used since the last call, 0 to 100."""
         now, before = time.monotonic(), self._seen
-        self._seen = _ticks_by_process(self._session)
+        self._seen = ticks_by_process(self._session)
         # By process: one that ended between two looks must not count as negative work.
         used = sum(max(0, ticks - before.get(pid, ticks)) for pid, ticks in self._seen.items())
         elapsed_s, self._at = max(now - self._at, 1e-3), now
         return min(100.0, 100.0 * used / _TICKS / elapsed_s / self._count)
 
 
-def _ticks_by_process(session: int) -> dict[int, int]:
+def ticks_by_process(session: int) -> dict[int, int]:
+    """Return the processor time that each process of a session has used so far."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

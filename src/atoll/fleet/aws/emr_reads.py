@@ -111,7 +111,7 @@ class EmrReads:
             return (not states or one.state.value in states) and (not ids or one.id in ids)
 
         found, marker = page(
-            record.steps,
+            self._fleet.steps(record.id),
             request.get("Marker"),
             key=lambda one: (-one.created_at, one.id),
             wanted=wanted,
@@ -121,7 +121,7 @@ class EmrReads:
 
     def _describe_step(self, request: dict[str, Any]) -> dict[str, Any]:
         step_id, record = request["StepId"], self._fleet.cluster(request["ClusterId"])
-        for step in record.steps:
+        for step in self._fleet.steps(record.id):
             if step.id == step_id:
                 return {"Step": step_view(step, _kept_at(record))}
         # EMR's words.

@@ -270,13 +270,15 @@ def terminate(settings: Settings, /, cluster: str, unprotect: bool, wait: bool) 
     """End a cluster: all its machines and their disks."""
     client = host(settings)
     record = found(client, cluster)
-    if unprotect and record.desired.termination_protected:
+    is_over = record.phase in (Phase.ENDING, Phase.ENDED)
+    if unprotect and record.desired.termination_protected and not is_over:
         client.call("protect", type(None), cluster_id=record.id, is_protected=False)
     client.call("terminate", type(None), cluster_id=record.id)
+    record = client.call("cluster", ClusterRecord, cluster_id=record.id)
     while wait and record.phase is not Phase.ENDED:
         time.sleep(_POLL_SECONDS)
         record = client.call("cluster", ClusterRecord, cluster_id=record.id)
-    click.echo(f"{record.id} is {'TERMINATED' if wait else 'TERMINATING'}")
+    click.echo(f"{record.id} is {record.known.status.state.value}")
 
 
 @click.command()

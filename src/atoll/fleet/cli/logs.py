@@ -51,7 +51,8 @@ def logs(settings: Settings, /, cluster: str, step_id: str, attempt: int | None)
 
     client = host(settings)
     record = found(client, cluster)
-    step = next((one for one in record.steps if one.id == step_id), None)
+    steps = client.call("steps", list[Step], cluster_id=record.id)
+    step = next((one for one in steps if one.id == step_id), None)
     if step is None:
         raise NotFound(
             f"cluster {record.id} has no step {step_id}; see: atoll fleet steps {record.id}"
@@ -136,6 +137,6 @@ def _piece(client: FleetClient, machine_id: str, path: str, start: int) -> bytes
         return client.call("disk.read", bytes, machine_id=machine_id, path=path, start=start)
     except (Conflict, NotFound) as error:
         raise NotFound(
-            f"what it printed was on {machine_id}, which does not run any more, or never came "
-            f"there ({error.message}); {_GIVE}"
+            f"what it printed was on {machine_id}, which does not run any more or has no room for "
+            f"it ({error.message}); {_GIVE}"
         ) from error

@@ -118,7 +118,8 @@ def steps(settings: Settings, /, cluster: str, as_json: bool, watch: bool) -> No
     client = host(settings)
 
     def make() -> tuple[Any, list[str]]:
-        found_steps = found(client, cluster).steps
+        id_ = found(client, cluster).id
+        found_steps = client.call("steps", list[Step], cluster_id=id_)
         return found_steps, table([_row(one) for one in found_steps], empty="no steps")
 
     shown(make, as_json=as_json, watch=watch)

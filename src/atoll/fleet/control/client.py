@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 120.0
 READS = frozenset(
-    ("preview", "clusters", "cluster", "find", "events", "told", "measures", "advice", "warnings")
-)
+    ("preview", "clusters", "cluster", "find", "events", "told", "steps", "measures", "advice")
+) | {"warnings"}
 """Calls that change nothing: they are made again when a connection drops."""
 TRIES = 3
 PAUSE_SECONDS = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atoll.core.errors import Unavailable
+from atoll.core.files import writing
 
 BUSY_SECONDS = 30.0
 
@@ -21,10 +23,14 @@ class Database:
         """Open the file; it is made if need be, and so are the schema's tables.
 
         Raises:
-            Unavailable: it cannot be opened or written.
+            Unavailable, Forbidden, InvalidInput: it cannot be opened or written.
         """
         self._path = path
         self._lock = threading.RLock()
+        with writing(path):
+            # It holds tokens, and the folder may have been there before, readable for all.
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            path.chmod(0o600)
         with self.reaching():
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
@@ -55,10 +61,12 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # Where the disk is full, SQLite may have rolled back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     @contextmanager
     def reaching(self) -> Iterator[None]:

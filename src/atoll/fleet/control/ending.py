@@ -49,10 +49,11 @@ def begin(registry: Registry, cluster_id: str, ending: Ending) -> ClusterRecord:
     return record
 
 
-def end(
-    provider: Provider, registry: Registry, record: ClusterRecord, mirror: Mirror | None
-) -> None:
-    """End everything of a cluster; may be done again where it was cut off.
+def clear(provider: Provider, record: ClusterRecord, mirror: Mirror | None) -> bool:
+    """End every machine of a cluster; to be done again until none lives.
+
+    Returns:
+        Whether any lived.
 
     Raises:
         Unavailable: the provider does not answer, or machines did not end.
@@ -60,10 +61,25 @@ def end(
     assert record.ending is not None
     if mirror is not None:
         _tell_controller(mirror)
-    machines = provider.machines(record.id)
-    left = [one.id for one in machines if one.state is not MachineState.TERMINATED]
+    left = living(provider, record.id)
     if left:
         provider.terminate(left, epoch=LAST_EPOCH, reason=record.ending.message)
+    return bool(left)
+
+
+def living(provider: Provider, cluster_id: str) -> list[str]:
+    """List the machines of a cluster that live, or may come back to life."""
+    machines = provider.machines(cluster_id)
+    return [one.id for one in machines if one.state is not MachineState.TERMINATED]
+
+
+def close(provider: Provider, registry: Registry, record: ClusterRecord) -> None:
+    """Give a cleared cluster's addresses back, and write down that it has ended.
+
+    Raises:
+        Unavailable: the provider does not answer.
+    """
+    assert record.ending is not None
     for address in provider.addresses(record.id):
         provider.release(address.id, epoch=LAST_EPOCH)
     now = time.time()

@@ -91,8 +91,9 @@ def keep_settings(home: Path, settings: HostSettings) -> None:
     """Write a host's settings; only its owner may read them."""
     with writing(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # 0600 through the folder's mode: it holds tokens.
     with whole_file(home / SETTINGS) as file:
+        # It holds tokens, and the folder may have been there before, readable for all.
+        os.fchmod(file.fileno(), 0o600)
         file.write(encode(settings))
 
 

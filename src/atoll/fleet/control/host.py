@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 CLOUD = "cloud"
 AUTO = "auto"
+MOST_NOTIFIED = 5
+"""Actions of an alarm, CloudWatch's limit: its clients refuse to read an alarm with more."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,16 @@ def serve_host(options: HostOptions, stopped: threading.Event) -> None:
 
     Raises:
         Conflict: another process serves this home, or the address is taken.
-        InvalidInput: one of `notified` cannot be, or other machines could give orders.
+        InvalidInput: one of `notified` cannot be, they are too many, or other machines could give
+            orders.
         Unavailable: the host lacks what the provider needs.
     """
+    if len(options.notified) > MOST_NOTIFIED:
+        raise InvalidInput(
+            f"{len(options.notified)} are to be notified; CloudWatch's alarms have at most "
+            f"{MOST_NOTIFIED} actions, so name a mailing list or a service that tells others",
+            notified=len(options.notified),
+        )
     for target in options.notified:
         options.sender.check(target)
     with held(options.home):

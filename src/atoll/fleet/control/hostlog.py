@@ -14,9 +14,9 @@ from pathlib import Path
 
 from atoll.core.errors import AtollError
 from atoll.core.files import locked
+from atoll.fleet.outputs import LOG_FORMAT
 
 LOG_BYTES = 4 << 20
-_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 class HostLog(logging.StreamHandler):  # type: ignore[type-arg]
@@ -59,5 +59,5 @@ class HostLog(logging.StreamHandler):  # type: ignore[type-arg]
 def log_to(path: Path) -> None:
     """Let this process write its log, from INFO on, to standard error; see `HostLog`."""
     handler = HostLog(path)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -7,10 +7,12 @@ from dataclasses import replace
 from atoll.fleet.control.registry import ClusterRecord, Registry
 from atoll.fleet.life.placing import placement
 from atoll.fleet.life.records import Slot
-from atoll.fleet.providers.port import Provider
+from atoll.fleet.providers.port import Machine, Provider
 
 
-def launch_primaries(provider: Provider, registry: Registry, record: ClusterRecord) -> None:
+def launch_primaries(
+    provider: Provider, registry: Registry, record: ClusterRecord
+) -> list[Machine]:
     """Reserve the primaries' addresses and launch them; what was done before is not done again.
 
     Args:
@@ -18,23 +20,33 @@ def launch_primaries(provider: Provider, registry: Registry, record: ClusterReco
         registry: gets the addresses before the first machine is launched.
         record: the cluster; its slots may lack their addresses.
 
+    Returns:
+        The primaries, by their numbers.
+
     Raises:
         InsufficientCapacity: not all are to be had.
         NoFreeAddress: the subnet has not enough free addresses any more.
     """
-    desired = record.desired
-    slots = tuple(_reserved(provider, record, slot) for slot in desired.slots)
-    desired = replace(desired, slots=slots)
-    registry.change(record.id, lambda old: replace(old, desired=desired))
+    slots = tuple(_reserved(provider, record, slot) for slot in record.desired.slots)
+    desired = registry.change(record.id, lambda old: _placed(old, slots)).desired
     place = placement(desired, desired.primary_fleet, epoch=record.epoch, is_founding=True)
-    for slot in slots:
+    # An ensemble that is begun anew has machines of its own.
+    order = f"anew{record.anew}" if record.anew else "first"
+    return [
         provider.launch_primary(
             desired.primary_type(slot),
             slot.address,
             desired.primary_fleet.id,
             place,
-            token=f"{record.id}-primary{slot.server_id}-first",
+            token=f"{record.id}-primary{slot.server_id}-{order}",
         )
+        for slot in slots
+    ]
+
+
+def _placed(old: ClusterRecord, slots: tuple[Slot, ...]) -> ClusterRecord:
+    """Write the addresses down beside what else was asked for meanwhile."""
+    return replace(old, desired=replace(old.desired, slots=slots))
 
 
 def _reserved(provider: Provider, record: ClusterRecord, slot: Slot) -> Slot:

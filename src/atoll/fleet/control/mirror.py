@@ -3,18 +3,67 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from atoll.core.errors import Unavailable
+from atoll.core.errors import Conflict, Unavailable
 from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
-from atoll.fleet.life.records import Desired
-from atoll.fleet.life.store import ClusterStore
+from atoll.fleet.life.records import Desired, Known, Step
+from atoll.fleet.life.store import ClusterStore, has_ended
 
 logger = logging.getLogger(__name__)
 
 SESSION_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a cluster's records finds."""
+
+    desired: Desired
+    known: Known
+    steps: tuple[Step, ...]
+    epoch: int
+
+
+def told(record: ClusterRecord, desired: Desired) -> Desired:
+    """Return what a cluster shall be once it has heard what its host was asked for meanwhile."""
+    if record.phase is Phase.LAUNCHING:
+        is_protected = record.desired.termination_protected
+        return replace(desired, termination_protected=is_protected, awaits_host=False)
+    if record.lifts_protection:
+        return replace(desired, termination_protected=False)
+    return desired
+
+
+def merged(old: ClusterRecord, seen: Seen) -> ClusterRecord:
+    """Return a cluster's record after a look.
+
+    What the host was asked for stays until the cluster has it; as long it counts as launching. What
+    a cluster that ends has left behind is not looked at.
+    """
+    if old.phase in (Phase.ENDING, Phase.ENDED):
+        return old
+    desired = told(old, seen.desired)
+    is_told = desired == seen.desired
+    handed_in = {one.id for one in seen.steps}
+    if old.phase is Phase.LAUNCHING and not (
+        is_told and all(one.id in handed_in for one in _unfinished(old))
+    ):
+        return old
+    # The steps a cluster was created with are the host's to know, and shown by it.
+    spec = replace(desired.spec, steps=old.desired.spec.steps)
+    return replace(
+        old,
+        desired=replace(desired, spec=spec),
+        known=seen.known,
+        steps=seen.steps,
+        epoch=max(seen.epoch, old.epoch),
+        phase=Phase.LIVING,
+        lifts_protection=not is_told,
+    )
 
 
 class Mirror:
@@ -26,6 +75,7 @@ class Mirror:
         hosts = ",".join(f"{one.address.private_ip}:{CLIENT_PORT}" for one in desired.slots)
         self._client = ensemble_client(hosts, session_s=SESSION_SECONDS)
         self._client.start_async()
+        self._store = ClusterStore(self._client)
 
     @property
     def is_connected(self) -> bool:
@@ -37,7 +87,7 @@ class Mirror:
         """The cluster's records.
 
         Raises:
-            Unavailable: its ensemble does not answer.
+            Unavailable: its ensemble does not answer, or is another cluster's.
         """
         if not self.is_connected:
             raise Unavailable(
@@ -45,48 +95,77 @@ class Mirror:
                 f"atoll fleet events {self._cluster_id}",
                 cluster_id=self._cluster_id,
             )
-        return ClusterStore(self._client)
+        found = self._store.desired()
+        if found is not None and found[0].cluster_id != self._cluster_id:
+            # A local cloud gives the addresses of an ended cluster to the next.
+            raise Unavailable(
+                f"cluster {self._cluster_id} is gone: {found[0].cluster_id} has its addresses now",
+                cluster_id=self._cluster_id,
+            )
+        return self._store
 
     def look(self) -> ClusterRecord | None:
-        """Keep what is seen; None: the cluster has written nothing yet, or does not answer."""
+        """Hand in what the cluster has yet to hear of, and keep what is seen of it.
+
+        Returns:
+            Its record; None: the cluster has written nothing yet, or does not answer.
+        """
         if not self.is_connected:
             return None
         try:
-            store = ClusterStore(self._client)
+            store = self.store
+            self._hand_over(store)
             found, known = store.desired(), store.known()
             if found is None or known is None:
                 return None
-            steps, epoch = tuple(store.steps()), self._epoch(store)
+            before = self._registry.get(self._cluster_id)
+            steps, epoch = tuple(store.steps()), _epoch(store, before.epoch)
+            self._registry.keep_steps(self._cluster_id, forgotten(before.steps, steps))
             source = f"cluster since {store.born()}"
             newest = self._registry.newest(self._cluster_id, source)
             self._registry.tell(self._cluster_id, source, store.events(after=newest))
-        except Unavailable as error:
+        except (Unavailable, Conflict) as error:
             logger.info("cluster not seen id=%s error=%s", self._cluster_id, error)
             return None
-        return self._registry.change(
-            self._cluster_id,
-            lambda old: replace(
-                old,
-                # The steps a cluster was created with are the host's to know, and shown by it.
-                desired=replace(
-                    found[0], spec=replace(found[0].spec, steps=old.desired.spec.steps)
-                ),
-                known=known,
-                steps=steps,
-                epoch=max(epoch, old.epoch),
-                was_formed=True,
-                phase=Phase.LIVING if old.phase is Phase.LAUNCHING else old.phase,
-            ),
-        )
+        seen = Seen(found[0], known, steps, epoch)
+        return self._registry.change(self._cluster_id, lambda old: merged(old, seen))
 
-    def _epoch(self, store: ClusterStore) -> int:
-        """Read the controller's epoch; one that a repair left behind is brought up to it."""
-        epoch, seen = store.epoch(), self._registry.get(self._cluster_id).epoch
-        if epoch < seen:
-            store.raise_epoch(seen)
-        return max(epoch, seen)
+    def _hand_over(self, store: ClusterStore) -> None:
+        """Tell the cluster what was asked for while it could not be told.
+
+        Raises:
+            Conflict: somebody else changed it just now.
+        """
+        record = self._registry.get(self._cluster_id)
+        if record.phase is Phase.LAUNCHING:
+            for step in _unfinished(record):
+                store.add_step(step)
+        elif not record.lifts_protection:
+            return
+        found = store.desired()
+        if found is not None and (wanted := told(record, found[0])) != found[0]:
+            store.change(wanted, found[1])
 
     def close(self) -> None:
         """Let go of the cluster."""
         self._client.stop()
         self._client.close()
+
+
+def _epoch(store: ClusterStore, seen: int) -> int:
+    """Read the controller's epoch; one that a repair left behind is brought up to it."""
+    epoch = store.epoch()
+    if epoch < seen:
+        store.raise_epoch(seen)
+    return max(epoch, seen)
+
+
+def _unfinished(record: ClusterRecord) -> list[Step]:
+    """Return what is to be handed in: of what ended, a cluster may forget some at once."""
+    return [one for one in record.steps if not has_ended(one)]
+
+
+def forgotten(before: Sequence[Step], now: Sequence[Step]) -> list[Step]:
+    """Return the steps that had ended and are not there any more."""
+    there = {one.id for one in now}
+    return [one for one in before if has_ended(one) and one.id not in there]

@@ -17,11 +17,16 @@ from atoll.fleet.control.database import Database
 from atoll.fleet.life.records import Desired, Event, Known, Step
 
 FILE = "control.sqlite"
+OLD_STEPS_KEPT = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS clusters (id TEXT PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
     cluster_id TEXT NOT NULL, source TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
     event BLOB NOT NULL, PRIMARY KEY (cluster_id, source, number)
+);
+CREATE TABLE IF NOT EXISTS old_steps (
+    cluster_id TEXT NOT NULL, id TEXT NOT NULL, created_at REAL NOT NULL, step BLOB NOT NULL,
+    PRIMARY KEY (cluster_id, id)
 );
 """
 
@@ -63,10 +68,12 @@ class ClusterRecord:
         desired: what it shall be, as last seen.
         phase: the host's part.
         known: its status and instances, as last seen.
-        steps: its steps, as last seen.
+        steps: its steps, as last seen; those that it forgot are apart (`Registry.old_steps`).
         epoch: the highest epoch of a controller that was seen.
         ending: why it ends; None: it does not.
-        was_formed: whether its ensemble ever served.
+        lifts_protection: whether its protection was lifted while it could not be asked, and it has
+            yet to hear of that.
+        anew: the epoch in which a repair began its ensemble anew; 0: it has its first.
     """
 
     desired: Desired
@@ -75,7 +82,8 @@ class ClusterRecord:
     steps: tuple[Step, ...] = ()
     epoch: int = 0
     ending: Ending | None = None
-    was_formed: bool = False
+    lifts_protection: bool = False
+    anew: int = 0
 
     @property
     def id(self) -> str:
@@ -113,10 +121,12 @@ class Registry:
         """Close the file."""
         self._database.close()
 
-    def add(self, record: ClusterRecord) -> None:
-        """Remember a new cluster."""
+    def add(self, record: ClusterRecord, event: Event) -> None:
+        """Remember a new cluster and its first event, or neither."""
         row = (record.id, encode(record))
-        self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
+        with self._database.whole():
+            self._database.ask("INSERT INTO clusters VALUES (?, ?)", row)
+            self.tell_here(record.id, event)
 
     def get(self, cluster_id: str) -> ClusterRecord:
         """Recall a cluster.
@@ -190,3 +200,22 @@ class Registry:
         return [
             Told(source, number, decode(data, Event, what=what)) for source, number, data in rows
         ]
+
+    def keep_steps(self, cluster_id: str, steps: Sequence[Step]) -> None:
+        """Remember steps that a cluster forgot, the newest `OLD_STEPS_KEPT`."""
+        if not steps:
+            return
+        rows = [(cluster_id, one.id, one.created_at, encode(one)) for one in steps]
+        self._database.write("INSERT OR IGNORE INTO old_steps VALUES (?,?,?,?)", rows)
+        self._database.ask(
+            "DELETE FROM old_steps WHERE cluster_id = ? AND id NOT IN (SELECT id FROM old_steps "
+            "WHERE cluster_id = ? ORDER BY created_at DESC, id DESC LIMIT ?)",
+            (cluster_id, cluster_id, OLD_STEPS_KEPT),
+        )
+
+    def old_steps(self, cluster_id: str) -> list[Step]:
+        """Recall the steps that a cluster forgot, the oldest first."""
+        rows = self._database.ask(
+            "SELECT step FROM old_steps WHERE cluster_id = ? ORDER BY created_at, id", (cluster_id,)
+        )
+        return [decode(row[0], Step, what=f"a step of {cluster_id}") for row in rows]

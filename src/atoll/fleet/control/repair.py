@@ -1,15 +1,17 @@
 """Brings a cluster back whose ZooKeeper has lost its quorum, and with it its controller.
 
 What holds the state is brought back first; an empty server is let in only beside one that holds
-it, one at a time (`atoll.fleet.engine.ensemble`). Nothing that holds state is ever wiped.
+it, one at a time (`atoll.fleet.engine.ensemble`). Nothing that may hold state is ever wiped.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from atoll.core.errors import Conflict
+from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.engine.ensemble import Ensemble, admit_empty
@@ -21,6 +23,8 @@ from atoll.fleet.providers.port import Machine, MachineState, Provider
 
 QUORUM_SECONDS = 60.0
 _POLL_SECONDS = 0.2
+_LET_IN = "repair"
+"""Part of the token of each machine that a repair lets in empty, and of no other."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,22 @@ class Repair:
 
     did: tuple[str, ...]
     has_quorum: bool
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What is known of the servers whose machine or disk is there, by their numbers.
+
+    Attributes:
+        holding: was seen in service, so it holds the state: an empty server has a marker from its
+            first start on, and may vote.
+        admitted: let in empty by a repair, and never seen in service.
+        unknown: launched by the controller, and it may have served while nobody looked.
+    """
+
+    holding: frozenset[int]
+    admitted: frozenset[int]
+    unknown: frozenset[int]
 
 
 class Repairer:
@@ -59,7 +79,9 @@ class Repairer:
             Conflict: it has a quorum, is not living, or nothing safe can be done; the message says
                 what is known of each primary.
         """
-        if self._record.phase is not Phase.LIVING:
+        # One that was begun anew and does not come up may be begun anew once more.
+        is_begun = self._record.phase is Phase.LAUNCHING and self._record.anew > 0
+        if self._record.phase is not Phase.LIVING and not is_begun:
             raise Conflict(f"cluster {self._record.id} is {self._record.phase.value}, not living")
         if self._mirror.is_connected:
             raise Conflict(
@@ -68,16 +90,20 @@ class Repairer:
         self._registry.change(self._record.id, lambda old: replace(old, epoch=self._epoch))
         self._revive()
         if not self._mirror.is_connected:
-            holding, admitted = self._holding()
-            if holding:
-                self._let_one_in(holding, admitted)
+            standing = self._standing()
+            if standing.unknown:
+                self._refuse(standing.unknown)
+            elif standing.holding:
+                self._let_one_in(standing.holding, standing.admitted)
             else:
                 self._begin_anew(from_backup)
         has_quorum = self._await_quorum()
-        for line in self._did:
-            event = Event(time.time(), "REPAIR", self._record.id, line, is_warning=True)
-            self._registry.tell_here(self._record.id, event)
         return Repair(tuple(self._did), has_quorum)
+
+    def _tell(self, line: str) -> None:
+        self._did.append(line)
+        event = Event(time.time(), "REPAIR", self._record.id, line, is_warning=True)
+        self._registry.tell_here(self._record.id, event)
 
     def _places(self) -> list[tuple[Slot, Machine | None]]:
         """Return each slot with the last machine at its address."""
@@ -91,40 +117,53 @@ class Repairer:
         for slot, machine in self._places():
             if machine is not None and machine.state is MachineState.STOPPED:
                 self._provider.start(machine.id, epoch=self._epoch)
-                self._did.append(f"primary {slot.server_id}: {machine.id} started with its disk")
+                self._tell(f"primary {slot.server_id}: {machine.id} started with its disk")
                 revived = True
-        if revived and len(self._holding()[0]) > len(self._desired.slots) // 2:
+        standing = self._standing()
+        if revived and len(standing.holding | standing.unknown) > len(self._desired.slots) // 2:
             self._await_quorum()
 
-    def _holding(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the servers whose disks hold the state, and those that were let in empty.
-
-        Only who was once in service is known to hold it: an empty server has a marker from its
-        first start on, and may vote.
-        """
-        holding: set[int] = set()
-        admitted: set[int] = set()
+    def _standing(self) -> _Standing:
+        """Tell which servers hold the state, which are empty, and of which nobody can tell."""
+        kinds: dict[str, set[int]] = {"holding": set(), "admitted": set(), "unknown": set()}
+        machines = self._provider.machines(self._record.id)
         for slot, machine in self._places():
             if machine is not None and machine.state is not MachineState.TERMINATED:
-                seen = self._record.known.instances.get(machine.id)
-                served = seen is not None and seen.ready_at is not None
-                (holding if served else admitted).add(slot.server_id)
-        return frozenset(holding), frozenset(admitted)
+                kinds[self._kind(machine, machines)].add(slot.server_id)
+        return _Standing(**{kind: frozenset(ids) for kind, ids in kinds.items()})
+
+    def _kind(self, machine: Machine, machines: Sequence[Machine]) -> str:
+        seen = self._record.known.instances.get(machine.id)
+        if seen is not None and seen.ready_at is not None:
+            return "holding"
+        # Who launches anything else is a controller, which needs a quorum: one that was let in
+        # before may have been part of it.
+        later = [one for one in machines if one.launched_at > machine.launched_at]
+        is_empty = _is_let_in(machine) and all(map(_is_let_in, later))
+        return "admitted" if is_empty else "unknown"
+
+    def _refuse(self, unknown: frozenset[int]) -> None:
+        raise Conflict(
+            f"server {', '.join(map(str, sorted(unknown)))} may hold the cluster's state: it was "
+            "not seen in service, and may have been while this host did not look. Wait until it "
+            "answers; where it never will, end its machine at the provider and repair again. "
+            + self._told()
+        )
 
     def _let_one_in(self, holding: frozenset[int], admitted: frozenset[int]) -> None:
         """Launch one empty primary beside those that hold the state, unless one comes already."""
         for slot, machine in self._places():
             if slot.server_id in admitted and machine is not None:
                 if not self._is_late(machine):
-                    self._did.append(f"primary {slot.server_id}: {machine.id} was let in, starts")
+                    self._tell(f"primary {slot.server_id}: {machine.id} was let in, starts")
                     return
                 self._end(machine)
         members = frozenset(one.server_id for one in self._desired.slots)
         for slot in self._desired.slots:
             if slot.server_id not in holding:
-                admit_empty(slot.server_id, Ensemble(members, was_formed=True, holding=holding))
-                new = self._launch(slot, is_founding=False)
-                self._did.append(
+                admit_empty(slot.server_id, Ensemble(members, holding=holding))
+                new = self._launch(slot)
+                self._tell(
                     f"primary {slot.server_id}: {new.id} launched empty; it takes the state from "
                     f"server {', '.join(map(str, sorted(holding)))}"
                 )
@@ -150,18 +189,23 @@ class Repairer:
                 "`atoll fleet repair --from-backup` begins anew with the last that was seen; steps "
                 "that had not ended run again. " + self._told()
             )
-        for slot, machine in self._places():
+        for _, machine in self._places():
             if machine is not None:
                 self._end(machine)
-            new = self._launch(slot, is_founding=True)
-            self._did.append(f"primary {slot.server_id}: {new.id} launched for a new ensemble")
-        # The steps that were seen are handed in again when it answers.
-        self._registry.change(self._record.id, lambda old: replace(old, phase=Phase.LAUNCHING))
+        # Before the first launch: should this be cut off, the cluster's watch goes on with it, and
+        # hands the steps that were seen in again when the new ensemble answers.
+        record = self._registry.change(self._record.id, self._anew)
+        for machine in launch_primaries(self._provider, self._registry, record):
+            self._tell(f"{machine.id} ({machine.private_ip}) launched for a new ensemble")
 
-    def _launch(self, slot: Slot, *, is_founding: bool) -> Machine:
+    def _anew(self, old: ClusterRecord) -> ClusterRecord:
+        desired = replace(old.desired, awaits_host=True)
+        return replace(old, desired=desired, phase=Phase.LAUNCHING, anew=self._epoch)
+
+    def _launch(self, slot: Slot) -> Machine:
         fleet = self._desired.primary_fleet
-        place = placement(self._desired, fleet, epoch=self._epoch, is_founding=is_founding)
-        token = f"{self._record.id}-primary{slot.server_id}-repair{self._epoch}"
+        place = placement(self._desired, fleet, epoch=self._epoch)
+        token = f"{self._record.id}-primary{slot.server_id}-{_LET_IN}{self._epoch}"
         return self._provider.launch_primary(
             InstanceTypeConfig(slot.instance_type), slot.address, fleet.id, place, token=token
         )
@@ -181,3 +225,7 @@ class Repairer:
                 return True
             time.sleep(_POLL_SECONDS)
         return False
+
+
+def _is_let_in(machine: Machine) -> bool:
+    return machine.token.rpartition("-")[2].startswith(_LET_IN)

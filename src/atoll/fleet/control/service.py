@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
+from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound, Unavailable
 from atoll.fleet.control.advising import advice_on
 from atoll.fleet.control.alarmstore import AlarmStore
 from atoll.fleet.control.ending import begin
@@ -157,10 +157,9 @@ class FleetService:
             known=Known(ClusterStatus(ClusterState.STARTING, now, fleets=fleets)),
             steps=tuple(_step(one, now, number) for number, one in enumerate(spec.steps)),
         )
-        self._registry.add(record)
         where = f"in {planned.subnet.id} ({planned.subnet.zone}); {planned.nodes} machines planned"
         message = f"cluster {spec.name} is STARTING {where}"
-        self._registry.tell_here(record.id, Event(now, "CLUSTER_STARTING", record.id, message))
+        self._registry.add(record, Event(now, "CLUSTER_STARTING", record.id, message))
         self._watch(record.id)
         return record
 
@@ -177,15 +176,22 @@ class FleetService:
             fleets=tuple(Fleet(new_fleet_id(), one) for one in spec.fleets),
             termination_protected=spec.termination_protected,
             created_at=time.time(),
+            awaits_host=True,
         )
 
     def note(self, cluster_id: str, notices: Sequence[Notice]) -> None:
-        """Tell what of a request was taken but is not done as EMR would."""
+        """Tell what of a request was taken but is not done as EMR would.
+
+        That it cannot be written down fails nothing: whoever asked would ask for a second cluster.
+        """
         for one in notices:
             message = f"{one.path}: {one.message}" if one.path else one.message
             logger.info("request noted cluster=%s notice=%s", cluster_id, message)
             event = Event(time.time(), "REQUEST_NOTICE", cluster_id, message)
-            self._registry.tell_here(cluster_id, event)
+            try:
+                self._registry.tell_here(cluster_id, event)
+            except Unavailable as error:
+                logger.warning("notice not kept cluster=%s error=%s", cluster_id, error)
 
     def clusters(self) -> list[ClusterRecord]:
         """Return all clusters, the newest first."""
@@ -243,17 +249,27 @@ class FleetService:
         return self._provider.warnings(self._registry.get(cluster_id).desired.current_spec)
 
     def protect(self, cluster_id: str, is_protected: bool) -> None:
-        """Allow or forbid to terminate a cluster, also one that is being launched."""
+        """Allow or forbid to terminate a cluster, also one that is being launched.
+
+        Raises:
+            Unavailable: it is to be forbidden, and the cluster has no quorum.
+        """
 
         def changed(old: ClusterRecord) -> ClusterRecord:
-            if old.phase is not Phase.LAUNCHING:
-                return old
-            desired = replace(old.desired, termination_protected=is_protected)
-            return replace(old, desired=desired)
+            new = replace(old, lifts_protection=False)
+            return _protected(new, is_protected) if old.phase is Phase.LAUNCHING else new
 
         if self._registry.change(cluster_id, changed).phase is Phase.LAUNCHING:
-            return  # its watch hands that on
-        self._change(cluster_id, lambda old: replace(old, termination_protected=is_protected))
+            return  # its mirror hands that on
+        try:
+            self._change(cluster_id, lambda old: replace(old, termination_protected=is_protected))
+        except Unavailable:
+            if is_protected:
+                raise
+            # Nobody is there to hear of it. It shall be possible to end the cluster all the same.
+            self._registry.change(
+                cluster_id, lambda old: replace(_protected(old, False), lifts_protection=True)
+            )
 
     def change_spec(self, cluster_id: str, change: Callable[[ClusterSpec], ClusterSpec]) -> None:
         """Change what a cluster shall be, beside its fleets; the next rounds go by it."""
@@ -277,13 +293,16 @@ class FleetService:
             )
         ending = Ending(ClusterReason.USER_REQUEST.value, "Terminated by user request", False)
         begin(self._registry, cluster_id, ending)
-        self._wake(cluster_id)
+        with self._lock:
+            watch = self._watches.get(cluster_id)
+        if watch is not None:
+            watch.wake()
 
     def repair(self, cluster_id: str, from_backup: bool = False) -> Repair:
         """Bring back a cluster without quorum; see `Repairer.run` for what it raises."""
-        record = self._registry.get(cluster_id)
         watch = self._watch_of(cluster_id)
         with watch.paused():
+            record = self._registry.get(cluster_id)
             done = Repairer(self._provider, self._registry, record, watch.mirror)
             return done.run(from_backup=from_backup)
 
@@ -379,21 +398,37 @@ class FleetService:
             )
         now = time.time()
         steps = [_step(spec, now, number) for number, spec in enumerate(specs)]
-        if record.phase is Phase.LAUNCHING:
-            self._registry.change(cluster_id, lambda old: replace(old, steps=(*old.steps, *steps)))
-            return [one.id for one in steps]
+
+        def handed_in(old: ClusterRecord) -> ClusterRecord:
+            is_launching = old.phase is Phase.LAUNCHING
+            return replace(old, steps=(*old.steps, *steps)) if is_launching else old
+
+        if self._registry.change(cluster_id, handed_in).phase is Phase.LAUNCHING:
+            return [one.id for one in steps]  # its mirror hands them on
         store = self._watch_of(cluster_id).mirror.store
         for step in steps:
             store.add_step(step)
         self._look_now(cluster_id)
         return [one.id for one in steps]
 
+    def steps(self, cluster_id: str) -> list[Step]:
+        """Return a cluster's steps as last seen, the oldest first; those it forgot, too."""
+        seen = self._registry.get(cluster_id).steps
+        old = [*self._registry.old_steps(cluster_id), *seen]
+        return sorted(
+            {one.id: one for one in old}.values(), key=lambda one: (one.created_at, one.id)
+        )
+
     def cancel_steps(self, cluster_id: str, step_ids: Sequence[str]) -> dict[str, str]:
         """Ask for steps to be cancelled, also while they run.
 
         Returns:
             By id, why it cannot be; empty where it will be.
+
+        Raises:
+            Conflict: the cluster is ending, or has ended.
         """
+        self._watch_of(cluster_id)
         record = self._registry.get(cluster_id)
         known = {one.id: one for one in record.steps}
         outcomes = {}
@@ -438,6 +473,7 @@ class FleetService:
             self.resize,
             self.add_fleet,
             self.add_steps,
+            self.steps,
             self.cancel_steps,
         )
         return {one.__name__: one for one in offered}
@@ -478,17 +514,33 @@ class FleetService:
         self._watch_of(cluster_id).mirror.look()
 
     def _watch_of(self, cluster_id: str) -> Watch:
-        with self._lock:
-            return self._watches[cluster_id]
+        """Return who looks after a cluster.
 
-    def _wake(self, cluster_id: str) -> None:
-        self._watch_of(cluster_id).wake()
+        Raises:
+            Conflict: it is ending, or has ended.
+            NotFound: there is none of that id.
+        """
+        record = self._registry.get(cluster_id)
+        with self._lock:
+            watch = self._watches.get(cluster_id)
+        if watch is None or record.phase in (Phase.ENDING, Phase.ENDED):
+            raise Conflict(
+                f"cluster {cluster_id} is {record.known.status.state.value}; nothing of it can be "
+                "changed any more",
+                cluster_id=cluster_id,
+            )
+        return watch
 
     def _watch(self, cluster_id: str) -> None:
         watch = Watch(self._provider, self._registry, cluster_id, self._onlooker)
         with self._lock:
-            self._watches[cluster_id] = watch
-        watch.start()
+            living = {id_: one for id_, one in self._watches.items() if one.is_alive()}
+            self._watches = {**living, cluster_id: watch}
+            watch.start()
+
+
+def _protected(old: ClusterRecord, is_protected: bool) -> ClusterRecord:
+    return replace(old, desired=replace(old.desired, termination_protected=is_protected))
 
 
 def _slots(planned: LaunchPreview) -> tuple[Slot, ...]:

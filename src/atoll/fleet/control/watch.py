@@ -18,7 +18,7 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
-from atoll.fleet.control.ending import begin, end
+from atoll.fleet.control.ending import begin, clear, close, living
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
 from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
@@ -79,8 +79,10 @@ class Watch(threading.Thread):
         self._onlooker = onlooker
         self._answering: Collection[str] | None = None
         self._mirror: Mirror | None = None
-        self._is_launched = False
+        self._launched: int | None = None
         self._attempts = 0
+        self._complaint = ""
+        self._clear_since: float | None = None
         self._blind_for_s = 0.0
         self._looked_at = time.monotonic()
         self._acting = threading.Lock()
@@ -93,12 +95,12 @@ class Watch(threading.Thread):
         Raises:
             Unavailable: its primaries are being launched, or it has ended.
         """
-        if self._mirror is None:
+        if (mirror := self._mirror) is None:
             raise Unavailable(
                 f"cluster {self.cluster_id} cannot be asked: it has not begun or has ended",
                 cluster_id=self.cluster_id,
             )
-        return self._mirror
+        return mirror
 
     def wake(self) -> None:
         """Have it look now."""
@@ -115,8 +117,12 @@ class Watch(threading.Thread):
         self._stopping.set()
         self._woken.set()
         self.join()
-        if self._mirror is not None:
-            self._mirror.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        mirror, self._mirror = self._mirror, None
+        if mirror is not None:
+            mirror.close()
 
     def run(self) -> None:
         """Look until the cluster has ended."""
@@ -131,6 +137,8 @@ class Watch(threading.Thread):
                 if record.phase is Phase.ENDED:
                     break
             self._woken.wait(LOOK_SECONDS)
+        # Its addresses may be another cluster's soon.
+        self._let_go()
 
     @contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -155,34 +163,25 @@ class Watch(threading.Thread):
             case Phase.LIVING:
                 self._accompany(record, elapsed_s)
             case Phase.ENDING:
-                end(self._provider, self._registry, record, self._mirror)
+                self._end(record)
 
     def _launch(self, record: ClusterRecord, elapsed_s: float) -> None:
-        if not self._is_launched:
+        if self._launched != record.anew:
             try:
                 launch_primaries(self._provider, self._registry, record)
             except _REFUSALS as error:
                 self._attempts += 1
                 if self._attempts >= LAUNCH_ATTEMPTS:
-                    self._give_up(ClusterReason.VALIDATION_ERROR, error.message)
-                return
-            self._is_launched = True
+                    self._give_up(record, ClusterReason.VALIDATION_ERROR, error.message)
+                if not record.anew:
+                    return
+                # Two of three are a quorum: they may be at work, and launch the third themselves.
+            else:
+                self._launched = record.anew
             record = self._registry.get(self.cluster_id)
         self._connect(record)
-        if self.mirror.is_connected:
-            self._hand_over(record)
-        if self.mirror.look() is None:
+        if self.mirror.look() is None and self._launched == record.anew:
             self._await_controller(record, elapsed_s)
-
-    def _hand_over(self, record: ClusterRecord) -> None:
-        """Tell the cluster what was asked for while it was being launched."""
-        for step in record.steps:
-            self.mirror.store.add_step(step)
-        found = self.mirror.store.desired()
-        is_protected = record.desired.termination_protected
-        if found is not None and found[0].termination_protected != is_protected:
-            desired = replace(found[0], termination_protected=is_protected)
-            self.mirror.store.change(desired, found[1])
 
     def _connect(self, record: ClusterRecord) -> None:
         if self._mirror is None:
@@ -199,7 +198,7 @@ class Watch(threading.Thread):
             what = f"primary {one.machine.id} ended before the cluster began: {one.message}"
             has_failed = one.machine.reason.startswith(ENDED_ITSELF)
             reason = "BOOTSTRAP_FAILURE" if has_failed else "INSTANCE_FAILURE"
-            self._give_up(ClusterReason(reason), what)
+            self._give_up(record, ClusterReason(reason), what)
 
     def _keep_machines(self, record: ClusterRecord, elapsed_s: float) -> ClusterRecord:
         machines = tuple(self._provider.machines(self.cluster_id))
@@ -227,6 +226,13 @@ class Watch(threading.Thread):
             ending = Ending(reason.value, status.message, is_failure)
             begin(self._registry, self.cluster_id, ending)
 
+    def _complain(self, message: str) -> None:
+        """Tell of something once, until it is something else."""
+        if message != self._complaint:
+            event = Event(time.time(), "REPAIR", self.cluster_id, message, is_warning=True)
+            self._registry.tell_here(self.cluster_id, event)
+        self._complaint = message
+
     def _tell_blind(self, record: ClusterRecord, elapsed_s: float) -> None:
         """Show which machines there are, where the cluster itself cannot be asked for long.
 
@@ -247,7 +253,27 @@ class Watch(threading.Thread):
         addresses = [one.address.private_ip for one in record.desired.slots]
         self._answering = frozenset(filter(_answers, addresses))
 
-    def _give_up(self, reason: ClusterReason, message: str) -> None:
+    def _end(self, record: ClusterRecord) -> None:
+        """End it, and look again as long as a machine may yet appear that was ordered before."""
+        if clear(self._provider, record, self._mirror):
+            self._clear_since = None
+        # Asked anew: what its controller ordered meanwhile would cost money for ever.
+        if living(self._provider, self.cluster_id):
+            return
+        now = time.monotonic()
+        if self._clear_since is None:
+            self._clear_since = now
+        if now - self._clear_since >= self._provider.lag_s:
+            close(self._provider, self._registry, record)
+
+    def _give_up(self, record: ClusterRecord, reason: ClusterReason, message: str) -> None:
+        """End what cannot begin; one that is begun anew has workers, whose jobs may still run."""
+        if record.anew:
+            self._complain(
+                f"the new ensemble is not there yet: {message}; if it stays so, end what is left "
+                f"of its primaries, then: atoll fleet repair --from-backup {self.cluster_id}"
+            )
+            return
         ending = Ending(reason.value, message, is_failure=True)
         begin(self._registry, self.cluster_id, ending)
 

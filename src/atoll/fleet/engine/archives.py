@@ -10,9 +10,9 @@ starts as slowly as without.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from atoll.compute.java import Java
 from atoll.core.errors import AtollError, Unavailable
+from atoll.core.files import scratch_folder
 from atoll.fleet.engine.daemon import Daemon
 from atoll.fleet.engine.ensemble import write_marker
 from atoll.fleet.engine.place import Place
@@ -75,10 +76,10 @@ def make_archives(folder: Path, *, address: str, java: Java, home: Path) -> None
     if folder.exists():
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="classes-", dir=folder.parent) as scratch:
-        made = Path(scratch) / "made"
+    with scratch_folder(folder.parent, "classes") as scratch:
+        made = scratch / "made"
         made.mkdir()
-        place = Place(address, Path(scratch) / "instance")
+        place = Place(address, scratch / "instance")
         _train(made, place, java=java, home=home)
         # Another process may have been quicker: its archives are as good.
         with suppress(OSError):
@@ -102,11 +103,11 @@ def _train(made: Path, place: Place, *, java: Java, home: Path) -> None:
 
 @contextmanager
 def _recording(daemon: Daemon, made: Path) -> Iterator[None]:
-    """Run a daemon; when it ends, it leaves its archive."""
+    """Run a daemon; when it ends, it leaves its archive. It does not outlive this process."""
     told = _with_flags(daemon, f"-XX:ArchiveClassesAtExit={made}/{daemon.name}.jsa")
     daemon.prepare()
     process = subprocess.Popen(
-        told.argv,
+        [*_dying_with_us(), *told.argv],
         env=dict(told.env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -121,6 +122,13 @@ def _recording(daemon: Daemon, made: Path) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+def _dying_with_us() -> list[str]:
+    """Return the command before a command that has it killed when this process is."""
+    # Of util-linux; a system without it leaves two or three JVMs behind where we are killed.
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _until(is_there: Callable[[], bool], what: str, place: Place) -> None:

@@ -19,18 +19,15 @@ MARKER = "initialize"
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What is known of an ensemble when one of its servers is to start.
+    """What is known of an ensemble that has served, when one of its servers is to start.
 
     Attributes:
         members: ids of all servers.
-        was_formed: whether it ever served; noted outside of it (by whoever made the cluster)
-            before its first answer is believed.
         holding: ids of the servers known to hold its data: in service, or their disk kept.
         admitted: ids of empty servers that got a marker and are not yet in service.
     """
 
     members: frozenset[int]
-    was_formed: bool
     holding: frozenset[int] = frozenset()
     admitted: frozenset[int] = frozenset()
 
@@ -46,8 +43,6 @@ def admit_empty(server_id: int, ensemble: Ensemble) -> None:
     Raises:
         Conflict: no; the message says what to wait for.
     """
-    if not ensemble.was_formed:
-        return
     others = ensemble.admitted - {server_id}
     holding = ensemble.holding - {server_id}
     if len(others) + 1 >= ensemble.quorum:

@@ -13,15 +13,11 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     """What a worker says of itself.
 
     Attributes:
-        id: Spark's; a worker that starts again gets a new one.
         masterurl: the active master it has registered with; empty before that.
-        cores: what it offers.
-        coresused: of them, by executors.
+        coresused: processors that executors hold.
     """
 
-    id: str
     masterurl: str
-    cores: int
     coresused: int
 
 

@@ -28,13 +28,11 @@ def placement(
     spec, is_primary = desired.spec, fleet.spec.role is Role.MASTER
     task = AgentTask(
         cluster_id=desired.cluster_id,
-        fleet_id=fleet.id,
         role=fleet.spec.role,
         slots=desired.slots,
         provider=desired.provider,
         founding=without_repeats(desired) if is_founding else None,
         bootstrap_actions=spec.bootstrap_actions,
-        health=spec.health,
         spark_properties=spec.spark_properties,
         log_uri=spec.log_uri,
     )

@@ -198,7 +198,8 @@ def _end(
     if idle_timeout_s is not None and status.idle_for_s >= idle_timeout_s:
         message = f"no step for {status.idle_for_s:.0f} s"
         return EndCluster(ClusterReason.ALL_STEPS_COMPLETED, message)
-    if not desired.spec.keeps_alive and observed.steps.unfinished == 0:
+    is_done = observed.steps.unfinished == 0 and not desired.awaits_host
+    if not desired.spec.keeps_alive and is_done:
         return EndCluster(ClusterReason.ALL_STEPS_COMPLETED, "all steps ended")
     return None
 

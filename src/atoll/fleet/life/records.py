@@ -66,6 +66,8 @@ class Desired:
         termination_protected: whether `terminate` is refused.
         is_ending: whether it is being terminated; then nothing is launched any more.
         created_at: when, in seconds since the epoch.
+        awaits_host: whether its host has yet to hand in the steps it was created with; until then
+            it does not end for want of any.
     """
 
     cluster_id: str
@@ -78,6 +80,7 @@ class Desired:
     termination_protected: bool
     created_at: float
     is_ending: bool = False
+    awaits_host: bool = False
 
     @property
     def current_spec(self) -> ClusterSpec:
@@ -140,7 +143,7 @@ class Heartbeat:
         phase: "bootstrapping", "ready" or "failed".
         message: why it failed, or what it is doing.
         disk_percent: how full its disk is.
-        cpu_percent: how busy its processors are, of those it has.
+        cpu_percent: how busy agent and daemons keep its processors, of those it has.
         daemons: by name: "zookeeper", "master", "worker".
         is_draining: whether it takes no new work.
     """

@@ -24,6 +24,7 @@ from kazoo.exceptions import (
     ConnectionLoss,
     NodeExistsError,
     NoNodeError,
+    NotEmptyError,
     SessionExpiredError,
 )
 from kazoo.handlers.threading import KazooTimeoutError
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 ROOT = "/fleet"
 ELECTION = f"{ROOT}/election"
 EVENTS_KEPT = 1000
+ENDED_STEPS_KEPT = 300
+"""More than may be unfinished at once: a host that was away still sees how each of those ended."""
 _DESIRED, _EPOCH, _STATUS = f"{ROOT}/desired", f"{ROOT}/epoch", f"{ROOT}/status"
 _INSTANCES, _HEARTS, _ORDERS = f"{ROOT}/instances", f"{ROOT}/hearts", f"{ROOT}/orders"
 _EVENTS, _STEPS = f"{ROOT}/events", f"{ROOT}/steps"
@@ -73,6 +76,8 @@ class ClusterStore:
     def __init__(self, client: KazooClient) -> None:
         """Take a started client of the cluster's ensemble."""
         self.client = client
+        self._ended_steps: dict[str, Step] = {}
+        self._steps_born = 0
 
     def prepare(self) -> None:
         """Make the folders; the first controller does."""
@@ -289,11 +294,29 @@ class ClusterStore:
                 return
 
     def steps(self) -> list[Step]:
-        """Read all steps, the oldest first."""
+        """Read the steps, the oldest first; those that ended before, which never change, once."""
         with reaching():
-            found = self._below(_STEPS)
-        steps = [decode(data, Step, what=f"step {id_}") for id_, data in found.items()]
-        return sorted(steps, key=lambda one: (one.created_at, one.id))
+            try:
+                names, stat = self.client.get_children(_STEPS, include_data=True)
+            except NoNodeError:
+                return []
+            # Another ensemble may have a step again that ended in the one before.
+            ended = self._ended_steps if stat.ctime == self._steps_born else {}
+            found = self._read(_STEPS, [name for name in names if name not in ended])
+        steps = {id_: ended[id_] for id_ in names if id_ in ended}
+        steps |= {id_: decode(data, Step, what=f"step {id_}") for id_, data in found.items()}
+        self._ended_steps = {id_: one for id_, one in steps.items() if has_ended(one)}
+        self._steps_born = stat.ctime
+        return sorted(steps.values(), key=lambda one: (one.created_at, one.id))
+
+    def forget_steps(self, steps: Sequence[Step]) -> None:
+        """Remove what ended first of these, beyond `ENDED_STEPS_KEPT`."""
+        ended = sorted(filter(has_ended, steps), key=lambda one: (one.ended_at or 0.0, one.id))
+        with reaching():
+            for step in ended[:-ENDED_STEPS_KEPT]:
+                # Others do the same; and whoever runs it still has a lease below it.
+                with suppress(NoNodeError, NotEmptyError):
+                    self.client.delete(f"{_STEPS}/{step.id}")
 
     def change_step(self, step_id: str, change: Callable[[Step], Step]) -> Step:
         """Read a step, change it, write it; anew where somebody else was quicker.
@@ -327,7 +350,7 @@ class ClusterStore:
             self.client.delete(_CHOOSING)
 
     def lease_step(self, step_id: str, machine_id: str) -> bool:
-        """Become the one who runs a step, as long as this session lives; False: another is."""
+        """Become who runs a step, as long as this session lives; False: another, or gone."""
         return self._owned(f"{_STEPS}/{step_id}/lease", machine_id.encode())
 
     def _owned(self, path: str, data: bytes) -> bool:
@@ -335,6 +358,8 @@ class ClusterStore:
         with reaching():
             try:
                 self.client.create(path, data, ephemeral=True)
+            except NoNodeError:
+                return False  # a step that ended long ago
             except NodeExistsError:
                 seen = self.client.exists(path)
                 return seen is not None and seen.ephemeralOwner == self.client.client_id[0]
@@ -360,6 +385,9 @@ class ClusterStore:
             names = [name for name in self.client.get_children(folder) if wanted(name)]
         except NoNodeError:
             return {}
+        return self._read(folder, names)
+
+    def _read(self, folder: str, names: Sequence[str]) -> dict[str, bytes]:
         found = {}
         # All are asked for before the first answer is awaited.
         asked = [(name, self.client.get_async(f"{folder}/{name}")) for name in names]
@@ -369,8 +397,14 @@ class ClusterStore:
         return found
 
 
+def has_ended(step: Step) -> bool:
+    """Tell whether a step ended, and so never changes any more."""
+    return not STEP_EDGES[step.state]
+
+
 def _check_edge(old: Step, new: Step) -> None:
-    if not can_become(STEP_EDGES, old.state, new.state):
+    is_late = has_ended(old) and new != old
+    if is_late or not can_become(STEP_EDGES, old.state, new.state):
         raise Conflict(
             f"step {old.id} is {old.state.value} and cannot become {new.state.value}",
             step_id=old.id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import decode
 from atoll.fleet.life.records import Desired, Slot
-from atoll.fleet.model import BootstrapAction, HealthPolicy, Role
+from atoll.fleet.model import BootstrapAction, Role
 from atoll.fleet.providers.facts import MachineFacts
 from atoll.fleet.providers.port import ProviderAt
 
@@ -17,25 +17,22 @@ class AgentTask:
     """What a cluster wants of an instance.
 
     Attributes:
-        cluster_id, fleet_id, role: whose it is.
+        cluster_id, role: whose it is, and what for.
         slots: the primaries.
         provider: whom the controller asks for machines.
         founding: what the cluster shall be, for its first primaries, but for its steps, which the
             host hands over; None for all later ones, which find it in ZooKeeper.
         bootstrap_actions: run before the daemons start.
-        health: how often probes may fail.
         spark_properties: for steps that run here.
         log_uri: where what steps and bootstrap actions print is kept; None: on the instance only.
     """
 
     cluster_id: str
-    fleet_id: str
     role: Role
     slots: tuple[Slot, ...]
     provider: ProviderAt
     founding: Desired | None = None
     bootstrap_actions: tuple[BootstrapAction, ...] = ()
-    health: HealthPolicy = HealthPolicy()
     spark_properties: dict[str, str] = field(default_factory=dict)
     log_uri: str | None = None
 

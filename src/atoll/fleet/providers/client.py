@@ -66,7 +66,7 @@ class RemoteProvider:
     def __init__(self, host: str, port: int, token: str) -> None:
         """Take where the server listens and the token it wants; nothing is asked yet."""
         self._caller = Caller(host, port, token)
-        self.name = "remote"
+        self.name, self.lag_s = "remote", 0.0
 
     def subnets(self, ids: Sequence[str] = ()) -> list[Subnet]:
         """See the port."""

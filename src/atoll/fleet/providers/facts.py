@@ -9,7 +9,7 @@ import msgspec
 
 from atoll.core.files import whole_file
 from atoll.fleet.codec import decode
-from atoll.fleet.model import Market, Role
+from atoll.fleet.model import Market
 
 FILE = "facts.json"
 NOTICE = "notice.json"
@@ -20,10 +20,8 @@ class MachineFacts:
     """A machine, as it may know itself; EC2's instance metadata.
 
     Attributes:
-        id, cluster_id, fleet_id, role, market, instance_type: its tags.
-        private_ip, private_dns: its address: it listens on no other.
-        subnet_id, zone, rack: where it stands.
-        gateway: address of the machine it lives on; the provider listens there.
+        id, market: as the provider names it, and sells it.
+        private_ip: its address: it listens on no other.
         vcpus: what its type has.
         memory_mib: the same.
         disk: its disk's folder; empty at the first start, kept when it is stopped.
@@ -35,17 +33,8 @@ class MachineFacts:
     """
 
     id: str
-    cluster_id: str
-    fleet_id: str
-    role: Role
     market: Market
-    instance_type: str
     private_ip: str
-    private_dns: str
-    subnet_id: str
-    zone: str
-    rack: str
-    gateway: str
     vcpus: int
     memory_mib: int
     disk: str

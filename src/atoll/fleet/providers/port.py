@@ -193,6 +193,8 @@ class Provider(Protocol):
     """Supplies machines."""
 
     name: str
+    lag_s: float
+    """So long a list of machines may lack one that was launched; 0: it shows what there is."""
 
     def subnets(self, ids: Sequence[str] = ()) -> list[Subnet]:
         """List subnets, all or the named; an unknown one is `NotFound`."""

@@ -12,11 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from atoll.core.errors import AtollError, Unavailable
-from atoll.fleet.codec import decode
-from atoll.fleet.model import Market, Role
+from atoll.fleet.model import Market
 from atoll.fleet.providers.ec2.metadata import Metadata
 from atoll.fleet.providers.facts import FILE, NOTICE, MachineFacts, read_facts, write_facts
 
@@ -25,14 +22,6 @@ MOUNT = Path("/mnt/atoll")
 _BLOCKS = Path("/sys/block")
 _STORE_MODEL = "Amazon EC2 NVMe Instance Storage"
 _SECTOR_BYTES = 512
-
-
-class Owner(msgspec.Struct):
-    """Of what a cluster wants of an instance, whose it is."""
-
-    cluster_id: str
-    fleet_id: str
-    role: Role
 
 
 @dataclass(frozen=True)
@@ -53,22 +42,11 @@ def main(folder: Path) -> None:
 def facts_of(folder: Path, disk: Disk, metadata: Metadata) -> MachineFacts:
     """Gather what the instance may know of itself."""
     user_data = (folder / USER_DATA).read_text()
-    owner = decode(user_data, Owner, what=str(folder / USER_DATA))
-    card = metadata.get("mac")
     is_spot = metadata.get("instance-life-cycle") == "spot"
     return MachineFacts(
         id=metadata.get("instance-id"),
-        cluster_id=owner.cluster_id,
-        fleet_id=owner.fleet_id,
-        role=owner.role,
         market=Market.SPOT if is_spot else Market.ON_DEMAND,
-        instance_type=metadata.get("instance-type"),
         private_ip=metadata.get("local-ipv4"),
-        private_dns=metadata.get("local-hostname"),
-        subnet_id=metadata.get(f"network/interfaces/macs/{card}/subnet-id"),
-        zone=metadata.get("placement/availability-zone"),
-        rack="",
-        gateway="",
         vcpus=os.cpu_count() or 1,
         memory_mib=memory_mib(Path("/proc/meminfo").read_text()),
         disk=str(disk.folder),

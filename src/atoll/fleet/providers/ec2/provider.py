@@ -22,6 +22,7 @@ from atoll.fleet.providers.ec2.addresses import Patience
 from atoll.fleet.providers.ec2.api import Api, code_of
 from atoll.fleet.providers.ec2.limits import require_within
 from atoll.fleet.providers.ec2.machines import (
+    LAG_SECONDS,
     Memory,
     described,
     described_ids,
@@ -60,6 +61,7 @@ class Ec2Provider:
         catalogue: Catalogue | None = None,
         patience: Patience = Patience(),
         fresh_s: float = FRESH_SECONDS,
+        lag_s: float = LAG_SECONDS,
     ) -> None:
         """Make a provider; nothing is asked yet. Credentials are found by boto3's own chain.
 
@@ -70,6 +72,7 @@ class Ec2Provider:
             catalogue: on-demand prices and usual disks; None: Atoll's own.
             patience: how long ended machines are waited for.
             fresh_s: how long, in seconds, a list of machines may serve again.
+            lag_s: how long EC2's own lists may lack what was launched.
 
         Raises:
             InvalidInput: there is no region, or a setting is unknown.
@@ -82,6 +85,7 @@ class Ec2Provider:
         self._catalogue = catalogue or load_catalogue()
         self._patience = patience
         self._fresh_s = fresh_s
+        self.lag_s = lag_s + fresh_s
         self._memory = Memory()
         self._lists: dict[str, tuple[float, list[Machine]]] = {}
         # EC2's own tokens keep processes apart; this keeps threads from asking twice at once.

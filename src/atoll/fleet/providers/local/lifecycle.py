@@ -155,17 +155,8 @@ class Lifecycle:
         machine, kind = record.machine, self._world.facts_of(record.machine.instance_type)
         return MachineFacts(
             id=machine.id,
-            cluster_id=machine.cluster_id,
-            fleet_id=machine.fleet_id,
-            role=machine.role,
             market=machine.market,
-            instance_type=machine.instance_type,
             private_ip=machine.private_ip,
-            private_dns=machine.private_dns,
-            subnet_id=machine.subnet_id,
-            zone=machine.zone,
-            rack=machine.rack,
-            gateway=self._ground.gateway,
             vcpus=min(kind.vcpus, self._world.vcpu_limit),
             memory_mib=min(int(kind.memory_gib * 1024), self._world.memory_limit_mib),
             disk=str(box.disk),

@@ -67,7 +67,7 @@ class LocalProvider:
             world: what there can be.
             clock: seconds since the epoch.
         """
-        self.name = ground.name
+        self.name, self.lag_s = ground.name, 0.0
         self.home = home
         self.ground = ground
         self.inventory = inventory
