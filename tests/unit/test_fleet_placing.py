@@ -57,9 +57,8 @@ def desired(spec):
 
 def facts(told):
     return MachineFacts(
-        "i-1", "j-1", "if-0", Role.MASTER, Market.ON_DEMAND, "m5.xlarge", "10.0.0.1", "ip", "s",
-        "z", "", "", 4, 16384, "/d", 1, "/etc/hosts", True, "/n", told,
-    )  # fmt: skip
+        "i-1", Market.ON_DEMAND, "10.0.0.1", 4, 16384, "/d", 1, "/etc/hosts", True, "/n", told
+    )
 
 
 def test_as_much_as_emr_takes_goes_along_with_a_machine():
