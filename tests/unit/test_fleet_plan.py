@@ -45,6 +45,20 @@ def test_lost_primary_comes_back_at_its_address(world):
     assert world.known.instances[old].state is InstanceState.TERMINATED
 
 
+def test_stopped_primary_that_is_started_again_with_its_disk_is_kept(world):
+    world.capacity = 0
+    (old,) = primary_at(world, "10.0.0.2")
+    world.end(old, MachineState.STOPPED)
+    world.run(5)
+    assert world.known.instances[old].state is InstanceState.TERMINATED
+    world.end(old, MachineState.RUNNING)
+    world.run(10)
+    assert world.known.instances[old].state is InstanceState.RUNNING
+    world.capacity = 10
+    world.run(30)
+    assert primary_at(world, "10.0.0.2") == [old]
+
+
 def test_second_primary_waits_for_the_first(world):
     # Four, so that the others are a majority while two are gone, does not exist: both stay lost.
     for ip in ("10.0.0.1", "10.0.0.2"):

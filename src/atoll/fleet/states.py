@@ -118,7 +118,8 @@ INSTANCE_EDGES: Mapping[InstanceState, tuple[InstanceState, ...]] = {
     _I.RUNNING: (_I.SUSPECT, _I.DRAINING, _I.TERMINATED),
     _I.SUSPECT: (_I.RUNNING, _I.DRAINING, _I.TERMINATED),
     _I.DRAINING: (_I.TERMINATED,),
-    _I.TERMINATED: (),
+    # A primary that had stopped and was started again, with its disk: see `atoll fleet repair`.
+    _I.TERMINATED: (_I.BOOTSTRAPPING,),
 }
 
 STEP_EDGES: Mapping[StepState, tuple[StepState, ...]] = {

@@ -25,13 +25,26 @@ def advance(
     """
     new: dict[str, InstanceRecord] = {}
     events: list[Event] = []
-    for old in _with_newcomers(records, observed):
+    for known in _with_newcomers(records, observed):
+        old = _revived(known) if _is_back(known) else known
         heart = observed.hearts.get(old.machine.id, _UNHEARD)
         record = _advance_one(old, heart, observed, policy) if old.is_alive else old
-        if record.state is not old.state or old.machine.id not in records:
+        if record.state is not known.state or known.machine.id not in records:
             events.append(_told(record, observed.now))
         new[record.machine.id] = record
     return new, events
+
+
+def _is_back(record: InstanceRecord) -> bool:
+    """Whether a primary that had stopped was started again, with its disk."""
+    is_primary = record.machine.role is Role.MASTER
+    served = record.ready_at is not None
+    return is_primary and served and not record.is_alive and record.machine.is_alive
+
+
+def _revived(record: InstanceRecord) -> InstanceRecord:
+    begun = _into(record, InstanceState.BOOTSTRAPPING)
+    return replace(begun, reason=None, message="", ended_at=None, complaint="", bad_for_s=0.0)
 
 
 def never_ready(
