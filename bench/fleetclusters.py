@@ -24,7 +24,7 @@ from atoll.fleet.control.repair import Repair
 from atoll.fleet.control.service import Resize
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 from atoll.fleet.engine.zookeeper_probe import Mode, probe_zookeeper
-from atoll.fleet.life.records import Event, Fleet
+from atoll.fleet.life.records import Event, Fleet, Step
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Role, StepSpec
 from atoll.fleet.providers.local.claims import home_key
@@ -239,7 +239,7 @@ class Cluster:
         return self.call("add_steps", list[str], specs=[spec])[0]
 
     def step(self, id_):
-        return next(one for one in self.record.steps if one.id == id_)
+        return next(one for one in self.call("steps", list[Step]) if one.id == id_)
 
     def step_in(self, id_, *states):
         """Wait until a step is in one of the states, and return it."""

@@ -42,6 +42,7 @@ class Believed:
     """A provider of machines that are only written down."""
 
     name = "local"
+    lag_s = 0.0
 
     def __init__(self, network):
         self._hosts = map(str, ipaddress.ip_network(network).hosts())
