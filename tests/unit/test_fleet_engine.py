@@ -228,7 +228,7 @@ def test_dripping_daemon_is_given_up_in_time():
         thread.start()
         with pytest.raises(Unavailable, match="did not answer"):
             ask("127.0.0.1", server.getsockname()[1], b"srvr", what="ZooKeeper", timeout_s=0.3)
-        thread.join(timeout=10)
+        thread.join()
 
 
 def drip(server):

@@ -82,7 +82,6 @@ class Controller:
             self._store.found(founding)
         self._epoch = self._store.next_epoch()
         self._saved = self._known = self._store.known()
-        self._observer = Observer(self._store, self._provider)
         logger.info("controller took over machine=%s epoch=%d", self._machine_id, self._epoch)
         while is_leading():
             started = time.monotonic()

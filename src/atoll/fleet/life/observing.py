@@ -35,8 +35,7 @@ class Observer:
         self._clock, self._wall = clock, wall
         self._beats: dict[str, tuple[int, float]] = {}
         self._masters: dict[str, tuple[int, ...]] = {}
-        self._first_at = clock()
-        self._last_at = self._first_at
+        self._last_at = clock()
 
     def look(self, desired: Desired) -> Observed:
         """See how the cluster is.
