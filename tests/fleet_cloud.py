@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import msgspec
-
 import atoll
+from atoll.core.records import converted
 from atoll.fleet.providers.client import Caller, RemoteProvider
 from atoll.fleet.providers.local.gc import remove_home
 from atoll.fleet.providers.local.ground import Ran
@@ -136,7 +135,7 @@ def remote_cloud(home, port):
 
     def run(machine_id, command):
         said = caller.call("run", machine_id=machine_id, command=command)
-        return msgspec.convert(said, Ran)
+        return converted(said, Ran)
 
     def stop(machine_id):
         caller.call("stop", machine_id=machine_id, reason="crashed")

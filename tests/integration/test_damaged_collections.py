@@ -15,6 +15,7 @@ import pytest
 from vectordata import clustered, names, settings, write_h5
 
 import atoll
+from atoll.core.records import decoded
 from atoll.storage import open_storage
 from atoll.vectors import blobs, byteranges
 from atoll.vectors.model import Issue, Manifest
@@ -173,7 +174,7 @@ def test_a_lost_id_index_is_named_by_get_and_verify(place, sound):
 def altered(place, **changes):
     """Name other objects in the first bucket's entry: sound ones, of another bucket."""
     path = sorted((place / "_atoll" / "manifests").iterdir())[-1]
-    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    manifest = decoded(path.read_bytes(), Manifest)
     first, *others = manifest.buckets
     manifest = replace(manifest, buckets=(replace(first, **changes), *others))
     path.write_bytes(msgspec.json.encode(manifest))

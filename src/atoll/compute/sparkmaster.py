@@ -8,6 +8,7 @@ import msgspec
 
 from atoll.compute.asking import TIMEOUT_SECONDS, ask
 from atoll.core.errors import Corrupt
+from atoll.core.records import decoded
 
 MASTER_UI_PORT = 8080
 
@@ -106,7 +107,7 @@ def parse(answer: bytes, kind: type[Told]) -> Told:
     if len(status_line) < 2 or status_line[1] != b"200":
         raise _nonsense(answer, "its status is not 200")
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decoded(body, kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _nonsense(answer, str(error)) from error
 

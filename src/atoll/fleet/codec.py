@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import Corrupt
+from atoll.core.records import decoded
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ def decode(data: bytes | str, kind: type[T], *, what: str) -> T:
         Corrupt: it is not that.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoded(data, kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Corrupt(
             f"{what} cannot be read: {error}; was it written by another version?"

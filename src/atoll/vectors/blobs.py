@@ -15,6 +15,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from atoll.core.errors import Corrupt, NotFound
+from atoll.core.records import decoded
 from atoll.storage import Storage
 from atoll.vectors import layout as layouts
 from atoll.vectors.index import IndexModel, as_halves, from_halves
@@ -184,7 +185,7 @@ def get_calibration(storage: Storage, blob: Blob) -> Calibration:
     Raises:
         Corrupt: it is gone or has changed.
     """
-    return msgspec.json.decode(get_blob(storage, blob), type=Calibration)
+    return decoded(get_blob(storage, blob), Calibration)
 
 
 def put_choice(storage: Storage, choice: PartitionChoice) -> Blob:
@@ -198,4 +199,4 @@ def get_choice(storage: Storage, blob: Blob) -> PartitionChoice:
     Raises:
         Corrupt: it is gone or has changed.
     """
-    return msgspec.json.decode(get_blob(storage, blob), type=PartitionChoice)
+    return decoded(get_blob(storage, blob), PartitionChoice)

@@ -25,6 +25,7 @@ from atoll.compute.port import Executor
 from atoll.core.config import Settings
 from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound
 from atoll.core.progress import OnProgress
+from atoll.core.records import decoded
 from atoll.core.text import counted, some_of
 from atoll.storage import Storage, Threads
 from atoll.vectors import blobs, bucketjobs, build, calibrate, leases, manifests, partitiontrials
@@ -247,7 +248,7 @@ def _known(planned: Planned) -> Prepared | None:
 
 def _parsed(storage: Storage, path: str, data: bytes) -> Prepared:
     try:
-        return msgspec.json.decode(data, type=Prepared)
+        return decoded(data, Prepared)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Corrupt(
             f"{storage}/{path} is not what the step plan leaves ({error}); remove the object, "

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import msgspec
-
+from atoll.core.records import decoded
 from atoll.storage import Storage
 from atoll.vectors import lanceerrors, leases, manifests, store
 from atoll.vectors.history import kept_manifests
@@ -124,8 +123,8 @@ def _named_in(storage: Storage, path: str) -> set[str]:
         return set()
     record = storage.get(path)
     if path.endswith("/model.json"):
-        return {msgspec.json.decode(record, type=Blob).path}
-    return _of_bucket(msgspec.json.decode(record, type=Bucket))
+        return {decoded(record, Blob).path}
+    return _of_bucket(decoded(record, Bucket))
 
 
 def _garbage(

@@ -26,6 +26,7 @@ from atoll.compute.port import Executor
 from atoll.core.arrays import IntArray
 from atoll.core.errors import Conflict, NotFound, Unavailable
 from atoll.core.files import OTHER_SCRATCH, scratch_folder, writing
+from atoll.core.records import decoded
 from atoll.storage import Storage, open_storage
 from atoll.vectors import blobs, schemas, store, tablelayout
 from atoll.vectors.digest import joined, of_columns
@@ -193,7 +194,7 @@ def _claim_path(job: BucketJob) -> str:
 def claimed(job: BucketJob) -> Bucket | None:
     """Read which version of the table all builders of a bucket have agreed on; None if none is."""
     try:
-        bucket = msgspec.json.decode(job.collection.get(_claim_path(job)), type=Bucket)
+        bucket = decoded(job.collection.get(_claim_path(job)), Bucket)
     except NotFound:
         return None
     try:
@@ -219,7 +220,7 @@ def _adopt(job: BucketJob, executor: Executor) -> Bucket | None:
     metadata = _require_ours(job, table)
     # The record was written before the table, so a committed table always has one.
     record = job.collection.get(_record_path(job, metadata[store.WRITER]))
-    bucket = msgspec.json.decode(record, type=Bucket)
+    bucket = decoded(record, Bucket)
     if job.spec.index.kind == "ivf_pq" and not has_ivf_pq(table):
         table = _indexed(job, bucket, executor)
     layout = blobs.put_layout(job.collection, _layout(job, table, bucket))

@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, NotFound, Unavailable
+from atoll.core.records import decoded
 from atoll.storage import Storage, StoredObject
 
 FOLDER = "_atoll/leases"
@@ -133,7 +134,7 @@ def _leases(
         if but is not None and entry.path.startswith(f"{FOLDER}/{but}-"):
             continue
         try:
-            yield entry, msgspec.json.decode(storage.get(entry.path), type=Lease)
+            yield entry, decoded(storage.get(entry.path), Lease)
         except NotFound:
             continue  # released meanwhile
         except msgspec.MsgspecError:

@@ -12,6 +12,7 @@ import numpy as np  # noqa: F401  # its BLAS is asked for below
 from threadpoolctl import threadpool_info
 
 from atoll.core.files import reading, whole_file, writing
+from atoll.core.records import decoded
 from atoll.core.resources import available_threads
 from atoll.core.text import counted
 from atoll.storage import Storage
@@ -80,7 +81,7 @@ def _read(path: Path) -> dict[str, Rates]:
     with reading(path):
         data = path.read_bytes()
     try:
-        return msgspec.json.decode(data, type=dict[str, Rates])
+        return decoded(data, dict[str, Rates])
     except msgspec.MsgspecError as error:
         # Another Atoll's, or damaged: what can be measured again is no reason to stop.
         logger.warning("rates not readable, measure again file=%s error=%s", path, error)

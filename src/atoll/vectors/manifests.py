@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
+from typing import Any
 
 import msgspec
 
 from atoll.core.errors import Corrupt, NotFound
+from atoll.core.records import decoded
 from atoll.storage import Storage
 from atoll.vectors.leases import Held
 from atoll.vectors.model import FORMAT_VERSION, Bucket, Manifest
@@ -39,8 +41,8 @@ def load_manifest(storage: Storage, version: int) -> Manifest:
 
 def _read(storage: Storage, path: str, version: int, data: bytes) -> Manifest:
     try:
-        found = msgspec.json.decode(data)["format_version"]
-        manifest = msgspec.json.decode(data, type=Manifest) if found <= FORMAT_VERSION else None
+        found = decoded(data, dict[str, Any])["format_version"]
+        manifest = decoded(data, Manifest) if found <= FORMAT_VERSION else None
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise Corrupt(
             f"{storage}/{path} is not a manifest ({error}); restore the object from a backup",

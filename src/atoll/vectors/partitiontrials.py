@@ -21,6 +21,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.files import scratch_folder
 from atoll.core.progress import OnProgress, Progress, silent
+from atoll.core.records import decoded
 from atoll.storage import Storage, open_storage
 from atoll.vectors import blobs, calibrate, index, indexspec, manifests, schemas, training
 from atoll.vectors.calibrate import Wanted
@@ -68,9 +69,7 @@ def settled(planned: Planned, settings: Settings, on_progress: OnProgress) -> Pl
     if not planned.storage.exists(path):
         choice = choose_count(planned, settings, on_progress)
         planned.storage.put_new(path, msgspec.json.encode(choice))
-    return with_choice(
-        planned, msgspec.json.decode(planned.storage.get(path), type=PartitionChoice)
-    )
+    return with_choice(planned, decoded(planned.storage.get(path), PartitionChoice))
 
 
 def is_open(planned: Planned) -> bool:

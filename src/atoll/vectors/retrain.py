@@ -17,6 +17,7 @@ import pyarrow as pa
 from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.records import decoded
 from atoll.storage import Storage
 from atoll.vectors import (
     blobs,
@@ -180,7 +181,7 @@ def _forget_unused_model(storage: Storage, plan: str, manifest: Manifest) -> Non
     """Drop what a killed try trained before it committed a bucket: rows may have changed since."""
     path = training.model_path(plan)
     with suppress(NotFound):
-        blob = msgspec.json.decode(storage.get(path), type=Blob)
+        blob = decoded(storage.get(path), Blob)
         if all(known.sha256 != blob.sha256 for known in manifest.models.values()):
             storage.delete(path)
 

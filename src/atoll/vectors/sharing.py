@@ -23,6 +23,7 @@ import numpy as np
 from atoll.compute.port import Executor, Outcome
 from atoll.core.errors import AtollError, Conflict, NotFound
 from atoll.core.files import scratch_folder
+from atoll.core.records import decoded
 from atoll.storage import Storage
 from atoll.vectors import store
 from atoll.vectors.ingest import (
@@ -231,7 +232,7 @@ def _reduce_rows(task: _ReduceTask) -> Part:
 def _finished(place: Storage, path: str, kind: type[R]) -> R | None:
     """Read what a task left that ended before, under an executor or a command that was killed."""
     try:
-        return msgspec.json.decode(place.get(path), type=kind)
+        return decoded(place.get(path), kind)
     except NotFound:
         return None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput, NotFound
 from atoll.core.progress import OnProgress, Progress
+from atoll.core.records import decoded
 from atoll.core.text import counted
 from atoll.storage import Storage
 from atoll.vectors import blobs, index, indexspec
@@ -76,13 +77,13 @@ def trained(
     path = model_path(plan)
     # Not looked for first: another retrain that ends takes it away.
     with suppress(NotFound):
-        return msgspec.json.decode(storage.get(path), type=Blob)
+        return decoded(storage.get(path), Blob)
     on_progress(Progress("train", 0, None, "rows"))
     rows = sample()
     blob = blobs.put_model(storage, index.train(rows, spec.index, spec.distance_type, seed, device))
     # Two creators of one plan train alike but for the last bits: the first model serves both.
     if not storage.put_new(path, msgspec.json.encode(blob)):
-        blob = msgspec.json.decode(storage.get(path), type=Blob)
+        blob = decoded(storage.get(path), Blob)
     on_progress(Progress("train", len(rows), len(rows), "rows"))
     return blob
 

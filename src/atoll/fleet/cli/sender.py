@@ -11,6 +11,7 @@ import msgspec
 
 from atoll.core.errors import InvalidInput
 from atoll.core.files import reading
+from atoll.core.records import converted
 from atoll.fleet.control.sending import MailServer, Sender
 
 
@@ -27,7 +28,7 @@ def read_sender(path: Path) -> Sender:
         _refuse_unknown(path, told, Sender)
         if isinstance(mail := told.get("mail"), dict):
             _refuse_unknown(path, mail, MailServer)
-        sender = msgspec.convert(told, Sender)
+        sender = converted(told, Sender)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise InvalidInput(f"{path} does not say how to notify: {error}") from error
     if sender.mail is not None and not (sender.mail.user + sender.mail.password).isascii():

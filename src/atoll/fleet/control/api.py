@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound
+from atoll.core.records import decoded
 from atoll.fleet.providers.wire import Signature, failure_of, signature
 from atoll.fleet.wire.message import Request, Response
 
@@ -56,6 +57,6 @@ class Api:
 
 def _arguments(body: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        return decoded(body or b"{}", dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput(f"the body of a call is a JSON object: {error}") from error

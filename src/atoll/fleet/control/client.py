@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from atoll.core.errors import InvalidInput, Unavailable
+from atoll.core.records import decoded
 from atoll.fleet.control.api import PREFIX
 from atoll.fleet.providers.wire import Failure, error_of
 
@@ -48,12 +49,12 @@ class FleetClient:
         """
         try:
             body = self._answered(name, msgspec.json.encode(args))
-            answer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+            answer = decoded(body, dict[str, msgspec.Raw])
         except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             raise self._silence(name, error) from error
         if "error" in answer:
-            raise error_of(msgspec.json.decode(answer["error"], type=Failure))
-        return msgspec.json.decode(answer["result"], type=kind)
+            raise error_of(decoded(answer["error"], Failure))
+        return decoded(answer["result"], kind)
 
     def _answered(self, name: str, body: bytes) -> bytes:
         """Ask; again where nothing is changed by that and the connection was dropped."""

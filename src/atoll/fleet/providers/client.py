@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from atoll.core.errors import Unavailable
+from atoll.core.records import converted, decoded
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import ClusterSpec, InstanceTypeConfig
 from atoll.fleet.providers.port import Address, FleetRequest, Machine, Placement
@@ -38,7 +39,7 @@ class Caller:
         """
         line = msgspec.json.encode(Request(self._token, name, args)) + b"\n"
         try:
-            answer = msgspec.json.decode(self._exchanged(line), type=Answer)
+            answer = decoded(self._exchanged(line), Answer)
         except (OSError, msgspec.DecodeError) as error:
             host, port = self._place
             raise Unavailable(
@@ -146,4 +147,4 @@ class RemoteProvider:
         self._call("terminate", machine_ids=machine_ids, epoch=epoch, reason=reason)
 
     def _call(self, name: str, **args: Any) -> Any:
-        return msgspec.convert(self._caller.call(name, **args), port_signature(name).result)
+        return converted(self._caller.call(name, **args), port_signature(name).result)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput
+from atoll.core.records import decoded
 from atoll.fleet.providers.port import Provider
 from atoll.fleet.providers.wire import (
     CALLS,
@@ -74,7 +75,7 @@ class Calls:
 
     def _result(self, line: bytes) -> Any:
         try:
-            request = msgspec.json.decode(line, type=Request)
+            request = decoded(line, Request)
         except msgspec.MsgspecError as error:
             raise InvalidInput(f"a request is one line of JSON: {error}") from error
         if not hmac.compare_digest(request.token.encode(), self._token):

@@ -20,6 +20,7 @@ import msgspec
 
 from atoll.core import errors
 from atoll.core.errors import AtollError, InvalidInput
+from atoll.core.records import converted
 from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress, Provider
 
 LINE_BYTES = 4 << 20
@@ -106,7 +107,7 @@ class Signature:
                 f"the arguments do not fit: unknown {sorted(unknown)}, missing {sorted(missing)}"
             )
         try:
-            return {name: msgspec.convert(value, self.args[name]) for name, value in given.items()}
+            return {name: converted(value, self.args[name]) for name, value in given.items()}
         except msgspec.ValidationError as error:
             raise InvalidInput(f"the arguments do not fit: {error}") from error
 

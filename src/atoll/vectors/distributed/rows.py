@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from atoll.core.arrays import FloatArray, IntArray
 from atoll.core.errors import Corrupt
+from atoll.core.records import converted
 from atoll.vectors.scan import Best
 from atoll.vectors.work import Work
 
@@ -227,7 +228,7 @@ def unpack(data: bytes, path: str, queries: int) -> Part:
             _unpacked(found["estimated"], queries),
             _unpacked(found["exact"], queries),
             tuple(found["paths"]),
-            tuple(msgspec.convert(found["works"], list[Work])),
+            tuple(converted(found["works"], list[Work])),
             tuple(found["missing"]),
             len(data),
         )

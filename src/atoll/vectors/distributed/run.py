@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from atoll.core import errors
 from atoll.core.arrays import IntArray
 from atoll.core.errors import AtollError, Conflict, Corrupt, NotFound, Unavailable
+from atoll.core.records import decoded
 from atoll.storage import Storage, Threads
 from atoll.vectors import blobs
 from atoll.vectors.distributed import rows
@@ -262,7 +263,7 @@ class Run:
             return None
         with self._reading(path):
             arrays = blobs.unpack_arrays(data)
-            work = msgspec.json.decode(arrays["work"].tobytes(), type=Work)
+            work = decoded(arrays["work"].tobytes(), Work)
             return int(arrays["total"]), arrays["counts"], work
 
     # -- parts ------------------------------------------------------------------------------------
@@ -393,7 +394,7 @@ class Run:
         if data is None:
             return None
         with self._reading(path):
-            return msgspec.json.decode(data, type=kind)
+            return decoded(data, kind)
 
     def _reading(self, path: str) -> _Reading:
         return _Reading(f"{self}/{path}")

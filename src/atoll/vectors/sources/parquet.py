@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from atoll.core.errors import InvalidInput
+from atoll.core.records import decoded
 from atoll.vectors.model import Embedder
 from atoll.vectors.sources.columns import (
     batch_schema,
@@ -131,7 +132,7 @@ def open_parquet(file: SourceFile, names: Names) -> ParquetSource:
 def _embedder(schema: pa.Schema) -> Embedder | None:
     """Read what made the vectors, where `atoll export` has written it down."""
     try:
-        return msgspec.json.decode((schema.metadata or {})[EMBEDDER_KEY], type=Embedder)
+        return decoded((schema.metadata or {})[EMBEDDER_KEY], Embedder)
     except (KeyError, msgspec.MsgspecError):
         return None
 
