@@ -45,7 +45,7 @@ class SparkCluster:
         until(lambda: all(probe_zookeeper(peer.address).is_serving for peer in self.peers))
         for peer in self.peers:
             place = Place(peer.address, self.folder / peer.address)
-            self.run(master_daemon(self.peers, place, **how), peer.address)
+            self.run(master_daemon(place, **how), peer.address)
         for address in self.workers:
             self.start_worker(address)
         until(lambda: self.alive_workers() == len(self.workers))

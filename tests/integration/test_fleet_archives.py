@@ -32,7 +32,7 @@ def folder(tmp_path_factory, java):
 @pytest.mark.parametrize("make", ["zookeeper", "master"])
 def test_a_daemon_loads_its_own_classes_from_its_archive(make, folder, java, tmp_path):
     peers, place = [Peer(1, ADDRESS)], Place(ADDRESS, tmp_path)
-    daemon = master_daemon(peers, place, java=java, home=spark_home())
+    daemon = master_daemon(place, java=java, home=spark_home())
     if make == "zookeeper":
         daemon = zookeeper_daemon(1, peers, place, java=java, home=spark_home())
     daemon.prepare()

@@ -65,7 +65,7 @@ class Machine:
 
     def master(self, peer):
         place = self.place(peer.address)
-        self.start(master_daemon(PEERS, place, java=self.java, home=self.home), peer.address)
+        self.start(master_daemon(place, java=self.java, home=self.home), peer.address)
 
     def worker(self, address):
         place, offer = self.place(address), Capacity(1, 1024)
@@ -223,7 +223,7 @@ def test_leadership_of_a_reaped_master_is_taken_and_work_goes_on(machine):
         assert listening(process.pid) <= {own, f"0000000000000000FFFF0000{own}"}
 
     [first] = active()
-    sessions = sessions_of(machine.processes["master", first.address].pid, PEERS)
+    sessions = sessions_of(machine.processes["master", first.address].pid, first.address)
     machine.kill("master", first.address)
     assert len(with_client(lambda client: release_latches(client, sessions))) == 1
     until(lambda: active() not in ([], [first]))

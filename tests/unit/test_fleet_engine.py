@@ -104,10 +104,9 @@ def test_zookeeper_at_another_address_than_its_peers_is_refused(home, place):
 
 
 def test_master_recovers_through_zookeeper(home, place):
-    daemon = master_daemon(PEERS, place, java=JAVA, home=home)
+    daemon = master_daemon(place, java=JAVA, home=home)
     assert options(daemon)["spark.deploy.recoveryMode"] == "ZOOKEEPER"
-    servers = "10.0.0.4:2181,10.0.0.5:2181,10.0.0.6:2181"
-    assert options(daemon)["spark.deploy.zookeeper.url"] == servers
+    assert options(daemon)["spark.deploy.zookeeper.url"] == "10.0.0.4:2181"
     assert daemon.env["SPARK_LOCAL_IP"] == "10.0.0.4"
 
 
@@ -126,14 +125,14 @@ def test_incomplete_pyspark_is_named(home, place):
 
 
 def test_daemon_files_are_for_the_owner_only(home, place):
-    daemon = master_daemon(PEERS, place, java=JAVA, home=home)
+    daemon = master_daemon(place, java=JAVA, home=home)
     daemon.prepare()
     daemon.prepare()
     assert (place.conf / "master.conf").stat().st_mode & 0o077 == 0
 
 
 def test_archive_is_used_where_there_is_one(home, place, tmp_path):
-    daemon = master_daemon(PEERS, place, java=JAVA, home=home)
+    daemon = master_daemon(place, java=JAVA, home=home)
     assert with_archive(daemon, tmp_path) == daemon
     (tmp_path / "master.jsa").touch()
     assert f"-XX:SharedArchiveFile={tmp_path}/master.jsa" in with_archive(daemon, tmp_path).argv
@@ -188,7 +187,7 @@ def test_sessions_are_those_of_the_asked_connections():
 
 
 def test_process_that_is_gone_has_no_sessions(tmp_path):
-    assert sessions_of(1, PEERS, proc=tmp_path) == frozenset()
+    assert sessions_of(1, "10.0.0.4", proc=tmp_path) == frozenset()
 
 
 def test_sessions_are_found_while_other_files_are_closed(tmp_path, monkeypatch):
@@ -210,7 +209,7 @@ def test_sessions_are_found_while_other_files_are_closed(tmp_path, monkeypatch):
         (tmp_path / "1" / "net" / "tcp").write_text(f"head\n{row}\n")
         thread = threading.Thread(target=answer, args=(server,), daemon=True)
         thread.start()
-        assert sessions_of(1, [Peer(1, "127.0.0.1")], proc=tmp_path) == {0x1A}
+        assert sessions_of(1, "127.0.0.1", proc=tmp_path) == {0x1A}
         thread.join(timeout=10)
 
 

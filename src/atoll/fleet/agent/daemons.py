@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +77,10 @@ def daemons(
     if is_first_start and is_empty(data_folder(place)):
         write_marker(data_folder(place))
     zookeeper = zookeeper_daemon(slot.server_id, members, place, java=java, home=home)
-    master = master_daemon(members, place, java=java, home=home)
+    master = master_daemon(place, java=java, home=home)
     return [
         _supervised(setting, zookeeper, lambda _: _zookeeper(ip)),
-        _supervised(setting, master, lambda pid: _master(ip, pid, members), on_master_end),
+        _supervised(setting, master, lambda pid: _master(ip, pid), on_master_end),
     ]
 
 
@@ -103,9 +103,9 @@ def _zookeeper(address: str) -> Answer:
     return Answer(probe_zookeeper(address).value)
 
 
-def _master(address: str, pid: int, members: Sequence[Peer]) -> Answer:
+def _master(address: str, pid: int) -> Answer:
     status = probe_master(address).status
-    return Answer(status, sessions=tuple(sorted(sessions_of(pid, members))))
+    return Answer(status, sessions=tuple(sorted(sessions_of(pid, address))))
 
 
 def _worker(address: str) -> Answer:

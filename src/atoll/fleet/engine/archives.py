@@ -92,7 +92,7 @@ def _train(made: Path, place: Place, *, java: Java, home: Path) -> None:
     write_marker(data_folder(place))
     with _recording(zookeeper, made):
         _until(lambda: probe_zookeeper(place.address).is_serving, "ZooKeeper", place)
-        master = master_daemon(peers, place, java=java, home=home)
+        master = master_daemon(place, java=java, home=home)
         worker = worker_daemon(peers, place, Capacity(1, 1024), java=java, home=home)
         with _recording(master, made), _recording(worker, made):
             _until(lambda: bool(probe_worker(place.address).masterurl), "Spark", place)

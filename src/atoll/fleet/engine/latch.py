@@ -10,7 +10,7 @@ while it lives goes on working, and there are two.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from kazoo.exceptions import NoNodeError
 from atoll.compute.asking import ask
 from atoll.core.errors import Unavailable
 from atoll.fleet.engine.spark import ZNODE
-from atoll.fleet.engine.zookeeper import CLIENT_PORT, Peer
+from atoll.fleet.engine.zookeeper import CLIENT_PORT
 
 LATCHES = f"{ZNODE}/leader_election"
 _PROC = Path("/proc")
@@ -29,30 +29,26 @@ _CONNECTION = re.compile(
 )
 
 
-def sessions_of(pid: int, peers: Sequence[Peer], *, proc: Path = _PROC) -> frozenset[int]:
-    """Find the ZooKeeper sessions of a process of this instance.
+def sessions_of(pid: int, address: str, *, proc: Path = _PROC) -> frozenset[int]:
+    """Find the sessions of a process of this instance with the instance's ZooKeeper server.
 
     Sessions outlive connections, so what was found stays true until the process ends.
 
     Args:
         pid: a Spark master's.
-        peers: the ensemble; members that do not answer are passed over.
+        address: the instance's.
         proc: where the kernel tells of processes.
 
     Returns:
-        Ids of sessions; empty while it has no connection.
+        Ids of sessions; empty while it has no connection, or the server does not answer.
     """
-    found: set[int] = set()
-    connections = _connections(pid, proc)
-    for peer in peers:
-        clients = {
-            ours for ours, theirs in connections if theirs == f"{peer.address}:{CLIENT_PORT}"
-        }
-        if clients:
-            with suppress(Unavailable):
-                answer = ask(peer.address, CLIENT_PORT, b"cons", what="ZooKeeper")
-                found |= parse_cons(answer.decode("ascii", errors="replace"), clients)
-    return frozenset(found)
+    server = f"{address}:{CLIENT_PORT}"
+    clients = {ours for ours, theirs in _connections(pid, proc) if theirs == server}
+    if clients:
+        with suppress(Unavailable):
+            answer = ask(address, CLIENT_PORT, b"cons", what="ZooKeeper")
+            return frozenset(parse_cons(answer.decode("ascii", errors="replace"), clients))
+    return frozenset()
 
 
 def parse_cons(text: str, clients: Collection[str]) -> set[int]:

@@ -17,7 +17,7 @@ from atoll.fleet.engine.jars import scala_version
 from atoll.fleet.engine.jvm import Memory, jvm_flags
 from atoll.fleet.engine.logs import log4j2
 from atoll.fleet.engine.place import Place
-from atoll.fleet.engine.zookeeper import Peer, connect_string
+from atoll.fleet.engine.zookeeper import CLIENT_PORT, Peer
 
 MASTER_PORT = 7077
 WORKER_PORT = 7078
@@ -54,11 +54,15 @@ def master_url(primaries: Sequence[Peer]) -> str:
     return "spark://" + ",".join(f"{peer.address}:{MASTER_PORT}" for peer in primaries)
 
 
-def master_daemon(primaries: Sequence[Peer], place: Place, *, java: Java, home: Path) -> Daemon:
-    """Configure the master on a primary: active or standby as ZooKeeper decides."""
+def master_daemon(place: Place, *, java: Java, home: Path) -> Daemon:
+    """Configure the master on a primary: active or standby as ZooKeeper decides.
+
+    It asks its own instance's server only: a master that loses its connection gives up its
+    leadership, and whichever other server it had chosen could be lost without it.
+    """
     options = {
         "spark.deploy.recoveryMode": "ZOOKEEPER",
-        "spark.deploy.zookeeper.url": connect_string(primaries),
+        "spark.deploy.zookeeper.url": f"{place.address}:{CLIENT_PORT}",
         "spark.deploy.zookeeper.dir": ZNODE,
         "spark.deploy.recoveryTimeout": f"{RECOVERY_SECONDS}s",
         "spark.deploy.retainedApplications": 20,
