@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
+import shutil
 import statistics
 import tempfile
 import time
@@ -26,13 +28,21 @@ from atoll.fleet.providers.local.claims import home_key
 from atoll.fleet.providers.local.processes import marked
 from atoll.fleet.providers.reach import reach
 from bench import report
+from bench.fleetbuild import Build
 from bench.fleetclusters import MASTER, SMALL, ZOOKEEPER, Cluster, Job, await_, fleet_host
 
 NAME = "fleetfaults"
 LOG = report.ROOT / "bench" / "results" / "local-fleetfaults.jsonl"
 USUAL = SMALL.replace("health: {{primary_grace_s: 3, worker_grace_s: 3}}\n", "")
 ILLNESSES = ("full disk", "hung master", "hung ZooKeeper", "frozen machine")
-CHAOS = ("crash active", "crash standby", "kill master", "kill ZooKeeper", "crash worker")
+CHAOS = (
+    "crash active",
+    "crash standby",
+    "crash driver",
+    "crash worker",
+    "kill master",
+    "kill ZooKeeper",
+)
 
 
 def kill_master(cluster: Cluster, dice: random.Random, out: Path) -> dict:
@@ -96,20 +106,25 @@ def step_moved(cluster: Cluster, dice: random.Random, out: Path) -> dict:
 
 
 def chaos(cluster: Cluster, dice: random.Random, out: Path) -> dict:
-    """Let one to three random faults happen while a job counts."""
-    job = Job(cluster, out, partitions=20).begun()
-    faults = [dice.choice(CHAOS) for _ in range(dice.randint(1, 3))]
+    """Let one to three random faults happen while a collection is built."""
+    build = Build(cluster, out, dice.randrange(1 << 32)).begun()
+    faults, met = [dice.choice(CHAOS) for _ in range(dice.randint(1, 3))], 0
     for fault in faults:
         time.sleep(dice.uniform(0, 5))
         await_("a whole cluster", cluster.is_whole)
-        _happen(cluster, fault)
-    is_right = job.is_exact()
-    await_("a whole cluster", cluster.is_whole)
-    return {"how": ", ".join(faults), "is_right": is_right}
+        met += not build.is_over()
+        _happen(cluster, fault, build)
+    is_right = build.is_exact()
+    shutil.rmtree(out)
+    return {"how": ", ".join(faults), "met_the_build": met, "is_right": is_right}
 
 
-def _happen(cluster: Cluster, fault: str) -> None:
+def _happen(cluster: Cluster, fault: str, build: Build) -> None:
     match fault:
+        case "crash driver":
+            where = cluster.step(build.step_id).machine_id
+            driver = [one for one in cluster.primaries().values() if one.id == where]
+            cluster.fault("crash", driver[0] if driver else cluster.active_machine())
         case "crash active":
             cluster.fault("crash", cluster.active_machine())
         case "crash standby":
@@ -345,7 +360,7 @@ def summed_up(runs: list[dict]) -> list[report.Row]:
 
 def _row(figure: str, what: str, values: list[float], most: float | None) -> report.Row:
     values = sorted(values)
-    p95 = values[min(len(values) - 1, int(0.95 * len(values)))]
+    p95 = values[math.ceil(0.95 * len(values)) - 1]
     name, _, unit = what.rpartition("_")
     note = f"p50 {statistics.median(values):.2f}, max {values[-1]:.2f}, {len(values)} runs"
     what = f"{figure}: {name.replace('_', ' ')}, p95"

@@ -1,6 +1,6 @@
-"""Hands on the candidacy of a controller whose machine is gone, before its session ends.
+"""Hands on what a primary whose machine is gone led, before its sessions end.
 
-When ZooKeeper's leader dies with the controller, sessions are counted anew from the next leader's
+When ZooKeeper's leader dies with a machine, sessions are counted anew from the next leader's
 election: the provider knows much sooner. A controller that runs on all the same is fenced by the
 epoch of the next, as one whose session ended is.
 """
@@ -11,11 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from atoll.core.errors import AtollError
+from atoll.fleet.life.records import Heartbeat
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.providers.port import Provider
 
@@ -26,8 +28,16 @@ SILENT_SECONDS = 1.5
 """Hearts beat once a second; the provider is asked about one that did not for so long."""
 
 
+@dataclass
+class _Seen:
+    """What was last heard of a primary, and since when nothing else."""
+
+    heart: Heartbeat | None
+    since: float
+
+
 class Heir(threading.Thread):
-    """Looks after whoever is first in the queue."""
+    """Looks after the other primaries, each of which stands for controller."""
 
     def __init__(
         self,
@@ -43,8 +53,7 @@ class Heir(threading.Thread):
         self._store, self._provider = store, provider
         self._cluster_id, self._machine_id = cluster_id, machine_id
         self._clock = clock
-        self._seen: tuple[str, int | None] | None = None
-        self._since = clock()
+        self._seen: dict[str, _Seen] = {}
 
     def run(self) -> None:
         """Look as long as the agent lives."""
@@ -56,16 +65,27 @@ class Heir(threading.Thread):
                 logger.info("candidates not looked after error=%s", error)
 
     def look(self) -> None:
-        """Look once, and withdraw the first candidate if its machine is gone."""
-        first = self._store.first_candidate()
-        if first is None or first == self._machine_id:
+        """Look once; hand on what machines led that are gone."""
+        others = [id_ for id_ in self._store.candidates() if id_ != self._machine_id]
+        self._seen = {id_: self._heard(id_) for id_ in others}
+        now = self._clock()
+        silent = {id_ for id_ in others if now - self._seen[id_].since >= SILENT_SECONDS}
+        if not silent:
             return
-        heart = self._store.heart(first)
-        seen, now = (first, heart.beat if heart else None), self._clock()
-        if seen != self._seen:
-            self._seen, self._since = seen, now
-        elif now - self._since >= SILENT_SECONDS:
-            self._since = now
-            machines = self._provider.machines(self._cluster_id)
-            if any(one.id == first and not one.is_alive for one in machines):
-                self._store.withdraw(first)
+        for id_ in silent:
+            self._seen[id_].since = now
+        for machine in self._provider.machines(self._cluster_id):
+            if machine.id in silent and not machine.is_alive:
+                self._hand_on(machine.id, self._seen[machine.id].heart)
+
+    def _heard(self, machine_id: str) -> _Seen:
+        heart, seen = self._store.heart(machine_id), self._seen.get(machine_id)
+        if seen is None or (heart is not None and heart != seen.heart):
+            return _Seen(heart, self._clock())
+        return seen
+
+    def _hand_on(self, machine_id: str, heart: Heartbeat | None) -> None:
+        self._store.withdraw(machine_id)
+        master = heart.daemons.get("master") if heart else None
+        if master is not None:
+            self._store.release_leadership(master.sessions)

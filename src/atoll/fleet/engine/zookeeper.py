@@ -112,7 +112,7 @@ _PROPERTIES = (
     "-Dzookeeper.snapCount=10000",
     "-Dzookeeper.txnLogSizeLimitInKb=4096",
     # ms; a peer whose machine is gone does not answer at all, and must not hold up an election.
-    "-Dzookeeper.cnxTimeout=1000",
+    "-Dzookeeper.cnxTimeout=300",
     # ms; the default's 60 s is how long a returning peer may go unnoticed.
     "-Dzookeeper.fastleader.maxNotificationInterval=1000",
     "-Dzookeeper.jmx.log4j.disable=true",

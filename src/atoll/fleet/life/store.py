@@ -224,10 +224,10 @@ class ClusterStore:
             except NoNodeError:
                 return None
 
-    def first_candidate(self) -> str | None:
-        """Read which machine's candidacy for controller is first in the queue, if there is one."""
+    def candidates(self) -> list[str]:
+        """List the machines that stand for controller; the first of them is it."""
         with reaching():
-            return next((id_ for _, id_ in self._candidates()), None)
+            return [id_ for _, id_ in self._candidates()]
 
     def withdraw(self, machine_id: str) -> None:
         """Take the candidacy of a machine that is gone out of the queue."""
