@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from atoll.core.config import Settings
 from atoll.vectors.service import open_collection
-from bench.fleetclusters import OVER, Cluster, await_
+from bench.fleetclusters import Cluster, await_
 
 DIM, BUCKET_ROWS, BUCKETS = 32, 1000, 40
 
@@ -43,11 +43,10 @@ class Build:
         return self
 
     def _is_begun(self):
-        is_over = self.cluster.step(self.step_id).state in OVER
-        return is_over or any(self.collection.glob("*.lance"))
+        return self.is_over() or any(self.collection.glob("*.lance"))
 
     def is_over(self):
-        return self.cluster.step(self.step_id).state in OVER
+        return self.cluster.step(self.step_id).state.is_over
 
     def is_exact(self):
         """Wait until it ended; whether the collection has each row once, as it was given."""

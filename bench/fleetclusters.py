@@ -30,15 +30,13 @@ from atoll.fleet.model import Role, StepSpec
 from atoll.fleet.providers.local.claims import home_key
 from atoll.fleet.providers.local.processes import marked
 from atoll.fleet.spec.short import parse_short
-from atoll.fleet.states import ClusterState, InstanceState, StepState
+from atoll.fleet.states import InstanceState, StepState
 from bench import fleetjob
 from bench.fleetwatch import Watched
 
 DEADLINE_SECONDS = 300
 MASTER, ZOOKEEPER, AGENT = "deploy.master.Master", "QuorumPeerMain", "atoll.fleet.agent"
 """What tells a machine's processes by their command lines."""
-LIVING = (ClusterState.RUNNING, ClusterState.WAITING)
-OVER = (StepState.COMPLETED, StepState.FAILED, StepState.CANCELLED, StepState.INTERRUPTED)
 SMALL = """
 name: {name}
 primary: 3 x m5.xlarge
@@ -162,7 +160,7 @@ class Cluster:
         def seen():
             record = self.record
             assert record.phase in (Phase.LAUNCHING, Phase.LIVING), record.known.status
-            return record.known.status.state in LIVING and self.is_whole()
+            return record.known.status.state.is_ready and self.is_whole()
 
         await_("a cluster that can work", seen)
         return self
@@ -246,7 +244,7 @@ class Cluster:
 
         def seen():
             step = self.step(id_)
-            assert step.state not in OVER or step.state in states, step
+            assert not step.state.is_over or step.state in states, step
             return step if step.state in states else None
 
         return await_(f"step {id_} {states}", seen)

@@ -6,7 +6,7 @@ import pytest
 
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.states import StepState
-from bench.fleetclusters import OVER, atoll, await_, small_cluster
+from bench.fleetclusters import atoll, await_, small_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _nothing_runs(cluster):
     yield
-    assert all(one.state in OVER for one in cluster.record.steps)
+    assert all(one.state.is_over for one in cluster.record.steps)
 
 
 def started(cluster, file, seconds=600):

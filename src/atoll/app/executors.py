@@ -123,11 +123,10 @@ def find_fleet(settings: Settings, name: str) -> SparkAt:
     from atoll.fleet.engine.spark import master_url
     from atoll.fleet.engine.zookeeper import Peer
     from atoll.fleet.providers.reach import LOCAL
-    from atoll.fleet.states import ClusterState
 
     record = found(host(settings), name)
     state = record.known.status.state
-    if state in (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS):
+    if state.is_over:
         raise NotFound(
             f"fleet {name!r} is {state.value}; create another: atoll fleet create", fleet=name
         )

@@ -30,8 +30,6 @@ ROWS, DIM, BUCKET_ROWS = 120_000, 96, 5_000
 SEED = 5
 POLL_SECONDS = 0.3
 LIMIT_SECONDS = 600.0
-_READY = (ClusterState.WAITING, ClusterState.RUNNING)
-_ENDED = (StepState.COMPLETED, StepState.FAILED, StepState.CANCELLED)
 
 
 @click.command("demo")
@@ -78,21 +76,20 @@ class _Demo:
         serving = start(self.home, "--provider", self.provider)
         client = FleetClient(serving.url, token_of(self.home))
         record = client.call("create", ClusterRecord, spec=_spec())
-        record = self._until(client, record.id, lambda one: one.known.status.state in _READY)
+        record = self._until(client, record.id, lambda one: one.known.status.state.is_ready)
         self._say(f"2. build a collection of {counted(ROWS, 'vector')} on it, as a step")
         source, collection = self._vectors(), self.out / "collection"
         step_id = self._submit(client, record, source, collection)
         self._until(client, record.id, lambda one: _is_begun(one, step_id, collection))
         self._kill_active(client, record)
-        record = self._until(client, record.id, lambda one: _step(one, step_id).state in _ENDED)
+        record = self._until(client, record.id, lambda one: _step(one, step_id).state.is_over)
         self._check_step(_step(record, step_id))
         self._until(client, record.id, lambda one: _running(one) == len(one.desired.slots))
         self._verify(collection)
         self._say("5. end the cluster")
         client.call("protect", type(None), cluster_id=record.id, is_protected=False)
         client.call("terminate", type(None), cluster_id=record.id)
-        over = (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS)
-        self._until(client, record.id, lambda one: one.known.status.state in over)
+        self._until(client, record.id, lambda one: one.known.status.state.is_over)
         self._say(f"done; the collection is in {collection}")
 
     def _say(self, text: str) -> None:
@@ -176,7 +173,7 @@ def _step(record: ClusterRecord, step_id: str) -> Step:
 
 def _is_begun(record: ClusterRecord, step_id: str, collection: Path) -> bool:
     """Tell whether some buckets are there, and most are not."""
-    return _step(record, step_id).state in _ENDED or any(collection.glob("*.lance"))
+    return _step(record, step_id).state.is_over or any(collection.glob("*.lance"))
 
 
 def _running(record: ClusterRecord) -> int:

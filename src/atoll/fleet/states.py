@@ -22,6 +22,16 @@ class ClusterState(StrEnum):
     TERMINATED = "TERMINATED"
     TERMINATED_WITH_ERRORS = "TERMINATED_WITH_ERRORS"
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes work."""
+        return self in (ClusterState.RUNNING, ClusterState.WAITING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return not CLUSTER_EDGES[self]
+
 
 class ClusterReason(StrEnum):
     """Why a cluster changed its state."""
@@ -60,6 +70,11 @@ class InstanceState(StrEnum):
     TERMINATED = "TERMINATED"
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it works, as far as is known for certain."""
+        return self in (InstanceState.RUNNING, InstanceState.SUSPECT)
+
+    @property
     def shown(self) -> InstanceState:
         """Return the state as EMR's API names it."""
         is_ours = self in (InstanceState.SUSPECT, InstanceState.DRAINING)
@@ -87,16 +102,20 @@ class StepState(StrEnum):
     FAILED = "FAILED"
     INTERRUPTED = "INTERRUPTED"
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return not STEP_EDGES[self]
+
 
 _C, _F, _I, _S = ClusterState, FleetState, InstanceState, StepState
-_ENDED = (_C.TERMINATED, _C.TERMINATED_WITH_ERRORS)
 
 CLUSTER_EDGES: Mapping[ClusterState, tuple[ClusterState, ...]] = {
     _C.STARTING: (_C.BOOTSTRAPPING, _C.TERMINATING, _C.TERMINATED_WITH_ERRORS),
     _C.BOOTSTRAPPING: (_C.RUNNING, _C.WAITING, _C.TERMINATING, _C.TERMINATED_WITH_ERRORS),
     _C.RUNNING: (_C.WAITING, _C.TERMINATING, _C.TERMINATED_WITH_ERRORS),
     _C.WAITING: (_C.RUNNING, _C.TERMINATING, _C.TERMINATED_WITH_ERRORS),
-    _C.TERMINATING: _ENDED,
+    _C.TERMINATING: (_C.TERMINATED, _C.TERMINATED_WITH_ERRORS),
     _C.TERMINATED: (),
     _C.TERMINATED_WITH_ERRORS: (),
 }

@@ -249,8 +249,7 @@ class StepRunner(threading.Thread):
 
     def _is_work_waiting(self, steps: dict[str, Step]) -> bool:
         states = [one.state for one in steps.values() if one.id not in self._running]
-        live = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
-        return any(state in live for state in states)
+        return any(not state.is_over for state in states)
 
     def _take_one(self) -> None:
         steps = self._store.steps()

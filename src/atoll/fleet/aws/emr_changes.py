@@ -10,7 +10,6 @@ from atoll.core.errors import AtollError, InvalidInput
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.values import given, refuse
 from atoll.fleet.control.service import FleetService, Resize
-from atoll.fleet.life.observing import UNFINISHED
 from atoll.fleet.model import ClusterSpec
 from atoll.fleet.spec.changes import (
     parse_add_instance_fleet,
@@ -137,7 +136,7 @@ class EmrChanges:
 
     def _add_steps(self, request: dict[str, Any]) -> dict[str, Any]:
         record = self._fleet.cluster(request["JobFlowId"])
-        waiting = sum(one.state in UNFINISHED for one in record.steps)
+        waiting = sum(not one.state.is_over for one in record.steps)
         steps = parse_add_job_flow_steps(request, record.desired.spec, waiting)
         return {"StepIds": self._fleet.add_steps(record.id, steps)}
 

@@ -12,9 +12,7 @@ from enum import StrEnum
 
 from atoll.fleet.aws.stackstore import Deletion, KeptStack
 from atoll.fleet.control.registry import ClusterRecord, Phase
-from atoll.fleet.states import ClusterState
 
-_READY = (ClusterState.RUNNING, ClusterState.WAITING)
 STACK_TYPE = "AWS::CloudFormation::Stack"
 CLUSTER_TYPE = "AWS::EMR::Cluster"
 
@@ -81,7 +79,7 @@ def _creation(
             yield from _failure(stack, at, "the host ended before the cluster was begun", at)
         return
     known = record.known.status
-    if known.ready_at is not None or known.state in _READY:
+    if known.ready_at is not None or known.state.is_ready:
         ready = known.ready_at or at
         yield Happening(ready, False, Status.CREATE_COMPLETE)
         yield Happening(ready, True, Status.CREATE_COMPLETE)

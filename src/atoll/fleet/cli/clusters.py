@@ -37,10 +37,7 @@ from atoll.fleet.model import ClusterSpec, Market
 from atoll.fleet.planning.allocate import Purchase
 from atoll.fleet.planning.subnets import LaunchPreview
 from atoll.fleet.spec.reader import Notice
-from atoll.fleet.states import ClusterState
 
-_READY = (ClusterState.RUNNING, ClusterState.WAITING)
-_OVER = (ClusterState.TERMINATED, ClusterState.TERMINATED_WITH_ERRORS)
 _POLL_SECONDS = 0.5
 
 
@@ -125,9 +122,9 @@ def _await(client: FleetClient, record: ClusterRecord) -> ClusterRecord:
     while True:
         record = client.call("cluster", ClusterRecord, cluster_id=record.id)
         status = record.known.status
-        if status.state in _READY:
+        if status.state.is_ready:
             return record
-        if status.state in _OVER:
+        if status.state.is_over:
             raise Incomplete(
                 f"cluster {record.id} is {status.state.value}: {status.message}; see: "
                 f"atoll fleet events {record.id}",

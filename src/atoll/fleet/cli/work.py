@@ -26,7 +26,6 @@ from atoll.fleet.life.records import Step
 from atoll.fleet.model import ActionOnFailure, StepSpec
 from atoll.fleet.states import StepState
 
-_OVER = (StepState.COMPLETED, StepState.FAILED, StepState.CANCELLED, StepState.INTERRUPTED)
 _POLL_SECONDS = 0.5
 
 
@@ -96,7 +95,7 @@ def _await(client: FleetClient, cluster_id: str, step_id: str) -> None:
     while True:
         steps = client.call("cluster", ClusterRecord, cluster_id=cluster_id).steps
         step = next((one for one in steps if one.id == step_id), None)
-        if step is not None and step.state in _OVER:
+        if step is not None and step.state.is_over:
             break
         time.sleep(_POLL_SECONDS)
     if step.state is not StepState.COMPLETED:

@@ -22,7 +22,6 @@ from atoll.fleet.states import (
 
 # Above that of any controller: whoever still acts for the cluster is refused from now on.
 LAST_EPOCH = 1 << 40
-_OPEN_STEPS = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 
 
 def begin(registry: Registry, cluster_id: str, ending: Ending) -> ClusterRecord:
@@ -111,7 +110,7 @@ def _ended(old: ClusterRecord, seen: Observed, now: float) -> ClusterRecord:
     }
     steps = tuple(
         replace(one, state=StepState.CANCELLED, message=message, ended_at=now)
-        if one.state in _OPEN_STEPS
+        if not one.state.is_over
         else one
         for one in old.steps
     )

@@ -64,7 +64,6 @@ READS = (
     "warnings",
 )
 """Calls that change nothing."""
-_OPEN = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 
 
 @dataclass(frozen=True)
@@ -388,7 +387,7 @@ class FleetService:
         """
         record = self._registry.get(cluster_id)
         self._refuse_ended(record)
-        waiting = sum(one.state in _OPEN for one in record.steps)
+        waiting = sum(not one.state.is_over for one in record.steps)
         if waiting + len(specs) > MOST_STEPS:
             # EMR's words.
             raise InvalidInput(

@@ -19,7 +19,6 @@ FIRST_BACKOFF_SECONDS = 1.0
 MOST_BACKOFF_SECONDS = 60.0
 MOST_REPLACED_AT_ONCE = 1 / 3
 MARKETS = (Market.ON_DEMAND, Market.SPOT)
-_READY = (InstanceState.RUNNING, InstanceState.SUSPECT)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _sick(
         return []
     # Where many fall ill together, the network or the controller is more likely at fault.
     serving = [one for one in own if one.is_serving]
-    beginning = sum(one.state not in _READY for one in serving)
+    beginning = sum(not one.state.is_ready for one in serving)
     most = max(0, max(1, int(len(serving) * MOST_REPLACED_AT_ONCE)) - beginning)
     chosen = sorted(ill, key=lambda one: -one.bad_for_s)[:most]
     return [(one, f"unhealthy for {one.bad_for_s:.0f} s: {one.complaint}") for one in chosen]
@@ -189,7 +188,7 @@ def _toward_targets(
         verdict = _verdict(fleet, status, held, is_living=is_living)
         return _short(fleet, status, verdict, observed)
     drained = _drained(fleet, status, own, observed)
-    is_ready = all(one.state in _READY for one in own if one.is_serving)
+    is_ready = all(one.state.is_ready for one in own if one.is_serving)
     status = _settled(status, is_ready and not drained.actions, observed.now)
     return replace(drained, status=status)
 
@@ -266,8 +265,8 @@ def _drained(
         chosen += [serving[id_] for id_ in to_end(endable, wanted)]
     why = f"the target of fleet {fleet.spec.name} was lowered"
     # What became ready this very round is left to the next: one edge of the diagram at a time.
-    working = [one for one in chosen if one.state in _READY and one.waited_s > 0]
-    ends = [one for one in chosen if one.state not in _READY]
+    working = [one for one in chosen if one.state.is_ready and one.waited_s > 0]
+    ends = [one for one in chosen if not one.state.is_ready]
     return FleetPlan(
         status,
         (

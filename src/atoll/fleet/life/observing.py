@@ -13,7 +13,6 @@ from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.providers.port import Provider
 from atoll.fleet.states import StepState
 
-UNFINISHED = (StepState.PENDING, StepState.RUNNING, StepState.CANCEL_PENDING)
 _IN_QUORUM = ("leader", "follower", "standalone")
 MOST_ELAPSED_SECONDS = 5.0
 """A round never counts for more: whoever slept must not take that for others' silence."""
@@ -100,4 +99,4 @@ def steps_seen(steps: list[Step]) -> StepsSeen:
         if one.state is StepState.FAILED
         and one.spec.action_on_failure is ActionOnFailure.TERMINATE_CLUSTER
     }
-    return StepsSeen(sum(one.state in UNFINISHED for one in steps), fatal)
+    return StepsSeen(sum(not one.state.is_over for one in steps), fatal)

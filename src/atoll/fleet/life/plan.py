@@ -136,8 +136,7 @@ def _primary_fleet(
 ) -> FleetStatus:
     holders = [one.current for one in occupants(desired, records)]
     is_whole = all(one is not None for one in holders)
-    serving = (InstanceState.RUNNING, InstanceState.SUSPECT)
-    is_ready = all(one is not None and one.state in serving for one in holders)
+    is_ready = all(one is not None and one.state.is_ready for one in holders)
     if old.ready_at is not None:
         return replace(old, state=FleetState.RUNNING if is_ready else FleetState.RESIZING)
     if is_ready:
