@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll.fleet.codec import decode, encode
-from atoll.fleet.control.database import Database
+from atoll.fleet.database import Database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stacks (

@@ -16,7 +16,7 @@ from typing import Any
 from atoll.core.errors import Corrupt, NotFound
 from atoll.fleet.codec import decode, encode
 from atoll.fleet.control.alarms import Alarm, AlarmState
-from atoll.fleet.control.database import Database
+from atoll.fleet.database import Database
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from atoll.core.errors import NotFound
 from atoll.fleet.codec import decode, encode
-from atoll.fleet.control.database import Database
+from atoll.fleet.database import Database
 from atoll.fleet.life.records import Desired, Event, Known, Step
 
 FILE = "control.sqlite"

@@ -6,10 +6,8 @@ done. A process killed anywhere leaves an intent that the next one finishes.
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,14 +15,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from atoll.core.errors import Conflict, Corrupt, NotFound, Unavailable
+from atoll.core.errors import Conflict, NotFound
 from atoll.fleet.codec import decode
+from atoll.fleet.database import Database
 from atoll.fleet.model import Market
 from atoll.fleet.providers.local.addressing import LocalSubnet
 from atoll.fleet.providers.port import Address, Machine, MachineState
 
 FILE = "inventory.sqlite"
-_BUSY_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS subnets (id TEXT PRIMARY KEY, doc BLOB NOT NULL);
@@ -124,35 +122,15 @@ class Inventory:
             Unavailable: it cannot be read or written. Corrupt: it is not what was written.
         """
         self._path = path
-        self._lock = threading.RLock()
-        self._depth = 0
-        with self._reporting():
-            self._db = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;{_SCHEMA}")
+        self._database = Database(path, _SCHEMA)
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
-    @contextmanager
-    def change(self) -> Iterator[None]:
+    def change(self) -> AbstractContextManager[None]:
         """Make all that is written in the block durable together, or nothing of it."""
-        with self._lock:
-            if self._depth:
-                yield
-                return
-            self._execute("BEGIN IMMEDIATE")
-            self._depth = 1
-            try:
-                yield
-                self._execute("COMMIT")
-            finally:
-                self._depth = 0
-                if self._db.in_transaction:
-                    self._execute("ROLLBACK")
+        return self._database.whole()
 
     def fact(self, name: str) -> str | None:
         """Return a fact about the home; None: nobody wrote it."""
@@ -300,23 +278,4 @@ class Inventory:
         return decode(doc, kind, what=f"an entry of the inventory {self._path}")
 
     def _execute(self, statement: str, *values: Any) -> list[Any]:
-        with self._lock, self._reporting():
-            return self._db.execute(statement, values).fetchall()
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Raise what SQLite says as errors of Atoll's tree."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise Unavailable(
-                f"the inventory {self._path} cannot be used: {error}; "
-                "free some room on its disk or check who else holds it",
-                path=str(self._path),
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise Corrupt(
-                f"the inventory {self._path} is damaged: {error}; remove what it stood for with "
-                "`atoll fleet gc --all` and begin anew",
-                path=str(self._path),
-            ) from error
+        return self._database.ask(statement, values)

@@ -1,4 +1,4 @@
-"""One SQLite file of the host, as one subject's tables see it."""
+"""One SQLite file of a host, as one subject's tables see it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atoll.core.errors import Unavailable
+from atoll.core.errors import Corrupt, Unavailable
 from atoll.core.files import writing
 
 BUSY_SECONDS = 30.0
 
 
 class Database:
-    """A connection of its own to the file. Calls may come from any thread."""
+    """A connection of its own to the file. Calls may come from any thread.
+
+    Any call may raise `Unavailable` where the file cannot be read or written, and `Corrupt` where
+    it is damaged.
+    """
 
     def __init__(self, path: Path, schema: str) -> None:
         """Open the file; it is made if need be, and so are the schema's tables.
 
         Raises:
             Unavailable, Forbidden, InvalidInput: it cannot be opened or written.
+            Corrupt: it is damaged.
         """
         self._path = path
         self._lock = threading.RLock()
@@ -45,7 +50,7 @@ class Database:
             self._connection.close()
 
     def ask(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement; its rows."""
+        """Run one statement, and return its rows."""
         with self.reaching():
             return self._connection.execute(query, values).fetchall()
 
@@ -56,15 +61,21 @@ class Database:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Do all that the block writes, or nothing; nobody comes between."""
+        """Do all that the block writes, or nothing; nobody comes between.
+
+        Within another such block it is part of that.
+        """
         with self.reaching():
+            if self._is_within():
+                yield
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
                 # Where the disk is full, SQLite may have rolled back by itself.
-                if self._connection.in_transaction:
+                if self._is_within():
                     self._connection.execute("ROLLBACK")
                 raise
 
@@ -75,7 +86,18 @@ class Database:
             try:
                 yield
             except sqlite3.Error as error:
+                # Those of a damaged file are of this class, all others of one below it.
+                if type(error) is sqlite3.DatabaseError:
+                    raise Corrupt(
+                        f"{self._path} is damaged: {error}; restore it from a backup, or remove "
+                        "all it stood for with `atoll fleet gc --everything` and begin anew",
+                        path=str(self._path),
+                    ) from error
                 raise Unavailable(
-                    f"{self._path} cannot be read or written: {error}; is its disk full?",
+                    f"{self._path} cannot be read or written: {error}; free some room on its disk, "
+                    "or see who else holds it",
                     path=str(self._path),
                 ) from error
+
+    def _is_within(self) -> bool:
+        return self._connection.in_transaction
