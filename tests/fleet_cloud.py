@@ -13,15 +13,15 @@ from functools import cache
 from pathlib import Path
 
 import atoll
-from atoll.core.records import converted
-from atoll.fleet.providers.client import Caller, RemoteProvider
+from atoll.fleet.providers.client import ProviderCaller, RemoteProvider
 from atoll.fleet.providers.local.gc import remove_home
 from atoll.fleet.providers.local.ground import Ran
 from atoll.fleet.providers.local.housekeeping import keeping_house
 from atoll.fleet.providers.local.opening import open_provider
 from atoll.fleet.providers.local.privileges import is_privileged
 from atoll.fleet.providers.local.world import SubnetSpec, World
-from atoll.fleet.providers.server import Calls, listen, serving
+from atoll.fleet.providers.server import serve_provider
+from atoll.fleet.wire.server import listen
 from atoll.testing.machine_contract import DISK_MIB, LISTENER
 from atoll.testing.provider_contract import ADDRESSES, RACKS, SUBNETS, TYPES
 
@@ -40,13 +40,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """A cloud in this process, or asked over TCP."""
+    """A cloud in this process, or asked over HTTP."""
 
     provider: object
     run: object
     stop: object
     home: Path
-    place: tuple[str, int] | None = None
+    url: str = ""
 
 
 def small_world(**more):
@@ -131,17 +131,16 @@ def _may_run(user, python):
 
 
 def remote_cloud(home, port):
-    caller = Caller("127.0.0.1", port, TOKEN)
+    url = f"http://127.0.0.1:{port}"
+    caller = ProviderCaller(url, TOKEN)
 
     def run(machine_id, command):
-        said = caller.call("run", machine_id=machine_id, command=command)
-        return converted(said, Ran)
+        return caller.call("run", Ran, machine_id=machine_id, command=command)
 
     def stop(machine_id):
-        caller.call("stop", machine_id=machine_id, reason="crashed")
+        caller.call("stop", object, machine_id=machine_id, reason="crashed")
 
-    place = ("127.0.0.1", port)
-    return LocalCloud(RemoteProvider(*place, TOKEN), run, stop, home, place)
+    return LocalCloud(RemoteProvider(url, TOKEN), run, stop, home, url)
 
 
 @contextmanager
@@ -180,8 +179,12 @@ def main(home, kind):
     outside = listen("127.0.0.1")
     with open_provider(home, kind, small_world()) as provider:
         more = {"run": provider.run, "stop": provider.stop}
-        calls = Calls(provider, TOKEN, more)
-        with keeping_house(provider), serving(calls, [outside, listen(provider.ground.gateway)]):
+        inside = listen(provider.ground.gateway)
+        with (
+            keeping_house(provider),
+            serve_provider(provider, TOKEN, outside, more=more),
+            serve_provider(provider, TOKEN, inside, more=more),
+        ):
             print(outside.getsockname()[1], os.getpid(), flush=True)
             sys.stdin.read()
 

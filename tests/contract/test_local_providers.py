@@ -11,7 +11,8 @@ from fleet_cloud import (
 )
 
 from atoll.fleet.providers.client import RemoteProvider
-from atoll.fleet.providers.server import Calls, listen, serving
+from atoll.fleet.providers.server import serve_provider
+from atoll.fleet.wire.server import listen
 from atoll.testing.machine_contract import MachineContract
 from atoll.testing.provider_contract import ProviderContract
 
@@ -28,14 +29,13 @@ class TestLoopback(ProviderContract):
             yield cloud.provider
 
 
-class TestLoopbackOverTcp(ProviderContract):
+class TestLoopbackOverHttp(ProviderContract):
     @pytest.fixture
     def provider(self, tmp_path):
         with cloud_here(tmp_path / "home", "loopback", command=IDLE) as cloud:
-            listening = listen(cloud.provider.ground.gateway)
-            host, port = listening.getsockname()
-            with serving(Calls(cloud.provider, TOKEN), [listening]):
-                yield RemoteProvider(host, port, TOKEN)
+            listener = listen(cloud.provider.ground.gateway)
+            with serve_provider(cloud.provider, TOKEN, listener) as server:
+                yield RemoteProvider(server.url, TOKEN)
 
 
 class TestLoopbackMachines(MachineContract):

@@ -8,7 +8,7 @@ import time
 import pytest
 from wire_services import Shelf
 
-from atoll.core.errors import InvalidInput, Unavailable
+from atoll.core.errors import Conflict, InvalidInput
 from atoll.fleet.wire.connection import Connection, Limits
 from atoll.fleet.wire.message import Response
 from atoll.fleet.wire.server import serve
@@ -296,7 +296,7 @@ def test_a_socket_that_listens_already_is_taken():
 
 
 def test_a_port_in_use_is_named(server):
-    with pytest.raises(Unavailable, match=str(server.address[1])):
+    with pytest.raises(Conflict, match=str(server.address[1])):
         serve([], server.address)
 
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import pytest
 
 from atoll.core.errors import Unavailable
-from atoll.fleet.control import client as module
-from atoll.fleet.control.client import TRIES, FleetClient
+from atoll.fleet.control.client import FleetClient
+from atoll.fleet.rpc import client as module
+from atoll.fleet.rpc.client import TRIES
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"result": 7}'
 
@@ -81,8 +82,8 @@ def test_what_is_asked_again_is_what_the_service_offers_and_changes_nothing():
         "create", "note", "protect", "terminate", "repair", "resize", "add_fleet", "add_steps",
         "cancel_steps",
     }  # fmt: skip
-    assert module.READS | changes == offered()
-    assert not module.READS & changes
+    assert FleetClient.reads | changes == offered()
+    assert not FleetClient.reads & changes
 
 
 def offered():

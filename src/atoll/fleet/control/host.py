@@ -20,14 +20,14 @@ from atoll.core.files import whole_file
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.services import aws_services
 from atoll.fleet.codec import encode
-from atoll.fleet.control.api import PREFIX, Api
+from atoll.fleet.control.client import PREFIX, FleetClient
 from atoll.fleet.control.exposition import METRICS, MetricsPage
 from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settings, settings_of
 from atoll.fleet.control.monitoring import monitored
 from atoll.fleet.control.notifierprocess import sending_notifications
 from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.sending import Sender
-from atoll.fleet.control.service import READS, FleetService
+from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.housekeeping import keeping_house
@@ -41,11 +41,11 @@ from atoll.fleet.providers.local.reading import Disks
 from atoll.fleet.providers.local.world import World
 from atoll.fleet.providers.port import Provider, ProviderAt
 from atoll.fleet.providers.reach import EC2, LOCAL, open_ec2
-from atoll.fleet.providers.server import Calls, listen
-from atoll.fleet.providers.server import serving as answering
+from atoll.fleet.providers.server import serve_provider
+from atoll.fleet.rpc.api import Api
 from atoll.fleet.spec.catalogue import FILE as CATALOGUE
 from atoll.fleet.spec.catalogue import load_catalogue
-from atoll.fleet.wire.server import serve
+from atoll.fleet.wire.server import listen, serve
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +132,11 @@ def _serve(options: HostOptions, stopped: threading.Event) -> None:
         services = stack.enter_context(
             aws_services(path, service, monitoring, sender.check, account)
         )
-        api = Api({**service.calls(), **_local_calls(provider)}, settings.token)
+        api = Api(PREFIX, {**service.calls(), **_local_calls(provider)}, settings.token)
         is_ours = ip_address(listener.getsockname()[0]).is_loopback
         page = MetricsPage(service, monitoring, None if is_ours else settings.token)
         routes = {PREFIX: api.answer, METRICS: page.answer}
-        reads = {METRICS, *(f"{PREFIX}/{name}" for name in (*READS, *Disks.READS))}
+        reads = {METRICS, *(f"{PREFIX}/{name}" for name in (*FleetClient.reads, *Disks.READS))}
         own = {settings.access_key: settings.secret_key}
         keys = None if options.is_open else {**options.keys, **own}
         server = serve(services, listener, keys=keys, routes=routes, reads=reads)
@@ -181,7 +181,7 @@ def _provided(
         listener = listen(provider.ground.gateway, settings.cloud_port)
         address, port = listener.getsockname()[:2]
         keep_settings(options.home, replace(settings, cloud_port=port))
-        stack.enter_context(answering(Calls(provider, settings.cloud_token), [listener]))
+        stack.enter_context(serve_provider(provider, settings.cloud_token, listener))
         stack.enter_context(keeping_house(provider))
         yield provider, ProviderAt(LOCAL, f"{address}:{port}", settings.cloud_token)
 

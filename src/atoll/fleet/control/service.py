@@ -52,18 +52,6 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 256
 """EMR's: steps that are pending or run at once."""
-READS = (
-    "preview",
-    "clusters",
-    "cluster",
-    "find",
-    "events",
-    "told",
-    "measures",
-    "advice",
-    "warnings",
-)
-"""Calls that change nothing."""
 
 
 @dataclass(frozen=True)

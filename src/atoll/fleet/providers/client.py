@@ -1,72 +1,55 @@
-"""The provider, asked over TCP: what controllers inside machines use."""
+"""The provider, asked over HTTP: what controllers inside machines use."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from atoll.core.errors import Unavailable
-from atoll.core.records import converted, decoded
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import ClusterSpec, InstanceTypeConfig
-from atoll.fleet.providers.port import Address, FleetRequest, Machine, Placement
-from atoll.fleet.providers.wire import Answer, Request, error_of, port_signature
+from atoll.fleet.providers.port import Address, FleetRequest, Machine, Placement, Provider
+from atoll.fleet.rpc.calls import Signature, signature
+from atoll.fleet.rpc.client import Caller
 
-CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 120.0
+PREFIX = "/v1/provider"
+CALLS = (
+    "subnets",
+    "pools",
+    "require",
+    "warnings",
+    "reserve",
+    "release",
+    "addresses",
+    "launch_primary",
+    "launch_fleet",
+    "machines",
+    "start",
+    "terminate",
+)
 
 
-class Caller:
-    """Asks a server one thing after another, each on a connection of its own.
+def port_signature(name: str) -> Signature:
+    """Return the types of one of the port's calls."""
+    return signature(getattr(Provider, name))
 
-    Nothing is tried twice here: whoever asked does, with the same idempotency token, as the first
-    request may have been carried out although its answer was lost.
+
+class ProviderCaller(Caller):
+    """Makes calls of the port.
+
+    What changes something is not tried twice here: whoever asked does, with the same idempotency
+    token.
     """
 
-    def __init__(self, host: str, port: int, token: str) -> None:
-        """Take where the server listens and the token it wants."""
-        self._place = (host, port)
-        self._token = token
-
-    def call(self, name: str, **args: Any) -> Any:
-        """Ask; return what JSON holds.
-
-        Raises:
-            Unavailable: no answer came. Whatever the server raises comes as it is.
-        """
-        line = msgspec.json.encode(Request(self._token, name, args)) + b"\n"
-        try:
-            answer = decoded(self._exchanged(line), Answer)
-        except (OSError, msgspec.DecodeError) as error:
-            host, port = self._place
-            raise Unavailable(
-                f"the provider at {host}:{port} did not answer {name} ({error}); "
-                "see that `atoll fleet serve` runs, then try again",
-                host=host,
-                port=port,
-                call=name,
-            ) from error
-        if answer.error is not None:
-            raise error_of(answer.error)
-        return answer.result
-
-    def _exchanged(self, line: bytes) -> bytes:
-        with socket.create_connection(self._place, CONNECT_SECONDS) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            connection.sendall(line)
-            with connection.makefile("rb") as stream:
-                return stream.readline()
+    prefix = PREFIX
+    reads = frozenset(("subnets", "pools", "require", "warnings", "addresses", "machines"))
 
 
 class RemoteProvider:
     """The port, through `providers.server`."""
 
-    def __init__(self, host: str, port: int, token: str) -> None:
+    def __init__(self, url: str, token: str) -> None:
         """Take where the server listens and the token it wants; nothing is asked yet."""
-        self._caller = Caller(host, port, token)
+        self._caller = ProviderCaller(url, token)
         self.name, self.lag_s = "remote", 0.0
 
     def subnets(self, ids: Sequence[str] = ()) -> list[Subnet]:
@@ -147,4 +130,4 @@ class RemoteProvider:
         self._call("terminate", machine_ids=machine_ids, epoch=epoch, reason=reason)
 
     def _call(self, name: str, **args: Any) -> Any:
-        return converted(self._caller.call(name, **args), port_signature(name).result)
+        return self._caller.call(name, port_signature(name).result, **args)

@@ -24,8 +24,7 @@ def reach(at: ProviderAt) -> Provider:
         Unavailable: its package is not installed.
     """
     if at.name == LOCAL:
-        host, _, port = at.where.rpartition(":")
-        return RemoteProvider(host, int(port), at.token)
+        return RemoteProvider(f"http://{at.where}", at.token)
     if at.name == EC2:
         return _ec2(at.where, at.settings)
     raise InvalidInput(f"provider {at.name!r} is not known; take {LOCAL!r} or {EC2!r}")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from atoll.core.errors import InvalidInput, Unavailable
+from atoll.core.errors import Conflict, InvalidInput
 from atoll.fleet.wire.connection import Connection, Limits
 from atoll.fleet.wire.gateway import Gateway, Route
 from atoll.fleet.wire.service import Service
@@ -46,9 +46,9 @@ def serve(
 
     Raises:
         InvalidInput: without keys, other machines could give orders.
-        Unavailable: the address cannot be listened on.
+        Conflict: the address cannot be listened on.
     """
-    listener = at if isinstance(at, socket.socket) else _listen(at)
+    listener = at if isinstance(at, socket.socket) else listen(*at)
     host = listener.getsockname()[0]
     if services and keys is None and not ipaddress.ip_address(host).is_loopback:
         listener.close()
@@ -61,14 +61,19 @@ def serve(
     return Server(gateway, listener, limits)
 
 
-def _listen(address: tuple[str, int]) -> socket.socket:
+def listen(host: str, port: int = 0) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one.
+
+    Raises:
+        Conflict: something else listens there, or it is no address of this machine.
+    """
     try:
-        return socket.create_server(address, backlog=_BACKLOG)
+        return socket.create_server((host, port), backlog=_BACKLOG)
     except OSError as error:
-        raise Unavailable(
-            f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; choose another port",
-            host=address[0],
-            port=address[1],
+        raise Conflict(
+            f"cannot listen on {host}:{port}: {error.strerror}; take another port",
+            host=host,
+            port=port,
         ) from error
 
 

@@ -1,84 +1,21 @@
-"""The provider port over TCP: one JSON line asks, one JSON line answers.
+"""What a call takes and gives, by its own annotations, and errors on their way.
 
-    {"token": "...", "call": "machines", "args": {"cluster_id": "j-1"}}
-    {"result": [...]}    or    {"error": {"code": "conflict", "message": "...", "details": {}}}
-
-Types are those of the port's own annotations. Only what is light to import is imported here: every
-agent in every machine does.
+Only what is light to import is imported here: every agent in every machine does.
 """
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from atoll.core import errors
 from atoll.core.errors import AtollError, InvalidInput
 from atoll.core.records import converted
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress, Provider
-
-LINE_BYTES = 4 << 20
-"""Longest line: a launch with 16 KiB of user data, or a thousand machines, has room."""
-
-CALLS = (
-    "subnets",
-    "pools",
-    "require",
-    "warnings",
-    "reserve",
-    "release",
-    "addresses",
-    "launch_primary",
-    "launch_fleet",
-    "machines",
-    "start",
-    "terminate",
-)
-
-_ERRORS: Mapping[str, type[AtollError]] = {
-    one.code: one
-    for one in (
-        AtollError,
-        errors.InvalidInput,
-        errors.NotFound,
-        errors.Forbidden,
-        errors.Conflict,
-        errors.Unavailable,
-        errors.Corrupt,
-        errors.Incomplete,
-        InsufficientCapacity,
-        NoFreeAddress,
-    )
-}
-
-
-class Request(msgspec.Struct):
-    """What is asked."""
-
-    token: str
-    call: str
-    args: dict[str, Any]
-
-
-class Failure(msgspec.Struct):
-    """An error of Atoll's tree on its way."""
-
-    code: str
-    message: str
-    details: dict[str, Any]
-
-
-class Answer(msgspec.Struct, omit_defaults=True):
-    """What is answered."""
-
-    result: Any = None
-    error: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +64,12 @@ def signature(call: Callable[..., Any]) -> Signature:
     )
 
 
-def port_signature(name: str) -> Signature:
-    """Return the types of one of the port's calls."""
-    return signature(getattr(Provider, name))
+class Failure(msgspec.Struct):
+    """An error of Atoll's tree on its way."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
 
 
 def failure_of(error: AtollError) -> Failure:
@@ -139,5 +79,14 @@ def failure_of(error: AtollError) -> Failure:
 
 
 def error_of(failure: Failure) -> AtollError:
-    """Unpack an error as the class it was."""
-    return _ERRORS.get(failure.code, AtollError)(failure.message, **failure.details)
+    """Unpack an error as the class it was, where that is known here."""
+    for kind in _kinds(AtollError):
+        if vars(kind).get("code") == failure.code:
+            return kind(failure.message, **failure.details)
+    return AtollError(failure.message, **failure.details)
+
+
+def _kinds(kind: type[AtollError]) -> Iterator[type[AtollError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _kinds(below)

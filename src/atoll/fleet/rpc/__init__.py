@@ -1,0 +1,1 @@
+"""Calls by name over HTTP, JSON there and back: how users and machines ask a host."""
