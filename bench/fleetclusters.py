@@ -15,20 +15,20 @@ from kazoo.client import KazooClient
 
 from atoll.compute.sparkmaster import probe_master
 from atoll.core.errors import AtollError, NotFound
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.garbage import remove
-from atoll.fleet.control.home import LOG, serving, token_of
-from atoll.fleet.control.host import CLOUD
-from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.control.repair import Repair
 from atoll.fleet.control.service import Resize
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 from atoll.fleet.engine.zookeeper_probe import Mode, probe_zookeeper
+from atoll.fleet.host.client import FleetClient
+from atoll.fleet.host.garbage import remove
+from atoll.fleet.host.home import LOG, serving, token_of
+from atoll.fleet.host.server import CLOUD
 from atoll.fleet.life.records import Event, Fleet, Step
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Role, StepSpec
 from atoll.fleet.providers.local.claims import home_key
 from atoll.fleet.providers.local.processes import marked
+from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.spec.short import parse_short
 from atoll.fleet.states import InstanceState, StepState
 from bench import fleetjob

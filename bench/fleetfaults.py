@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from atoll.fleet.control.host import CLOUD
+from atoll.fleet.host.server import CLOUD
 from atoll.fleet.model import Role
 from atoll.fleet.providers.local.claims import home_key
 from atoll.fleet.providers.local.processes import marked

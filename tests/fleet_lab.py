@@ -19,18 +19,18 @@ from kazoo.client import KazooClient
 from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
 from atoll.core.errors import AtollError, NotFound
-from atoll.fleet.capacity import Pool, Subnet
-from atoll.fleet.control.alarmstore import AlarmStore
-from atoll.fleet.control.metricstore import MetricStore
-from atoll.fleet.control.monitor import Monitor
-from atoll.fleet.control.registry import FILE, Registry
+from atoll.fleet.capacity import NoFreeAddress, Pool, Subnet
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.jars import zookeeper_classpath
 from atoll.fleet.life.controller import Controller
 from atoll.fleet.life.records import Daemon, Heartbeat
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Market, Role
-from atoll.fleet.providers.port import Address, Machine, MachineState, NoFreeAddress, ProviderAt
+from atoll.fleet.monitoring.alarmstore import AlarmStore
+from atoll.fleet.monitoring.metricstore import MetricStore
+from atoll.fleet.monitoring.monitor import Monitor
+from atoll.fleet.providers.port import Address, Machine, MachineState, ProviderAt
+from atoll.fleet.registry import FILE, Registry
 from atoll.fleet.states import StepState
 
 SUBNETS = ("subnet-0a", "subnet-0b", "subnet-0c")

@@ -24,7 +24,7 @@ from fleetspecs import TEMPLATE
 from s3_servers import _free_ports
 
 from atoll.deploy.render import SearchStack, render
-from atoll.fleet.control.garbage import remove
+from atoll.fleet.host.garbage import remove
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(console|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -267,7 +267,7 @@ def test_guide_to_fleets_prints_what_it_shows(tmp_path):
     # Archives of Java's classes fit this machine, whoever made them.
     cache = Path.home() / ".cache" / "atoll" / "fleet"
     # By a process that ends: whoever starts a host and lives on is warned of a child left behind.
-    code = "from atoll.fleet.control.home import *; start(Path({!r}), '--port', {!r}, *{!r})"
+    code = "from atoll.fleet.host.home import *; start(Path({!r}), '--port', {!r}, *{!r})"
     started = [sys.executable, "-c", code.format(str(home), port, ["--provider", "loopback"])]
     subprocess.run(started, check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     try:

@@ -18,15 +18,15 @@ from moto.server import ThreadedMotoServer
 from s3_servers import _free_ports
 
 from atoll.compute.sparkmaster import probe_master
-from atoll.fleet.control.monitoring import monitored
-from atoll.fleet.control.registry import FILE, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Role
+from atoll.fleet.monitoring.opening import monitored
 from atoll.fleet.providers.ec2.addresses import Patience
 from atoll.fleet.providers.ec2.metadata import ENDPOINT_VARIABLE
 from atoll.fleet.providers.ec2.provider import Ec2Provider
 from atoll.fleet.providers.port import ProviderAt
+from atoll.fleet.registry import FILE, Registry
 from atoll.fleet.states import InstanceState
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]

@@ -18,7 +18,7 @@ from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput, NotFound
 from atoll.fleet.cli import common
-from atoll.fleet.control import home
+from atoll.fleet.host import home
 from atoll.fleet.providers.local import privileges
 from atoll.fleet.states import ClusterState
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import pytest
 from fleet_cloud import NOBODY, why_no_netns
 
-from atoll.fleet.control.garbage import remove
-from atoll.fleet.control.home import serving
-from atoll.fleet.control.host import HostOptions, serve_host
-from atoll.fleet.control.registry import ClusterRecord, Phase
-from atoll.fleet.providers.port import NoFreeAddress
+from atoll.fleet.capacity import NoFreeAddress
+from atoll.fleet.host.garbage import remove
+from atoll.fleet.host.home import serving
+from atoll.fleet.host.server import HostOptions, serve_host
+from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.states import ClusterReason, ClusterState
 from bench.fleetclusters import SMALL, Host, atoll, await_, fleet_host
 

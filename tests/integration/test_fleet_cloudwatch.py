@@ -11,10 +11,10 @@ from fleetspecs import request_spec
 
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.cloudwatch import cloudwatch_service
-from atoll.fleet.control.exposition import METRICS, MetricsPage
-from atoll.fleet.control.monitor import Monitor
-from atoll.fleet.control.monitoring import Monitoring
-from atoll.fleet.control.sending import Sender
+from atoll.fleet.host.exposition import METRICS, MetricsPage
+from atoll.fleet.monitoring.monitor import Monitor
+from atoll.fleet.monitoring.opening import Monitoring
+from atoll.fleet.monitoring.sending import Sender
 from atoll.fleet.wire.message import Request
 from atoll.fleet.wire.server import serve
 

@@ -6,18 +6,13 @@ import pytest
 from fleet_cloud import cloud_here, why_no_netns
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.model import Market
 from atoll.fleet.providers.facts import NOTICE
 from atoll.fleet.providers.local.disk import used_bytes
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.links import Direction
-from atoll.fleet.providers.port import (
-    ENDED_ITSELF,
-    FleetRequest,
-    InsufficientCapacity,
-    MachineState,
-    NoFreeAddress,
-)
+from atoll.fleet.providers.port import ENDED_ITSELF, FleetRequest, MachineState
 from atoll.testing.machine_contract import PORT
 from atoll.testing.provider_contract import (
     ADDRESSES,

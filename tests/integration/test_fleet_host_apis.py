@@ -13,9 +13,9 @@ from fleet_lab import awaited
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.codec import decode
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.home import SERVING, Serving, keys_of, token_of
-from atoll.fleet.control.host import HostOptions, serve_host
+from atoll.fleet.host.client import FleetClient
+from atoll.fleet.host.home import SERVING, Serving, keys_of, token_of
+from atoll.fleet.host.server import HostOptions, serve_host
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Role
 from atoll.fleet.planning.subnets import LaunchPreview
 from atoll.fleet.spec.catalogue import own_catalogue

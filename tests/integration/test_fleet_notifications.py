@@ -12,12 +12,12 @@ from alarm_receivers import mail_server, webhook
 from fleet_lab import awaited
 
 from atoll.core.errors import InvalidInput, Unavailable
-from atoll.fleet.control.alarms import Alarm, AlarmState, Verdict
-from atoll.fleet.control.alarmstore import AlarmStore, Notification
-from atoll.fleet.control.notifierprocess import sending_notifications
-from atoll.fleet.control.notifying import MOST_ATTEMPTS, Notifier
-from atoll.fleet.control.ringing import ring
-from atoll.fleet.control.sending import MailServer, Sender, signature
+from atoll.fleet.host.notifierprocess import sending_notifications
+from atoll.fleet.monitoring.alarms import Alarm, AlarmState, Verdict
+from atoll.fleet.monitoring.alarmstore import AlarmStore, Notification
+from atoll.fleet.monitoring.notifying import MOST_ATTEMPTS, Notifier
+from atoll.fleet.monitoring.ringing import ring
+from atoll.fleet.monitoring.sending import MailServer, Sender, signature
 
 SNS = "arn:aws:sns:us-east-1:000000000000:topic"
 RINGS = Verdict(AlarmState.ALARM, "2 of 3 primaries run")

@@ -11,7 +11,7 @@ import pytest
 from fleet_cloud import why_no_netns
 
 from atoll.compute.sparkmaster import probe_master
-from atoll.fleet.control.home import LOG
+from atoll.fleet.host.home import LOG
 from atoll.fleet.model import Market, Role
 from atoll.fleet.states import InstanceState
 from bench.fleetclusters import Job, atoll, await_, small_cluster

@@ -12,7 +12,7 @@ from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.cloudformation import CloudFormation
 from atoll.fleet.aws.emr import emr_service
 from atoll.fleet.aws.stackstore import StackStore
-from atoll.fleet.control.registry import FILE
+from atoll.fleet.registry import FILE
 from atoll.fleet.wire.server import serve
 
 

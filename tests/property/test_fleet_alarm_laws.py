@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.fleet.control.alarms import EXTRA_PERIODS, Alarm, AlarmState, Missing, judge
-from atoll.fleet.control.metrics import CARRY_SECONDS, Point, periods
+from atoll.fleet.monitoring.alarms import EXTRA_PERIODS, Alarm, AlarmState, Missing, judge
+from atoll.fleet.monitoring.metrics import CARRY_SECONDS, Point, periods
 
 SECONDS = st.sampled_from([1, 5, 10, 30, 60])
 POINTS = st.lists(st.integers(0, 4000), unique=True, max_size=40).map(

@@ -11,7 +11,7 @@ import pytest
 import atoll
 from atoll.app import main, settings
 from atoll.core import errors
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.states import ClusterState, FleetState, InstanceState
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ import pytest
 from ec2_cloud import IMAGE, PROFILE, account, provider, subnet
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
-from atoll.fleet.control.home import settings_of
-from atoll.fleet.control.host import HostOptions, serve_host
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
+from atoll.fleet.host.home import settings_of
+from atoll.fleet.host.server import HostOptions, serve_host
 from atoll.fleet.model import (
     ClusterSpec,
     FleetSpec,
@@ -22,13 +23,7 @@ from atoll.fleet.model import (
     SpotStrategy,
 )
 from atoll.fleet.providers.ec2.machines import Memory, machine_of
-from atoll.fleet.providers.port import (
-    FleetRequest,
-    InsufficientCapacity,
-    MachineState,
-    NoFreeAddress,
-    Placement,
-)
+from atoll.fleet.providers.port import FleetRequest, MachineState, Placement
 from atoll.fleet.providers.reach import open_ec2, reach
 
 CLUSTER = "j-1"

@@ -7,8 +7,8 @@ import pytest
 from atoll.core.errors import InvalidInput, NotFound
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.alarmcalls import AlarmCalls
-from atoll.fleet.control.alarmstore import AlarmStore
-from atoll.fleet.control.sending import Sender
+from atoll.fleet.monitoring.alarmstore import AlarmStore
+from atoll.fleet.monitoring.sending import Sender
 
 ALARM = {
     "AlarmName": "mine",

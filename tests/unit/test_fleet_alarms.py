@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from atoll.fleet.control.alarms import (
+from atoll.fleet.monitoring.alarms import (
     COMPARISONS,
     Alarm,
     AlarmState,
@@ -13,7 +13,7 @@ from atoll.fleet.control.alarms import (
     judge,
     oldest_point,
 )
-from atoll.fleet.control.metrics import Point
+from atoll.fleet.monitoring.metrics import Point
 
 THREE_OF_THREE = Alarm("a", "j-1", "IsIdle", "Minimum", 10, 3, 3, 0.5, "GreaterThanThreshold")
 TWO_OF_THREE = replace(THREE_OF_THREE, datapoints_to_alarm=2)

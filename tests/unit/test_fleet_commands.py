@@ -9,11 +9,11 @@ from fleet_world import World, desired
 
 from atoll.core.errors import Unavailable
 from atoll.fleet.cli import clusters
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
+from atoll.fleet.host.client import FleetClient
 from atoll.fleet.life.records import Event, Fleet
 from atoll.fleet.model import Role
 from atoll.fleet.providers.port import ProviderAt
+from atoll.fleet.registry import ClusterRecord, Phase, Registry
 
 SUBMIT = ("fleet", "submit", "c")
 

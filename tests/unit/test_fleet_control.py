@@ -11,17 +11,18 @@ import pytest
 from fleet_world import desired
 
 from atoll.core.errors import Conflict, InvalidInput, Unavailable
+from atoll.fleet.capacity import InsufficientCapacity
 from atoll.fleet.control import mirror as mirrors
 from atoll.fleet.control import watch as watches
-from atoll.fleet.control.home import settings_of
-from atoll.fleet.control.host import HostOptions, serve_host
 from atoll.fleet.control.mirror import Mirror
-from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.control.watch import Watch
+from atoll.fleet.host.home import settings_of
+from atoll.fleet.host.server import HostOptions, serve_host
 from atoll.fleet.life.records import ClusterStatus, Event, Known, Step
 from atoll.fleet.model import Market, Role, StepSpec
-from atoll.fleet.providers.port import InsufficientCapacity, Machine, MachineState
+from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.spec.reader import Notice
 from atoll.fleet.states import ClusterReason, ClusterState, StepState
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from atoll.core.errors import Unavailable
-from atoll.fleet.control.client import FleetClient
+from atoll.fleet.host.client import FleetClient
 from atoll.fleet.rpc import client as module
 from atoll.fleet.rpc.client import TRIES
 

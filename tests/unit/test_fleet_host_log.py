@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from atoll.fleet.control import hostlog
+from atoll.fleet.host import log as hostlog
 
 LINES = """
 import logging
 import sys
 from pathlib import Path
-from atoll.fleet.control import hostlog
+from atoll.fleet.host import log as hostlog
 
 hostlog.LOG_BYTES = 2000
 hostlog.log_to(Path(sys.argv[1]))

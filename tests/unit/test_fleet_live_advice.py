@@ -7,9 +7,9 @@ from fleet_world import World, desired
 
 from atoll.fleet.capacity import Subnet
 from atoll.fleet.control.advising import advice_on
-from atoll.fleet.control.ownalarms import own_alarms
-from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.model import Role
+from atoll.fleet.monitoring.ownalarms import own_alarms
+from atoll.fleet.registry import ClusterRecord, Phase
 
 NODES = 5  # three primaries and two core nodes
 

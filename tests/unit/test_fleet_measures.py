@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from fleetspecs import post_spec
 
-from atoll.fleet.control.exposition import of_clusters, write
-from atoll.fleet.control.measures import UNITS, measures
-from atoll.fleet.control.ownalarms import own_alarms
-from atoll.fleet.control.registry import ClusterRecord, Phase
+from atoll.fleet.host.exposition import of_clusters, write
 from atoll.fleet.life.records import ClusterStatus, Desired, Fleet, InstanceRecord, Known
 from atoll.fleet.model import Market, Role
+from atoll.fleet.monitoring.measures import UNITS, measures
+from atoll.fleet.monitoring.ownalarms import own_alarms
 from atoll.fleet.providers.port import Machine, MachineState, ProviderAt
+from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.states import ClusterState, InstanceState
 
 SPEC = post_spec()

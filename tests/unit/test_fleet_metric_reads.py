@@ -6,7 +6,7 @@ import pytest
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.aws.metricreads import MOST_QUERIES, MetricReads
-from atoll.fleet.control.metrics import Point
+from atoll.fleet.monitoring.metrics import Point
 
 START = 1_700_000_040
 SPAN = {

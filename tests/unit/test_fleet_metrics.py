@@ -2,9 +2,9 @@
 
 import pytest
 
-from atoll.fleet.control import metricstore
-from atoll.fleet.control.metrics import STATISTICS, Period, Point, first_needed, periods
-from atoll.fleet.control.metricstore import MetricStore
+from atoll.fleet.monitoring import metricstore
+from atoll.fleet.monitoring.metrics import STATISTICS, Period, Point, first_needed, periods
+from atoll.fleet.monitoring.metricstore import MetricStore
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import pytest
 from fleet_world import desired
 
 from atoll.core.errors import Conflict
+from atoll.fleet.capacity import InsufficientCapacity
 from atoll.fleet.control import repair as module
 from atoll.fleet.control.launching import launch_primaries
-from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.control.repair import Repairer
 from atoll.fleet.life.records import ClusterStatus, Event, InstanceRecord, Known
 from atoll.fleet.model import Market, Role
-from atoll.fleet.providers.port import InsufficientCapacity, Machine, MachineState
+from atoll.fleet.providers.port import Machine, MachineState
+from atoll.fleet.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.states import ClusterState, InstanceState
 
 RUNNING, STOPPED, TERMINATED = MachineState.RUNNING, MachineState.STOPPED, MachineState.TERMINATED

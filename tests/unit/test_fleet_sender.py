@@ -4,7 +4,7 @@ import pytest
 
 from atoll.core.errors import InvalidInput
 from atoll.fleet.cli.sender import read_sender
-from atoll.fleet.control.sending import MailServer, Sender
+from atoll.fleet.monitoring.sending import MailServer, Sender
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from atoll.core.errors import AtollError, Forbidden
+from atoll.fleet.capacity import NoFreeAddress
 from atoll.fleet.providers.client import ProviderCaller, RemoteProvider
-from atoll.fleet.providers.port import NoFreeAddress
 from atoll.fleet.providers.server import serve_provider
 from atoll.fleet.wire.server import listen
 

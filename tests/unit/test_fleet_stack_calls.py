@@ -12,7 +12,7 @@ from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.cloudformation import CloudFormation
 from atoll.fleet.aws.stackstore import StackStore
-from atoll.fleet.control.registry import ClusterRecord, Ending, Phase
+from atoll.fleet.registry import ClusterRecord, Ending, Phase
 from atoll.fleet.states import ClusterState
 
 BODY = json.loads(POST)

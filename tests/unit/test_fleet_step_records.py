@@ -6,12 +6,12 @@ import pytest
 from fleet_zookeeper import Ensemble
 
 from atoll.core.errors import Conflict
-from atoll.fleet.control import registry as module
+from atoll.fleet import registry as module
 from atoll.fleet.control.mirror import forgotten
-from atoll.fleet.control.registry import Registry
 from atoll.fleet.life.records import Step
 from atoll.fleet.life.store import ENDED_STEPS_KEPT, ClusterStore
 from atoll.fleet.model import StepSpec
+from atoll.fleet.registry import Registry
 from atoll.fleet.states import StepState
 
 SPEC = StepSpec("one", ("true",))

@@ -8,8 +8,8 @@ from fleet_world import desired
 
 from atoll.core.config import Settings
 from atoll.fleet.cli import clusters
-from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.life.records import ClusterStatus, Known
+from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.states import ClusterState
 
 PROTECTED = replace(desired(), termination_protected=True)

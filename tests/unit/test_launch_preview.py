@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from atoll.core.errors import InvalidInput
-from atoll.fleet.capacity import Pool, Subnet
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress, Pool, Subnet
 from atoll.fleet.codec import decode, encode
 from atoll.fleet.model import (
     ClusterSpec,
@@ -19,7 +19,6 @@ from atoll.fleet.model import (
 )
 from atoll.fleet.planning.fleets import plan_fleet, plan_fleets
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
 
 PRICES = {"m5.xlarge": 0.192, "m5.2xlarge": 0.384}
 EVERY = tuple(InstanceTypeConfig(name) for name in PRICES)

@@ -1,7 +1,7 @@
 import pytest
 
+from atoll.fleet.capacity import InsufficientCapacity
 from atoll.fleet.planning.placement import spread
-from atoll.fleet.providers.port import InsufficientCapacity
 
 
 def test_each_machine_gets_a_rack_of_its_own_the_emptiest_first():

@@ -139,7 +139,7 @@ def find_fleet(settings: Settings, name: str) -> SparkAt:
 
 def _refuse_walled_off(settings: Settings, cluster_id: str) -> None:
     """Refuse a cluster of a host without root: it has entered namespaces that we are not in."""
-    from atoll.fleet.control.home import provider_of
+    from atoll.fleet.host.home import provider_of
     from atoll.fleet.providers.local.netns import Netns
     from atoll.fleet.providers.local.privileges import is_privileged
 

@@ -16,12 +16,12 @@ from atoll.core.errors import Conflict, Incomplete
 from atoll.core.files import writing
 from atoll.core.text import counted
 from atoll.fleet.cli.common import News
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.home import start, token_of
-from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.host.client import FleetClient
+from atoll.fleet.host.home import start, token_of
 from atoll.fleet.life.records import Step
 from atoll.fleet.model import ActionOnFailure, ClusterSpec, Role, StepSpec
 from atoll.fleet.providers.port import Machine
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.spec.short import parse_short
 from atoll.fleet.states import ClusterState, InstanceState, StepState
 
@@ -46,7 +46,7 @@ def fleet_demo(settings: Settings, /, out: Path, provider: str) -> None:
     told as it happens. In the end the collection is verified, and nothing of the cluster is left.
     """
     # Every command of fleets loads this module; only the demo needs all of a host.
-    from atoll.fleet.control.garbage import remove
+    from atoll.fleet.host.garbage import remove
 
     if out.exists():
         raise Conflict(f"{out} exists; give another folder: --out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atoll.core.errors import Unavailable
 from atoll.fleet.model import Market
 
 
@@ -47,3 +48,15 @@ class Pool:
     price: float | None
     capacity: int | None
     score: float = 0.0
+
+
+class InsufficientCapacity(Unavailable):
+    """No such machine is to be had now."""
+
+    code = "insufficient_capacity"
+
+
+class NoFreeAddress(Unavailable):
+    """A subnet has not as many free addresses as are needed."""
+
+    code = "insufficient_free_addresses"

@@ -20,15 +20,14 @@ from dataclasses import replace
 import pytest
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Market, Role
 from atoll.fleet.providers.port import (
     USER_DATA_BYTES,
     Address,
     FleetRequest,
-    InsufficientCapacity,
     Machine,
     MachineState,
-    NoFreeAddress,
     Placement,
     Provider,
 )

@@ -13,9 +13,9 @@ from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.alarmrequests import alarm_of, alarm_view
 from atoll.fleet.aws.paging import page
 from atoll.fleet.aws.values import given, instant, refuse
-from atoll.fleet.control.alarms import AlarmState, Verdict
-from atoll.fleet.control.alarmstore import AlarmStore, Entry, KeptAlarm
-from atoll.fleet.control.ringing import ring
+from atoll.fleet.monitoring.alarms import AlarmState, Verdict
+from atoll.fleet.monitoring.alarmstore import AlarmStore, Entry, KeptAlarm
+from atoll.fleet.monitoring.ringing import ring
 
 _PAGE_ALARMS = 100
 _DATA_CHARS = 4095

@@ -10,10 +10,10 @@ from atoll.core.errors import InvalidInput
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.metricrequests import check_period, check_statistic, check_unit, metric_of
 from atoll.fleet.aws.values import instant, refuse
-from atoll.fleet.control.alarms import COMPARISONS, Alarm, Missing
-from atoll.fleet.control.alarmstore import KeptAlarm
-from atoll.fleet.control.measures import UNITS
-from atoll.fleet.control.ringing import DIMENSION, NAMESPACE, UNDELIVERED
+from atoll.fleet.monitoring.alarms import COMPARISONS, Alarm, Missing
+from atoll.fleet.monitoring.alarmstore import KeptAlarm
+from atoll.fleet.monitoring.measures import UNITS
+from atoll.fleet.monitoring.ringing import DIMENSION, NAMESPACE, UNDELIVERED
 
 _ONE_METRIC = "an alarm watches one metric; give MetricName, Namespace and Dimensions"
 _UNSUPPORTED = {

@@ -19,10 +19,10 @@ from atoll.fleet.aws.stackstore import Deletion, KeptStack, StackStore
 from atoll.fleet.aws.stackviews import event_views, resource_view, stack_summary, stack_view
 from atoll.fleet.aws.templates import UNSUPPORTED, body_of, validation_of
 from atoll.fleet.aws.values import given, refuse
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.control.ids import new_cluster_id
-from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.control.service import FleetService
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.spec.template import Stack, Template, read_template
 from atoll.fleet.wire.errors import CLOUDFORMATION, ErrorTable, Name, ServiceError
 from atoll.fleet.wire.service import Service

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.alarmcalls import AlarmCalls
 from atoll.fleet.aws.metricreads import MetricReads
-from atoll.fleet.control.alarmstore import AlarmStore
-from atoll.fleet.control.metricstore import MetricStore
+from atoll.fleet.monitoring.alarmstore import AlarmStore
+from atoll.fleet.monitoring.metricstore import MetricStore
 from atoll.fleet.wire.errors import CLOUDWATCH
 from atoll.fleet.wire.service import Service
 

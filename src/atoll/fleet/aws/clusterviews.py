@@ -7,9 +7,9 @@ from typing import Any
 
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.values import given, instant, tags_of
-from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.life.records import ClusterStatus, InstanceRecord
 from atoll.fleet.model import ClusterSpec
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.states import InstanceState
 
 _SIZES = {"nano": 0.25, "micro": 0.5, "small": 1.0, "medium": 2.0, "large": 4.0, "xlarge": 8.0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.emr_changes import EmrChanges
 from atoll.fleet.aws.emr_reads import EmrReads
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.control.service import FleetService
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.wire.errors import EMR, ErrorTable, Name
 from atoll.fleet.wire.service import Service
 

@@ -13,10 +13,10 @@ from atoll.fleet.aws.fleetviews import fleet_view, instance_view
 from atoll.fleet.aws.paging import page
 from atoll.fleet.aws.values import given, refuse
 from atoll.fleet.aws.workviews import bootstrap_view, step_view
-from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.life.records import InstanceRecord, Step
 from atoll.fleet.outputs import cluster_url
+from atoll.fleet.registry import ClusterRecord
 
 MOST_INSTANCES = 2000
 """EMR's: instances on a page."""

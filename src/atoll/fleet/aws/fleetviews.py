@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.fleet.aws.values import given, instant
-from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.life.capacity import provisioned
 from atoll.fleet.life.records import Fleet, FleetStatus, InstanceRecord
 from atoll.fleet.model import FleetSpec, InstanceTypeConfig, Market, Role
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.states import FleetState
 
 _VOLUME_TYPE = "gp3"

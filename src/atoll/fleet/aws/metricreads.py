@@ -16,9 +16,9 @@ from atoll.fleet.aws.metricrequests import (
 )
 from atoll.fleet.aws.paging import key_of, marker_of, page
 from atoll.fleet.aws.values import given, instant, refuse
-from atoll.fleet.control.measures import UNITS
-from atoll.fleet.control.metrics import STATISTICS, Period, first_needed, periods
-from atoll.fleet.control.metricstore import MetricStore
+from atoll.fleet.monitoring.measures import UNITS
+from atoll.fleet.monitoring.metrics import STATISTICS, Period, first_needed, periods
+from atoll.fleet.monitoring.metricstore import MetricStore
 
 MOST_DATAPOINTS = 100_800
 """CloudWatch's, of one GetMetricData."""

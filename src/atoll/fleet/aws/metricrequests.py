@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from atoll.core.errors import InvalidInput
-from atoll.fleet.control.measures import UNITS
-from atoll.fleet.control.metrics import STATISTICS
-from atoll.fleet.control.ringing import DIMENSION, NAMESPACE
+from atoll.fleet.monitoring.measures import UNITS
+from atoll.fleet.monitoring.metrics import STATISTICS
+from atoll.fleet.monitoring.ringing import DIMENSION, NAMESPACE
 
 
 def metric_of(request: Mapping[str, Any]) -> tuple[str, str] | None:

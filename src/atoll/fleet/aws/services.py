@@ -11,8 +11,8 @@ from atoll.fleet.aws.cloudformation import CloudFormation
 from atoll.fleet.aws.cloudwatch import cloudwatch_service
 from atoll.fleet.aws.emr import emr_service
 from atoll.fleet.aws.stackstore import StackStore
-from atoll.fleet.control.monitoring import Monitoring
 from atoll.fleet.control.service import FleetService
+from atoll.fleet.monitoring.opening import Monitoring
 from atoll.fleet.wire.service import Service
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from atoll.fleet.aws.stackstore import Deletion, KeptStack
-from atoll.fleet.control.registry import ClusterRecord, Phase
+from atoll.fleet.registry import ClusterRecord, Phase
 
 STACK_TYPE = "AWS::CloudFormation::Stack"
 CLUSTER_TYPE = "AWS::EMR::Cluster"

@@ -8,7 +8,7 @@ from atoll.fleet.aws.clusterviews import primary_dns
 from atoll.fleet.aws.stacks import CLUSTER_TYPE, STACK_TYPE, Happening, Status, status_of
 from atoll.fleet.aws.stackstore import KeptStack
 from atoll.fleet.aws.values import given, instant, tags_of
-from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.spec.template import Template
 
 

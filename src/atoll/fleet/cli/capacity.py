@@ -20,9 +20,9 @@ from atoll.fleet.cli.common import (
     table,
     watch_option,
 )
-from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.life.records import Fleet, InstanceRecord
 from atoll.fleet.model import Role
+from atoll.fleet.registry import ClusterRecord
 
 
 @click.command()

@@ -29,13 +29,13 @@ from atoll.fleet.cli.common import (
     watch_option,
 )
 from atoll.fleet.cli.specifications import read_specification, specification_options
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.registry import ClusterRecord, Phase
+from atoll.fleet.host.client import FleetClient
 from atoll.fleet.life.capacity import provisioned, targets
 from atoll.fleet.life.records import Event
 from atoll.fleet.model import ClusterSpec, Market
 from atoll.fleet.planning.allocate import Purchase
 from atoll.fleet.planning.subnets import LaunchPreview
+from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.spec.reader import Notice
 
 _POLL_SECONDS = 0.5

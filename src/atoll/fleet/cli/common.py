@@ -14,10 +14,10 @@ import msgspec
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.text import printable
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.home import serving, start, token_of
-from atoll.fleet.control.registry import ClusterRecord, Told
+from atoll.fleet.host.client import FleetClient
+from atoll.fleet.host.home import serving, start, token_of
 from atoll.fleet.life.records import Event
+from atoll.fleet.registry import ClusterRecord, Told
 
 WATCH_SECONDS = 1.0
 

@@ -55,10 +55,10 @@ def serve(
     clients, which sign with the keys that `atoll fleet keys` prints.
     """
     from atoll.fleet.cli.sender import read_sender
-    from atoll.fleet.control.home import LOG
-    from atoll.fleet.control.host import HostOptions, serve_host, stop_on_signals
-    from atoll.fleet.control.hostlog import log_to
-    from atoll.fleet.control.sending import Sender
+    from atoll.fleet.host.home import LOG
+    from atoll.fleet.host.log import log_to
+    from atoll.fleet.host.server import HostOptions, serve_host, stop_on_signals
+    from atoll.fleet.monitoring.sending import Sender
 
     if is_open and keys is not None:
         raise click.UsageError("give --keys or --open, not both")
@@ -116,7 +116,7 @@ def keys(settings: Settings, /) -> None:
     account left in the shell is unset: it fits no key of a host.
     """
     from atoll.fleet.cli.common import host
-    from atoll.fleet.control.home import keys_of
+    from atoll.fleet.host.home import keys_of
 
     if settings.fleet_url is not None:
         raise InvalidInput(
@@ -138,7 +138,7 @@ def gc(settings: Settings, /, everything: bool) -> None:
 
     What belongs to a living machine stays, unless --everything says otherwise.
     """
-    from atoll.fleet.control.garbage import remove
+    from atoll.fleet.host.garbage import remove
 
     home = settings.fleet_home
     assert home is not None

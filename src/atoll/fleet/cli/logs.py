@@ -12,8 +12,7 @@ import click
 from atoll.core.config import Settings
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.fleet.cli.common import cluster_argument, found, host
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.host.client import FleetClient
 from atoll.fleet.life.records import Step
 from atoll.fleet.outputs import (
     CONTROLLER,
@@ -25,6 +24,7 @@ from atoll.fleet.outputs import (
     step_folder,
 )
 from atoll.fleet.providers.reach import LOCAL
+from atoll.fleet.registry import ClusterRecord
 
 if TYPE_CHECKING:
     from atoll.storage import Storage

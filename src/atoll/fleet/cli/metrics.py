@@ -16,7 +16,7 @@ from atoll.fleet.cli.common import (
     table,
     watch_option,
 )
-from atoll.fleet.control.measures import UNITS
+from atoll.fleet.monitoring.measures import UNITS
 
 
 @click.command()

@@ -12,7 +12,7 @@ import msgspec
 from atoll.core.errors import InvalidInput
 from atoll.core.files import reading
 from atoll.core.records import converted
-from atoll.fleet.control.sending import MailServer, Sender
+from atoll.fleet.monitoring.sending import MailServer, Sender
 
 
 def read_sender(path: Path) -> Sender:

@@ -20,10 +20,10 @@ from atoll.fleet.cli.common import (
     table,
     watch_option,
 )
-from atoll.fleet.control.client import FleetClient
-from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.host.client import FleetClient
 from atoll.fleet.life.records import Step
 from atoll.fleet.model import ActionOnFailure, StepSpec
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.states import StepState
 
 _POLL_SECONDS = 0.5

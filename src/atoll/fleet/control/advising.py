@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atoll.fleet.capacity import Subnet
-from atoll.fleet.control.alarms import COMPARISONS, Alarm, AlarmState
-from atoll.fleet.control.measures import PRIMARIES_RUNNING, PRIMARIES_RUNNING_PERCENTAGE
-from atoll.fleet.control.registry import ClusterRecord
-from atoll.fleet.control.ringing import UNDELIVERED
 from atoll.fleet.model import Role
+from atoll.fleet.monitoring.alarms import COMPARISONS, Alarm, AlarmState
+from atoll.fleet.monitoring.measures import PRIMARIES_RUNNING, PRIMARIES_RUNNING_PERCENTAGE
+from atoll.fleet.monitoring.ringing import UNDELIVERED
 from atoll.fleet.planning.advice import (
     NOT_REPLACED,
     PRIMARY_LOST,
@@ -19,6 +18,7 @@ from atoll.fleet.planning.advice import (
     Observed,
     advise,
 )
+from atoll.fleet.registry import ClusterRecord
 
 LASTING_SECONDS = 300.0
 """An alarm that waits so long tells of a primary that is not replaced, not of a lost one."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from atoll.core.errors import Unavailable
 from atoll.fleet.control.mirror import Mirror
-from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.life.instances import advance, ended
 from atoll.fleet.life.observed import Observed
 from atoll.fleet.life.records import ClusterStatus, Event, Known
 from atoll.fleet.providers.port import MachineState, Provider
+from atoll.fleet.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.states import (
     ClusterReason,
     ClusterState,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from atoll.fleet.control.registry import ClusterRecord, Registry
 from atoll.fleet.life.placing import placement
 from atoll.fleet.life.records import Slot
 from atoll.fleet.providers.port import Machine, Provider
+from atoll.fleet.registry import ClusterRecord, Registry
 
 
 def launch_primaries(

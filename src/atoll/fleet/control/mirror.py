@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from atoll.core.errors import Conflict, Unavailable
-from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 from atoll.fleet.life.records import Desired, Known, Step
 from atoll.fleet.life.store import ClusterStore, has_ended
+from atoll.fleet.registry import ClusterRecord, Phase, Registry
 
 logger = logging.getLogger(__name__)
 

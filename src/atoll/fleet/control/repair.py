@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from atoll.core.errors import Conflict
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
-from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
 from atoll.fleet.engine.ensemble import Ensemble, admit_empty
 from atoll.fleet.life.placing import placement
 from atoll.fleet.life.primaries import recency
 from atoll.fleet.life.records import Event, Slot
 from atoll.fleet.model import InstanceTypeConfig
 from atoll.fleet.providers.port import Machine, MachineState, Provider
+from atoll.fleet.registry import ClusterRecord, Phase, Registry
 
 QUORUM_SECONDS = 60.0
 _POLL_SECONDS = 0.2

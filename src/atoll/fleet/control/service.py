@@ -15,10 +15,8 @@ from typing import Any
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound, Unavailable
 from atoll.fleet.control.advising import advice_on
-from atoll.fleet.control.alarmstore import AlarmStore
 from atoll.fleet.control.ending import begin
 from atoll.fleet.control.ids import new_cluster_id, new_fleet_id, new_step_id
-from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry, Told
 from atoll.fleet.control.repair import Repair, Repairer
 from atoll.fleet.control.watch import Onlooker, Watch
 from atoll.fleet.life.placing import require_launchable
@@ -40,10 +38,12 @@ from atoll.fleet.model import (
     Role,
     StepSpec,
 )
+from atoll.fleet.monitoring.alarmstore import AlarmStore
 from atoll.fleet.planning.advice import Advice
 from atoll.fleet.planning.fleets import plan_fleet
 from atoll.fleet.planning.subnets import LaunchPreview, preview, require_addresses
 from atoll.fleet.providers.port import Address, Provider, ProviderAt
+from atoll.fleet.registry import ClusterRecord, Ending, Phase, Registry, Told
 from atoll.fleet.spec.reader import Notice
 from atoll.fleet.spec.validate import check
 from atoll.fleet.states import ClusterReason, ClusterState, FleetState, StepState

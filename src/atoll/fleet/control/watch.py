@@ -18,21 +18,17 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.control.ending import begin, clear, close, living
 from atoll.fleet.control.launching import launch_primaries
 from atoll.fleet.control.mirror import Mirror
-from atoll.fleet.control.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.engine.zookeeper_probe import probe_zookeeper
 from atoll.fleet.life.instances import advance
 from atoll.fleet.life.observed import Heart, Observed
 from atoll.fleet.life.primaries import occupants
 from atoll.fleet.life.records import Event, Known
-from atoll.fleet.providers.port import (
-    ENDED_ITSELF,
-    InsufficientCapacity,
-    NoFreeAddress,
-    Provider,
-)
+from atoll.fleet.providers.port import ENDED_ITSELF, Provider
+from atoll.fleet.registry import ClusterRecord, Ending, Phase, Registry
 from atoll.fleet.states import ClusterReason, ClusterState
 
 logger = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.life.capacity import after_launch, after_silence, failed
 from atoll.fleet.life.observed import (
     Action,
@@ -36,12 +37,7 @@ from atoll.fleet.life.plan import plan
 from atoll.fleet.life.records import ClusterStatus, Desired, Event, FleetStatus, Known
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Market
-from atoll.fleet.providers.port import (
-    FleetRequest,
-    InsufficientCapacity,
-    NoFreeAddress,
-    Provider,
-)
+from atoll.fleet.providers.port import FleetRequest, Provider
 from atoll.fleet.states import ClusterState
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from atoll.fleet.providers.port import InsufficientCapacity
+from atoll.fleet.capacity import InsufficientCapacity
 
 
 def spread(count: int, load: Mapping[str, int], used: Collection[str]) -> tuple[str, ...]:

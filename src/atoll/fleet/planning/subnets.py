@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 from atoll.core.errors import InvalidInput
 from atoll.core.text import some_of
-from atoll.fleet.capacity import Pool, Subnet
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress, Pool, Subnet
 from atoll.fleet.model import ClusterSpec, Role
 from atoll.fleet.planning.fleets import FleetPlan, plan_fleets
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
 
 SPARE_ADDRESSES = 1
 NOUNS = {Role.MASTER: "primaries", Role.CORE: "core", Role.TASK: "task"}

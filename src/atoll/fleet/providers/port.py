@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from atoll.core.errors import InvalidInput, Unavailable
+from atoll.core.errors import InvalidInput
 from atoll.fleet.capacity import Pool, Subnet
 from atoll.fleet.model import ClusterSpec, FleetSpec, InstanceTypeConfig, Market, Role
 
@@ -175,18 +175,6 @@ def require_short(user_data: str) -> None:
         raise InvalidInput(
             f"user_data has {size} bytes, packed; at most {USER_DATA_BYTES} go", size_bytes=size
         )
-
-
-class InsufficientCapacity(Unavailable):
-    """No such machine is to be had now."""
-
-    code = "insufficient_capacity"
-
-
-class NoFreeAddress(Unavailable):
-    """A subnet has not as many free addresses as are needed."""
-
-    code = "insufficient_free_addresses"
 
 
 class Provider(Protocol):

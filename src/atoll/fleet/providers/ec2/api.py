@@ -26,7 +26,7 @@ from atoll.core.errors import (
     NotFound,
     Unavailable,
 )
-from atoll.fleet.providers.port import InsufficientCapacity, NoFreeAddress
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 
 ATTEMPTS = 5
 CONNECT_SECONDS = 5

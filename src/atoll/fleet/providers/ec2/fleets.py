@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.model import InstanceTypeConfig
 from atoll.fleet.planning.offers import NO_LIMIT_PERCENT, price_limit
 from atoll.fleet.providers.ec2 import launching, tags
@@ -18,12 +19,7 @@ from atoll.fleet.providers.ec2.api import Api, code_of, refusal
 from atoll.fleet.providers.ec2.launching import Images
 from atoll.fleet.providers.ec2.market import architectures
 from atoll.fleet.providers.ec2.templates import ensure
-from atoll.fleet.providers.port import (
-    FleetRequest,
-    InsufficientCapacity,
-    NoFreeAddress,
-    Placement,
-)
+from atoll.fleet.providers.port import FleetRequest, Placement
 from atoll.fleet.spec.catalogue import Catalogue
 
 logger = logging.getLogger(__name__)

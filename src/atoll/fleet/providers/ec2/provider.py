@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from atoll.core.errors import Conflict
-from atoll.fleet.capacity import Pool, Subnet
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress, Pool, Subnet
 from atoll.fleet.model import ClusterSpec, InstanceTypeConfig
 from atoll.fleet.providers.ec2 import addresses, ending, fleets, launching, primaries, templates
 from atoll.fleet.providers.ec2.addresses import Patience
@@ -34,14 +34,7 @@ from atoll.fleet.providers.ec2.market import pools_of
 from atoll.fleet.providers.ec2.places import subnets_of
 from atoll.fleet.providers.ec2.security import warnings_of
 from atoll.fleet.providers.ec2.tags import CLUSTER
-from atoll.fleet.providers.port import (
-    Address,
-    FleetRequest,
-    InsufficientCapacity,
-    Machine,
-    NoFreeAddress,
-    Placement,
-)
+from atoll.fleet.providers.port import Address, FleetRequest, Machine, Placement
 from atoll.fleet.spec.catalogue import Catalogue, load_catalogue
 from atoll.fleet.spec.notices import ec2_notices
 

@@ -7,21 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from atoll.core.errors import Conflict, NotFound
+from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.model import InstanceTypeConfig, Market, Role
 from atoll.fleet.planning.placement import spread
 from atoll.fleet.providers.local import choosing
 from atoll.fleet.providers.local.addressing import LocalSubnet, name_of
 from atoll.fleet.providers.local.inventory import Intent, Inventory, Record, Terms
 from atoll.fleet.providers.local.world import World
-from atoll.fleet.providers.port import (
-    Address,
-    FleetRequest,
-    InsufficientCapacity,
-    Machine,
-    MachineState,
-    NoFreeAddress,
-    Placement,
-)
+from atoll.fleet.providers.port import Address, FleetRequest, Machine, MachineState, Placement
 
 
 class Drafts:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from atoll.fleet.control.metrics import STATISTICS, Point, first_needed, periods
+from atoll.fleet.monitoring.metrics import STATISTICS, Point, first_needed, periods
 
 EXTRA_PERIODS = 2
 """Periods before the evaluated ones, whose values stand in for missing ones."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from atoll.core.errors import Unavailable
 from atoll.core.files import writing
-from atoll.fleet.control.home import serving
-from atoll.fleet.control.host import CLOUD
+from atoll.fleet.host.home import serving
+from atoll.fleet.host.server import CLOUD
 from atoll.fleet.providers.local.gc import Removed, remove_home, remove_unclaimed
 
 STOP_SECONDS = 20.0

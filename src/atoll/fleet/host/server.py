@@ -20,15 +20,14 @@ from atoll.core.files import whole_file
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.services import aws_services
 from atoll.fleet.codec import encode
-from atoll.fleet.control.client import PREFIX, FleetClient
-from atoll.fleet.control.exposition import METRICS, MetricsPage
-from atoll.fleet.control.home import SERVING, HostSettings, Serving, keep_settings, settings_of
-from atoll.fleet.control.monitoring import monitored
-from atoll.fleet.control.notifierprocess import sending_notifications
-from atoll.fleet.control.registry import FILE, Registry
-from atoll.fleet.control.sending import Sender
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.engine.archives import ARCHIVES_VARIABLE, archives_folder, make_archives
+from atoll.fleet.host.client import PREFIX, FleetClient
+from atoll.fleet.host.exposition import METRICS, MetricsPage
+from atoll.fleet.host.home import SERVING, HostSettings, Serving, keep_settings, settings_of
+from atoll.fleet.host.notifierprocess import sending_notifications
+from atoll.fleet.monitoring.opening import monitored
+from atoll.fleet.monitoring.sending import Sender
 from atoll.fleet.providers.local.faults import Faults
 from atoll.fleet.providers.local.housekeeping import keeping_house
 from atoll.fleet.providers.local.loopback import Loopback
@@ -42,6 +41,7 @@ from atoll.fleet.providers.local.world import World
 from atoll.fleet.providers.port import Provider, ProviderAt
 from atoll.fleet.providers.reach import EC2, LOCAL, open_ec2
 from atoll.fleet.providers.server import serve_provider
+from atoll.fleet.registry import FILE, Registry
 from atoll.fleet.rpc.api import Api
 from atoll.fleet.spec.catalogue import FILE as CATALOGUE
 from atoll.fleet.spec.catalogue import load_catalogue

@@ -6,9 +6,9 @@ replaced; below 0.5 two are, and the quorum with them.
 
 from __future__ import annotations
 
-from atoll.fleet.control.alarms import Alarm, Missing
-from atoll.fleet.control.measures import PRIMARIES_RUNNING_PERCENTAGE
-from atoll.fleet.control.registry import ClusterRecord
+from atoll.fleet.monitoring.alarms import Alarm, Missing
+from atoll.fleet.monitoring.measures import PRIMARIES_RUNNING_PERCENTAGE
+from atoll.fleet.registry import ClusterRecord
 
 _SOON_SECONDS = 10
 _LASTING_MINUTES = 10

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll.fleet.codec import decode, encode
-from atoll.fleet.control.alarmstore import AlarmStore
-from atoll.fleet.control.home import LOG
-from atoll.fleet.control.hostlog import log_to
-from atoll.fleet.control.notifying import Notifier
-from atoll.fleet.control.sending import Sender
+from atoll.fleet.host.home import LOG
+from atoll.fleet.host.log import log_to
+from atoll.fleet.monitoring.alarmstore import AlarmStore
+from atoll.fleet.monitoring.notifying import Notifier
+from atoll.fleet.monitoring.sending import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _ordered(
     orders: bytes, *args: str, new_session: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `main` in a process with orders; it ends with the block, by the end of its input."""
-    argv = [sys.executable, "-m", "atoll.fleet.control.notifierprocess", *args]
+    argv = [sys.executable, "-m", "atoll.fleet.host.notifierprocess", *args]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=new_session) as process:
         assert process.stdin is not None
         # Not in its arguments, which everybody can read: there are secrets among the orders.

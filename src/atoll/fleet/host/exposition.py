@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from atoll.core.errors import AtollError
-from atoll.fleet.control.alarms import AlarmState
-from atoll.fleet.control.alarmstore import KeptAlarm
-from atoll.fleet.control.measures import UNITS
-from atoll.fleet.control.monitoring import Monitoring
-from atoll.fleet.control.registry import ClusterRecord, Phase
 from atoll.fleet.control.service import FleetService
 from atoll.fleet.life.capacity import MARKETS, provisioned
 from atoll.fleet.life.records import Fleet
 from atoll.fleet.model import Market
+from atoll.fleet.monitoring.alarms import AlarmState
+from atoll.fleet.monitoring.alarmstore import KeptAlarm
+from atoll.fleet.monitoring.measures import UNITS
+from atoll.fleet.monitoring.opening import Monitoring
+from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.states import ClusterState
 from atoll.fleet.wire.message import Request, Response
 

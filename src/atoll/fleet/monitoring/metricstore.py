@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from atoll.fleet.codec import decode, encode
-from atoll.fleet.control.metrics import Point
 from atoll.fleet.database import Database
+from atoll.fleet.monitoring.metrics import Point
 
 KEPT_SECONDS = 15 * 86400.0
 FULL_SECONDS = 3 * 3600.0

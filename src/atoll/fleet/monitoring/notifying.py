@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from atoll.core.errors import AtollError
-from atoll.fleet.control.alarmstore import AlarmStore, Entry, Notification
+from atoll.fleet.monitoring.alarmstore import AlarmStore, Entry, Notification
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Collection
 
 from atoll.core.errors import AtollError, NotFound
-from atoll.fleet.control.alarms import evaluate, oldest_point
-from atoll.fleet.control.alarmstore import AlarmStore, KeptAlarm
-from atoll.fleet.control.measures import measures
-from atoll.fleet.control.metricstore import MetricStore
-from atoll.fleet.control.ownalarms import own_alarms
-from atoll.fleet.control.registry import ClusterRecord, Phase, Registry
-from atoll.fleet.control.ringing import ring
+from atoll.fleet.monitoring.alarms import evaluate, oldest_point
+from atoll.fleet.monitoring.alarmstore import AlarmStore, KeptAlarm
+from atoll.fleet.monitoring.measures import measures
+from atoll.fleet.monitoring.metricstore import MetricStore
+from atoll.fleet.monitoring.ownalarms import own_alarms
+from atoll.fleet.monitoring.ringing import ring
+from atoll.fleet.registry import ClusterRecord, Phase, Registry
 
 logger = logging.getLogger(__name__)
 

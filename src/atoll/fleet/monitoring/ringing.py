@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from atoll.fleet.control.alarms import Alarm, AlarmState, Verdict
-from atoll.fleet.control.alarmstore import AlarmStore, Entry, KeptAlarm, Notification
+from atoll.fleet.monitoring.alarms import Alarm, AlarmState, Verdict
+from atoll.fleet.monitoring.alarmstore import AlarmStore, Entry, KeptAlarm, Notification
 
 NAMESPACE = "AWS/ElasticMapReduce"
 DIMENSION = "JobFlowId"

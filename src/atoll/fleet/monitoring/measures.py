@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from atoll.fleet.control.registry import ClusterRecord
 from atoll.fleet.life.records import InstanceRecord
 from atoll.fleet.model import Role
+from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.states import ClusterState, InstanceState
 
 PRIMARIES_RUNNING = "MultiMasterInstanceGroupNodesRunning"

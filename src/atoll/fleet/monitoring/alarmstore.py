@@ -15,8 +15,8 @@ from typing import Any
 
 from atoll.core.errors import Corrupt, NotFound
 from atoll.fleet.codec import decode, encode
-from atoll.fleet.control.alarms import Alarm, AlarmState
 from atoll.fleet.database import Database
+from atoll.fleet.monitoring.alarms import Alarm, AlarmState
 
 logger = logging.getLogger(__name__)
 

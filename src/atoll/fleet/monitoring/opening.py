@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.fleet.control.alarmstore import AlarmStore
-from atoll.fleet.control.metricstore import MetricStore
-from atoll.fleet.control.monitor import Monitor
-from atoll.fleet.control.registry import Registry
+from atoll.fleet.monitoring.alarmstore import AlarmStore
+from atoll.fleet.monitoring.metricstore import MetricStore
+from atoll.fleet.monitoring.monitor import Monitor
+from atoll.fleet.registry import Registry
 
 
 @dataclass(frozen=True)

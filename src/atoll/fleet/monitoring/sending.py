@@ -16,7 +16,7 @@ from email.utils import formatdate
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from atoll.core.errors import InvalidInput, Unavailable
-from atoll.fleet.control.alarmstore import Notification
+from atoll.fleet.monitoring.alarmstore import Notification
 
 ANSWER_SECONDS = 10.0
 MAIL = "mailto"

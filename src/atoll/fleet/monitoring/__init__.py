@@ -1,0 +1,1 @@
+"""Measures of clusters over time, alarms on them, and who is told."""
