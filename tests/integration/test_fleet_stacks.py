@@ -42,6 +42,7 @@ SMALL = {
     "Outputs": {"Id": {"Value": {"Ref": "cluster"}}},
 }
 BODY = json.dumps(SMALL)
+LABEL = [{"ParameterKey": "Label", "ParameterValue": "other"}]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,13 @@ def url(lab, stacks):
 @pytest.fixture(scope="module")
 def cloudformation(url):
     return boto3_of(url)("cloudformation")
+
+
+@pytest.fixture(scope="module")
+def small(lab, cloudformation):
+    """A stack that is complete, and its cluster."""
+    cloudformation.create_stack(StackName="small", TemplateBody=BODY, Parameters=LABEL)
+    return lab.live(cluster_of(cloudformation, "small"))
 
 
 @pytest.fixture
@@ -118,27 +126,25 @@ def test_post_s_commands_run_unchanged(lab, aws):
 
 
 def test_protected_cluster_keeps_its_stack_until_protection_is_lifted(lab, aws, cloudformation):
-    cluster = cluster_of(cloudformation, "post")
-    aws("cloudformation", "delete-stack", "--stack-name", "post")
-    (stack,) = cloudformation.describe_stacks(StackName="post")["Stacks"]
+    cloudformation.create_stack(StackName="kept", TemplateBody=TEMPLATE.read_text())
+    cluster = lab.live(cluster_of(cloudformation, "kept"))
+    aws("cloudformation", "delete-stack", "--stack-name", "kept")
+    (stack,) = cloudformation.describe_stacks(StackName="kept")["Stacks"]
     assert stack["StackStatus"] == "DELETE_FAILED"
     assert "termination protected" in stack["StackStatusReason"]
     aws("emr", "modify-cluster-attributes", "--cluster-id", cluster, "--no-termination-protected")
-    aws("cloudformation", "delete-stack", "--stack-name", "post")
+    aws("cloudformation", "delete-stack", "--stack-name", "kept")
     lab.await_state(cluster, "TERMINATED")
-    aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", "post")
+    aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", "kept")
     summaries = aws("cloudformation", "list-stacks")["StackSummaries"]
-    assert ("post", "DELETE_COMPLETE") in [(s["StackName"], s["StackStatus"]) for s in summaries]
+    assert ("kept", "DELETE_COMPLETE") in [(s["StackName"], s["StackStatus"]) for s in summaries]
 
 
-def test_stack_that_completes_shows_outputs_and_events(lab, cloudformation):
-    label = [{"ParameterKey": "Label", "ParameterValue": "other"}]
-    cloudformation.create_stack(StackName="small", TemplateBody=BODY, Parameters=label)
-    cluster = lab.live(cluster_of(cloudformation, "small"))
+def test_stack_that_completes_shows_outputs_and_events(lab, cloudformation, small):
     (stack,) = cloudformation.describe_stacks(StackName="small")["Stacks"]
-    assert (stack["StackStatus"], stack["Parameters"]) == ("CREATE_COMPLETE", label)
-    assert stack["Outputs"] == [{"OutputKey": "Id", "OutputValue": cluster}]
-    assert lab.fleet.cluster(cluster).desired.spec.name == "other"
+    assert (stack["StackStatus"], stack["Parameters"]) == ("CREATE_COMPLETE", LABEL)
+    assert stack["Outputs"] == [{"OutputKey": "Id", "OutputValue": small}]
+    assert lab.fleet.cluster(small).desired.spec.name == "other"
     events = cloudformation.describe_stack_events(StackName="small")["StackEvents"]
     assert [(one["LogicalResourceId"], one["ResourceStatus"]) for one in events] == [
         ("small", "CREATE_COMPLETE"),
@@ -159,19 +165,21 @@ def test_same_request_again_makes_no_other_stack(cloudformation):
 
 
 def test_stack_is_protected_from_deletion_by_itself_too(lab, cloudformation):
+    made = cloudformation.create_stack(StackName="guarded", TemplateBody=BODY)
     cloudformation.update_termination_protection(
-        StackName="again", EnableTerminationProtection=True
+        StackName="guarded", EnableTerminationProtection=True
     )
-    error = refusal(cloudformation.delete_stack, StackName="again")
+    error = refusal(cloudformation.delete_stack, StackName="guarded")
     assert "TerminationProtection is enabled" in error["Message"]
     cloudformation.update_termination_protection(
-        StackName="again", EnableTerminationProtection=False
+        StackName="guarded", EnableTerminationProtection=False
     )
-    stack = cloudformation.describe_stacks(StackName="again")["Stacks"][0]["StackId"]
-    cloudformation.delete_stack(StackName="again")
-    awaited(lambda: status(cloudformation, stack) == "DELETE_COMPLETE")
-    assert "does not exist" in refusal(cloudformation.describe_stacks, StackName="again")["Message"]
-    cloudformation.delete_stack(StackName="again")
+    cloudformation.delete_stack(StackName="guarded")
+    awaited(lambda: status(cloudformation, made["StackId"]) == "DELETE_COMPLETE")
+    assert (
+        "does not exist" in refusal(cloudformation.describe_stacks, StackName="guarded")["Message"]
+    )
+    cloudformation.delete_stack(StackName="guarded")
 
 
 @pytest.mark.parametrize(
@@ -212,12 +220,14 @@ def test_stack_without_room_is_refused_and_leaves_nothing(lab, cloudformation):
         ("describe_stack_events", {"StackName": "nil"}, "Stack with id nil does not exist"),
     ],
 )
+@pytest.mark.usefixtures("small")
 def test_wrong_requests_are_refused_in_words(cloudformation, call, parameters, words):
     error = refusal(getattr(cloudformation, call), **parameters)
     assert error["Code"] == "ValidationError"
     assert words in error["Message"]
 
 
+@pytest.mark.usefixtures("small")
 def test_template_is_validated_and_given_back(cloudformation):
     found = cloudformation.validate_template(TemplateBody=BODY)
     assert (found["Description"], found["Parameters"][0]["DefaultValue"]) == (

@@ -221,7 +221,7 @@ class FleetService:
         return self._registry.told(cluster_id)
 
     def measures(self, cluster_id: str) -> dict[str, float]:
-        """Return what was measured last of a cluster, by metric; see `control.measures`."""
+        """Return what was measured last of a cluster, by metric; see `monitoring.measures`."""
         self._registry.get(cluster_id)
         return self._onlooker.latest(cluster_id)
 
