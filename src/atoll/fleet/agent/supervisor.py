@@ -1,8 +1,8 @@
 """Keeps one daemon of an instance running, and knows how it is.
 
-A Spark master that leaves by itself is a normal event (it lost its leadership): it is started
-again. What keeps ending, or runs and does not answer, makes the instance unhealthy; what then
-becomes of the instance is the controller's to decide.
+A Spark master that worked and leaves by itself is a normal event (it lost its leadership): it is
+started again. What keeps failing, or runs and does not answer, makes the instance unhealthy; what
+then becomes of the instance is the controller's to decide.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Supervised:
         while True:
             assert self._process is not None
             status = self._process.wait()
-            self._ends.append(time.monotonic())
+            if status or not self._answered:
+                self._ends.append(time.monotonic())
             logger.warning("daemon ended name=%s status=%d", self.program.name, status)
             threading.Thread(target=self._tell_end, args=(self._health,), daemon=True).start()
             self._health = Daemon()
