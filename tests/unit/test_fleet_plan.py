@@ -437,3 +437,15 @@ def test_what_is_blocked_is_told_once(world):
         world.end(*primary_at(world, ip))
     world.run(60)
     assert kinds(world).count("BLOCKED") == 2
+
+
+def test_machine_that_was_forgotten_long_after_its_end_stays_so(world):
+    (old,) = primary_at(world, "10.0.0.2")
+    world.end(old)
+    world.bodies[old].machine = replace(world.bodies[old].machine, ended_at=world.now)
+    world.run(700)
+    instances = {id_: one for id_, one in world.known.instances.items() if id_ != old}
+    world.known, told = replace(world.known, instances=instances), len(world.events)
+    world.run(10)
+    assert old not in world.known.instances
+    assert len(world.events) == told

@@ -12,6 +12,8 @@ from atoll.fleet.providers.port import ENDED_ITSELF, Machine, MachineState
 from atoll.fleet.states import InstanceReason, InstanceState
 
 RESTARTS_A_MINUTE = 3
+FORGOTTEN_SECONDS = 600.0
+"""An unknown machine that ended so long ago was known, and has been forgotten."""
 _UNHEARD = Heart(None, float("inf"), is_present=False)
 
 
@@ -99,6 +101,7 @@ def _with_newcomers(records: dict[str, InstanceRecord], observed: Observed) -> l
         )
         for id_, machine in seen.items()
         if id_ not in records
+        and not (machine.ended_at and observed.now - machine.ended_at > FORGOTTEN_SECONDS)
     ]
     return known + fresh
 
