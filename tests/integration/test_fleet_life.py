@@ -70,7 +70,7 @@ def test_a_build_outlives_the_active_primary_and_aws_shows_another_in_its_place(
     home = cluster.host.home
     aws = aws_of(serving(home).url, tmp_path, keys_of(home))
     before = shown(aws, cluster)
-    build = Build(cluster, tmp_path / "build", seed=5).begun()
+    build = Build(cluster, tmp_path / "build", seed=5, buckets=16).begun()
     old = cluster.active_machine()
     cluster.fault("crash", old)
     assert not build.is_over()
@@ -123,8 +123,9 @@ def test_killed_daemons_are_started_again_in_their_places_and_others_take_over(c
     cluster.fault("kill", leader, pattern=ZOOKEEPER)
     another_reigns(cluster, old)
     await_("another leader", lambda: cluster.leader_machine().id != leader.id)
-    await_("the return of both", lambda: stands_by(cluster))
-    first = workers_at(cluster, worker)
+    await_("its return", lambda: probe_zookeeper(leader.private_ip).is_serving)
+    await_("the master's return", lambda: stands_by(cluster))
+    first = await_("the worker", lambda: workers_at(cluster, worker))
     cluster.fault("kill", worker, pattern=WORKER)
     await_("the worker's return", lambda: workers_at(cluster, worker) - first)
     assert {one.machine.id for one in cluster.instances() if one.is_alive} == before
