@@ -82,6 +82,17 @@ def test_embed_hands_each_part_to_the_executor(tmp_path, elsewhere):
     assert len(list((tmp_path / "out").glob("part-*-of-00004.json"))) == 4
 
 
+def test_a_command_looks_the_fleet_up_that_it_names(tmp_path, source, monkeypatch):
+    def found(settings, name):
+        raise NotFound(f"there is no cluster {name} in {settings.fleet_home}")
+
+    monkeypatch.setattr(executors, "find_fleet", found)
+    monkeypatch.setenv("ATOLL_FLEET_HOME", str(tmp_path))
+    done = command("create", tmp_path / "c", source, *TO_FLEET)
+    assert done.code == 1
+    assert f"there is no cluster demo in {tmp_path}" in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,7 @@ def cli(context: click.Context) -> None:
 def _executor(text: str, settings: Settings) -> AbstractContextManager[Executor]:
     from atoll.app.executors import executor_of, find_fleet
 
-    resolve = partial(find_fleet, settings)
-    return executor_of(text, settings, environment=os.environ, resolve=resolve)
+    return executor_of(text, settings, environment=os.environ, resolve=find_fleet)
 
 
 def _lay(context: click.Context, **changes: Any) -> None:
