@@ -70,7 +70,7 @@ def test_a_build_outlives_the_active_primary_and_aws_shows_another_in_its_place(
     home = cluster.host.home
     aws = aws_of(serving(home).url, tmp_path, keys_of(home))
     before = shown(aws, cluster)
-    build = Build(cluster, tmp_path / "build", seed=5, buckets=16).begun()
+    build = Build(cluster, tmp_path / "build", seed=5, buckets=12).begun()
     old = cluster.active_machine()
     cluster.fault("crash", old)
     assert not build.is_over()
