@@ -124,7 +124,7 @@ def test_one_disk_of_three_is_enough_to_keep_what_is_known(cluster):
     assert set(cluster.primaries()) == {survivor.private_ip, *(one.private_ip for one in lost)}
 
 
-def test_without_any_disk_a_cluster_begins_anew_only_when_told_to(cluster):
+def test_without_any_disk_a_cluster_begins_anew_only_when_told_to(cluster, tmp_path):
     ended = cluster.completed(cluster.submit("true"))
     worker = cluster.serving(Role.CORE)[0].machine
     cluster.resize(Role.CORE, on_demand=2)
@@ -141,3 +141,5 @@ def test_without_any_disk_a_cluster_begins_anew_only_when_told_to(cluster):
     lost = cluster.standby_machine()
     cluster.fault("crash", lost)
     cluster.replaced(lost)
+    # No master finds the workers on record, and they ask for the one that they had.
+    assert Job(cluster, tmp_path / "out", partitions=2).begun().is_exact()

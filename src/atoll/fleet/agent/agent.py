@@ -22,6 +22,7 @@ from atoll.fleet.agent.bootstrap import run_bootstrap
 from atoll.fleet.agent.candidate import Candidate
 from atoll.fleet.agent.daemons import Setting, daemons, peers
 from atoll.fleet.agent.delivery import Delivery
+from atoll.fleet.agent.enlisting import Enlisting
 from atoll.fleet.agent.heir import Heir
 from atoll.fleet.agent.interruption import Interruption
 from atoll.fleet.agent.steps import StepRunner
@@ -124,7 +125,10 @@ class Agent:
                 Candidate(self._task, self._facts.id).start()
                 provider, cluster_id = reach(self._task.provider), self._task.cluster_id
                 Heir(ClusterStore(self._client), provider, cluster_id, self._facts.id).start()
-        if self._task.role is Role.MASTER:
+        if self._task.role is not Role.MASTER:
+            masters = [one.address.private_ip for one in self._task.slots]
+            Enlisting(self._daemons[0], self._facts.private_ip, masters).start()
+        else:
             provider, delivery = reach(self._task.provider), self._delivery
             StepRunner(
                 self._client, self._task, self._facts, provider=provider, delivery=delivery
