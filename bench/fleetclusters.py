@@ -210,11 +210,26 @@ class Cluster:
 
     def zookeepers_word(self):
         """Return what the cluster itself says cannot be done, whatever the host has written."""
+        with self._store() as store:
+            return "; ".join(store.known().status.blocked.values())
+
+    def controller_machine(self):
+        """Return the machine of the elected controller."""
+
+        def seen():
+            with self._store() as store:
+                first = next(iter(store.candidates()), None)
+            return next((one for one in self.primaries().values() if one.id == first), None)
+
+        return await_("a controller", seen)
+
+    @contextmanager
+    def _store(self):
         slots = self.record.desired.slots
         client = KazooClient(",".join(f"{one.address.private_ip}:{CLIENT_PORT}" for one in slots))
         client.start(timeout=30)
         try:
-            return "; ".join(ClusterStore(client).known().status.blocked.values())
+            yield ClusterStore(client)
         finally:
             client.stop()
             client.close()

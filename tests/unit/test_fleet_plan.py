@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from fleet_world import World, desired
 
+from atoll.fleet.life import instances as instances_module
 from atoll.fleet.life.observed import ReplacePrimary, StepsSeen
 from atoll.fleet.life.records import Fleet
 from atoll.fleet.model import Market, Resizing, Role, SpotProvisioning, TimeoutAction
@@ -439,13 +440,13 @@ def test_what_is_blocked_is_told_once(world):
     assert kinds(world).count("BLOCKED") == 2
 
 
-def test_machine_that_was_forgotten_long_after_its_end_stays_so(world):
+def test_machine_that_was_forgotten_for_lack_of_room_is_no_news(world, monkeypatch):
     (old,) = primary_at(world, "10.0.0.2")
     world.end(old)
-    world.bodies[old].machine = replace(world.bodies[old].machine, ended_at=world.now)
-    world.run(700)
+    world.run(10)
     instances = {id_: one for id_, one in world.known.instances.items() if id_ != old}
     world.known, told = replace(world.known, instances=instances), len(world.events)
+    monkeypatch.setattr(instances_module, "KEPT_INSTANCES", len(instances))
     world.run(10)
     assert old not in world.known.instances
     assert len(world.events) == told

@@ -177,7 +177,7 @@ class FleetService:
             event = Event(time.time(), "REQUEST_NOTICE", cluster_id, message)
             try:
                 self._registry.tell_here(cluster_id, event)
-            except Unavailable as error:
+            except AtollError as error:
                 logger.warning("notice not kept cluster=%s error=%s", cluster_id, error)
 
     def clusters(self) -> list[ClusterRecord]:
