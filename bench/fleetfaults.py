@@ -17,6 +17,8 @@ import os
 import random
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -169,6 +171,7 @@ FIGURES: dict[str, Callable[[Cluster, random.Random, Path], dict]] = {
     "step-moved": step_moved,
     "chaos": chaos,
 }
+NAMES = [*FIGURES, "start", "demo", "soak"]
 # Figure, what of it and what the issue asks for: of the 95th percentile, or (MOST) of all runs.
 P95, MOST = 0.95, 1.0
 ASKED = (
@@ -186,6 +189,7 @@ ASKED = (
     ("start", "up_s", MOST, 20.0),
     ("start", "primaries_rss_gib", MOST, 1.0),
     ("start", "primaries_pss_gib", MOST, None),
+    ("demo", "took_s", MOST, 180.0),
 )
 
 
@@ -241,6 +245,15 @@ def started(cluster: Cluster, begun: float) -> dict:
         "primaries_rss_gib": gib["Rss"],
         "primaries_pss_gib": gib["Pss"],
     }
+
+
+def demonstrated(out: Path) -> dict:
+    """Run `atoll fleet demo` from its first line to its last."""
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "atoll", "fleet", "demo", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    shutil.rmtree(out, ignore_errors=True)
+    return {"took_s": time.monotonic() - begun, "is_right": done.returncode == 0}
 
 
 def _memory(pid: int) -> dict[str, int]:
@@ -305,8 +318,8 @@ class Runs:
 def main() -> None:
     options = _options()
     runs = Runs(options.log)
-    for figure in options.only or [*FIGURES, "start", "soak"]:
-        count = {"chaos": options.chaos, "soak": 1}.get(figure, options.runs)
+    for figure in options.only or NAMES:
+        count = {"chaos": options.chaos, "soak": 1, "demo": 3}.get(figure, options.runs)
         seeds = range(options.seed, options.seed + count)
         left = [seed for seed in seeds if not runs.has(figure, seed)]
         while left:
@@ -318,8 +331,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.fleetfaults")
-    names = [*FIGURES, "start", "soak"]
-    parser.add_argument("--only", action="append", choices=names, help="one figure; repeatable")
+    parser.add_argument("--only", action="append", choices=NAMES, help="one figure; repeatable")
     parser.add_argument("--runs", type=int, default=20, help="of each figure")
     parser.add_argument("--chaos", type=int, default=100, help="runs under random faults")
     parser.add_argument("--soak", type=float, default=30.0, help="minutes")
@@ -336,6 +348,9 @@ def _on_one_cluster(figure: str, seeds: list[int], runs: Runs, options) -> list[
         The seeds that are left.
     """
     folder = Path(tempfile.mkdtemp(prefix="atoll-faults-"))
+    if figure == "demo":
+        runs.add(figure, seeds[0], demonstrated(folder / "demo"))
+        return seeds[1:]
     with fleet_host(folder / "home") as host:
         begun = time.monotonic()
         cluster = host.create(USUAL.format(name="faults")).ready()
