@@ -60,5 +60,5 @@ class Build:
         numbers = np.array([int(one.rpartition(":")[2]) for one in found["id"].to_pylist()])
         if not np.array_equal(np.sort(numbers), np.arange(len(self.vectors))):
             return False
-        vectors = np.stack(found["vector"].to_numpy(zero_copy_only=False))
+        vectors = np.stack(found["embedding"].to_numpy(zero_copy_only=False))
         return np.array_equal(vectors, self.vectors[numbers])
