@@ -104,7 +104,8 @@ def refusal(call, **parameters):
 
 @pytest.mark.parametrize(
     ("stack", "template"),
-    [("post", pytest.param(POSTS_OWN, marks=needs_posts_own)), ("ours", TEMPLATE)],
+    [pytest.param("post", POSTS_OWN, marks=needs_posts_own), ("ours", TEMPLATE)],
+    ids=["the post's", "ours"],
 )
 def test_post_s_commands_run_unchanged(lab, aws, stack, template):
     name = json.loads(template.read_text())["Resources"]["cluster"]["Properties"]["Name"]
