@@ -9,6 +9,7 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.nightly
+@pytest.mark.timeout(1200)
 def test_the_demo_loses_its_active_primary_and_its_collection_is_whole(tmp_path):
     out = tmp_path / "demo"
     command = [sys.executable, "-m", "atoll", "fleet", "demo", "--out", str(out)]

@@ -28,9 +28,13 @@ def advance(
     new: dict[str, InstanceRecord] = {}
     events: list[Event] = []
     for known in _with_newcomers(records, observed):
-        old = _revived(known) if _is_back(known) else known
-        heart = observed.hearts.get(old.machine.id, _UNHEARD)
-        record = _advance_one(old, heart, observed, policy) if old.is_alive else old
+        record = known
+        if _is_back(known):
+            # It may well be ready, but not before it was told that it is back.
+            record = _revived(known)
+        elif known.is_alive:
+            heart = observed.hearts.get(known.machine.id, _UNHEARD)
+            record = _advance_one(known, heart, observed, policy)
         if record.state is not known.state or known.machine.id not in records:
             events.append(_told(record, observed.now))
         new[record.machine.id] = record
