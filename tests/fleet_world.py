@@ -61,7 +61,7 @@ class Body:
     heard: bool = True
     disk_percent: float = 10.0
     cpu_percent: float = 5.0
-    restarts: int = 0
+    failures: int = 0
     busy: int = 0
     draining: bool = False
     fails: bool = False
@@ -143,7 +143,7 @@ class World:
         phase = "bootstrapping"
         if body.age_s >= BOOT_SECONDS:
             phase = "failed" if body.fails else "ready"
-        daemons = {"worker": Daemon(is_up=True, busy=body.busy, restarts=body.restarts)}
+        daemons = {"worker": Daemon(is_up=True, busy=body.busy, failures=body.failures)}
         return Heartbeat(
             id_, int(self.now * 2), phase, disk_percent=body.disk_percent,
             cpu_percent=body.cpu_percent, daemons=daemons, is_draining=body.draining,

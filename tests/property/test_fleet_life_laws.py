@@ -25,7 +25,7 @@ FAULTS = st.one_of(
     st.tuples(st.just("silence"), st.integers(0, 30)),
     st.tuples(st.just("fill"), st.integers(0, 30)),
     st.tuples(st.just("busy"), st.integers(0, 30)),
-    st.tuples(st.just("restarts"), st.integers(0, 30)),
+    st.tuples(st.just("failures"), st.integers(0, 30)),
     st.tuples(st.just("reclaim"), st.integers(0, 30)),
     st.tuples(st.just("hide"), st.integers(0, 30)),
     st.tuples(st.just("show"), st.just(0)),
@@ -43,7 +43,7 @@ def befall(world, kind, number):
     id_ = alive[number % len(alive)]
     body = world.bodies[id_]
     is_primary = body.machine.role is Role.MASTER
-    is_harm = kind in ("end", "stop", "silence", "fill", "busy", "restarts", "reclaim")
+    is_harm = kind in ("end", "stop", "silence", "fill", "busy", "failures", "reclaim")
     # Without a quorum there is no controller to plan: see `atoll fleet repair`.
     if is_primary and is_harm and (len(world.in_sync()) < 3 or kind == "reclaim"):
         return
@@ -60,8 +60,8 @@ def befall(world, kind, number):
             body.disk_percent = 99
         case "busy":
             body.cpu_percent = 99
-        case "restarts":
-            body.restarts = 3
+        case "failures":
+            body.failures = 3
         case "reclaim":
             body.machine = replace(body.machine, reclaim_at=world.now + 120)
         case "hide":

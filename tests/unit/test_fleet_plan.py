@@ -130,12 +130,12 @@ def test_primary_whose_processors_rest_now_and_then_stays(world):
 @pytest.mark.parametrize("role", [Role.MASTER, Role.CORE])
 def test_instance_whose_daemon_failed_three_times_within_a_minute_is_replaced(world, role):
     (old, *others) = world.alive(role)
-    world.bodies[old].restarts = 2
+    world.bodies[old].failures = 2
     world.run(70)
     assert world.alive(role) == [old, *others]
-    world.bodies[old].restarts = 3
+    world.bodies[old].failures = 3
     world.run(1)
-    assert suspected(world, old) == "its worker ended 3 times within a minute"
+    assert suspected(world, old) == "its worker failed 3 times within a minute"
     world.run(80)
     assert old not in world.alive(role)
     assert len(world.alive(role)) == len(others) + 1
