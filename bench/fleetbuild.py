@@ -21,11 +21,13 @@ class Build:
         cluster: on which.
         folder: an empty one, for its source and the collection.
         seed: of the vectors.
+        buckets: how many are built.
     """
 
     cluster: Cluster
     folder: Path
     seed: int
+    buckets: int = BUCKETS
     step_id: str = ""
 
     def begun(self):
@@ -33,7 +35,7 @@ class Build:
         self.folder.mkdir(parents=True)
         self.source, self.collection = self.folder / "rows.npy", self.folder / "collection"
         rng = np.random.default_rng(self.seed)
-        self.vectors = rng.standard_normal((BUCKETS * BUCKET_ROWS, DIM), dtype=np.float32)
+        self.vectors = rng.standard_normal((self.buckets * BUCKET_ROWS, DIM), dtype=np.float32)
         np.save(self.source, self.vectors)
         how = ("--executor", "fleet", "--bucket-rows", BUCKET_ROWS, "--no-calibrate")
         self.step_id = self.cluster.submit(

@@ -27,6 +27,7 @@ from atoll.fleet.life.records import Event, Fleet, Step
 from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.model import Role, StepSpec
 from atoll.fleet.providers.local.claims import home_key
+from atoll.fleet.providers.local.privileges import is_privileged
 from atoll.fleet.providers.local.processes import marked
 from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.spec.short import parse_short
@@ -35,7 +36,10 @@ from bench import fleetjob
 from bench.fleetwatch import Watched
 
 DEADLINE_SECONDS = 300
+PROVIDER = "auto" if is_privileged() else "loopback"
+"""Machines that can be asked from here: those of a user's namespaces cannot."""
 MASTER, ZOOKEEPER, AGENT = "deploy.master.Master", "QuorumPeerMain", "atoll.fleet.agent"
+WORKER = "deploy.worker.Worker"
 """What tells a machine's processes by their command lines."""
 SMALL = """
 name: {name}
@@ -62,7 +66,7 @@ def await_(what, look, seconds=DEADLINE_SECONDS):
 
 
 @contextmanager
-def fleet_host(home, provider="auto", prefix=()):
+def fleet_host(home, provider=PROVIDER, prefix=()):
     """Serve a home from a process of its own; all that was made for it is gone afterwards.
 
     `prefix` is a command that starts another, such as setpriv.
@@ -99,6 +103,13 @@ class Host:
                 raise AssertionError(f"the host ended ({self.process.poll()}): {self.log}")
             raise NotFound(f"no host serves {self.home}")
         return FleetClient(found.url, token_of(self.home))
+
+    @property
+    def is_walled_off(self):
+        """Whether it has entered namespaces of its own, as without root, and we are outside."""
+        found = serving(self.home)
+        networks = [f"/proc/{pid}/ns/net" for pid in ("self", found.pid if found else "self")]
+        return len({Path(one).stat().st_ino for one in networks}) == 2
 
     @property
     def log(self):
@@ -190,7 +201,13 @@ class Cluster:
         return {slot.address.private_ip: _status(slot) for slot in self.record.desired.slots}
 
     def active(self):
-        """Return the address of the active master; None: none says it is."""
+        """Return the address of the active master; None: none says it is.
+
+        Masters that cannot be reached from here are active where the cluster says so.
+        """
+        if self.host.is_walled_off:
+            found = [one for one in self.serving(Role.MASTER) if one.is_active]
+            return next((one.machine.private_ip for one in found), None)
         return next((ip for ip, status in self.masters().items() if status == "ALIVE"), None)
 
     def active_machine(self):
@@ -208,23 +225,19 @@ class Cluster:
             lambda: next((one for ip, one in primaries.items() if _leads(ip)), None),
         )
 
-    def zookeepers_word(self):
-        """Return what the cluster itself says cannot be done, whatever the host has written."""
-        with self._store() as store:
-            return "; ".join(store.known().status.blocked.values())
-
     def controller_machine(self):
-        """Return the machine of the elected controller."""
+        """Return the machine whose agent is the elected controller."""
 
         def seen():
-            with self._store() as store:
-                first = next(iter(store.candidates()), None)
-            return next((one for one in self.primaries().values() if one.id == first), None)
+            with self.store() as store:
+                first = store.candidates()[:1]
+            return next((one for one in self.primaries().values() if [one.id] == first), None)
 
         return await_("a controller", seen)
 
     @contextmanager
-    def _store(self):
+    def store(self):
+        """Open the cluster's own records, whatever the host has written."""
         slots = self.record.desired.slots
         client = KazooClient(",".join(f"{one.address.private_ip}:{CLIENT_PORT}" for one in slots))
         client.start(timeout=30)
@@ -233,6 +246,11 @@ class Cluster:
         finally:
             client.stop()
             client.close()
+
+    def zookeepers_word(self):
+        """Return what the cluster itself says cannot be done."""
+        with self.store() as store:
+            return "; ".join(store.known().status.blocked.values())
 
     def fault(self, kind, machine, **args):
         return self.host.client.call(f"faults.{kind}", object, machine_id=machine.id, **args)
@@ -330,12 +348,17 @@ class Job:
     partitions: int
     step_id: str = ""
 
-    def begun(self, seconds=1):
-        """Hand it in, and wait until one of its tasks runs."""
+    def submitted(self, seconds=1):
+        """Hand it in; each of its tasks takes so many seconds."""
         script = Path(fleetjob.__file__)
         self.step_id = self.cluster.submit(
             "spark-submit", script, self.out, self.partitions, seconds, name="job"
         )
+        return self
+
+    def begun(self):
+        """Hand it in, and wait until one of its tasks runs."""
+        self.submitted()
         await_("a task of the job", self._has_executor)
         return self
 

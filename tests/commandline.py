@@ -63,10 +63,10 @@ def start(*words, **environment):
     )
 
 
-def ended(process):
+def ended(process, seconds=DEADLINE_SECONDS):
     """Wait for a started command."""
     try:
-        out, err = process.communicate(timeout=DEADLINE_SECONDS)
+        out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise

@@ -20,9 +20,9 @@ def boto3_of(url, keys=(KEY, SECRET)):
     return lambda name: session.client(name, endpoint_url=url, config=NO_RETRIES)
 
 
-def aws_of(url, home):
+def aws_of(url, home, keys=(KEY, SECRET)):
     """Return the `aws` command against an address: its JSON, or its text, or what it failed by."""
-    told = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "HOME": str(home)}
+    told = {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1], "HOME": str(home)}
     env = {**os.environ, **told, "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": ""}
     env.pop("AWS_PROFILE", None)
 

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from fleet_world import World, desired
 from kazoo.client import KazooClient
+from listening import listening, written
 
 from atoll.compute.asking import ask
 from atoll.compute.java import find_java
@@ -163,20 +163,6 @@ def active():
     return [peer for peer, health in seen.items() if health and health.is_active]
 
 
-def listening(pid):
-    """Addresses a process listens on, over IPv4 and IPv6, as the kernel writes them."""
-    proc = Path(f"/proc/{pid}")
-    sockets = {str(link.readlink()) for link in (proc / "fd").iterdir() if link.is_symlink()}
-    rows = [
-        line.split()
-        for table in ("tcp", "tcp6")
-        for line in (proc / "net" / table).read_text().splitlines()[1:]
-    ]
-    return {
-        row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets
-    }
-
-
 def test_wiped_replacement_with_marker_joins_and_has_the_data(machine, precious):
     machine.wipe(PEERS[0])
     machine.mark(PEERS[0])
@@ -247,8 +233,7 @@ def test_leadership_of_a_reaped_master_is_taken_and_work_goes_on(machine):
     machine.worker(CORE_NODE)
     until(lambda: (health := told(probe_worker, CORE_NODE)) and health.masterurl)
     for (_, address), process in machine.processes.items():
-        own = bytes(map(int, address.split(".")))[::-1].hex().upper()
-        assert listening(process.pid) <= {own, f"0000000000000000FFFF0000{own}"}
+        assert listening(process.pid) <= written(address)
 
     [first] = active()
     sessions = sessions_of(machine.processes["master", first.address].pid, first.address)

@@ -1,6 +1,10 @@
 """Clusters that lose their quorum: what goes on, what a repair brings back, what it refuses."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import pytest
+from fleet_cloud import why_no_netns
 
 from atoll.core.errors import Conflict
 from atoll.fleet.model import Role
@@ -9,6 +13,7 @@ from atoll.fleet.states import StepState
 from bench.fleetclusters import Job, atoll, await_, small_cluster
 
 pytestmark = pytest.mark.slow
+needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +21,12 @@ def life(tmp_path_factory):
     folder = tmp_path_factory.mktemp("disasters")
     with small_cluster(folder) as cluster, cluster.watched() as watched:
         yield cluster, watched
+        assert watched.reigns
 
 
 @pytest.fixture
 def cluster(life):
+    """The cluster, whole; never, in all of its life, did two masters reign at once."""
     cluster, watched = life
     await_("a whole cluster", cluster.is_whole)
     yield cluster
@@ -34,8 +41,28 @@ def destroyed(cluster, machines):
     provider.terminate(ids, epoch=record.epoch, reason="ended by hand")
 
 
-def has_no_quorum(cluster):
-    return await_("the loss of the quorum", lambda: cluster.events("NO_QUORUM"))
+def crashed(cluster, machines):
+    """Stop machines at the same time: the place of one alone would soon be another's."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda one: cluster.fault("crash", one), machines))
+
+
+@contextmanager
+def losing_its_quorum(cluster):
+    """Wait, after the block, until this loss was told: there may have been others before."""
+    before = len(cluster.events("NO_QUORUM"))
+    yield
+    await_("the loss of the quorum", lambda: len(cluster.events("NO_QUORUM")) > before)
+
+
+def ids_by_address(cluster):
+    return {ip: one.id for ip, one in cluster.primaries().items()}
+
+
+def knows(cluster, step):
+    """Whether the cluster itself, not only its host, has a step on record as it ended."""
+    with cluster.store() as store:
+        return step in store.steps()
 
 
 def test_a_cluster_with_a_quorum_is_not_repaired(cluster):
@@ -49,9 +76,8 @@ def test_a_job_ends_without_a_quorum_and_two_primaries_come_back_with_their_disk
     job = Job(cluster, tmp_path / "out", partitions=15).begun()
     where = cluster.step(job.step_id).machine_id
     lost = [one for one in cluster.primaries().values() if one.id != where]
-    for one in lost:
-        cluster.fault("crash", one)
-    has_no_quorum(cluster)
+    with losing_its_quorum(cluster):
+        crashed(cluster, lost)
     await_("the end of the job", job.out.exists)
     status, said = atoll(cluster.host.home, "repair", "small")
     assert (status, said.count("started with its disk")) == (0, 2), said
@@ -61,16 +87,40 @@ def test_a_job_ends_without_a_quorum_and_two_primaries_come_back_with_their_disk
     assert {one.id for one in lost} <= {one.id for one in cluster.primaries().values()}
 
 
+def test_three_primaries_that_stopped_come_back_with_their_disks_and_all_that_is_known(cluster):
+    ended = cluster.completed(cluster.submit("true"))
+    before = ids_by_address(cluster)
+    with losing_its_quorum(cluster):
+        crashed(cluster, cluster.primaries().values())
+    repair = cluster.repair()
+    assert (repair.has_quorum, len(repair.did)) == (True, 3)
+    await_("a whole cluster", cluster.is_whole)
+    assert ids_by_address(cluster) == before
+    assert knows(cluster, ended)
+
+
+@needs_wires
+def test_two_primaries_that_were_cut_off_come_back_as_they_were(cluster):
+    before = ids_by_address(cluster)
+    cut = cluster.active_machine(), cluster.standby_machine()
+    with losing_its_quorum(cluster):
+        for one in cut:
+            cluster.fault("cut", one)
+    for one in cut:
+        cluster.fault("heal", one)
+    await_("a whole cluster", cluster.is_whole)
+    assert ids_by_address(cluster) == before
+
+
 def test_one_disk_of_three_is_enough_to_keep_what_is_known(cluster):
     ended = cluster.completed(cluster.submit("true"))
     survivor, *lost = cluster.primaries().values()
-    before = len(cluster.events("NO_QUORUM"))
-    destroyed(cluster, lost)
-    await_("the loss", lambda: len(cluster.events("NO_QUORUM")) > before)
+    with losing_its_quorum(cluster):
+        destroyed(cluster, lost)
     assert cluster.repair().has_quorum
     await_("a whole cluster", cluster.is_whole)
     assert cluster.primaries()[survivor.private_ip].id == survivor.id
-    assert ended.id in [one.id for one in cluster.record.steps]
+    assert knows(cluster, ended)
     assert set(cluster.primaries()) == {survivor.private_ip, *(one.private_ip for one in lost)}
 
 
@@ -79,9 +129,8 @@ def test_without_any_disk_a_cluster_begins_anew_only_when_told_to(cluster):
     worker = cluster.serving(Role.CORE)[0].machine
     cluster.resize(Role.CORE, on_demand=2)
     await_("the second worker", lambda: len(cluster.serving(Role.CORE)) == 2)
-    before = len(cluster.events("NO_QUORUM"))
-    destroyed(cluster, cluster.primaries().values())
-    await_("the loss", lambda: len(cluster.events("NO_QUORUM")) > before)
+    with losing_its_quorum(cluster):
+        destroyed(cluster, cluster.primaries().values())
     with pytest.raises(Conflict, match="repair --from-backup"):
         cluster.repair()
     assert len(cluster.repair(from_backup=True).did) == 3

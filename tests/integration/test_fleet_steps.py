@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pyarrow.parquet as parquet
 import pytest
+from commandline import ended, must, start
+from vectordata import write_fasta
 
+import atoll as library
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.states import StepState
-from bench.fleetclusters import atoll, await_, small_cluster
+from bench.fleetclusters import DEADLINE_SECONDS, atoll, await_, small_cluster
 
 pytestmark = pytest.mark.slow
+TRIES = 40
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +98,12 @@ def test_a_failure_cancels_what_waits_where_it_was_told_to(cluster, tmp_path):
 
 
 def failed_on(cluster, machine):
-    """Let steps fail until one did on a machine; return its id."""
-    while True:
+    """Let steps fail until one did on a machine, one of three that take them; return its id."""
+    for _ in range(TRIES):
         id_ = cluster.submit("sh", "-c", "echo to read; echo 'no such table' >&2; exit 7")
         if cluster.step_in(id_, StepState.FAILED).machine_id == machine.id:
             return id_
+    raise AssertionError(f"none of {TRIES} steps ran on {machine.id}")
 
 
 def printed(cluster, *step):
@@ -132,3 +140,49 @@ def test_a_long_step_goes_on_elsewhere_when_its_primary_falls_ill(cluster, tmp_p
     step = cluster.completed(id_)
     cluster.replaced(ill)
     assert (step.attempts > 1) == (step.machine_id != ill.id)
+
+
+def test_atolls_own_commands_let_a_cluster_work_from_here_and_as_steps(cluster, tmp_path):
+    fasta = write_fasta(tmp_path / "x.fasta", 60)
+    parts, place, run = (tmp_path / name for name in ("parts", "collection", "run"))
+    there = ("--executor", "fleet:small", "-q")
+
+    from_here(cluster, "embed", fasta, "-o", parts, "--parts", 2, *there)
+    first, second = sorted(parts.glob("*.h5"))
+    words = ("--executor", "fleet", "--bucket-rows", 15, "--no-calibrate", "-q")
+    cluster.completed(cluster.submit("atoll", "create", place, first, *words))
+    from_here(cluster, "add", place, second, "--no-calibrate", *there)
+    from_here(cluster, "batch-search", place, fasta, "-o", run, "-k", 3, *there)
+
+    must("embed", fasta, "-o", tmp_path / "here.h5", "-q")
+    assert rows_of(place, tmp_path / "rows") == vectors_of(tmp_path / "here.h5")
+    must("search", place, fasta, "-o", tmp_path / "hits.csv", "-k", 3, "-q")
+    assert (run / "hits.csv").read_bytes() == (tmp_path / "hits.csv").read_bytes()
+
+
+def from_here(cluster, *words):
+    """Run a command of this machine that has to succeed."""
+    process = start(*words, ATOLL_FLEET_HOME=str(cluster.host.home))
+    done = ended(process, DEADLINE_SECONDS)
+    assert done.code == 0, done.err
+
+
+def vectors_of(path):
+    """Return the vectors that were embedded, by id."""
+    with h5py.File(path) as file:
+        return by_id(file["id"].asstr()[:], file["embedding"][:])
+
+
+def rows_of(place, out):
+    """Return the vectors of a collection that is sound, by id."""
+    collection = library.open(place)
+    assert collection.verify().is_clean
+    collection.export(out, format="parquet")
+    rows = parquet.read_table(out)
+    found = by_id(rows["id"].to_pylist(), rows["embedding"].to_numpy(zero_copy_only=False))
+    assert len(found) == len(rows)
+    return found
+
+
+def by_id(ids, vectors):
+    return {id_: np.asarray(one).tobytes() for id_, one in zip(ids, vectors, strict=True)}
