@@ -15,6 +15,7 @@ from atoll.testing.allocation_laws import (
     CENT,
     Case,
     least_price,
+    order_violations,
     random_case,
     spot_violations,
     violations,
@@ -48,11 +49,12 @@ def check(allocations: int) -> Figures:
 def _broken(seed: int) -> Broken:
     spot, usual = random_case(seed, Market.SPOT), random_case(seed, Market.ON_DEMAND)
     found = {strategy: _allocated(spot, strategy) for strategy in SpotStrategy}
-    for allocation in found.values():
-        yield from violations(spot, allocation)
     yield from spot_violations(spot, found)
-    for strategy in OnDemandStrategy:
-        yield from violations(usual, _allocated(usual, strategy))
+    usually = {strategy: _allocated(usual, strategy) for strategy in OnDemandStrategy}
+    for case, allocations in ((spot, found), (usual, usually)):
+        for strategy, allocation in allocations.items():
+            yield from violations(case, allocation)
+            yield from order_violations(case, strategy, allocation)
 
 
 def _allocated(case: Case, strategy: SpotStrategy | OnDemandStrategy) -> Allocation:

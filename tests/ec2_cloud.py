@@ -15,6 +15,7 @@ from moto.iam.models import iam_backends
 
 from atoll.fleet.providers.ec2.addresses import Patience
 from atoll.fleet.providers.ec2.provider import Ec2Provider
+from atoll.fleet.wire.conform import misfits
 
 REGION = "us-east-1"
 ZONE = "us-east-1a"
@@ -29,7 +30,7 @@ class Answers:
     """What EC2 shall answer instead of moto, by operation; `calls` has all that was asked.
 
     An answer is a dict, an error as (code, message), or a function of the arguments to either;
-    None leaves the call to moto.
+    None leaves the call to moto. A dict that EC2 could not answer, by botocore's model, is refused.
     """
 
     def __init__(self):
@@ -74,6 +75,8 @@ class Answers:
             code, message = answer
             error = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {}}
             return AWSResponse("", 400, {}, None), error
+        wrong = misfits(answer, model.output_shape)
+        assert not wrong, f"EC2 answers {model.name} otherwise: {wrong}"
         return AWSResponse("", 200, {}, None), answer
 
 

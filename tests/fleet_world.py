@@ -60,6 +60,8 @@ class Body:
     age_s: float = 0.0
     heard: bool = True
     disk_percent: float = 10.0
+    cpu_percent: float = 5.0
+    failures: int = 0
     busy: int = 0
     draining: bool = False
     fails: bool = False
@@ -141,10 +143,10 @@ class World:
         phase = "bootstrapping"
         if body.age_s >= BOOT_SECONDS:
             phase = "failed" if body.fails else "ready"
-        daemons = {"worker": Daemon(is_up=True, busy=body.busy)}
+        daemons = {"worker": Daemon(is_up=True, busy=body.busy, failures=body.failures)}
         return Heartbeat(
-            id_, int(self.now * 2), phase, disk_percent=body.disk_percent, daemons=daemons,
-            is_draining=body.draining,
+            id_, int(self.now * 2), phase, disk_percent=body.disk_percent,
+            cpu_percent=body.cpu_percent, daemons=daemons, is_draining=body.draining,
         )  # fmt: skip
 
     def step(self) -> Plan:

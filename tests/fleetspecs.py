@@ -13,10 +13,16 @@ from atoll.fleet.spec.template import read_template
 TEMPLATE = Path(__file__).parent / "data" / "ha-template.json"
 """A template of our own, of the shape that the one of AWS's post has."""
 POST = TEMPLATE.read_text()
-POSTS_OWN = Path(__file__).parents[2] / "shared" / "data" / "fleet" / "post-template.json"
+# `shared` lies in the checkout or beside it.
+_PLACES = [
+    parent / "shared" / "data" / "fleet" / "post-template.json"
+    for parent in Path(__file__).parents[1:3]
+]
+POSTS_OWN = next(filter(Path.exists, _PLACES), _PLACES[0])
 """The template of AWS's post itself, which is not ours to ship: it states no licence."""
 needs_posts_own = pytest.mark.skipif(
-    not POSTS_OWN.exists(), reason="the post's own template is not beside the repository"
+    not POSTS_OWN.exists(),
+    reason="the post's own template is neither in the checkout nor beside it",
 )
 
 SHORT = """

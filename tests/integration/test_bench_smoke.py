@@ -107,6 +107,7 @@ def test_a_bench_removes_its_vectors_and_tables(smoke):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @pytest.mark.ceph
 def test_the_bench_of_an_object_store_leaves_one_complete_json(tmp_path):
     (tmp_path / "scratch").mkdir()

@@ -29,7 +29,7 @@ from atoll.fleet.providers.port import ProviderAt
 from atoll.fleet.registry import FILE, Registry
 from atoll.fleet.states import InstanceState
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from fleet_world import World, desired
 from kazoo.client import KazooClient
 from listening import listening, written
 
@@ -16,7 +17,7 @@ from atoll.compute.asking import ask
 from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
 from atoll.compute.sparkmaster import probe_master
-from atoll.core.errors import AtollError
+from atoll.core.errors import AtollError, Conflict
 from atoll.fleet.engine.ensemble import is_empty, write_marker
 from atoll.fleet.engine.latch import release_latches, sessions_of
 from atoll.fleet.engine.place import Place
@@ -30,6 +31,7 @@ from atoll.fleet.engine.zookeeper import (
     zookeeper_daemon,
 )
 from atoll.fleet.engine.zookeeper_probe import Mode, probe_zookeeper
+from atoll.fleet.life.store import ClusterStore
 
 PEERS = [Peer(number, f"127.66.20.{number}") for number in (1, 2, 3)]
 CORE_NODE, DRIVER = "127.66.20.101", "127.66.20.201"
@@ -195,6 +197,32 @@ def test_two_wiped_replacements_without_marker_never_serve_and_one_with_it_does(
         until(lambda peer=peer: modes([peer])[0] in {Mode.LEADER, Mode.FOLLOWER})
     until(is_whole)
     assert with_client(lambda client: client.exists("/precious"))
+
+
+@pytest.mark.usefixtures("machine")
+def test_controller_of_an_older_epoch_writes_nothing_more():
+    world = World(desired())
+    world.run(2)
+    before = world.known
+    world.run(20)
+    after = world.known
+    assert before.status != after.status
+    assert before.instances != after.instances
+
+    def hand_over(old, new):
+        old.prepare()
+        first = old.next_epoch()
+        old.save(before, None, epoch=first)
+        second = new.next_epoch()
+        with pytest.raises(Conflict, match="another controller took over"):
+            old.save(after, before, epoch=first)
+        assert new.known() == before
+        new.save(after, before, epoch=second)
+        assert old.known() == after
+
+    with_client(
+        lambda one: with_client(lambda other: hand_over(ClusterStore(one), ClusterStore(other)))
+    )
 
 
 @pytest.mark.nightly

@@ -24,11 +24,12 @@ CORE = {
     "TargetOnDemandCapacity": 2,
     "InstanceTypeConfigs": TYPES,
 }
+SCRIPT = {"Path": "/bin/echo", "Args": ["on", "each"]}
 REQUEST = {
     "Name": "née",
     "ReleaseLabel": "emr-7.1.0",
     "Applications": [{"Name": "Spark"}, {"Name": "Trino"}],
-    "BootstrapActions": [{"Name": "b", "ScriptBootstrapAction": {"Path": "/bin/true"}}],
+    "BootstrapActions": [{"Name": "b", "ScriptBootstrapAction": SCRIPT}],
     "Tags": [{"Key": "team", "Value": "search"}],
     "Instances": {"InstanceFleets": [PRIMARIES, CORE], "Ec2SubnetIds": [SUBNETS[0]]},
 }
@@ -80,7 +81,7 @@ def fleet_of(emr, cluster, role):
     return next(one for one in found if one["InstanceFleetType"] == role)
 
 
-def test_described_cluster_is_what_was_asked_for(emr, cluster):
+def test_described_cluster_is_what_was_asked_for(emr, aws, cluster):
     found = emr.describe_cluster(ClusterId=cluster)["Cluster"]
     assert (found["Name"], found["ReleaseLabel"]) == ("née", "emr-7.1.0")
     assert found["Status"]["State"] == "WAITING"
@@ -92,6 +93,10 @@ def test_described_cluster_is_what_was_asked_for(emr, cluster):
     assert found["Ec2InstanceAttributes"]["Ec2SubnetId"] == SUBNETS[0]
     # Three primaries and two core nodes, of eight m1.small each, in their first hour.
     assert found["NormalizedInstanceHours"] == 40
+    printed = aws("emr", "describe-cluster", "--cluster-id", cluster)["Cluster"]
+    assert printed["BootstrapActions"] == [
+        {"Name": "b", "ScriptPath": SCRIPT["Path"], "Args": SCRIPT["Args"]}
+    ]
 
 
 def test_what_is_done_otherwise_is_an_event(lab, cluster):

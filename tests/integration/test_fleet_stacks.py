@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from fleet_clients import KEY, SECRET, aws_of, boto3_of
 from fleet_lab import SUBNETS, Lab, awaited
-from fleetspecs import POSTS_OWN, TEMPLATE
+from fleetspecs import POSTS_OWN, TEMPLATE, needs_posts_own
 
 from atoll.fleet.aws.account import Account
 from atoll.fleet.aws.cloudformation import CloudFormation
@@ -102,20 +102,24 @@ def refusal(call, **parameters):
     return found.value.response["Error"]
 
 
-def test_post_s_commands_run_unchanged(lab, aws):
-    template = POSTS_OWN if POSTS_OWN.exists() else TEMPLATE
+@pytest.mark.parametrize(
+    ("stack", "template"),
+    [pytest.param("post", POSTS_OWN, marks=needs_posts_own), ("ours", TEMPLATE)],
+    ids=["the post's", "ours"],
+)
+def test_post_s_commands_run_unchanged(lab, aws, stack, template):
     name = json.loads(template.read_text())["Resources"]["cluster"]["Properties"]["Name"]
-    words = ["--stack-name", "post", "--template-body", f"file://{template}"]
+    words = ["--stack-name", stack, "--template-body", f"file://{template}"]
     made = aws("cloudformation", "create-stack", *words, "--region", "us-east-1")
-    described = aws("cloudformation", "describe-stacks", "--stack-name", "post")["Stacks"][0]
+    described = aws("cloudformation", "describe-stacks", "--stack-name", stack)["Stacks"][0]
     assert (described["StackId"], described["StackStatus"]) == (
         made["StackId"],
         "CREATE_IN_PROGRESS",
     )
     query = f"Clusters[?Name=='{name}'].Id"
-    (cluster,) = aws("emr", "list-clusters", "--query", query)
+    [cluster, *_] = aws("emr", "list-clusters", "--query", query)  # the newest first
     lab.live(cluster)
-    aws("cloudformation", "wait", "stack-create-complete", "--stack-name", "post")
+    aws("cloudformation", "wait", "stack-create-complete", "--stack-name", stack)
     words = ["--cluster-id", cluster, "--instance-fleet-type", "MASTER"]
     primaries = aws("emr", "list-instances", *words)["Instances"]
     assert [one["Status"]["State"] for one in primaries] == ["RUNNING"] * 3

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from atoll.fleet.model import Market, OnDemandStrategy, SpotStrategy
 from atoll.fleet.planning.allocate import allocate
-from atoll.testing.allocation_laws import least_price, random_case, spot_violations, violations
+from atoll.testing.allocation_laws import (
+    least_price,
+    order_violations,
+    random_case,
+    spot_violations,
+    violations,
+)
 
 SEEDS = st.integers(0, 2**63)
 SPOT = SEEDS.map(lambda seed: random_case(seed, Market.SPOT))
@@ -35,6 +41,19 @@ def test_spot_allocations_keep_the_laws(case, strategy):
 @given(ON_DEMAND, st.sampled_from(OnDemandStrategy))
 def test_on_demand_allocations_keep_the_laws(case, strategy):
     assert not list(violations(case, bought(case, strategy)))
+
+
+@MANY
+@given(SPOT, st.sampled_from(SpotStrategy))
+def test_spot_of_the_pools_with_most_capacity_is_bought_first(case, strategy):
+    assert not list(order_violations(case, strategy, bought(case, strategy)))
+
+
+@MANY
+@given(ON_DEMAND)
+def test_a_worse_priority_is_bought_only_where_better_ones_have_no_room(case):
+    strategy = OnDemandStrategy.PRIORITIZED
+    assert not list(order_violations(case, strategy, bought(case, strategy)))
 
 
 @MANY

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fleet_world import World, desired
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from atoll.fleet.life.observed import LaunchFleet, ReplacePrimary
@@ -21,8 +21,11 @@ from atoll.fleet.states import (
 FAULTS = st.one_of(
     st.tuples(st.just("end"), st.integers(0, 30)),
     st.tuples(st.just("stop"), st.integers(0, 30)),
+    st.tuples(st.just("start"), st.just(0)),
     st.tuples(st.just("silence"), st.integers(0, 30)),
     st.tuples(st.just("fill"), st.integers(0, 30)),
+    st.tuples(st.just("busy"), st.integers(0, 30)),
+    st.tuples(st.just("failures"), st.integers(0, 30)),
     st.tuples(st.just("reclaim"), st.integers(0, 30)),
     st.tuples(st.just("hide"), st.integers(0, 30)),
     st.tuples(st.just("show"), st.just(0)),
@@ -40,7 +43,7 @@ def befall(world, kind, number):
     id_ = alive[number % len(alive)]
     body = world.bodies[id_]
     is_primary = body.machine.role is Role.MASTER
-    is_harm = kind in ("end", "stop", "silence", "fill", "reclaim")
+    is_harm = kind in ("end", "stop", "silence", "fill", "busy", "failures", "reclaim")
     # Without a quorum there is no controller to plan: see `atoll fleet repair`.
     if is_primary and is_harm and (len(world.in_sync()) < 3 or kind == "reclaim"):
         return
@@ -49,10 +52,16 @@ def befall(world, kind, number):
             world.end(id_)
         case "stop":
             world.end(id_, MachineState.STOPPED)
+        case "start":
+            start_primaries(world)
         case "silence":
             body.heard = False
         case "fill":
             body.disk_percent = 99
+        case "busy":
+            body.cpu_percent = 99
+        case "failures":
+            body.failures = 3
         case "reclaim":
             body.machine = replace(body.machine, reclaim_at=world.now + 120)
         case "hide":
@@ -74,6 +83,13 @@ def befall(world, kind, number):
                     for one in world.desired.fleets
                 ),
             )
+
+
+def start_primaries(world):
+    """Start, with their disks, those that stopped and were not replaced."""
+    for id_, body in world.bodies.items():
+        if body.machine.role is Role.MASTER and body.machine.state is MachineState.STOPPED:
+            world.end(id_, MachineState.RUNNING)
 
 
 def show(world):
@@ -123,8 +139,12 @@ def held(world, fleet_id, market):
 
 @settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(st.lists(FAULTS, max_size=25))
+@example([("capacity", 0), ("stop", 0), ("wait", 5), ("start", 0), ("wait", 20), ("stop", 0)])
+@example([("provider", 1), ("stop", 1), ("wait", 5), ("start", 0), ("provider", 0), ("end", 2)])
 def test_any_faults_keep_the_laws_and_heal(faults):
-    world = World(desired(core=2, task=1, health=HealthPolicy(bootstrap_timeout_s=60)))
+    world = World(
+        desired(core=2, task=1, health=HealthPolicy(bootstrap_timeout_s=60, cpu_for_s=30))
+    )
     world.run(20)
     for kind, number in faults:
         befall(world, kind, number)

@@ -1,19 +1,28 @@
 """What commands of fleets ask of a host that is only believed in, and what they print of it."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 from commandline import atoll
 from fleet_world import World, desired
+from fleetspecs import SHORT
 
 from atoll.core.errors import Unavailable
-from atoll.fleet.cli import clusters
+from atoll.fleet.capacity import Subnet
+from atoll.fleet.cli import clusters, common
+from atoll.fleet.control.repair import Repair
 from atoll.fleet.host.client import FleetClient
-from atoll.fleet.life.records import Event, Fleet
-from atoll.fleet.model import Role
+from atoll.fleet.life.records import Event, Fleet, Step
+from atoll.fleet.model import Role, StepSpec
+from atoll.fleet.planning.advice import Advice
+from atoll.fleet.planning.allocate import Allocation
+from atoll.fleet.planning.fleets import FleetPlan
+from atoll.fleet.planning.subnets import LaunchPreview
 from atoll.fleet.providers.port import ProviderAt
 from atoll.fleet.registry import ClusterRecord, Phase, Registry
+from atoll.fleet.states import StepState
 
 SUBMIT = ("fleet", "submit", "c")
 
@@ -34,8 +43,10 @@ class Host:
         return answer.pop(0)
 
 
-def record(**changes):
+def record(seconds=0, **changes):
+    """Return a cluster that lived for so long."""
     world = World(desired())
+    world.run(seconds)
     return ClusterRecord(replace(world.desired, **changes), Phase.LIVING, world.known)
 
 
@@ -46,6 +57,7 @@ def host(monkeypatch):
     monkeypatch.setenv("ATOLL_FLEET_TOKEN", "t")
     monkeypatch.setattr(FleetClient, "call", lambda _, *args, **more: host.call(*args, **more))
     monkeypatch.setattr(clusters, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(common, "WATCH_SECONDS", 0.0)
     return host
 
 
@@ -133,3 +145,91 @@ def test_what_is_shown_of_a_cluster_has_no_token(host):
     printed = atoll("fleet", "describe", "c", "--json").out
     assert "127.0.0.1:1" in printed
     assert "hush" not in printed
+
+
+SUBNET = Subnet("subnet-1", "zone-a", "vpc-1", False, 50)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(SHORT)
+    return path
+
+
+def planned():
+    fleets = tuple(FleetPlan(one.spec, Allocation(), Allocation()) for one in desired().fleets)
+    return LaunchPreview(SUBNET, fleets, ("it is small",))
+
+
+def step(state):
+    return Step("s-1", StepSpec("etl", ("true",)), state, created_at=1.0)
+
+
+ADVICE = [Advice("release", False, "it is old", "use a newer one")]
+
+
+@pytest.mark.parametrize(
+    ("words", "answers", "printed"),
+    [
+        ("list", {"clusters": [[record(20)]]}, {"id": "j-1", "state": "WAITING"}),
+        ("instances c --role MASTER", {"find": record(20)}, {"id": "i-1", "state": "RUNNING"}),
+        ("steps c", {"steps": [[step(StepState.RUNNING)]]}, {"id": "s-1", "state": "RUNNING"}),
+        ("create c --file FILE --dry-run", {"preview": planned()}, {"warnings": ["it is small"]}),
+        (
+            "create c --file FILE",
+            {"preview": planned(), "create": record()},
+            {"ClusterId": "j-1"},
+        ),
+        ("advise c", {"advice": [ADVICE], "warnings": [["w"]]}, {"how": "use a newer one"}),
+        ("advise --file FILE", {"preview": planned()}, {"topic": "primaries", "is_followed": True}),
+        ("repair c", {"repair": Repair(("i-1 started",), True)}, {"did": ["i-1 started"]}),
+    ],
+)
+def test_what_a_command_prints_as_json_is_all_that_it_prints(host, file, words, answers, printed):
+    host.answers |= deepcopy(answers)
+    done = atoll("fleet", *words.replace("FILE", str(file)).split(), "--json")
+    assert done.code == 0
+    found = json.loads(done.out)
+    first = found[0] if isinstance(found, list) else found
+    assert printed.items() <= first.items()
+
+
+def test_a_dry_run_asks_for_no_cluster(host, file):
+    host.answers["preview"] = planned()
+    done = atoll("fleet", "create", "c", "--file", file, "--dry-run")
+    assert "in subnet-1 (zone-a)" in done.out
+    assert [name for name, _ in host.calls] == ["preview"]
+
+
+def test_a_repair_that_is_not_done_yet_says_so_beside_its_json(host):
+    host.answers["repair"] = Repair(("i-1 started",), False)
+    done = atoll("fleet", "repair", "c", "--json")
+    assert (done.code, json.loads(done.out)["has_quorum"]) == (3, False)
+    assert "no quorum yet" in done.err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("words", "asked", "before", "after"),
+    [
+        (("list",), "clusters", [record(2)], [record(20)]),
+        (("describe", "c"), "find", record(2), record(20)),
+        (("instances", "c"), "find", record(2), record(20)),
+        (("steps", "c"), "steps", [step(StepState.PENDING)], [step(StepState.COMPLETED)]),
+    ],
+)
+def test_what_is_watched_is_printed_again_when_it_changes(
+    host, words, asked, before, after, as_json
+):
+    once = []
+    for answer in (before, after):
+        host.answers[asked] = [answer]
+        once.append(atoll("fleet", *words, *["--json"][:as_json]).out)
+    assert once[0] != once[1]
+    host.answers[asked] = [before, before, after]
+    done = atoll("fleet", *words, "--watch", *["--json"][:as_json])
+    lines = done.out.splitlines(keepends=True)
+    assert "".join(one for one in lines if not one.startswith("-- ")) == "".join(once)
+    assert sum(one.startswith("-- ") for one in lines) == (not as_json)
+    assert "the host is gone" in done.err

@@ -31,11 +31,11 @@ class Store:
         self.released += sessions
 
 
-def heir(store, *, gone=()):
+def heir(store, *, gone=(), ends_at_once=True):
     """An heir, on i-2."""
     ids = ("i-1", "i-2", "i-3")
     machines = [SimpleNamespace(id=one, is_alive=one not in gone) for one in ids]
-    provider = SimpleNamespace(machines=lambda _: machines)
+    provider = SimpleNamespace(machines=lambda _: machines, ends_at_once=ends_at_once)
     return Heir(store, provider, "j-1", "i-2", clock=lambda: store.now)
 
 
@@ -81,3 +81,20 @@ def test_a_heart_that_beats_is_not_asked_about():
         store.beat = beat
         look(one, store)
     assert store.withdrawn == []
+
+
+def test_a_master_whose_machine_may_still_run_keeps_its_leadership():
+    store = Store("i-1")
+    one = heir(store, gone=["i-1"], ends_at_once=False)
+    look(one, store)
+    look(one, store)
+    assert (store.withdrawn, store.released) == (["i-1"], [])
+
+
+def test_a_candidacy_that_ended_by_itself_first_does_not_matter():
+    store = Store("i-1")
+    one = heir(store, gone=["i-1"])
+    look(one, store)
+    store.queue = ()
+    look(one, store)
+    assert store.released == [1]

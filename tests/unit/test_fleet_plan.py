@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from fleet_world import World, desired
 
+from atoll.fleet.life import instances as instances_module
 from atoll.fleet.life.observed import ReplacePrimary, StepsSeen
 from atoll.fleet.life.records import Fleet
 from atoll.fleet.model import Market, Resizing, Role, SpotProvisioning, TimeoutAction
@@ -92,6 +93,52 @@ def test_primary_that_recovers_in_time_stays(world):
     world.run(20)
     assert primary_at(world, "10.0.0.3") == [id_]
     assert world.known.instances[id_].state is InstanceState.RUNNING
+
+
+def suspected(world, id_):
+    record = world.known.instances[id_]
+    return record.complaint if record.state is InstanceState.SUSPECT else ""
+
+
+def test_primary_whose_processors_are_busy_for_too_long_is_replaced(world):
+    (old,) = primary_at(world, "10.0.0.2")
+    for id_ in (old, *world.alive(Role.CORE)):
+        world.bodies[id_].cpu_percent = 99
+    cores = world.alive(Role.CORE)
+    world.run(295)
+    assert not suspected(world, old)
+    world.run(10)
+    assert suspected(world, old).startswith("its processors were over 95 % busy for 30")
+    world.run(20)
+    assert world.known.instances[old].state is InstanceState.TERMINATED
+    (new,) = primary_at(world, "10.0.0.2")
+    assert world.known.instances[new].state is InstanceState.RUNNING
+    assert world.alive(Role.CORE) == cores  # workers are there to be busy
+
+
+def test_primary_whose_processors_rest_now_and_then_stays(world):
+    (id_,) = primary_at(world, "10.0.0.2")
+    for _ in range(3):
+        world.bodies[id_].cpu_percent = 99
+        world.run(290)
+        world.bodies[id_].cpu_percent = 50
+        world.run(1)
+    assert primary_at(world, "10.0.0.2") == [id_]
+    assert not any(one.kind == "INSTANCE_SUSPECT" for one in world.events)
+
+
+@pytest.mark.parametrize("role", [Role.MASTER, Role.CORE])
+def test_instance_whose_daemon_failed_three_times_within_a_minute_is_replaced(world, role):
+    (old, *others) = world.alive(role)
+    world.bodies[old].failures = 2
+    world.run(70)
+    assert world.alive(role) == [old, *others]
+    world.bodies[old].failures = 3
+    world.run(1)
+    assert suspected(world, old) == "its worker failed 3 times within a minute"
+    world.run(80)
+    assert old not in world.alive(role)
+    assert len(world.alive(role)) == len(others) + 1
 
 
 def test_only_primaries_are_replaced_where_the_policy_says_so():
@@ -439,13 +486,13 @@ def test_what_is_blocked_is_told_once(world):
     assert kinds(world).count("BLOCKED") == 2
 
 
-def test_machine_that_was_forgotten_long_after_its_end_stays_so(world):
+def test_machine_that_was_forgotten_for_lack_of_room_is_no_news(world, monkeypatch):
     (old,) = primary_at(world, "10.0.0.2")
     world.end(old)
-    world.bodies[old].machine = replace(world.bodies[old].machine, ended_at=world.now)
-    world.run(700)
+    world.run(10)
     instances = {id_: one for id_, one in world.known.instances.items() if id_ != old}
     world.known, told = replace(world.known, instances=instances), len(world.events)
+    monkeypatch.setattr(instances_module, "KEPT_INSTANCES", len(instances))
     world.run(10)
     assert old not in world.known.instances
     assert len(world.events) == told

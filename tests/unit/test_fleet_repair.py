@@ -53,7 +53,10 @@ class Cloud:
             raise InsufficientCapacity("no capacity")
         self.capacity -= 1
         number = int(address.id.removeprefix("eni-"))
-        new = replace(machine(f"i-new-{number}", number, RUNNING, ""), token=token)
+        id_ = f"i-new-{number}"
+        while any(one.id == id_ for one in self.list):
+            id_ += "-again"
+        new = replace(machine(id_, number, RUNNING, ""), token=token)
         self.list = [*self.list, new]
         return new
 
@@ -93,12 +96,21 @@ def registry(tmp_path):
 @pytest.fixture
 def repair(monkeypatch, registry):
     monkeypatch.setattr(module, "QUORUM_SECONDS", 0.0)
+    mirror, awaited_since = SimpleNamespace(is_connected=False), {}
 
-    def run(cloud, from_backup=False):
-        mirror = SimpleNamespace(is_connected=False)
-        repairer = Repairer(cloud, registry, registry.get("j-1"), mirror)
+    def run(cloud, from_backup=False, after_s=0.0):
+        run.now += after_s
+        repairer = Repairer(
+            cloud,
+            registry,
+            registry.get("j-1"),
+            mirror,
+            awaited_since=awaited_since,
+            clock=lambda: run.now,
+        )
         return repairer.run(from_backup=from_backup)
 
+    run.now = 1000.0
     return run
 
 
@@ -118,10 +130,20 @@ def test_a_second_repair_waits_for_the_one_that_was_let_in(repair):
 
 def test_one_that_was_let_in_and_never_came_is_ended_before_another_is(repair):
     cloud = Cloud(TERMINATED, TERMINATED, RUNNING)
-    cloud.list.append(machine("i-late", 2, RUNNING, "repair1", launched_at=200.0))
     repair(cloud)
-    assert len(cloud.running()) == 2
-    assert "i-late" not in cloud.running()
+    assert repair(cloud, after_s=590).did == ("primary 1: i-new-1 was let in, starts",)
+    assert "i-new-1-again launched empty" in repair(cloud, after_s=20).did[0]
+    assert cloud.running() == ["i-3", "i-new-1-again"]
+
+
+@pytest.mark.parametrize("launched_at", [100.0, 1e12])
+def test_a_clock_that_jumps_neither_ends_nor_keeps_one_that_was_let_in(repair, launched_at):
+    cloud = Cloud(TERMINATED, TERMINATED, RUNNING)
+    cloud.list.append(machine("i-in", 2, RUNNING, "repair1", launched_at=launched_at))
+    for _ in range(2):
+        assert repair(cloud, after_s=300).did == ("primary 2: i-in was let in, starts",)
+    repair(cloud, after_s=400)
+    assert "i-in" not in cloud.running()
 
 
 def test_disks_that_were_kept_are_started_before_anything_is_launched(repair):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atoll.core.errors import AtollError, Forbidden
+from atoll.core.errors import AtollError, Forbidden, Unavailable
 from atoll.fleet.capacity import NoFreeAddress
 from atoll.fleet.providers.client import ProviderCaller, RemoteProvider
 from atoll.fleet.providers.server import serve_provider
@@ -36,9 +36,17 @@ def test_user_data_and_many_machines_have_room(url):
     assert ProviderCaller(url, TOKEN).call("length", int, text="x" * (3 << 20)) == 3 << 20
 
 
-def test_a_wrong_token_is_refused(url):
+def test_more_is_refused_unread(url):
+    with pytest.raises(Unavailable, match="length"):
+        ProviderCaller(url, TOKEN).call("length", int, text="x" * (4 << 20))
+
+
+def test_a_wrong_token_is_refused_and_long_bodies_beside_it_unread(url):
+    stranger = ProviderCaller(url, "another")
     with pytest.raises(Forbidden):
-        ProviderCaller(url, "another").call("length", int, text="x")
+        stranger.call("length", int, text="x")
+    with pytest.raises(Unavailable, match="length"):
+        stranger.call("length", int, text="x" * (65 << 10))
 
 
 def test_what_the_provider_raises_comes_as_it_is(url):

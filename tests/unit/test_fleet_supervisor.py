@@ -19,11 +19,13 @@ def is_silent(pid):
 
 
 @pytest.mark.parametrize(
-    ("status", "probe", "is_failure"),
-    [(0, answers, False), (1, answers, True), (0, is_silent, True)],
-    ids=["gave its leadership up", "failed", "never worked"],
+    ("status", "probe", "may_leave", "failures"),
+    [(0, answers, True, 0), (1, answers, True, 3), (0, is_silent, True, 3), (0, answers, False, 3)],
+    ids=["gave its leadership up", "failed", "never worked", "has nothing to give up"],
 )
-def test_a_daemon_that_worked_may_leave_by_itself(tmp_path, monkeypatch, status, probe, is_failure):
+def test_a_daemon_that_worked_may_leave_by_itself(
+    tmp_path, monkeypatch, status, probe, may_leave, failures
+):
     monkeypatch.setattr(supervisor, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(supervisor, "PROBE_EVERY_SECONDS", 0.01)
     starts = tmp_path / "starts"
@@ -31,10 +33,10 @@ def test_a_daemon_that_worked_may_leave_by_itself(tmp_path, monkeypatch, status,
     script = f"echo x >> {starts}; sleep 0.2; [ $(wc -l < {starts}) -lt 4 ] && exit {status}"
     script += "; while kill -0 $PPID; do sleep 0.2; done"
     program = Daemon("fake", ("sh", "-c", script), {"PATH": "/usr/bin:/bin"}, {}, (tmp_path,))
-    daemon = Supervised(program, probe, {})
+    daemon = Supervised(program, probe, {}, may_leave=may_leave)
     daemon.start()
     deadline = time.monotonic() + 60
     while not starts.exists() or starts.read_text().count("x") < 4:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert daemon.health().restarts == (3 if is_failure else 0)
+    assert daemon.health().failures == failures

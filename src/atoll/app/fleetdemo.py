@@ -20,6 +20,7 @@ from atoll.fleet.host.client import FleetClient
 from atoll.fleet.host.home import start, token_of
 from atoll.fleet.life.records import Step
 from atoll.fleet.model import ActionOnFailure, ClusterSpec, Role, StepSpec
+from atoll.fleet.monitoring.measures import PRIMARIES_RUNNING
 from atoll.fleet.providers.port import Machine
 from atoll.fleet.registry import ClusterRecord
 from atoll.fleet.spec.short import parse_short
@@ -42,7 +43,7 @@ LIMIT_SECONDS = 600.0
 def fleet_demo(settings: Settings, /, out: Path, provider: str) -> None:
     """Build a collection on a cluster of this machine, and kill its active primary meanwhile.
 
-    Three primaries, two core nodes and two task nodes start here, without root; what happens is
+    Three primaries, a core and a task fleet start here, without root; what happens is
     told as it happens. In the end the collection is verified, and nothing of the cluster is left.
     """
     # Every command of fleets loads this module; only the demo needs all of a host.
@@ -68,7 +69,7 @@ class _Demo:
     provider: str
     began: float = field(default_factory=time.monotonic)
     news: News | None = None
-    running: int = -1
+    running: float | None = None
 
     def run(self) -> None:
         """Start, build, kill, watch, verify, clean up."""
@@ -116,10 +117,11 @@ class _Demo:
         self.news = self.news or News(client, record.id)
         for one in self.news.fresh():
             self._say(f"   {'!' if one.is_warning else ' '} {one.message}")
-        running = _running(record)
-        if running != self.running:
+        measured = client.call("measures", dict[str, float], cluster_id=record.id)
+        running = measured.get(PRIMARIES_RUNNING)
+        if running not in (None, self.running):
             self.running = running
-            self._say(f"     MultiMasterInstanceGroupNodesRunning = {running}")
+            self._say(f"     {PRIMARIES_RUNNING} = {running:g}")
 
     def _vectors(self) -> Path:
         # Not for every command: NumPy starts threads, and whoever enters namespaces has none.

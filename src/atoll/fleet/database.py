@@ -81,7 +81,7 @@ class Database:
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """Keep other threads out; turn SQLite's errors into `Unavailable`."""
+        """Keep other threads out; turn SQLite's errors into Atoll's."""
         with self._lock:
             try:
                 yield
@@ -89,13 +89,15 @@ class Database:
                 # Those of a damaged file are of this class, all others of one below it.
                 if type(error) is sqlite3.DatabaseError:
                     raise Corrupt(
-                        f"{self._path} is damaged: {error}; restore it from a backup, or remove "
-                        "all it stood for with `atoll fleet gc --everything` and begin anew",
+                        f"{self._path} is damaged: {error}; restore it from a backup, or begin "
+                        "anew: `atoll fleet gc --everything` removes all of this machine that it "
+                        "stood for; end what is on EC2 by its tag, atoll:cluster",
                         path=str(self._path),
                     ) from error
+                is_reach = isinstance(error, sqlite3.OperationalError)
+                advice = "; free some room on its disk, or see who else holds it" * is_reach
                 raise Unavailable(
-                    f"{self._path} cannot be read or written: {error}; free some room on its disk, "
-                    "or see who else holds it",
+                    f"{self._path} cannot be read or written: {error}{advice}",
                     path=str(self._path),
                 ) from error
 

@@ -113,7 +113,7 @@ class Registry:
         """Open it; it is made if need be.
 
         Raises:
-            Unavailable: it cannot be opened or written.
+            Unavailable: it cannot be opened or written. Corrupt: it is damaged.
         """
         self._database = Database(path, _SCHEMA)
 

@@ -6,13 +6,14 @@ Tests and the bench of 10^6 cases share them and the random cases. A case is wha
 from __future__ import annotations
 
 import heapq
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from atoll.fleet.capacity import Pool
-from atoll.fleet.model import InstanceTypeConfig, Market, SpotStrategy
+from atoll.fleet.model import InstanceTypeConfig, Market, OnDemandStrategy, SpotStrategy
 from atoll.fleet.planning.allocate import Allocation
 
 CENT = 1e-6
@@ -31,12 +32,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Buyable:
-    """A pool within its price limit: the weight of its type, the most that may be bought."""
+    """A pool within its price limit: weight and priority of its type, the most it may give."""
 
     name: str
     weight: int
     most: int
     price: float
+    priority: float
+    score: float
 
 
 def random_case(seed: int, market: Market, *, most_types: int = 5, most_units: int = 40) -> Case:
@@ -89,7 +92,9 @@ def buyable(case: Case) -> list[Buyable]:
             limit = prices[pool.instance_type] * config.bid_price_percent / 100
         if case.market is Market.ON_DEMAND or price <= limit:
             most = max(case.units, 0) if pool.capacity is None else pool.capacity
-            found.append(Buyable(pool.instance_type, config.weighted_capacity, most, price))
+            priority = math.inf if config.priority is None else config.priority
+            weight = config.weighted_capacity
+            found.append(Buyable(pool.instance_type, weight, most, price, priority, pool.score))
     return found
 
 
@@ -127,6 +132,52 @@ def spot_violations(case: Case, found: Mapping[SpotStrategy, Allocation]) -> Ite
         yield "price-capacity-optimized is never dearer than capacity-optimized"
     if not is_even(case, found[SpotStrategy.DIVERSIFIED]):
         yield "diversified deals evenly"
+
+
+def order_violations(
+    case: Case, strategy: SpotStrategy | OnDemandStrategy, found: Allocation
+) -> Iterator[str]:
+    """Name the law that an allocation breaks of a strategy which prefers some pools to others.
+
+    A preferred pool is left with room only where the last instance, of the least preferred pools
+    that were bought from and needed for want of others, covers that share, too.
+    """
+    rank = _ranks(case, strategy)
+    bought = {one.instance_type: one.count for one in found.purchases}
+    if rank is None or not bought:
+        return
+    there = {one.name: one for one in buyable(case)}
+    worst = max(rank[name] for name in bought)
+    room = sum(
+        (one.most - bought.get(name, 0)) * one.weight
+        for name, one in there.items()
+        if name in rank and rank[name] < worst
+    )
+    heaviest = max(there[name].weight for name in bought if rank[name] == worst)
+    if room and room + max(found.units - case.units, 0) >= heaviest:
+        yield f"{strategy} takes no worse pool while a better one has room"
+
+
+def _ranks(
+    case: Case, strategy: SpotStrategy | OnDemandStrategy
+) -> dict[str, tuple[float, ...]] | None:
+    """Rank the pools that have anything, the least first; None: the strategy goes by price."""
+    there = [one for one in buyable(case) if one.most]
+    bands: dict[str, int] = {}
+    band, best = -1, math.inf
+    for one in sorted(there, key=lambda one: -one.score):
+        # Scores that differ by no more than one step of AWS's scale count as alike.
+        if best - one.score > 1:
+            band, best = band + 1, one.score
+        bands[one.name] = band
+    keys: dict[str, Callable[[Buyable], tuple[float, ...]]] = {
+        OnDemandStrategy.PRIORITIZED: lambda one: (one.priority,),
+        SpotStrategy.CAPACITY_OPTIMIZED: lambda one: (-one.score,),
+        SpotStrategy.CAPACITY_OPTIMIZED_PRIORITIZED: lambda one: (bands[one.name], one.priority),
+        SpotStrategy.PRICE_CAPACITY_OPTIMIZED: lambda one: (bands[one.name],),
+    }
+    key = keys.get(strategy)
+    return None if key is None else {one.name: key(one) for one in there}
 
 
 def least_price(case: Case) -> float | None:

@@ -80,7 +80,7 @@ def daemons(
     master = master_daemon(place, java=java, home=home)
     return [
         _supervised(setting, zookeeper, lambda _: _zookeeper(ip)),
-        _supervised(setting, master, lambda pid: _master(ip, pid), on_master_end),
+        _supervised(setting, master, lambda pid: _master(ip, pid), on_master_end, may_leave=True),
     ]
 
 
@@ -89,10 +89,12 @@ def _supervised(
     program: Program,
     probe: Callable[[int], Answer],
     on_end: Callable[[Daemon], None] = lambda _: None,
+    *,
+    may_leave: bool = False,
 ) -> Supervised:
     if setting.archives is not None:
         program = with_archive(program, setting.archives)
-    return Supervised(program, probe, setting.marker, on_end=on_end)
+    return Supervised(program, probe, setting.marker, on_end=on_end, may_leave=may_leave)
 
 
 def _capacity(facts: MachineFacts) -> Capacity:

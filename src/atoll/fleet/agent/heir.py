@@ -63,10 +63,14 @@ class Heir(threading.Thread):
                 self.look()
             except (AtollError, KazooException, KazooTimeoutError) as error:
                 logger.info("candidates not looked after error=%s", error)
+            except Exception:
+                # Nobody else looks after them from here: the next look may fare better.
+                logger.exception("candidates not looked after")
 
     def look(self) -> None:
         """Look once; hand on what machines led that are gone."""
-        others = [id_ for id_ in self._store.candidates() if id_ != self._machine_id]
+        # A candidacy ends before a Spark master's session does: who stood once is looked after on.
+        others = {*self._seen, *self._store.candidates()} - {self._machine_id}
         self._seen = {id_: self._heard(id_) for id_ in others}
         now = self._clock()
         silent = {id_ for id_ in others if now - self._seen[id_].since >= SILENT_SECONDS}
@@ -74,9 +78,10 @@ class Heir(threading.Thread):
             return
         for id_ in silent:
             self._seen[id_].since = now
-        for machine in self._provider.machines(self._cluster_id):
-            if machine.id in silent and not machine.is_alive:
-                self._hand_on(machine.id, self._seen[machine.id].heart)
+        alive = {one.id for one in self._provider.machines(self._cluster_id) if one.is_alive}
+        for id_ in silent - alive:
+            self._hand_on(id_, self._seen[id_].heart)
+            del self._seen[id_]
 
     def _heard(self, machine_id: str) -> _Seen:
         heart, seen = self._store.heart(machine_id), self._seen.get(machine_id)
@@ -85,7 +90,8 @@ class Heir(threading.Thread):
         return seen
 
     def _hand_on(self, machine_id: str, heart: Heartbeat | None) -> None:
-        self._store.withdraw(machine_id)
         master = heart.daemons.get("master") if heart else None
-        if master is not None:
+        # Where a provider's word runs ahead of the machine's end, its master may still reign.
+        if master is not None and self._provider.ends_at_once:
             self._store.release_leadership(master.sessions)
+        self._store.withdraw(machine_id)

@@ -29,7 +29,7 @@ from atoll.fleet.agent.room import make_room, most_logs
 from atoll.fleet.agent.starting import start_step, work_folder
 from atoll.fleet.agent.work import Work
 from atoll.fleet.life.records import Event, Step
-from atoll.fleet.life.store import ClusterStore, has_ended
+from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.life.task import AgentTask
 from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.outputs import STEP_LOGS, on_disk, step_folder
@@ -172,7 +172,7 @@ class StepRunner(threading.Thread):
                 self._store.end_choosing()
 
     def _look_after(self, step: Step, running: _Running) -> None:
-        if has_ended(step):
+        if step.state.is_over:
             # Its end was written down, and then the connection was lost; or others, who saw no
             # lease of ours, wrote it, and it still runs.
             running.work.end()

@@ -27,6 +27,7 @@ START_SECONDS = 60.0
 """A daemon that has not answered yet may take so long before its silence counts."""
 PAUSE_SECONDS = 1.0
 _WINDOW_SECONDS = 60.0
+_LEAVES_A_WINDOW = 6
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Supervised:
         marker: dict[str, str],
         *,
         on_end: Callable[[Daemon], None] = lambda _: None,
+        may_leave: bool = False,
     ) -> None:
         """Take what to start, and how to ask it; nothing is started yet.
 
@@ -63,10 +65,14 @@ class Supervised:
             marker: environment by which all processes of the instance are known.
             on_end: called with its last health when its process is gone, before it is started
                 again.
+            may_leave: whether it is well all the same when it worked and ends with status 0, six
+                times a minute at most.
         """
         self.program = program
         self._probe, self._marker, self._on_end = probe, marker, on_end
-        self._ends: deque[float] = deque(maxlen=16)
+        self._may_leave = may_leave
+        self._failures: deque[float] = deque(maxlen=16)
+        self._leaves: deque[float] = deque(maxlen=16)
         self._health = Daemon()
         self._answered = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,8 +88,10 @@ class Supervised:
     def health(self) -> Daemon:
         """Return how it is."""
         since = time.monotonic() - _WINDOW_SECONDS
-        restarts = sum(1 for at in self._ends if at > since)
-        return replace(self._health, restarts=restarts)
+        failures = sum(at > since for at in self._failures)
+        leaves = sum(at > since for at in self._leaves)
+        failures += max(0, leaves - _LEAVES_A_WINDOW)
+        return replace(self._health, failures=failures)
 
     def signal(self, number: int) -> None:
         """Send it a signal; one that is just being started again gets none."""
@@ -104,8 +112,8 @@ class Supervised:
         while True:
             assert self._process is not None
             status = self._process.wait()
-            if status or not self._answered:
-                self._ends.append(time.monotonic())
+            has_left = self._may_leave and self._answered and status == 0
+            (self._leaves if has_left else self._failures).append(time.monotonic())
             logger.warning("daemon ended name=%s status=%d", self.program.name, status)
             threading.Thread(target=self._tell_end, args=(self._health,), daemon=True).start()
             self._health = Daemon()
@@ -125,7 +133,7 @@ class Supervised:
         except (OSError, AtollError) as error:
             # A full disk, mostly: it cannot even be prepared.
             logger.warning("daemon not started name=%s error=%s", self.program.name, error)
-            self._ends.append(time.monotonic())
+            self._failures.append(time.monotonic())
             return False
         return True
 

@@ -10,7 +10,7 @@ from atoll.core.errors import Conflict, Unavailable
 from atoll.fleet.engine.client import ensemble_client
 from atoll.fleet.engine.zookeeper import CLIENT_PORT
 from atoll.fleet.life.records import Desired, Known, Step
-from atoll.fleet.life.store import ClusterStore, has_ended
+from atoll.fleet.life.store import ClusterStore
 from atoll.fleet.registry import ClusterRecord, Phase, Registry
 
 logger = logging.getLogger(__name__)
@@ -162,10 +162,10 @@ def _epoch(store: ClusterStore, seen: int) -> int:
 
 def _unfinished(record: ClusterRecord) -> list[Step]:
     """Return what is to be handed in: of what ended, a cluster may forget some at once."""
-    return [one for one in record.steps if not has_ended(one)]
+    return [one for one in record.steps if not one.state.is_over]
 
 
 def forgotten(before: Sequence[Step], now: Sequence[Step]) -> list[Step]:
     """Return the steps that had ended and are not there any more."""
     there = {one.id for one in now}
-    return [one for one in before if has_ended(one) and one.id not in there]
+    return [one for one in before if one.state.is_over and one.id not in there]

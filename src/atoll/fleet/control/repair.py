@@ -7,7 +7,7 @@ it, one at a time (`atoll.fleet.engine.ensemble`). Nothing that may hold state i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from atoll.core.errors import Conflict
@@ -60,9 +60,24 @@ class Repairer:
     """Repairs one cluster."""
 
     def __init__(
-        self, provider: Provider, registry: Registry, record: ClusterRecord, mirror: Mirror
+        self,
+        provider: Provider,
+        registry: Registry,
+        record: ClusterRecord,
+        mirror: Mirror,
+        *,
+        awaited_since: dict[str, float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the cluster and what it is made with."""
+        """Take the cluster and what it is made with.
+
+        Args:
+            provider, registry, record, mirror: the cluster's.
+            awaited_since: since when each machine that was let in is awaited, by this clock; kept
+                from one repair to the next.
+            clock: seconds that pass, whatever the time of day is set to.
+        """
+        self._awaited_since, self._clock = awaited_since, clock
         self._provider, self._registry, self._mirror = provider, registry, mirror
         self._record, self._desired = record, record.desired
         self._epoch = record.epoch + 1
@@ -163,6 +178,7 @@ class Repairer:
             if slot.server_id not in holding:
                 admit_empty(slot.server_id, Ensemble(members, holding=holding))
                 new = self._launch(slot)
+                self._awaited_s(new)
                 self._tell(
                     f"primary {slot.server_id}: {new.id} launched empty; it takes the state from "
                     f"server {', '.join(map(str, sorted(holding)))}"
@@ -174,7 +190,11 @@ class Repairer:
         )
 
     def _is_late(self, machine: Machine) -> bool:
-        return time.time() - machine.launched_at > self._desired.health.bootstrap_timeout_s
+        return self._awaited_s(machine) > self._desired.health.bootstrap_timeout_s
+
+    def _awaited_s(self, machine: Machine) -> float:
+        now = self._clock()
+        return now - self._awaited_since.setdefault(machine.id, now)
 
     def _end(self, machine: Machine) -> None:
         """End, for certain, what never served; its address is free then."""

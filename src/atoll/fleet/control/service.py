@@ -95,6 +95,7 @@ class FleetService:
         self._provider, self._at, self._registry = provider, at, registry
         self._onlooker, self._alarms = onlooker, alarms
         self._watches: dict[str, Watch] = {}
+        self._awaited_since: dict[str, float] = {}
         self._lock = threading.Lock()
         for record in registry.all():
             if record.phase is not Phase.ENDED:
@@ -177,7 +178,7 @@ class FleetService:
             event = Event(time.time(), "REQUEST_NOTICE", cluster_id, message)
             try:
                 self._registry.tell_here(cluster_id, event)
-            except Unavailable as error:
+            except AtollError as error:
                 logger.warning("notice not kept cluster=%s error=%s", cluster_id, error)
 
     def clusters(self) -> list[ClusterRecord]:
@@ -290,8 +291,14 @@ class FleetService:
         watch = self._watch_of(cluster_id)
         with watch.paused():
             record = self._registry.get(cluster_id)
-            done = Repairer(self._provider, self._registry, record, watch.mirror)
-            return done.run(from_backup=from_backup)
+            repairer = Repairer(
+                self._provider,
+                self._registry,
+                record,
+                watch.mirror,
+                awaited_since=self._awaited_since,
+            )
+            return repairer.run(from_backup=from_backup)
 
     # Fleets.
 

@@ -23,6 +23,7 @@ from atoll.core.errors import (
 )
 from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.life.capacity import after_launch, after_silence, failed
+from atoll.fleet.life.instances import KEPT_INSTANCES
 from atoll.fleet.life.observed import (
     Action,
     Drain,
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.5
 KEPT_SECONDS = 30 * 86400.0
-KEPT_INSTANCES = 2000
 """EMR lists ended instances for 30 days, at most so many."""
 _REFUSALS = (InsufficientCapacity, NoFreeAddress, InvalidInput, Forbidden, NotFound)
 """A cluster tells of these and goes on: permissions, images and groups can be mended meanwhile."""

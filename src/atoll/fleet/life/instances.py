@@ -11,9 +11,9 @@ from atoll.fleet.model import HealthPolicy, Role
 from atoll.fleet.providers.port import ENDED_ITSELF, Machine, MachineState
 from atoll.fleet.states import InstanceReason, InstanceState
 
-RESTARTS_A_MINUTE = 3
-FORGOTTEN_SECONDS = 600.0
-"""An unknown machine that ended so long ago was known, and has been forgotten."""
+FAILURES_A_MINUTE = 3
+KEPT_INSTANCES = 2000
+"""Records that are kept; of more, those go that ended first."""
 _UNHEARD = Heart(None, float("inf"), is_present=False)
 
 
@@ -28,9 +28,13 @@ def advance(
     new: dict[str, InstanceRecord] = {}
     events: list[Event] = []
     for known in _with_newcomers(records, observed):
-        old = _revived(known) if _is_back(known) else known
-        heart = observed.hearts.get(old.machine.id, _UNHEARD)
-        record = _advance_one(old, heart, observed, policy) if old.is_alive else old
+        record = known
+        if _is_back(known):
+            # It may well be ready, but not before it was told that it is back.
+            record = _revived(known)
+        elif known.is_alive:
+            heart = observed.hearts.get(known.machine.id, _UNHEARD)
+            record = _advance_one(known, heart, observed, policy)
         if record.state is not known.state or known.machine.id not in records:
             events.append(_told(record, observed.now))
         new[record.machine.id] = record
@@ -81,8 +85,8 @@ def _ailing(beat: Heartbeat, policy: HealthPolicy) -> Sequence[str]:
     for name, daemon in sorted(beat.daemons.items()):
         if daemon.failing_probes >= policy.failing_probes:
             found.append(f"its {name} does not answer")
-        elif daemon.restarts >= RESTARTS_A_MINUTE:
-            found.append(f"its {name} ended {daemon.restarts} times within a minute")
+        elif daemon.failures >= FAILURES_A_MINUTE:
+            found.append(f"its {name} failed {daemon.failures} times within a minute")
     return found
 
 
@@ -100,8 +104,8 @@ def _with_newcomers(records: dict[str, InstanceRecord], observed: Observed) -> l
             created_at=machine.launched_at,
         )
         for id_, machine in seen.items()
-        if id_ not in records
-        and not (machine.ended_at and observed.now - machine.ended_at > FORGOTTEN_SECONDS)
+        # Where no more are kept, one that ended is not new: it has been forgotten.
+        if id_ not in records and (machine.is_alive or len(records) < KEPT_INSTANCES)
     ]
     return known + fresh
 

@@ -120,7 +120,7 @@ class Daemon:
         detail: the daemon's own word for its part: "leader", "follower", "ALIVE", "STANDBY".
         is_up: whether the last probe answered.
         failing_probes: probes in a row that did not.
-        restarts: how often it was started again within the last minute.
+        failures: how often it failed within the last minute; it was started again each time.
         busy: of a worker, the processors that jobs hold.
         sessions: of a master, its sessions with ZooKeeper.
     """
@@ -128,7 +128,7 @@ class Daemon:
     detail: str = ""
     is_up: bool = False
     failing_probes: int = 0
-    restarts: int = 0
+    failures: int = 0
     busy: int = 0
     sessions: tuple[int, ...] = ()
 

@@ -305,13 +305,16 @@ class ClusterStore:
             found = self._read(_STEPS, [name for name in names if name not in ended])
         steps = {id_: ended[id_] for id_ in names if id_ in ended}
         steps |= {id_: decode(data, Step, what=f"step {id_}") for id_, data in found.items()}
-        self._ended_steps = {id_: one for id_, one in steps.items() if has_ended(one)}
+        self._ended_steps = {id_: one for id_, one in steps.items() if one.state.is_over}
         self._steps_born = stat.ctime
         return sorted(steps.values(), key=lambda one: (one.created_at, one.id))
 
     def forget_steps(self, steps: Sequence[Step]) -> None:
         """Remove what ended first of these, beyond `ENDED_STEPS_KEPT`."""
-        ended = sorted(filter(has_ended, steps), key=lambda one: (one.ended_at or 0.0, one.id))
+        ended = sorted(
+            (one for one in steps if one.state.is_over),
+            key=lambda one: (one.ended_at or 0.0, one.id),
+        )
         with reaching():
             for step in ended[:-ENDED_STEPS_KEPT]:
                 # Others do the same; and whoever runs it still has a lease below it.
@@ -397,13 +400,8 @@ class ClusterStore:
         return found
 
 
-def has_ended(step: Step) -> bool:
-    """Tell whether a step ended, and so never changes any more."""
-    return not STEP_EDGES[step.state]
-
-
 def _check_edge(old: Step, new: Step) -> None:
-    is_late = has_ended(old) and new != old
+    is_late = old.state.is_over and new != old
     if is_late or not can_become(STEP_EDGES, old.state, new.state):
         raise Conflict(
             f"step {old.id} is {old.state.value} and cannot become {new.state.value}",

@@ -50,7 +50,7 @@ class RemoteProvider:
     def __init__(self, url: str, token: str) -> None:
         """Take where the server listens and the token it wants; nothing is asked yet."""
         self._caller = ProviderCaller(url, token)
-        self.name, self.lag_s = "remote", 0.0
+        self.name, self.lag_s, self.ends_at_once = "remote", 0.0, True
 
     def subnets(self, ids: Sequence[str] = ()) -> list[Subnet]:
         """See the port."""

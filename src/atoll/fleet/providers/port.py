@@ -183,6 +183,8 @@ class Provider(Protocol):
     name: str
     lag_s: float
     """So long a list of machines may lack one that was launched; 0: it shows what there is."""
+    ends_at_once: bool
+    """Whether a machine that is shown as stopped or terminated runs nothing any more."""
 
     def subnets(self, ids: Sequence[str] = ()) -> list[Subnet]:
         """List subnets, all or the named; an unknown one is `NotFound`."""

@@ -36,4 +36,5 @@ def serve_provider(
     types = {name: port_signature(name) for name in CALLS}
     api = Api(PREFIX, calls, token, types=types)
     reads = {f"{PREFIX}/{name}" for name in ProviderCaller.reads}
-    return serve((), listener, routes={PREFIX: api.answer}, reads=reads, limits=_LIMITS)
+    routes = {PREFIX: api.answer}
+    return serve((), listener, routes=routes, reads=reads, knows=api.knows, limits=_LIMITS)

@@ -60,9 +60,13 @@ class Api:
             what = f"the host failed: {type(error).__name__}: {error}; see its log"
             return _failed(AtollError(what))
 
-    def _result(self, request: Request) -> Any:
+    def knows(self, request: Request) -> bool:
+        """Tell whether a request shows the token."""
         shown = request.header("authorization") or ""
-        if not hmac.compare_digest(shown.encode(), self._bearer.encode()):
+        return hmac.compare_digest(shown.encode(), self._bearer.encode())
+
+    def _result(self, request: Request) -> Any:
+        if not self.knows(request):
             raise Forbidden("the token is missing or not this host's; see host.json in its folder")
         name = request.path.removeprefix(f"{self._prefix}/")
         if name not in self._calls:

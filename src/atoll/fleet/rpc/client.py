@@ -22,6 +22,10 @@ TRIES = 3
 PAUSE_SECONDS = 0.2
 
 
+class _NotReached(Exception):
+    """Nothing was sent."""
+
+
 class Caller:
     """Asks one host, each time on a connection of its own.
 
@@ -56,18 +60,21 @@ class Caller:
         try:
             body = self._answered(name, msgspec.json.encode(args))
             answer = decoded(body, dict[str, msgspec.Raw])
-        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+            if "error" not in answer:
+                return decoded(answer["result"], kind)
+            failure = decoded(answer["error"], Failure)
+        except _NotReached as error:
             raise self._silence(name, error) from error
-        if "error" in answer:
-            raise error_of(decoded(answer["error"], Failure))
-        return decoded(answer["result"], kind)
+        except (OSError, http.client.HTTPException, msgspec.DecodeError, KeyError) as error:
+            raise self._silence(name, error, is_sent=True) from error
+        raise error_of(failure)
 
     def _answered(self, name: str, body: bytes) -> bytes:
         """Ask; again where nothing is changed by that and the connection was dropped."""
         for left in reversed(range(TRIES if name in self.reads else 1)):
             try:
                 return self._asked(name, body)
-            except (ConnectionError, http.client.IncompleteRead):
+            except (_NotReached, ConnectionError, http.client.IncompleteRead):
                 if not left:
                     raise
                 time.sleep(PAUSE_SECONDS)
@@ -80,16 +87,18 @@ class Caller:
             "Content-Type": "application/json",
         }
         try:
-            connection.connect()
+            try:
+                connection.connect()
+            except OSError as error:
+                raise _NotReached(str(error)) from error
             connection.sock.settimeout(ANSWER_SECONDS)
             connection.request("POST", f"{self.prefix}/{name}", body, headers)
             return connection.getresponse().read()
         finally:
             connection.close()
 
-    def _silence(self, name: str, error: Exception) -> Unavailable:
+    def _silence(self, name: str, error: Exception, *, is_sent: bool = False) -> Unavailable:
         said = f"the fleet host at {self.url} did not answer {name} ({error})"
-        is_dropped = not isinstance(error, ConnectionRefusedError)
-        if is_dropped and name not in self.reads:
+        if is_sent and name not in self.reads:
             said += "; it may have been done all the same: see atoll fleet list and events"
         return Unavailable(f"{said}; does it run? start it: atoll fleet serve", url=self.url)

@@ -9,7 +9,7 @@ import logging
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -128,16 +128,13 @@ class Connection:
             return None
         self._head_method = head.method
         headers = tuple((k.decode("ascii"), v.decode("latin-1")) for k, v in head.headers)
-        self._refuse_large(int(dict(headers).get("content-length", "0")))
-        body = bytearray()
+        request = Request(head.method.decode(), head.target.decode(), headers)
+        most, body = self._gateway.most_bytes(request), bytearray()
+        _refuse_large(int(dict(headers).get("content-length", "0")), most)
         while isinstance(event := self._event(deadline), h11.Data):
             body += event.data
-            self._refuse_large(len(body))
-        return Request(head.method.decode(), head.target.decode(), headers, bytes(body))
-
-    def _refuse_large(self, size: int) -> None:
-        if size > self._limits.body_bytes:
-            raise _TooLarge
+            _refuse_large(len(body), most)
+        return replace(request, body=bytes(body))
 
     def _event(self, deadline: float) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:
@@ -199,3 +196,8 @@ class Connection:
             if not data:
                 return
             left -= len(data)
+
+
+def _refuse_large(size: int, most: int) -> None:
+    if size > most:
+        raise _TooLarge

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PROTOCOLS: tuple[WireProtocol, ...] = (CborProtocol(), JsonProtocol(), QueryProtocol())
 Route = Callable[[Request], Response]
+STRANGERS_BYTES = 64 << 10
 _READS = ("Describe", "List", "Get")
 _ANY_SERVICE: ErrorTable = {AtollError: INTERNAL}
 
@@ -47,7 +48,9 @@ class Gateway:
             it, too. A route checks for itself who may call it.
         reads: paths among them that change nothing, and may be asked each second: they are not
             logged, unless they fail.
-        body_bytes: that a compressed body may grow to.
+        body_bytes: of a body, and that a compressed one may grow to.
+        knows: whether a request, whose body is still to be read, is from somebody who may send so
+            much; others may send `STRANGERS_BYTES`.
         clock: tells the time that signatures are held against.
     """
 
@@ -56,10 +59,15 @@ class Gateway:
     routes: Mapping[str, Route] = field(default_factory=dict)
     reads: Collection[str] = ()
     body_bytes: int = 1 << 20
+    knows: Callable[[Request], bool] = lambda _: True
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
+    def most_bytes(self, head: Request) -> int:
+        """Say how long the body of a request may be."""
+        return self.body_bytes if self.knows(head) else min(self.body_bytes, STRANGERS_BYTES)
+
     def answer(self, request: Request) -> Response:
-        """Answer one request, whatever it is; what fails of ours is logged, not told."""
+        """Answer one request, whatever it is; what fails of ours is logged."""
         started = time.monotonic()
         trace = _Trace(str(uuid.uuid4()))
         protocol = next((p for p in PROTOCOLS if p.speaks(request)), None)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.fleet.wire.connection import Connection, Limits
 from atoll.fleet.wire.gateway import Gateway, Route
+from atoll.fleet.wire.message import Request
 from atoll.fleet.wire.service import Service
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ def serve(
     keys: Mapping[str, str] | None = None,
     routes: Mapping[str, Route] = _NO_ROUTES,
     reads: Collection[str] = (),
+    knows: Callable[[Request], bool] = lambda _: True,
     limits: Limits = Limits(),
 ) -> Server:
     """Serve several services, and what is not AWS's, at one address until `Server.stop`.
@@ -42,11 +45,12 @@ def serve(
         routes: what answers other paths: "/metrics", or "/v1" and all below it. A route checks for
             itself who may call it.
         reads: paths of `routes` that change nothing; see `Gateway`.
+        knows: tells who may send a long body; see `Gateway`.
         limits: of size and time.
 
     Raises:
         InvalidInput: without keys, other machines could give orders.
-        Conflict: the address cannot be listened on.
+        Conflict, InvalidInput: the address cannot be listened on.
     """
     listener = at if isinstance(at, socket.socket) else listen(*at)
     host = listener.getsockname()[0]
@@ -57,7 +61,7 @@ def serve(
             "listen on 127.0.0.1",
             host=host,
         )
-    gateway = Gateway(services, keys, routes, reads, limits.body_bytes)
+    gateway = Gateway(services, keys, routes, reads, limits.body_bytes, knows)
     return Server(gateway, listener, limits)
 
 
@@ -65,13 +69,17 @@ def listen(host: str, port: int = 0) -> socket.socket:
     """Return a socket that listens; port 0 takes a free one.
 
     Raises:
-        Conflict: something else listens there, or it is no address of this machine.
+        Conflict: something else listens there.
+        InvalidInput: it is no address of this machine, or the port is not for everybody.
     """
     try:
         return socket.create_server((host, port), backlog=_BACKLOG)
     except OSError as error:
-        raise Conflict(
-            f"cannot listen on {host}:{port}: {error.strerror}; take another port",
+        what = f"cannot listen on {host}:{port}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(f"{what}; take another port", host=host, port=port) from error
+        raise InvalidInput(
+            f"{what}; give an address of this machine, and a port from 1024 on or none",
             host=host,
             port=port,
         ) from error

@@ -79,6 +79,7 @@ class Ec2Provider:
         self._patience = patience
         self._fresh_s = fresh_s
         self.lag_s = lag_s + fresh_s
+        self.ends_at_once = False
         self._memory = Memory()
         self._lists: dict[str, tuple[float, list[Machine]]] = {}
         # EC2's own tokens keep processes apart; this keeps threads from asking twice at once.

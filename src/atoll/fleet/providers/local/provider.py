@@ -67,7 +67,7 @@ class LocalProvider:
             world: what there can be.
             clock: seconds since the epoch.
         """
-        self.name, self.lag_s = ground.name, 0.0
+        self.name, self.lag_s, self.ends_at_once = ground.name, 0.0, True
         self.home = home
         self.ground = ground
         self.inventory = inventory
