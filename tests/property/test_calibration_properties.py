@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from atoll.vectors.calibration import interval
 
 
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=200))
+@example([10, 10, 10, 10])
 def test_an_interval_holds_its_mean_and_is_never_empty(found):
     shares = np.array(found) / 10
     mean, low, high = interval(shares)

@@ -85,7 +85,8 @@ def interval(shares: NDArray[np.float64]) -> tuple[float, float, float]:
     z2 = Z_95**2 / trials
     middle = (mean + z2 / 2) / (1 + z2)
     half = Z_95 / (1 + z2) * math.sqrt(mean * (1 - mean) / trials + z2 / (4 * trials))
-    return mean, max(0.0, middle - half), min(1.0, middle + half)
+    # Where all found everything, or nothing, rounding would leave the mean outside.
+    return mean, min(mean, max(0.0, middle - half)), max(mean, min(1.0, middle + half))
 
 
 def distance_threshold(nearest: float, random: float) -> float:
