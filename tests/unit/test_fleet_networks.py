@@ -160,3 +160,16 @@ def test_a_home_goes_on_in_its_network_though_the_host_uses_it_now(homes, monkey
     monkeypatch.setattr(opening, "networks_of_host", lambda: [IPv4Network("10.0.0.0/8")])
     assert opening._network(homes[0], "netns", inventory) == network
     inventory.close()
+
+
+def test_a_wire_that_the_kernel_removes_meanwhile_is_cut(monkeypatch):
+    there = [True, False]
+    monkeypatch.setattr(netns, "has_link", lambda _: there.pop(0))
+    netns.cut_wire("atnowhere.0004")
+    assert there == []
+
+
+def test_a_wire_that_stays_is_told(monkeypatch):
+    monkeypatch.setattr(netns, "has_link", lambda _: True)
+    with pytest.raises(Unavailable, match="link del"):
+        netns.cut_wire("atnowhere.0004")

@@ -137,9 +137,7 @@ class Netns:
 
     def stop(self, box: Box, process: Process | None) -> None:
         """Cut the wire, then end all that is in the namespace."""
-        wire = wire_name(self._key, box.ip)
-        if has_link(wire):
-            ip_batch(f"link del {wire}")
+        cut_wire(wire_name(self._key, box.ip))
         end_all(lambda: self.pids(box, process), f"machine {box.id}")
 
     def drop_disk(self, box: Box) -> None:
@@ -187,6 +185,16 @@ def networks_of_host() -> list[IPv4Network]:
         with suppress(ValueError):
             found.append(IPv4Network(word, strict=False))
     return sorted({one for one in found if one.prefixlen >= _WIDEST})
+
+
+def cut_wire(name: str) -> None:
+    """Remove an interface, if it is there: the kernel removes it with its other end's namespace."""
+    try:
+        if has_link(name):
+            ip_batch(f"link del {name}")
+    except Unavailable:
+        if has_link(name):
+            raise
 
 
 def has_link(name: str) -> bool:
