@@ -141,11 +141,11 @@ def _happen(cluster: Cluster, fault: str, build: Build) -> None:
         case "crash driver":
             where = cluster.step(build.step_id).machine_id
             driver = [one for one in cluster.primaries().values() if one.id == where]
-            cluster.fault("crash", driver[0] if driver else cluster.active_machine())
+            _lose(cluster, "crash", driver[0] if driver else cluster.active_machine())
         case "crash active":
-            cluster.fault("crash", cluster.active_machine())
+            _lose(cluster, "crash", cluster.active_machine())
         case "crash standby":
-            cluster.fault("crash", cluster.standby_machine())
+            _lose(cluster, "crash", cluster.standby_machine())
         case "kill master":
             cluster.fault("kill", cluster.active_machine(), pattern=MASTER)
         case "kill ZooKeeper":
@@ -158,7 +158,13 @@ def _happen(cluster: Cluster, fault: str, build: Build) -> None:
             cluster.host.kill()
             cluster.host.start()
         case "cut active":
-            cluster.fault("cut", cluster.active_machine())
+            _lose(cluster, "cut", cluster.active_machine())
+
+
+def _lose(cluster: Cluster, kind: str, machine) -> None:
+    """Lose a primary, and let that be seen: a second one lost before is another figure."""
+    cluster.fault(kind, machine)
+    await_("the loss", lambda: machine.id not in {one.id for one in cluster.primaries().values()})
 
 
 FIGURES: dict[str, Callable[[Cluster, random.Random, Path], dict]] = {
