@@ -368,12 +368,13 @@ def _on_one_cluster(figure: str, seeds: list[int], runs: Runs, options) -> list[
                 # Every 0.2 s, from the first fault to the whole cluster; figures look closer.
                 with cluster.watched() as watched:
                     found = _run(cluster, figure, seed, folder / str(seed), options)
+                # A watch that could not look says so here, too.
+                found["two_active"] = found.get("two_active", 0) + len(watched.doubles())
             # Whatever it was, a run gone wrong is written down, and the next one is made.
             except Exception as error:
                 told = f"{type(error).__name__}: {error}"
                 runs.add(figure, seed, {"is_right": False, "error": told[:500]})
                 return seeds[number + 1 :]
-            found["two_active"] = found.get("two_active", 0) + len(watched.doubles())
             runs.add(figure, seed, found)
     return []
 
