@@ -190,11 +190,17 @@ class Cluster:
         return {one.machine.private_ip: one.machine for one in self.serving(Role.MASTER)}
 
     def is_whole(self):
-        """Whether three primaries serve, one of them active, and every fleet has its target."""
-        record = self.record
-        fleets = record.known.status.fleets.values()
+        """Whether three primaries serve, one of them active, and every fleet has its target.
+
+        Where masters can be asked they are: what is on record may be from before a loss.
+        """
+        fleets = self.record.known.status.fleets.values()
         are_running = all(one.state.value == "RUNNING" for one in fleets)
-        return are_running and len(self.primaries()) == 3 and self.active() is not None
+        if not are_running or len(self.primaries()) != 3:
+            return False
+        if self.host.is_walled_off:
+            return self.active() is not None
+        return sorted(self.masters().values()) == ["ALIVE", "STANDBY", "STANDBY"]
 
     def masters(self):
         """Ask every primary's master for its status; one that does not answer has none."""

@@ -380,19 +380,13 @@ def _on_one_cluster(figure: str, seeds: list[int], runs: Runs, options) -> list[
 
 
 def _run(cluster: Cluster, figure: str, seed: int, out: Path, options) -> dict:
-    await_("a settled cluster", lambda: _is_settled(cluster))
+    await_("a whole cluster", cluster.is_whole)
     if figure == "soak":
         return soaked(cluster, options.soak)
     found = FIGURES[figure](cluster, random.Random(seed), out)
     await_("a whole cluster", cluster.is_whole)
     found.pop("begun", None)
     return {"is_right": True, **found}
-
-
-def _is_settled(cluster: Cluster) -> bool:
-    """Whether nothing of the run before is still under way."""
-    is_standing_by = sorted(cluster.masters().values()) == ["ALIVE", "STANDBY", "STANDBY"]
-    return is_standing_by and cluster.is_whole()
 
 
 def summed_up(runs: list[dict]) -> list[report.Row]:
