@@ -4,6 +4,7 @@
       InvalidInput    a value, file or option is wrong; mend it and try again
       NotFound        there is no such thing (or you may not know of it)
       Forbidden       credentials or permissions do not allow it
+        Unauthenticated   there are no credentials, or they are not valid (any more)
       Conflict        somebody else did, or is doing, something that excludes this
       Unavailable     a store, server or process did not answer; try again later
       Corrupt         stored bytes are not what was written
@@ -65,6 +66,13 @@ class Forbidden(AtollError):
 
     code = "forbidden"
     status = 403
+
+
+class Unauthenticated(Forbidden):
+    """Credentials are missing, or not valid any more."""
+
+    code = "unauthenticated"
+    status = 401
 
 
 class Conflict(AtollError):

@@ -27,14 +27,19 @@ def decoded(data: bytes | bytearray | memoryview | str, kind: type[T]) -> T:
     return found
 
 
-def converted(value: Any, kind: type[T]) -> T:
+def converted(value: Any, kind: type[T], *, strict: bool = True) -> T:
     """Make what was read without a type into one; see `decoded`.
+
+    Args:
+        value: what was read.
+        kind: what it must be.
+        strict: False reads numbers and truth from strings, too, as in a query string.
 
     Raises:
         msgspec.ValidationError: it is not of the type.
     """
     _decoder(kind)
-    return msgspec.convert(value, kind)  # noqa: TID251
+    return msgspec.convert(value, kind, strict=strict)  # noqa: TID251
 
 
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:

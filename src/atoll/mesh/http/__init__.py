@@ -1,0 +1,1 @@
+"""The HTTP door: a route for each operation, and the OpenAPI document that says so."""

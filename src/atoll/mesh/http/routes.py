@@ -1,0 +1,110 @@
+"""Routes: each reads a request, has the operation performed, and writes the answer down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from atoll.core.errors import AtollError, InvalidInput
+from atoll.core.records import converted, decoded
+from atoll.mesh.model.record import Record
+from atoll.mesh.operations.calls import Caller, Demands, Performer
+from atoll.mesh.operations.registry import Nothing, Operation
+
+logger = logging.getLogger(__name__)
+
+BODY_BYTES = 1 << 20
+KEY_LETTERS = 200
+Authenticate = Callable[[Request], Caller]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def route(operation: Operation, performer: Performer, authenticate: Authenticate) -> Route:
+    """Make the route of an operation."""
+
+    async def endpoint(request: Request) -> Response:
+        body = await _body(request)
+
+        def answered() -> Response:
+            caller = authenticate(request)
+            ids, ask = _asked(operation, request, body)
+            answer = performer.perform(operation, caller, ids, ask, _demands(request))
+            return encoded(answer)
+
+        return await run_in_threadpool(answered)
+
+    return Route(f"/v1{operation.path}", endpoint, methods=[operation.method])
+
+
+def encoded(answer: Any) -> Response:
+    """Write an answer; a record carries its version as ETag."""
+    headers = {"ETag": f'"{answer.version}"'} if isinstance(answer, Record) else {}
+    headers["Cache-Control"] = "no-store"
+    return Response(msgspec.json.encode(answer), media_type="application/json", headers=headers)
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Write an error, in the one shape that all have."""
+    match error:
+        case AtollError():
+            status, code, message = error.status, error.code, error.message
+            details = error.details
+        case HTTPException():
+            status, code, message, details = error.status_code, "http", error.detail, {}
+        case _:
+            logger.error("a request failed path=%s", request.url.path, exc_info=error)
+            status, code, details = 500, "error", {}
+            message = "this is a fault of ours; the server's log says more"
+    told = {"error": {"code": code, "message": message, "details": details}}
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return Response(
+        msgspec.json.encode(told), status, media_type="application/json", headers=headers
+    )
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY_BYTES:
+            raise InvalidInput(f"the body is larger than {BODY_BYTES >> 20} MiB; send less")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[str, str], Any]:
+    ids = dict(request.path_params)
+    about = {key: ids.pop(key) for key in [operation.about] if key}
+    try:
+        if operation.is_read:
+            query = {**dict(request.query_params), **ids}
+            return about, converted(query, operation.ask, strict=False)
+        given = decoded(body, dict[str, Any]) if body.strip() else {}
+        return about, converted({**given, **ids}, operation.ask)
+    except msgspec.DecodeError as error:
+        takes = [key for key in operation.ask.__struct_fields__ if key not in ids]
+        hint = f"; it takes {', '.join(takes)}" if operation.ask is not Nothing else ""
+        raise InvalidInput(f"{operation.name}: {error}{hint}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{operation.name}: the body is not UTF-8") from error
+
+
+def _demands(request: Request) -> Demands:
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > KEY_LETTERS:
+        raise InvalidInput(f"an idempotency key has at most {KEY_LETTERS} characters")
+    match = request.headers.get("if-match", "").strip()
+    if match in ("", "*"):
+        return Demands(key=key)
+    number = match.removeprefix("W/").strip('"')
+    if not number.isascii() or not number.isdigit() or not 0 < int(number[:10]) < 1 << 31:
+        raise InvalidInput("If-Match takes the ETag that came with the record, or *")
+    return Demands(int(number[:10]), key)

@@ -1,0 +1,87 @@
+"""What every kept thing of the mesh has: an id, a version, and who made and changed it when."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, TypeAlias
+
+from msgspec import Meta
+
+from atoll.core.errors import Conflict
+
+# No 0, o, 1, l: ids are read aloud.
+_LETTERS = "23456789abcdefghijkmnpqrstuvwxyz"
+_ID_LETTERS = 16  # 80 bits
+
+Id: TypeAlias = Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9-]+$")]
+# One line that a person reads; control characters would steer terminals and logs.
+Name: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f]$")
+]
+Text: TypeAlias = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One thing that is kept.
+
+    Attributes:
+        id: never used again.
+        version: 1 at first, one more with each change; the ETag.
+        created_at, updated_at: microseconds since the epoch, UTC.
+        created_by, updated_by: id of the principal.
+    """
+
+    KIND: ClassVar[str]
+
+    id: str
+    version: int = 1
+    created_at: int
+    created_by: str
+    updated_at: int
+    updated_by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay(Record):
+    """The answer to a call with an idempotency key: the same call again gets it again.
+
+    Attributes:
+        asked: digest of what was asked.
+        answer: its JSON.
+    """
+
+    KIND: ClassVar[str] = "replay"
+
+    asked: str
+    answer: str
+
+
+def new_id(prefix: str) -> str:
+    """Make an id that tells its kind and nothing else.
+
+    >>> new_id("project").startswith("project-")
+    True
+    """
+    return f"{prefix}-{''.join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS))}"
+
+
+def moved(
+    what: str, state: str, to: str, edges: Mapping[str, tuple[str, ...]], *, how: str = ""
+) -> str:
+    """Return the next state, where the diagram has that edge.
+
+    Args:
+        what: the thing as a sentence names it.
+        state, to: where it stands, where it shall go.
+        edges: the diagram: from each state, where one may go.
+        how: what to do instead, as the end of the sentence.
+
+    Raises:
+        Conflict: there is no such edge.
+    """
+    if to in edges[state]:
+        return to
+    raise Conflict(f"{what} is {state} and cannot become {to}{how}", state=str(state), wanted=to)

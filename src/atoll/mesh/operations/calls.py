@@ -1,0 +1,362 @@
+"""The one way that every operation goes: look up, decide, carry out, write down.
+
+Whoever may not look at a thing has never heard of it: what is missing and what is hidden go the
+same way and get the same answer. A change is decided on and made in one transaction, which also
+holds what the audit says of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, TypeVar
+
+import msgspec
+
+from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.model.organisation import Domain
+from atoll.mesh.model.record import Record, Replay, new_id
+from atoll.mesh.operations.facts import Knowledge
+from atoll.mesh.operations.registry import Operation, Page, viewing
+from atoll.mesh.operations.standings import standing
+from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
+from atoll.mesh.store.reading import Reader
+from atoll.mesh.store.writing import Store, Transaction
+
+R = TypeVar("R", bound=Record)
+CHECKED_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and by what.
+
+    Attributes:
+        profile_id: of the user or service.
+        via: id of the token or session.
+        scopes: "read", "write", "admin".
+    """
+
+    profile_id: str
+    via: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the audit says of one call.
+
+    Attributes:
+        outcome: ALLOWED, DENIED or FAILED.
+        at: microseconds since the epoch, by this machine's clock.
+        policies: ids of those that decided.
+        details: JSON-ready; no secrets.
+    """
+
+    operation: str
+    outcome: str
+    at: int
+    principal: str
+    via: str
+    kind: str
+    resource_id: str
+    project_id: str = ""
+    asset_id: str = ""
+    policies: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What a caller says about how, not what.
+
+    Attributes:
+        version: only if the record still is of this version; 0: any.
+        key: the same key and the same call are carried out once.
+    """
+
+    version: int = 0
+    key: str = ""
+
+
+class Call:
+    """One call under way, as the operation sees it.
+
+    Attributes:
+        who: the caller's standing.
+        domain: the one domain.
+        now: microseconds since the epoch.
+    """
+
+    def __init__(
+        self, reader: Reader, caller: Caller, authorizer: Authorizer, after: str = ""
+    ) -> None:
+        """Begin a call for somebody.
+
+        Raises:
+            Unauthenticated: they are not assigned any more.
+        """
+        self._reader, self._authorizer, self._after = reader, authorizer, after
+        self.who: Standing = standing(reader, caller.profile_id, caller.scopes)
+        self.now = time.time_ns() // 1000
+        self.know = Knowledge(reader, caller.profile_id)
+        self.told: dict[str, Any] = {}
+        [self.domain] = reader.all(Domain)
+
+    @property
+    def changes(self) -> Transaction[Note]:
+        """Return the transaction that this call changes something in."""
+        assert isinstance(self._reader, Transaction)
+        return self._reader
+
+    def decide(self, action: Action, record: Record, *, grant: str = "") -> Decision:
+        """Ask the policies whether the caller may do something to a record."""
+        return self._authorizer.decide(self.who, action, self.know.facts(record, grant))
+
+    def need(self, operation: Operation, record: Record) -> Decision:
+        """Go on only where the caller may.
+
+        Raises:
+            NotFound: they may not even look.
+            Forbidden: they may look, but not do this.
+        """
+        decision = self.decide(operation.action, record, grant=operation.grant)
+        if decision.is_allowed:
+            return decision
+        if not self.decide(viewing(type(record)), record).is_allowed:
+            raise missing(type(record), record.id)
+        raise Forbidden(
+            f"you may not do {operation.name} on {record.KIND} '{record.id}'; "
+            f"it takes the right to {operation.right.lower()}",
+            policies=list(decision.policies),
+        )
+
+    def get(self, kind: type[R], id_: str) -> R:
+        """Return a record that the caller may look at.
+
+        Raises:
+            NotFound: there is none that they may look at.
+        """
+        found = self._reader.find(kind, id_)
+        if found is None or not self.decide(viewing(kind), found).is_allowed:
+            raise missing(kind, id_)
+        return found
+
+    def find(self, kind: type[R], **keys: Any) -> R | None:
+        """Return the record with these keys, whether the caller may look at it or not."""
+        return self._reader.one(kind, **keys)
+
+    def each(self, kind: type[R], **keys: Any) -> Iterator[R]:
+        """Yield the records with these keys, whether the caller may look at them or not."""
+        return self._reader.all(kind, **keys)
+
+    def shown(self, kind: type[R], **keys: Any) -> Iterator[R]:
+        """Yield the records of this page and after it that the caller may look at."""
+        given = {key: value for key, value in keys.items() if value}
+        yield from self.visible(self._reader.all(kind, after=self._after, **given))
+
+    def visible(self, records: Iterable[R]) -> Iterator[R]:
+        """Leave out what the caller may not look at."""
+        waiting = iter(records)
+        while some := list(islice(waiting, CHECKED_AT_ONCE)):
+            facts = [self.know.facts(one) for one in some]
+            found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
+            yield from (
+                one for one, decided in zip(some, found, strict=True) if decided.is_allowed
+            )
+
+    def add(self, kind: type[R], *, id_: str = "", **values: Any) -> R:
+        """Keep a new record."""
+        stamp = {"created_at": self.now, "created_by": self.who.id}
+        made = kind(
+            id=id_ or new_id(kind.KIND),
+            **stamp,
+            updated_at=self.now,
+            updated_by=self.who.id,
+            **values,
+        )
+        return self.changes.add(made)
+
+    def change(self, record: R, **values: Any) -> R:
+        """Keep a record with other values; as it is, where they are the same."""
+        if all(getattr(record, key) == value for key, value in values.items()):
+            return record
+        changed = replace(
+            record,
+            version=record.version + 1,
+            updated_at=self.now,
+            updated_by=self.who.id,
+            **values,
+        )
+        return self.changes.put(changed)
+
+    def remove(self, record: Record) -> None:
+        """Keep a record no longer."""
+        self.changes.remove(record)
+
+    def tell(self, **details: Any) -> None:
+        """Say more to the audit."""
+        self.told |= details
+
+
+def missing(kind: type[Record], id_: str) -> NotFound:
+    """Return the error for what is not there, and for what must seem so."""
+    return NotFound(f"there is no {kind.KIND} '{id_}'", kind=kind.KIND, id=id_)
+
+
+class Performer:
+    """Carries out operations on one store."""
+
+    def __init__(self, store: Store[Note], authorizer: Authorizer) -> None:
+        """Perform on a store, by policies."""
+        self._store, self._authorizer = store, authorizer
+
+    def perform(
+        self,
+        operation: Operation,
+        caller: Caller,
+        ids: dict[str, str],
+        ask: Any,
+        demands: Demands = Demands(),  # noqa: B008  frozen
+    ) -> Any:
+        """Carry out one operation.
+
+        Args:
+            operation: which.
+            caller: for whom.
+            ids: what stands in the path by the operation's names.
+            ask: of the operation's type.
+            demands: how.
+
+        Returns:
+            The answer; of a list, the encoded page: `{"items": [...], "next": cursor}`.
+
+        Raises:
+            NotFound: what it is about is not there, or not for this caller.
+            Forbidden: they may not do this.
+            Conflict: it is of another version, or its state does not allow this.
+        """
+        try:
+            if operation.is_read:
+                with self._store.reading() as reader:
+                    return self._run(operation, reader, caller, ids, ask, demands)[0]
+            return self._store.write(
+                lambda changes: self._written(operation, changes, caller, ids, ask, demands)
+            )
+        except (Forbidden, NotFound) as error:
+            self._note_refusal(operation, caller, ids, error)
+            raise
+
+    def _written(
+        self,
+        operation: Operation,
+        changes: Transaction[Note],
+        caller: Caller,
+        ids: dict[str, str],
+        ask: Any,
+        demands: Demands,
+    ) -> Any:
+        if not demands.key:
+            answer, note = self._run(operation, changes, caller, ids, ask, demands)
+            changes.notes.append(note)
+            return answer
+        id_ = _digest(caller.profile_id, demands.key)
+        asked = _digest(operation.name, ids, ask)
+        if before := changes.find(Replay, id_):
+            if before.asked != asked:
+                raise Conflict("this idempotency key was used for another call; take a new one")
+            return msgspec.Raw(before.answer.encode())
+        answer, note = self._run(operation, changes, caller, ids, ask, demands)
+        changes.notes.append(note)
+        stamp = {"created_at": note.at, "updated_at": note.at}
+        by = {"created_by": caller.profile_id, "updated_by": caller.profile_id}
+        told = msgspec.json.encode(answer).decode()
+        changes.add(Replay(id=id_, asked=asked, answer=told, **stamp, **by))
+        return answer
+
+    def _run(
+        self,
+        operation: Operation,
+        reader: Reader,
+        caller: Caller,
+        ids: dict[str, str],
+        ask: Any,
+        demands: Demands,
+    ) -> tuple[Any, Note]:
+        after = _after(ask.cursor) if isinstance(ask, Page) else ""
+        call = Call(reader, caller, self._authorizer, after)
+        record = self._subject(operation, reader, call, ids)
+        decision = call.need(operation, record)
+        if demands.version and demands.version != record.version:
+            raise Conflict(
+                f"{record.KIND} '{record.id}' is of version {record.version}, not "
+                f"{demands.version}; read it again",
+                version=record.version,
+            )
+        answer = operation.run(call, record, ask)
+        if isinstance(ask, Page):
+            answer = _page(answer, ask.limit)
+        note = Note(
+            operation.name,
+            "ALLOWED",
+            call.now,
+            caller.profile_id,
+            caller.via,
+            record.KIND,
+            getattr(answer, "id", record.id),
+            getattr(record, "project_id", ""),
+            policies=decision.policies,
+            details=call.told,
+        )
+        return answer, note
+
+    def _subject(
+        self, operation: Operation, reader: Reader, call: Call, ids: dict[str, str]
+    ) -> Record:
+        if not operation.about:
+            return call.domain
+        id_ = ids[operation.about]
+        found = reader.find(operation.on, id_)
+        if found is None:
+            # Decided on all the same: how long an answer takes tells nothing.
+            if other := reader.any(operation.on):
+                call.decide(operation.action, other, grant=operation.grant)
+            raise missing(operation.on, id_)
+        return found
+
+    def _note_refusal(
+        self, operation: Operation, caller: Caller, ids: dict[str, str], error: AtollError
+    ) -> None:
+        note = Note(
+            operation.name,
+            "DENIED",
+            time.time_ns() // 1000,
+            caller.profile_id,
+            caller.via,
+            operation.on.KIND,
+            ids.get(operation.about, ""),
+            details={"why": error.message},
+        )
+        self._store.write(lambda changes: changes.notes.append(note))
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
+    found = list(islice(items, limit + 1))
+    last = found[limit - 1].id if len(found) > limit else ""
+    return {"items": found[:limit], "next": base64.urlsafe_b64encode(last.encode()).decode()}
+
+
+def _after(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor.encode()).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error

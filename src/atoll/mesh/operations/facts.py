@@ -1,0 +1,114 @@
+"""What policies may know of each kind of record; the schema names it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from atoll.mesh.model.organisation import (
+    Association,
+    Designation,
+    Domain,
+    DomainUnit,
+    Environment,
+    PolicyGrant,
+    Project,
+    ProjectMembership,
+)
+from atoll.mesh.model.people import AccessToken, Group, Profile
+from atoll.mesh.model.record import Record
+from atoll.mesh.operations.standings import governors, granted, role_in
+from atoll.mesh.policies.decisions import Facts, Roles
+from atoll.mesh.store.reading import Reader
+
+_DESIGNATIONS = {
+    "owners": Designation.OWNER,
+    "contributors": Designation.CONTRIBUTOR,
+    "stewards": Designation.STEWARD,
+    "consumers": Designation.CONSUMER,
+    "viewers": Designation.VIEWER,
+}
+
+
+class Knowledge:
+    """Finds out what there is to know; looks each thing up once."""
+
+    def __init__(self, reader: Reader, profile_id: str) -> None:
+        """Look through a reader, for somebody."""
+        self._reader, self._profile_id = reader, profile_id
+        self._units: dict[str, list[str]] = {}
+        self._projects: dict[str, Project | None] = {}
+
+    def facts(self, record: Record, grant: str = "") -> Facts:
+        """Tell what policies may know of a record.
+
+        Args:
+            record: any kind that operations are about.
+            grant: the policy type that the operation may be granted by.
+        """
+        kind = type(record)
+        return Facts(kind.__name__, record.id, _FACTS[kind](self, record, grant))
+
+    def above(self, domain_unit_id: str) -> list[str]:
+        """List a unit and those above it, itself first."""
+        if domain_unit_id not in self._units:
+            unit = self._reader.find(DomainUnit, domain_unit_id)
+            parent = unit.parent_domain_unit_id if unit else ""
+            above = self.above(parent) if parent else []
+            self._units[domain_unit_id] = [domain_unit_id, *above] if unit else []
+        return self._units[domain_unit_id]
+
+    def of_domain(self, _record: Record, _grant: str) -> Mapping[str, Any]:
+        """Tell of what is the domain's: its root governs."""
+        root = self._reader.one(DomainUnit, parent_domain_unit_id="")
+        return {"governors": governors([root.id] if root else [])}
+
+    def of_unit(self, unit: DomainUnit, grant: str) -> Mapping[str, Any]:
+        """Tell of a unit."""
+        units = self.above(unit.id) or [unit.id]
+        return {"governors": governors(units), "granted": granted(units, grant)}
+
+    def of_grant(self, record: PolicyGrant, _grant: str) -> Mapping[str, Any]:
+        """Tell of a policy grant."""
+        return {"governors": governors(self.above(record.domain_unit_id))}
+
+    def of_project(self, project_id: str) -> Mapping[str, Any]:
+        """Tell of what is a project's own."""
+        if project_id not in self._projects:
+            self._projects[project_id] = self._reader.find(Project, project_id)
+        project = self._projects[project_id]
+        members = {
+            key: Roles([role_in(project_id, one)] if project else [])
+            for key, one in _DESIGNATIONS.items()
+        }
+        above = self.above(project.domain_unit_id) if project else []
+        return {"governors": governors(above), "project": members}
+
+    def of_project_itself(self, project: Project, grant: str) -> Mapping[str, Any]:
+        """Tell of a project."""
+        units = self.above(project.domain_unit_id)
+        return {**self.of_project(project.id), "granted": granted(units, grant)}
+
+    def is_self(self, profile_id: str) -> Mapping[str, Any]:
+        """Tell whether something is theirs who ask."""
+        return {"is_self": profile_id == self._profile_id}
+
+
+_FACTS: dict[type[Record], Callable[[Knowledge, Any, str], Mapping[str, Any]]] = {
+    Domain: Knowledge.of_domain,
+    DomainUnit: Knowledge.of_unit,
+    Project: Knowledge.of_project_itself,
+    ProjectMembership: lambda know, one, _: {
+        **know.of_project(one.project_id),
+        **know.is_self(one.member_id),
+    },
+    PolicyGrant: Knowledge.of_grant,
+    Association: lambda know, one, _: {**know.of_project(one.project_id), "status": one.status},
+    Environment: lambda know, one, _: know.of_project(one.project_id),
+    Profile: lambda know, one, grant: {**know.of_domain(one, grant), **know.is_self(one.id)},
+    Group: Knowledge.of_domain,
+    AccessToken: lambda know, one, grant: {
+        **know.of_domain(one, grant),
+        **know.is_self(one.principal_id),
+    },
+}

@@ -1,0 +1,84 @@
+"""Who somebody is in the organisation: the roles that policies ask for.
+
+A role is a name: `everybody`; `unit-x:OWNER`; `project-x:PROJECT_OWNER` and the other designations;
+`unit-x:CREATE_PROJECT` for a policy granted in a unit, and `unit-x:CREATE_PROJECT:below` where the
+grant holds in the units below it, too.
+"""
+
+from __future__ import annotations
+
+from atoll.core.errors import Unauthenticated
+from atoll.mesh.model.organisation import (
+    ALL_USERS,
+    Designation,
+    DomainUnit,
+    PolicyGrant,
+    PolicyType,
+    ProjectMembership,
+)
+from atoll.mesh.model.people import PrincipalKind, Profile
+from atoll.mesh.policies.decisions import Roles, Standing
+from atoll.mesh.store.reading import Reader
+
+EVERYBODY = "everybody"
+_TAKES_PART = (Designation.OWNER, Designation.CONTRIBUTOR)
+
+
+def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standing:
+    """Find out what somebody is, at this moment.
+
+    Raises:
+        Unauthenticated: there is nobody of that id, or they were unassigned.
+    """
+    profile = reader.find(Profile, profile_id)
+    if profile is None or not profile.status.is_in:
+        raise Unauthenticated("you are not assigned to this domain; ask an administrator")
+    ids = {profile.id, *profile.groups}
+    roles = {EVERYBODY}
+    members = list(reader.all(ProjectMembership, member_id=ids))
+    roles |= {role_in(one.project_id, one.designation) for one in members}
+    roles |= {owner_of(one.id) for one in reader.all(DomainUnit) if ids & {*one.owners}}
+    takes_part = {one.project_id for one in members if one.designation in _TAKES_PART}
+    for one in reader.all(PolicyGrant, principal_id=[*ids, *takes_part, ALL_USERS]):
+        roles.add(granted_in(one.domain_unit_id, one.policy_type))
+        if one.includes_children:
+            roles.add(granted_below(one.domain_unit_id, one.policy_type))
+    kind = "Service" if profile.kind is PrincipalKind.SERVICE else "User"
+    return Standing(kind, profile.id, frozenset(roles), scopes)
+
+
+def role_in(project_id: str, designation: Designation) -> str:
+    """Name the role of members with a designation."""
+    return f"{project_id}:{designation}"
+
+
+def owner_of(domain_unit_id: str) -> str:
+    """Name the role of a unit's owners."""
+    return f"{domain_unit_id}:OWNER"
+
+
+def granted_in(domain_unit_id: str, policy: PolicyType | str) -> str:
+    """Name the role of those who were granted a policy in a unit."""
+    return f"{domain_unit_id}:{policy}"
+
+
+def granted_below(domain_unit_id: str, policy: PolicyType | str) -> str:
+    """Name the role of those who were granted a policy in a unit and all below."""
+    return f"{domain_unit_id}:{policy}:below"
+
+
+def governors(units: list[str]) -> Roles:
+    """Name the roles that govern a unit.
+
+    Args:
+        units: ids of the unit and of those above it.
+    """
+    return Roles(owner_of(one) for one in units)
+
+
+def granted(units: list[str], policy: str) -> Roles:
+    """Name the roles that were granted a policy in a unit, or above for all below."""
+    if not policy:
+        return Roles()
+    here = [granted_in(one, policy) for one in units[:1]]
+    return Roles([*here, *(granted_below(one, policy) for one in units[1:])])

@@ -1,0 +1,1 @@
+"""Who may do what: Cedar policies that people can read, in the files of this folder."""

@@ -1,0 +1,177 @@
+"""Decisions: Cedar's answer, with the policies behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import cedarpy
+import msgspec
+
+ENTITIES = "entities.cedarschema"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Somebody, and what they are wherever they are something.
+
+    Attributes:
+        kind: "User" or "Service".
+        id: of the profile.
+        roles: names such as `project-x:PROJECT_OWNER`; see `operations.standings`.
+        scopes: what the token they came with is good for.
+    """
+
+    kind: str
+    id: str
+    roles: frozenset[str]
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What policies may know of a thing.
+
+    Attributes:
+        kind: the entity type in the schema, such as "Project".
+        id: of the record.
+        attributes: by the schema's names; a `Roles` is a set of roles.
+    """
+
+    kind: str
+    id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Action:
+    """What somebody wants to do."""
+
+    name: str
+    is_read: bool
+
+
+class Roles(frozenset[str]):
+    """Names of roles, as an attribute of a thing."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether somebody may, and the ids of the policies that said so."""
+
+    is_allowed: bool
+    policies: tuple[str, ...]
+
+
+class Authorizer:
+    """Decides by the policies shipped with Atoll and those of this mesh's administrators.
+
+    Attributes:
+        named: the policies' texts by their ids.
+    """
+
+    def __init__(self, actions: str, more: str = "") -> None:
+        """Read the policies.
+
+        Args:
+            actions: what can be done, as a Cedar schema.
+            more: Cedar text of further policies.
+
+        Raises:
+            ValueError: they cannot be read, or do not fit the schema.
+        """
+        text = "\n".join([*(one.read_text() for one in _shipped()), more])
+        entities = _folder().joinpath(ENTITIES).read_text()
+        self._schema = cedarpy.Schema.from_str(f"{entities}\n{actions}")
+        checked = cedarpy.validate_policies(text, self._schema)
+        if not checked.validation_passed:
+            raise ValueError("; ".join(str(one.error) for one in checked.errors))
+        self._policies = _by_id(text)
+        self.named = dict(_named(text))
+
+    def decide(self, who: Standing, action: Action, thing: Facts) -> Decision:
+        """Decide one question."""
+        return self.decide_all(who, action, [thing])[0]
+
+    def decide_all(self, who: Standing, action: Action, things: Sequence[Facts]) -> list[Decision]:
+        """Decide the same question for several things.
+
+        Raises:
+            ValueError: something does not fit the schema, or a policy fails.
+        """
+        if not things:
+            return []
+        asked = [
+            {
+                "principal": {"type": who.kind, "id": who.id},
+                "action": {"type": "Action", "id": action.name},
+                "resource": {"type": one.kind, "id": one.id},
+                "context": {"scopes": sorted(who.scopes), "is_read": action.is_read},
+            }
+            for one in things
+        ]
+        told = [
+            {
+                "uid": {"type": who.kind, "id": who.id},
+                "attrs": {},
+                "parents": [{"type": "Role", "id": role} for role in sorted(who.roles)],
+            },
+            *(
+                {
+                    "uid": {"type": one.kind, "id": one.id},
+                    "attrs": {key: _told(value) for key, value in one.attributes.items()},
+                    "parents": [],
+                }
+                for one in {(one.kind, one.id): one for one in things}.values()
+            ),
+        ]
+        # With the schema, which brings the groups of actions.
+        entities = cedarpy.Entities.from_json_str(msgspec.json.encode(told).decode(), self._schema)
+        results = cedarpy.is_authorized_batch(asked, self._policies, entities, self._schema)
+        return [self._decision(one) for one in results]
+
+    def _decision(self, result: cedarpy.AuthzResult) -> Decision:
+        if problems := result.diagnostics.errors:
+            # Cedar skips a policy that fails: a prohibition must never be skipped.
+            raise ValueError(f"a policy could not be decided: {problems}")
+        return Decision(result.allowed, tuple(sorted(result.diagnostics.reasons)))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Roles):
+        return [{"__entity": {"type": "Role", "id": one}} for one in sorted(value)]
+    if isinstance(value, Mapping):
+        return {key: _told(one) for key, one in value.items()}
+    if isinstance(value, frozenset | set | tuple):
+        return sorted(value)
+    return value
+
+
+def _folder() -> Any:
+    return files("atoll.mesh.policies")
+
+
+def _shipped() -> list[Any]:
+    found = [one for one in _folder().iterdir() if one.name.endswith(".cedar")]
+    return sorted(found, key=lambda one: one.name)
+
+
+def _by_id(text: str) -> cedarpy.PolicySet:
+    """Read policies under the ids that their annotations give them, not under numbers."""
+    read = msgspec.json.decode(cedarpy.policies_to_json_str(text))
+    found = read["staticPolicies"].values()
+    named = {one["annotations"]["id"]: one for one in found}
+    if len(named) != len(found):
+        raise ValueError("two policies have one id")
+    return cedarpy.PolicySet.from_json_str(
+        msgspec.json.encode({**read, "staticPolicies": named}).decode()
+    )
+
+
+def _named(text: str) -> list[tuple[str, str]]:
+    """Find each policy's text by its id."""
+    parts = re.split(r'(?m)^(?=@id\(")', text)
+    return [(found[1], part.strip()) for part in parts if (found := re.match(r'@id\("([^"]+)"', part))]

@@ -1,0 +1,1 @@
+"""The use cases: one function for each operation, by subject."""

@@ -1,0 +1,358 @@
+"""Domain units, projects, members, policy grants: who governs and who works together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from atoll.core.errors import Conflict, InvalidInput
+from atoll.mesh.model.organisation import (
+    ALL_USERS,
+    Designation,
+    Domain,
+    DomainUnit,
+    Environment,
+    PolicyGrant,
+    PolicyType,
+    Project,
+    ProjectMembership,
+)
+from atoll.mesh.model.people import Group, Profile
+from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Nothing, Page, Right, operation
+
+MAX_DEPTH = 16  # of domain units
+
+
+class UpdateDomain(Ask):
+    """What changes of the domain; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+
+
+class Described(Ask):
+    """A name, and what it means."""
+
+    name: Name
+    description: Text = ""
+
+
+class Redescribed(Ask):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+
+
+class Members(Ask):
+    """Some principals."""
+
+    owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
+
+
+class Move(Ask):
+    """Under which unit."""
+
+    domain_unit_id: Id
+
+
+class Units(Page):
+    """Which domain units."""
+
+    parent_domain_unit_id: str = ""
+    name: str = ""
+
+
+class Projects(Page):
+    """Which projects."""
+
+    domain_unit_id: str = ""
+    name: str = ""
+
+
+class Membership(Ask):
+    """Who is to be what."""
+
+    member_id: Id
+    designation: Designation
+
+
+class Leaver(Ask):
+    """Who leaves."""
+
+    member_id: Id
+
+
+class Granted(Ask):
+    """What is granted to whom.
+
+    Attributes:
+        principal_id: a user, a group, a project, or `all-users`.
+    """
+
+    policy_type: PolicyType
+    principal_id: Id
+    includes_children: bool = False
+
+
+@operation("GET", "/domain", Right.BROWSE)
+def get_domain(call: Call, domain: Domain) -> Domain:
+    """Show the domain."""
+    return domain
+
+
+@operation("PATCH", "/domain", Right.GOVERN)
+def update_domain(call: Call, domain: Domain, ask: UpdateDomain) -> Domain:
+    """Rename or describe the domain."""
+    return call.change(domain, **_given(ask))
+
+
+@operation("GET", "/domain-units", Right.BROWSE)
+def list_domain_units(call: Call, domain: Domain, ask: Units) -> Iterator[DomainUnit]:
+    """List domain units."""
+    return call.shown(DomainUnit, parent_domain_unit_id=ask.parent_domain_unit_id, name=ask.name)
+
+
+@operation("GET", "/domain-units/{domain_unit_id}", Right.BROWSE)
+def get_domain_unit(call: Call, unit: DomainUnit) -> DomainUnit:
+    """Show a domain unit."""
+    return unit
+
+
+@operation(
+    "POST",
+    "/domain-units/{domain_unit_id}/domain-units",
+    Right.CREATE,
+    grant=PolicyType.CREATE_DOMAIN_UNIT,
+)
+def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUnit:
+    """Make a domain unit below another; who makes it owns it."""
+    if len(call.know.above(unit.id)) >= MAX_DEPTH:
+        raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; make it further up")
+    _free_name(call, unit.id, ask.name)
+    return call.add(
+        DomainUnit,
+        name=ask.name,
+        description=ask.description,
+        parent_domain_unit_id=unit.id,
+        owners=(call.who.id,),
+    )
+
+
+@operation("PATCH", "/domain-units/{domain_unit_id}", Right.GOVERN)
+def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> DomainUnit:
+    """Rename or describe a domain unit."""
+    if ask.name and ask.name != unit.name:
+        _free_name(call, unit.parent_domain_unit_id, ask.name)
+    return call.change(unit, **_given(ask))
+
+
+@operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
+def move_domain_unit(call: Call, unit: DomainUnit, ask: Move) -> DomainUnit:
+    """Move a domain unit, and all that is in it, below another; ids and links stay."""
+    parent = call.get(DomainUnit, ask.domain_unit_id)
+    call.need(OPERATIONS["MoveDomainUnit"], parent)
+    if not unit.parent_domain_unit_id:
+        raise InvalidInput("the root of the domain cannot be moved")
+    above = call.know.above(parent.id)
+    if unit.id in above:
+        raise InvalidInput(f"'{parent.name}' is '{unit.name}' or below it; a unit is not in itself")
+    if len(above) + _height(call, unit) > MAX_DEPTH:
+        raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; move it further up")
+    if parent.id != unit.parent_domain_unit_id:
+        _free_name(call, parent.id, unit.name)
+    call.tell(before=unit.parent_domain_unit_id, after=parent.id)
+    return call.change(unit, parent_domain_unit_id=parent.id)
+
+
+@operation("DELETE", "/domain-units/{domain_unit_id}", Right.GOVERN)
+def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
+    """Remove a domain unit that nothing is in."""
+    if not unit.parent_domain_unit_id:
+        raise InvalidInput("the root of the domain cannot be removed")
+    for kind, key in ((DomainUnit, "parent_domain_unit_id"), (Project, "domain_unit_id")):
+        if call.find(kind, **{key: unit.id}):
+            raise Conflict(f"there is a {kind.KIND} in '{unit.name}'; move or remove it first")
+    for one in call.each(PolicyGrant, domain_unit_id=unit.id):
+        call.remove(one)
+    call.remove(unit)
+    return Done()
+
+
+@operation("PUT", "/domain-units/{domain_unit_id}/owners", Right.GOVERN)
+def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> DomainUnit:
+    """Say who owns a domain unit: users and groups, one at least."""
+    for one in ask.owners:
+        _principal(call, one)
+    call.tell(before=unit.owners, after=ask.owners)
+    return call.change(unit, owners=tuple(dict.fromkeys(ask.owners)))
+
+
+@operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
+def add_policy_grant(call: Call, unit: DomainUnit, ask: Granted) -> PolicyGrant:
+    """Let somebody do something in a domain unit."""
+    if ask.principal_id != ALL_USERS and not call.find(Project, id=ask.principal_id):
+        _principal(call, ask.principal_id)
+    return call.add(
+        PolicyGrant,
+        domain_unit_id=unit.id,
+        policy_type=ask.policy_type,
+        principal_id=ask.principal_id,
+        includes_children=ask.includes_children,
+    )
+
+
+@operation("GET", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
+def list_policy_grants(call: Call, unit: DomainUnit, ask: Page) -> Iterator[PolicyGrant]:
+    """List what was granted in a domain unit."""
+    return call.shown(PolicyGrant, domain_unit_id=unit.id)
+
+
+@operation("GET", "/policy-grants/{policy_grant_id}", Right.GOVERN)
+def get_policy_grant(call: Call, grant: PolicyGrant) -> PolicyGrant:
+    """Show what was granted."""
+    return grant
+
+
+@operation("DELETE", "/policy-grants/{policy_grant_id}", Right.GOVERN)
+def remove_policy_grant(call: Call, grant: PolicyGrant) -> Done:
+    """Take back what was granted; what was made by it stays."""
+    call.remove(grant)
+    return Done()
+
+
+@operation(
+    "POST",
+    "/domain-units/{domain_unit_id}/projects",
+    Right.CREATE,
+    grant=PolicyType.CREATE_PROJECT,
+)
+def create_project(call: Call, unit: DomainUnit, ask: Described) -> Project:
+    """Make a project in a domain unit; who makes it owns it."""
+    made = call.add(
+        Project, name=ask.name, description=ask.description, domain_unit_id=unit.id
+    )
+    _join(call, made, call.who.id, Designation.OWNER)
+    return made
+
+
+@operation("GET", "/projects", Right.BROWSE)
+def list_projects(call: Call, domain: Domain, ask: Projects) -> Iterator[Project]:
+    """List the projects that you may look at."""
+    return call.shown(Project, domain_unit_id=ask.domain_unit_id, name=ask.name)
+
+
+@operation("GET", "/projects/{project_id}", Right.VIEW)
+def get_project(call: Call, project: Project) -> Project:
+    """Show a project."""
+    return project
+
+
+@operation("PATCH", "/projects/{project_id}", Right.OWN)
+def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
+    """Rename or describe a project."""
+    return call.change(project, **_given(ask))
+
+
+@operation("POST", "/projects/{project_id}/move", Right.GOVERN)
+def move_project(call: Call, project: Project, ask: Move) -> Project:
+    """Move a project to another domain unit; you govern both."""
+    unit = call.get(DomainUnit, ask.domain_unit_id)
+    call.need(OPERATIONS["UpdateDomainUnit"], unit)
+    call.tell(before=project.domain_unit_id, after=unit.id)
+    return call.change(project, domain_unit_id=unit.id)
+
+
+@operation("DELETE", "/projects/{project_id}", Right.OWN)
+def delete_project(call: Call, project: Project) -> Done:
+    """Remove a project that owns nothing."""
+    if call.find(Environment, project_id=project.id):
+        raise Conflict(f"'{project.name}' has environments; remove them first")
+    for one in call.each(ProjectMembership, project_id=project.id):
+        call.remove(one)
+    call.remove(project)
+    return Done()
+
+
+@operation("POST", "/projects/{project_id}/memberships", Right.OWN)
+def create_project_membership(
+    call: Call, project: Project, ask: Membership
+) -> ProjectMembership:
+    """Take a user, group or service into a project, or give them another designation."""
+    _principal(call, ask.member_id)
+    before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
+    if before is None:
+        return _join(call, project, ask.member_id, ask.designation)
+    if ask.designation is not Designation.OWNER:
+        _keeps_an_owner(call, project, before)
+    call.tell(before=before.designation, after=ask.designation)
+    return call.change(before, designation=ask.designation)
+
+
+@operation("GET", "/projects/{project_id}/memberships", Right.VIEW)
+def list_project_memberships(
+    call: Call, project: Project, ask: Page
+) -> Iterator[ProjectMembership]:
+    """List who is in a project, and as what."""
+    return call.shown(ProjectMembership, project_id=project.id)
+
+
+@operation("GET", "/memberships/{membership_id}", Right.VIEW)
+def get_project_membership(call: Call, membership: ProjectMembership) -> ProjectMembership:
+    """Show what somebody is in a project."""
+    return membership
+
+
+@operation("DELETE", "/projects/{project_id}/memberships/{member_id}", Right.OWN)
+def delete_project_membership(call: Call, project: Project, ask: Leaver) -> Done:
+    """Let somebody leave a project; one owner stays."""
+    found = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
+    if found:
+        _keeps_an_owner(call, project, found)
+        call.remove(found)
+    return Done()
+
+
+def _given(ask: Redescribed | UpdateDomain) -> dict[str, str]:
+    found = {"name": ask.name, "description": ask.description}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _free_name(call: Call, parent_id: str, name: str) -> None:
+    if call.find(DomainUnit, parent_domain_unit_id=parent_id, name=name):
+        raise Conflict(f"there is a domain unit '{name}' at that place; choose another name")
+
+
+def _height(call: Call, unit: DomainUnit) -> int:
+    below = list(call.each(DomainUnit, parent_domain_unit_id=unit.id))
+    return 1 + max((_height(call, one) for one in below), default=0)
+
+
+def _principal(call: Call, id_: str) -> None:
+    if call.find(Profile, id=id_) is None and call.find(Group, id=id_) is None:
+        raise InvalidInput(f"there is no user, group or service '{id_}'", id=id_)
+
+
+def _join(
+    call: Call, project: Project, member_id: str, designation: Designation
+) -> ProjectMembership:
+    return call.add(
+        ProjectMembership,
+        project_id=project.id,
+        member_id=member_id,
+        designation=designation,
+    )
+
+
+def _keeps_an_owner(call: Call, project: Project, leaver: ProjectMembership) -> None:
+    owners = [
+        one
+        for one in call.each(ProjectMembership, project_id=project.id)
+        if one.designation is Designation.OWNER
+    ]
+    if owners == [leaver]:
+        raise Conflict(f"'{project.name}' would be without an owner; name another one first")

@@ -1,0 +1,1 @@
+"""What is kept: records in SQLite or PostgreSQL, changed one batch at a time, each batch whole."""

@@ -1,0 +1,107 @@
+"""One database, SQLite or PostgreSQL: how it is opened, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from atoll.core.errors import Conflict, Corrupt, InvalidInput, Unavailable
+from atoll.core.files import writing
+
+BUSY_MS = 5_000
+
+
+def opened(url: str) -> sa.Engine:
+    """Open a database.
+
+    Args:
+        url: `sqlite:///PATH` or `postgresql://USER@HOST/NAME`.
+
+    Raises:
+        InvalidInput: it is neither.
+        Unavailable, Forbidden: a SQLite file cannot be made.
+    """
+    try:
+        found = sa.make_url(url)
+    except exc.ArgumentError as error:
+        raise InvalidInput("this is no database URL: sqlite:///PATH or postgresql://...") from error
+    match found.get_backend_name():
+        case "sqlite":
+            return _sqlite(found)
+        case "postgresql":
+            # Dates and zones never reach the database: microseconds do.
+            return sa.create_engine(
+                found.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                pool_size=20,
+                max_overflow=30,
+                isolation_level="REPEATABLE READ",
+            )
+        case other:
+            raise InvalidInput(f"no database of the kind '{other}' is known: sqlite or postgresql")
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if not url.database or url.database == ":memory:":
+        raise InvalidInput("name a file for the database: sqlite:///PATH")
+    path = Path(url.database)
+    with writing(path):
+        # It holds hashes of tokens, and the folder may be readable for all.
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        path.chmod(0o600)
+    engine = sa.create_engine(
+        url.set(drivername="sqlite"),
+        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
+        pool_size=20,
+        max_overflow=30,
+    )
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, record: object) -> None:
+    # The driver's own BEGIN comes too late: a read would see two states.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(connection: sa.Connection) -> None:
+    is_writing = connection.get_execution_options().get("is_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+@contextmanager
+def reaching(what: str = "the database") -> Iterator[None]:
+    """Tell what an error of the database means.
+
+    Raises:
+        Conflict: two records may not share what these share.
+        Unavailable: it is locked, gone or full.
+        Corrupt: the file is damaged.
+    """
+    try:
+        yield
+    except exc.IntegrityError as error:
+        raise Conflict("there is one like it already, or it was made at the same moment") from error
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise Unavailable(f"{what} does not answer: {_reason(error)}; try again") from error
+    except exc.DatabaseError as error:
+        told = _reason(error)
+        if "malformed" in told or "not a database" in told:
+            raise Corrupt(f"{what} is damaged: {told}; restore it from a backup") from error
+        raise Unavailable(f"{what} refuses: {told}") from error
+
+
+def _reason(error: exc.SQLAlchemyError) -> str:
+    # The whole message shows statements and their values.
+    cause = getattr(error, "orig", None) or error
+    return str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__

@@ -1,0 +1,81 @@
+"""Records as one moment of the database shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from atoll.core.errors import NotFound
+from atoll.core.records import decoded
+from atoll.mesh.model.record import Record
+from atoll.mesh.store.tables import TABLES
+
+R = TypeVar("R", bound=Record)
+PAGE_ROWS = 500
+
+
+class Reader:
+    """Reads records; all calls see the same moment."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Read through a connection, within its transaction."""
+        self._connection = connection
+
+    def find(self, kind: type[R], id_: str) -> R | None:
+        """Return a record, or None where there is none with that id."""
+        table = TABLES[kind]
+        row = self._connection.execute(sa.select(table.c.body).where(table.c.id == id_)).first()
+        return decoded(row.body, kind) if row else None
+
+    def get(self, kind: type[R], id_: str) -> R:
+        """Return a record.
+
+        Raises:
+            NotFound: there is none with that id.
+        """
+        found = self.find(kind, id_)
+        if found is None:
+            raise NotFound(f"there is no {kind.KIND} '{id_}'", kind=kind.KIND, id=id_)
+        return found
+
+    def one(self, kind: type[R], **keys: Any) -> R | None:
+        """Return the record with these keys, None where there is none."""
+        return next(self.all(kind, **keys), None)
+
+    def any(self, kind: type[R]) -> R | None:
+        """Return one record, whichever; None where there is none of that kind."""
+        table = TABLES[kind]
+        row = self._connection.execute(sa.select(table.c.body).limit(1)).first()
+        return decoded(row.body, kind) if row else None
+
+    def all(self, kind: type[R], *, after: str = "", **keys: Any) -> Iterator[R]:
+        """Yield the records with these keys, in the order of their ids.
+
+        Args:
+            kind: of what kind.
+            after: ids up to this one are left out.
+            keys: field names to a value, or to a list of which any will do.
+        """
+        table = TABLES[kind]
+        asked = sa.select(table.c.id, table.c.body).order_by(table.c.id).limit(PAGE_ROWS)
+        for key, value in keys.items():
+            column = table.c[key]
+            is_list = isinstance(value, list | tuple | set | frozenset)
+            asked = asked.where(column.in_(value) if is_list else column == value)
+        while True:
+            rows = self._connection.execute(asked.where(table.c.id > after)).all()
+            for row in rows:
+                yield decoded(row.body, kind)
+            if len(rows) < PAGE_ROWS:
+                return
+            after = rows[-1].id
+
+    def count(self, kind: type[Record], **keys: Any) -> int:
+        """Count the records with these keys."""
+        table = TABLES[kind]
+        asked = sa.select(sa.func.count()).select_from(table)
+        for key, value in keys.items():
+            asked = asked.where(table.c[key] == value)
+        return self._connection.execute(asked).scalar_one()

@@ -1,0 +1,110 @@
+"""The tables: one for each kind of record, made from the record's own fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import get_type_hints
+
+import sqlalchemy as sa
+
+from atoll.mesh.model.organisation import (
+    Association,
+    Domain,
+    DomainUnit,
+    Environment,
+    PolicyGrant,
+    Project,
+    ProjectMembership,
+)
+from atoll.mesh.model.people import AccessToken, Group, Profile
+from atoll.mesh.model.record import Record, Replay
+
+METADATA = sa.MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+)
+Fields = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """How one kind of record is kept: its JSON whole, and columns for what is looked up.
+
+    Attributes:
+        keys: fields with a column of their own.
+        unique: sets of keys that no two records share.
+        indexes: sets of keys that are looked up often.
+    """
+
+    kind: type[Record]
+    keys: Fields
+    unique: tuple[Fields, ...] = ()
+    indexes: tuple[Fields, ...] = ()
+
+    def table(self) -> sa.Table:
+        """Describe the table."""
+        hints = get_type_hints(self.kind)
+        assert set(self.keys) <= {one.name for one in fields(self.kind)}
+        columns = [sa.Column(key, _type_of(hints[key]), nullable=False) for key in self.keys]
+        made = sa.Table(
+            self.kind.KIND,
+            METADATA,
+            sa.Column("id", sa.String(64), primary_key=True),
+            sa.Column("version", sa.Integer, nullable=False),
+            *columns,
+            sa.Column("body", sa.Text, nullable=False),
+        )
+        for keys, is_unique in ((self.unique, True), (self.indexes, False)):
+            for together in keys:
+                sa.Index(
+                    f"{'uq' if is_unique else 'ix'}_{made.name}_{'_'.join(together)}",
+                    *(made.c[key] for key in together),
+                    unique=is_unique,
+                )
+        return made
+
+
+def _type_of(hint: object) -> sa.types.TypeEngine[object]:
+    if hint is bool:
+        return sa.Boolean()
+    if hint is int:
+        return sa.BigInteger()
+    return sa.Text()
+
+
+SHELVES: Sequence[Shelf] = (
+    Shelf(Domain, ("name",)),
+    Shelf(
+        DomainUnit, ("parent_domain_unit_id", "name"), unique=(("parent_domain_unit_id", "name"),)
+    ),
+    Shelf(Project, ("domain_unit_id", "name"), unique=(("name",),), indexes=(("domain_unit_id",),)),
+    Shelf(
+        ProjectMembership,
+        ("project_id", "member_id"),
+        unique=(("project_id", "member_id"),),
+        indexes=(("member_id",),),
+    ),
+    Shelf(
+        PolicyGrant,
+        ("domain_unit_id", "policy_type", "principal_id"),
+        unique=(("domain_unit_id", "policy_type", "principal_id"),),
+        indexes=(("principal_id",),),
+    ),
+    Shelf(Association, ("name", "kind", "project_id", "status"), unique=(("name",),)),
+    Shelf(
+        Environment,
+        ("project_id", "name", "storage_id", "workgroup_id"),
+        unique=(("project_id", "name"),),
+    ),
+    Shelf(
+        Profile,
+        ("name", "kind", "status", "issuer", "subject"),
+        unique=(("name",),),
+        indexes=(("issuer", "subject"),),
+    ),
+    Shelf(Group, ("name",), unique=(("name",),)),
+    Shelf(Replay, ("created_at",), indexes=(("created_at",),)),
+    Shelf(AccessToken, ("principal_id", "digest"), unique=(("digest",),)),
+)
+TABLES = {shelf.kind: shelf.table() for shelf in SHELVES}
+KEYS = {shelf.kind: shelf.keys for shelf in SHELVES}

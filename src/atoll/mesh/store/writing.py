@@ -1,0 +1,219 @@
+"""Changes: one thread makes them all, several in one commit, each of them whole.
+
+Who changes something hands in a function. Those that wait are carried out one after another within
+one transaction of the database, each behind a savepoint of its own, and one commit makes all of
+them last: the disk is waited for once for many. Between processes (PostgreSQL) batches wait for
+each other. So a function sees everything that was changed before it, nobody comes between what
+it reads and what it writes, and two of them never race. It must not wait for anything itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from atoll.core.errors import AtollError, Conflict, Unavailable
+from atoll.mesh.model.record import Record
+from atoll.mesh.store.database import reaching
+from atoll.mesh.store.reading import Reader
+from atoll.mesh.store.tables import KEYS, TABLES
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+N = TypeVar("N")
+BATCH = 64
+_LOCK = 0x61746F6C6C  # any number that no other program locks
+
+
+class Transaction(Reader, Generic[N]):
+    """Reads and changes records; all of it lasts, or nothing.
+
+    Attributes:
+        notes: what the audit shall say, in order.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Change through a connection, within its transaction."""
+        super().__init__(connection)
+        self.notes: list[N] = []
+
+    def add(self, record: R) -> R:
+        """Keep a new record.
+
+        Raises:
+            Conflict: there is one with these unique keys.
+        """
+        with reaching():
+            values = {"id": record.id, **_columns(record)}
+            self._connection.execute(TABLES[type(record)].insert().values(values))
+        return record
+
+    def put(self, record: R) -> R:
+        """Keep a changed record, whose version is one more than what is kept.
+
+        Raises:
+            Conflict: somebody else changed it since, or its unique keys are another's.
+        """
+        table = TABLES[type(record)]
+        before = (table.c.id == record.id) & (table.c.version == record.version - 1)
+        with reaching():
+            done = self._connection.execute(
+                table.update().where(before).values(_columns(record))
+            )
+        if done.rowcount != 1:
+            raise Conflict(
+                f"the {record.KIND} '{record.id}' was changed meanwhile; read it again",
+                kind=record.KIND,
+                id=record.id,
+            )
+        return record
+
+    def remove(self, record: Record) -> None:
+        """Keep a record no longer."""
+        table = TABLES[type(record)]
+        with reaching():
+            self._connection.execute(table.delete().where(table.c.id == record.id))
+
+
+def _columns(record: Record) -> dict[str, Any]:
+    keys = {key: getattr(record, key) for key in KEYS[type(record)]}
+    return {
+        "version": record.version,
+        **{key: value if isinstance(value, int) else str(value) for key, value in keys.items()},
+        "body": msgspec.json.encode(record).decode(),
+    }
+
+
+@dataclass
+class _Change(Generic[N]):
+    work: Callable[[Transaction[N]], Any]
+    done: Future[Any] = field(default_factory=Future)
+    result: Any = None
+    error: Exception | None = None
+
+    def settle(self, lost: AtollError | None) -> None:
+        if error := self.error or lost:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(self.result)
+
+
+class Store(Generic[N]):
+    """The database, as the rest of the mesh sees it; safe from any thread."""
+
+    def __init__(
+        self, engine: sa.Engine, append: Callable[[sa.Connection, list[N]], None]
+    ) -> None:
+        """Keep records in a database.
+
+        Args:
+            engine: the database; its tables are there.
+            append: called with the notes of each batch, within its transaction.
+        """
+        self._engine, self._append = engine, append
+        self._waiting: queue.SimpleQueue[_Change[N] | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """Read; all calls within the block see the same moment.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with reaching(), self._engine.connect() as connection, connection.begin():
+            yield Reader(connection)
+
+    def write(self, work: Callable[[Transaction[N]], T]) -> T:
+        """Carry out a change, and wait until it lasts.
+
+        Args:
+            work: reads and changes records; waits for nothing else. What it raises is raised
+                here, and nothing of what it did lasts.
+
+        Raises:
+            Unavailable: the database does not answer; it is not known to have changed.
+        """
+        if self._is_closed:
+            raise Unavailable("the server is stopping; try again later")
+        change = _Change(work)
+        self._waiting.put(change)
+        return cast(T, change.done.result())
+
+    def close(self) -> None:
+        """Let what waits be done, then let go of the database."""
+        self._is_closed = True
+        self._waiting.put(None)
+        self._thread.join()
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        is_ending = False
+        while not is_ending:
+            batch, is_ending = self._next()
+            lost = None
+            try:
+                if batch:
+                    self._commit(batch)
+            except AtollError as error:
+                lost = error
+            # Whatever it is: who waits must hear of it, and the thread must live on.
+            except Exception:
+                logger.exception("a batch of changes failed")
+                lost = Unavailable("the change could not be kept; see the server's log")
+            for one in batch:
+                one.settle(lost)
+
+    def _next(self) -> tuple[list[_Change[N]], bool]:
+        found: list[_Change[N]] = []
+        while len(found) < BATCH:
+            try:
+                one = self._waiting.get(block=not found)
+            except queue.Empty:
+                break
+            if one is None:
+                return found, True
+            found.append(one)
+        return found, False
+
+    def _commit(self, batch: list[_Change[N]]) -> None:
+        with reaching(), self._begun() as connection:
+            notes: list[N] = []
+            for one in batch:
+                _carry_out(one, connection, notes)
+            self._append(connection, notes)
+
+    @contextmanager
+    def _begun(self) -> Iterator[sa.Connection]:
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        options = {"is_writing": True} if is_sqlite else {"isolation_level": "READ COMMITTED"}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+            if not is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            yield connection
+
+
+def _carry_out(change: _Change[N], connection: sa.Connection, notes: list[N]) -> None:
+    transaction: Transaction[N] = Transaction(connection)
+    try:
+        with connection.begin_nested():
+            change.result = change.work(transaction)
+    except sa.exc.OperationalError:
+        raise  # the connection may be gone: nothing of the batch lasts
+    except Exception as error:
+        change.error = error
+    else:
+        notes += transaction.notes
