@@ -27,6 +27,8 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "fleet_cache": ("ATOLL_FLEET_CACHE",),
     "fleet_url": ("ATOLL_FLEET_URL",),
     "fleet_token": ("ATOLL_FLEET_TOKEN",),
+    "mesh_url": ("ATOLL_MESH_URL",),
+    "mesh_token": ("ATOLL_MESH_TOKEN",),
 }
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),

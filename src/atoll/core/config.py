@@ -67,6 +67,8 @@ class Settings:
         fleet_cache: folder of what fleet hosts can make again: archives of Java classes.
         fleet_url: a fleet host elsewhere; None is this machine's, started when it is needed.
         fleet_token: as whom that one is asked.
+        mesh_url: the mesh that `atoll mesh` asks.
+        mesh_token: as whom.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
         aws: what runs on AWS for us.
@@ -85,6 +87,8 @@ class Settings:
     fleet_cache: Path | None = None
     fleet_url: str | None = None
     fleet_token: str | None = field(default=None, repr=False)
+    mesh_url: str | None = None
+    mesh_token: str | None = field(default=None, repr=False)
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()

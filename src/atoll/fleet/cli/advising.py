@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from atoll.core.config import Settings
-from atoll.fleet.cli.common import found, host, json_option, shown, table, warn
+from atoll.core.tables import table
+from atoll.fleet.cli.common import found, host, json_option, shown, warn
 from atoll.fleet.cli.specifications import read_specification, specification_options
 from atoll.fleet.model import ClusterSpec, Role
 from atoll.fleet.planning import advice

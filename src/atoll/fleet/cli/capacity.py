@@ -10,16 +10,8 @@ import click
 from atoll.core.config import Settings
 from atoll.core.errors import Conflict, NotFound
 from atoll.core.files import reading
-from atoll.fleet.cli.common import (
-    clock,
-    cluster_argument,
-    found,
-    host,
-    json_option,
-    shown,
-    table,
-    watch_option,
-)
+from atoll.core.tables import clock, table
+from atoll.fleet.cli.common import cluster_argument, found, host, json_option, shown, watch_option
 from atoll.fleet.life.records import Fleet, InstanceRecord
 from atoll.fleet.model import Role
 from atoll.fleet.registry import ClusterRecord

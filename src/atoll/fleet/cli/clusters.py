@@ -14,17 +14,16 @@ import msgspec
 
 from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
+from atoll.core.tables import clock, table
 from atoll.core.text import counted
 from atoll.fleet.cli.advising import advice_before
 from atoll.fleet.cli.common import (
     News,
-    clock,
     cluster_argument,
     found,
     host,
     json_option,
     shown,
-    table,
     warn,
     watch_option,
 )

@@ -7,15 +7,8 @@ from typing import Any
 import click
 
 from atoll.core.config import Settings
-from atoll.fleet.cli.common import (
-    cluster_argument,
-    found,
-    host,
-    json_option,
-    shown,
-    table,
-    watch_option,
-)
+from atoll.core.tables import table
+from atoll.fleet.cli.common import cluster_argument, found, host, json_option, shown, watch_option
 from atoll.fleet.monitoring.measures import UNITS
 
 

@@ -10,16 +10,8 @@ import click
 
 from atoll.core.config import Settings
 from atoll.core.errors import Incomplete
-from atoll.fleet.cli.common import (
-    clock,
-    cluster_argument,
-    found,
-    host,
-    json_option,
-    shown,
-    table,
-    watch_option,
-)
+from atoll.core.tables import clock, table
+from atoll.fleet.cli.common import cluster_argument, found, host, json_option, shown, watch_option
 from atoll.fleet.host.client import FleetClient
 from atoll.fleet.life.records import Step
 from atoll.fleet.model import ActionOnFailure, StepSpec

@@ -166,16 +166,14 @@ class Call:
         while some := list(islice(waiting, CHECKED_AT_ONCE)):
             facts = [self.know.facts(one) for one in some]
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
-            yield from (
-                one for one, decided in zip(some, found, strict=True) if decided.is_allowed
-            )
+            yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)
 
     def add(self, kind: type[R], *, id_: str = "", **values: Any) -> R:
         """Keep a new record."""
-        stamp = {"created_at": self.now, "created_by": self.who.id}
         made = kind(
             id=id_ or new_id(kind.KIND),
-            **stamp,
+            created_at=self.now,
+            created_by=self.who.id,
             updated_at=self.now,
             updated_by=self.who.id,
             **values,
@@ -222,7 +220,7 @@ class Performer:
         caller: Caller,
         ids: dict[str, str],
         ask: Any,
-        demands: Demands = Demands(),  # noqa: B008  frozen
+        demands: Demands = Demands(),
     ) -> Any:
         """Carry out one operation.
 
@@ -273,10 +271,17 @@ class Performer:
             return msgspec.Raw(before.answer.encode())
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
-        stamp = {"created_at": note.at, "updated_at": note.at}
-        by = {"created_by": caller.profile_id, "updated_by": caller.profile_id}
-        told = msgspec.json.encode(answer).decode()
-        changes.add(Replay(id=id_, asked=asked, answer=told, **stamp, **by))
+        changes.add(
+            Replay(
+                id=id_,
+                created_at=note.at,
+                created_by=caller.profile_id,
+                updated_at=note.at,
+                updated_by=caller.profile_id,
+                asked=asked,
+                answer=msgspec.json.encode(answer).decode(),
+            )
+        )
         return answer
 
     def _run(

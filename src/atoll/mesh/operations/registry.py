@@ -39,11 +39,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What an operation is told, besides what it is about."""
 
 
-class Nothing(Ask):
+class Nothing(Ask, frozen=True):
     """There is nothing to tell."""
 
 
-class Page(Ask):
+class Page(Ask, frozen=True):
     """Which part of a list.
 
     Attributes:
@@ -124,9 +124,7 @@ OPERATIONS: dict[str, Operation] = {}
 Run = Callable[..., Any]
 
 
-def operation(
-    method: str, path: str, right: Right, *, grant: str = ""
-) -> Callable[[Run], Run]:
+def operation(method: str, path: str, right: Right, *, grant: str = "") -> Callable[[Run], Run]:
     """Make an operation of a function `(call, record, ask) -> answer`; its types say the rest."""
 
     def register(run: Run) -> Run:
@@ -172,14 +170,9 @@ def viewing(kind: type[Record]) -> Action:
 
 def actions() -> str:
     """Write the operations down as actions of a Cedar schema, each in the group of its right."""
-    rights = [f'action "{one}";' for one in Right]
-    return "\n".join(
-        [
-            *rights,
-            *(
-                f'action "{one.name}" in ["{one.right}"] appliesTo {{ principal: [User, Service], '
-                f"resource: [{one.on.__name__}], context: {{ scopes: Set<String>, is_read: Bool }} }};"
-                for one in OPERATIONS.values()
-            ),
-        ]
-    )
+    context = "context: { scopes: Set<String>, is_read: Bool }"
+    told = [f'action "{right}";' for right in Right]
+    for one in OPERATIONS.values():
+        about = f"principal: [User, Service], resource: [{one.on.__name__}], {context}"
+        told.append(f'action "{one.name}" in ["{one.right}"] appliesTo {{ {about} }};')
+    return "\n".join(told)

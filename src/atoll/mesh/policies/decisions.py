@@ -11,6 +11,8 @@ from typing import Any
 import cedarpy
 import msgspec
 
+from atoll.core.records import decoded
+
 ENTITIES = "entities.cedarschema"
 
 
@@ -161,7 +163,7 @@ def _shipped() -> list[Any]:
 
 def _by_id(text: str) -> cedarpy.PolicySet:
     """Read policies under the ids that their annotations give them, not under numbers."""
-    read = msgspec.json.decode(cedarpy.policies_to_json_str(text))
+    read = decoded(cedarpy.policies_to_json_str(text), dict[str, Any])
     found = read["staticPolicies"].values()
     named = {one["annotations"]["id"]: one for one in found}
     if len(named) != len(found):
@@ -174,4 +176,6 @@ def _by_id(text: str) -> cedarpy.PolicySet:
 def _named(text: str) -> list[tuple[str, str]]:
     """Find each policy's text by its id."""
     parts = re.split(r'(?m)^(?=@id\(")', text)
-    return [(found[1], part.strip()) for part in parts if (found := re.match(r'@id\("([^"]+)"', part))]
+    return [
+        (found[1], part.strip()) for part in parts if (found := re.match(r'@id\("([^"]+)"', part))
+    ]

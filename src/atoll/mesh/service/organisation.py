@@ -22,72 +22,72 @@ from atoll.mesh.model.organisation import (
 from atoll.mesh.model.people import Group, Profile
 from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Nothing, Page, Right, operation
+from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
 
 MAX_DEPTH = 16  # of domain units
 
 
-class UpdateDomain(Ask):
+class UpdateDomain(Ask, frozen=True):
     """What changes of the domain; what is left out stays."""
 
     name: Name | None = None
     description: Text | None = None
 
 
-class Described(Ask):
+class Described(Ask, frozen=True):
     """A name, and what it means."""
 
     name: Name
     description: Text = ""
 
 
-class Redescribed(Ask):
+class Redescribed(Ask, frozen=True):
     """What changes; what is left out stays."""
 
     name: Name | None = None
     description: Text | None = None
 
 
-class Members(Ask):
+class Members(Ask, frozen=True):
     """Some principals."""
 
     owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
 
 
-class Move(Ask):
+class Move(Ask, frozen=True):
     """Under which unit."""
 
     domain_unit_id: Id
 
 
-class Units(Page):
+class Units(Page, frozen=True):
     """Which domain units."""
 
     parent_domain_unit_id: str = ""
     name: str = ""
 
 
-class Projects(Page):
+class Projects(Page, frozen=True):
     """Which projects."""
 
     domain_unit_id: str = ""
     name: str = ""
 
 
-class Membership(Ask):
+class Membership(Ask, frozen=True):
     """Who is to be what."""
 
     member_id: Id
     designation: Designation
 
 
-class Leaver(Ask):
+class Leaver(Ask, frozen=True):
     """Who leaves."""
 
     member_id: Id
 
 
-class Granted(Ask):
+class Granted(Ask, frozen=True):
     """What is granted to whom.
 
     Attributes:
@@ -233,9 +233,7 @@ def remove_policy_grant(call: Call, grant: PolicyGrant) -> Done:
 )
 def create_project(call: Call, unit: DomainUnit, ask: Described) -> Project:
     """Make a project in a domain unit; who makes it owns it."""
-    made = call.add(
-        Project, name=ask.name, description=ask.description, domain_unit_id=unit.id
-    )
+    made = call.add(Project, name=ask.name, description=ask.description, domain_unit_id=unit.id)
     _join(call, made, call.who.id, Designation.OWNER)
     return made
 
@@ -279,9 +277,7 @@ def delete_project(call: Call, project: Project) -> Done:
 
 
 @operation("POST", "/projects/{project_id}/memberships", Right.OWN)
-def create_project_membership(
-    call: Call, project: Project, ask: Membership
-) -> ProjectMembership:
+def create_project_membership(call: Call, project: Project, ask: Membership) -> ProjectMembership:
     """Take a user, group or service into a project, or give them another designation."""
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import sqlalchemy as sa
 
@@ -64,7 +64,7 @@ class Shelf:
         return made
 
 
-def _type_of(hint: object) -> sa.types.TypeEngine[object]:
+def _type_of(hint: object) -> sa.types.TypeEngine[Any]:
     if hint is bool:
         return sa.Boolean()
     if hint is int:

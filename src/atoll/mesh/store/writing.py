@@ -68,9 +68,7 @@ class Transaction(Reader, Generic[N]):
         table = TABLES[type(record)]
         before = (table.c.id == record.id) & (table.c.version == record.version - 1)
         with reaching():
-            done = self._connection.execute(
-                table.update().where(before).values(_columns(record))
-            )
+            done = self._connection.execute(table.update().where(before).values(_columns(record)))
         if done.rowcount != 1:
             raise Conflict(
                 f"the {record.KIND} '{record.id}' was changed meanwhile; read it again",
@@ -112,9 +110,7 @@ class _Change(Generic[N]):
 class Store(Generic[N]):
     """The database, as the rest of the mesh sees it; safe from any thread."""
 
-    def __init__(
-        self, engine: sa.Engine, append: Callable[[sa.Connection, list[N]], None]
-    ) -> None:
+    def __init__(self, engine: sa.Engine, append: Callable[[sa.Connection, list[N]], None]) -> None:
         """Keep records in a database.
 
         Args:

@@ -1,0 +1,1 @@
+"""`atoll mesh`: every operation as a command, over HTTP like everybody else."""

@@ -1,0 +1,169 @@
+"""The commands, made from the operations: what stands in the path first, the rest as options."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from msgspec import inspect
+
+from atoll.core.config import Settings
+from atoll.core.errors import InvalidInput
+from atoll.core.tables import clock, table
+from atoll.mesh.cli.client import MeshClient, quoted
+from atoll.mesh.operations.registry import OPERATIONS, Operation
+
+_HIDDEN = ("cursor", "limit")
+_STAMPS = {"created_at", "updated_at", "expires_at"}
+_NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_by", "description"}
+
+
+def client_of(settings: Settings) -> MeshClient:
+    """Return the mesh that settings name.
+
+    Raises:
+        InvalidInput: they name none.
+    """
+    if not settings.mesh_url:
+        raise InvalidInput(
+            "no mesh is named: start one with `atoll serve`, then set ATOLL_MESH_URL and "
+            "ATOLL_MESH_TOKEN to what it prints, or run `atoll mesh login`"
+        )
+    return MeshClient(settings.mesh_url, settings.mesh_token or "")
+
+
+def command(operation: Operation) -> click.Command:
+    """Make the command of an operation."""
+    fields = {
+        one.name: one
+        for one in inspect.type_info(operation.ask).fields  # type: ignore[attr-defined]
+    }
+    names = operation.names
+
+    def run(as_json: bool, if_match: str | None = None, **given: Any) -> None:
+        settings: Settings = click.get_current_context().obj
+        client = client_of(settings)
+        values = {key: value for key, value in given.items() if value not in (None, ())}
+        for key, value in values.items():
+            values[key] = _resolved(client, key, value)
+        ids = {name: values.pop(name) for name in names}
+        path = quoted(operation.path, ids)
+        if operation.is_list:
+            _print(list(client.pages(path, values)), as_json=as_json)
+        elif operation.is_read:
+            _print(client.ask("GET", path, query=values), as_json=as_json)
+        else:
+            headers = {"If-Match": if_match} if if_match else {}
+            answer = client.ask(operation.method, path, body=values, headers=headers)
+            _print(answer, as_json=as_json)
+
+    parameters: list[click.Parameter] = [click.Argument([name]) for name in names]
+    parameters += [_option(one) for name, one in fields.items() if name not in (*names, *_HIDDEN)]
+    if not operation.is_read:
+        parameters.append(
+            click.Option(["--if-match"], metavar="ETAG", help="Only if it is of this version.")
+        )
+    parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
+    return click.Command(
+        name=dashed(operation.name), callback=run, params=parameters, help=operation.told
+    )
+
+
+def dashed(name: str) -> str:
+    """Spell an operation as a command.
+
+    >>> dashed("CreateDomainUnit")
+    'create-domain-unit'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+
+
+def _option(one: inspect.Field) -> click.Option:
+    kind, is_many = _click_type(one.type)
+    has_default = one.default is not msgspec.NODEFAULT or (
+        one.default_factory is not msgspec.NODEFAULT
+    )
+    flag = f"--{one.name.replace('_', '-')}"
+    flags = [f"{flag}/--no-{flag[2:]}" if kind is click.BOOL else flag, one.name]
+    return click.Option(flags, type=kind, multiple=is_many, required=not has_default, default=None)
+
+
+def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
+    match kind:
+        case inspect.UnionType(types=types):
+            [some] = [one for one in types if not isinstance(one, inspect.NoneType)]
+            return _click_type(some)
+        case inspect.StrType():
+            return click.STRING, False
+        case inspect.IntType():
+            return click.INT, False
+        case inspect.FloatType():
+            return click.FLOAT, False
+        case inspect.BoolType():
+            return click.BOOL, False
+        case inspect.EnumType(cls=cls):
+            return click.Choice([one.value for one in cls]), False
+        case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
+            inner, _ = _click_type(item)
+            return inner, True
+        case _:
+            return _Json(), False
+
+
+class _Json(click.ParamType[Any]):
+    name = "JSON or @FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            text = Path(value[1:]).read_text() if value.startswith("@") else value
+            return json.loads(text)
+        except (OSError, ValueError) as error:
+            return self.fail(f"{value!r} is neither JSON nor @FILE of it: {error}", param, ctx)
+
+
+def _resolved(client: MeshClient, key: str, value: Any) -> Any:
+    if key == "owners":
+        return [_resolved(client, "member_id", one) for one in value]
+    lists = _LISTS.get(key)
+    return client.id_of(lists, value) if lists else value
+
+
+_LISTS = {
+    "domain_unit_id": "/domain-units",
+    "parent_domain_unit_id": "/domain-units",
+    "project_id": "/projects",
+}
+
+
+def _print(answer: Any, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    elif isinstance(answer, list):
+        rows = [_row(one) for one in answer]
+        click.echo("\n".join(table(rows, empty="nothing that you may look at")))
+    else:
+        rows = [{"field": key, "value": _text(key, one)} for key, one in answer.items()]
+        click.echo("\n".join(table(rows, empty="done")))
+
+
+def _row(item: Mapping[str, Any]) -> dict[str, object]:
+    return {key: _text(key, value) for key, value in item.items() if key not in _NOT_IN_TABLES}
+
+
+def _text(key: str, value: Any) -> str:
+    if key in _STAMPS and isinstance(value, int):
+        return clock(value / 1e6 if value else None)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def mesh_commands() -> list[click.Command]:
+    """Return the commands of all operations."""
+    assert OPERATIONS
+    return [command(one) for one in OPERATIONS.values()]
