@@ -3,6 +3,7 @@
 import hypothesis
 import pytest
 from aws_servers import ministack_server, moto_aws_server
+from postgres_server import postgres_server
 from s3_proxy import proxied
 from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
 
@@ -59,6 +60,21 @@ def ceph():
     """A real S3 server; tests that use it carry the marker `ceph`."""
     with ceph_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    """The URL of an empty database, of both kinds one after the other."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/mesh.db"
+    return request.getfixturevalue("postgres").new_database()
 
 
 @pytest.fixture(scope="session")

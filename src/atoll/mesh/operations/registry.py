@@ -101,8 +101,7 @@ class Operation:
     @property
     def about(self) -> str:
         """Return the name of the id in the path; empty: it is about the domain."""
-        names = self.names
-        return names[0] if names and names[0] not in self.ask.__struct_fields__ else ""
+        return self.names[0] if self.names else ""
 
     @property
     def names(self) -> list[str]:

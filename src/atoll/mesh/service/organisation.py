@@ -54,8 +54,14 @@ class Members(Ask, frozen=True):
     owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
 
 
-class Move(Ask, frozen=True):
-    """Under which unit."""
+class MoveUnit(Ask, frozen=True):
+    """Below which unit."""
+
+    parent_domain_unit_id: Id
+
+
+class MoveProject(Ask, frozen=True):
+    """Into which unit."""
 
     domain_unit_id: Id
 
@@ -152,9 +158,9 @@ def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> Domain
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
-def move_domain_unit(call: Call, unit: DomainUnit, ask: Move) -> DomainUnit:
+def move_domain_unit(call: Call, unit: DomainUnit, ask: MoveUnit) -> DomainUnit:
     """Move a domain unit, and all that is in it, below another; ids and links stay."""
-    parent = call.get(DomainUnit, ask.domain_unit_id)
+    parent = call.get(DomainUnit, ask.parent_domain_unit_id)
     call.need(OPERATIONS["MoveDomainUnit"], parent)
     if not unit.parent_domain_unit_id:
         raise InvalidInput("the root of the domain cannot be moved")
@@ -257,7 +263,7 @@ def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
 
 
 @operation("POST", "/projects/{project_id}/move", Right.GOVERN)
-def move_project(call: Call, project: Project, ask: Move) -> Project:
+def move_project(call: Call, project: Project, ask: MoveProject) -> Project:
     """Move a project to another domain unit; you govern both."""
     unit = call.get(DomainUnit, ask.domain_unit_id)
     call.need(OPERATIONS["UpdateDomainUnit"], unit)

@@ -15,6 +15,7 @@ from atoll.core.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from atoll.core.files import writing
 
 BUSY_MS = 5_000
+_LOCK = 0x61746F6C6C  # any number that no other program locks
 
 
 def opened(url: str) -> sa.Engine:
@@ -77,6 +78,17 @@ def _configure(connection: Any, record: object) -> None:
 def _begin(connection: sa.Connection) -> None:
     is_writing = connection.get_execution_options().get("is_writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+@contextmanager
+def writing_to(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a transaction that changes things; all of them, of all processes, wait in line."""
+    is_sqlite = engine.dialect.name == "sqlite"
+    options = {"is_writing": True} if is_sqlite else {"isolation_level": "READ COMMITTED"}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
+        if not is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        yield connection
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.database import reaching
+from atoll.mesh.store.database import reaching, writing_to
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.tables import KEYS, TABLES
 
@@ -33,7 +33,6 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 N = TypeVar("N")
 BATCH = 64
-_LOCK = 0x61746F6C6C  # any number that no other program locks
 
 
 class Transaction(Reader, Generic[N]):
@@ -186,20 +185,11 @@ class Store(Generic[N]):
         return found, False
 
     def _commit(self, batch: list[_Change[N]]) -> None:
-        with reaching(), self._begun() as connection:
+        with reaching(), writing_to(self._engine) as connection:
             notes: list[N] = []
             for one in batch:
                 _carry_out(one, connection, notes)
             self._append(connection, notes)
-
-    @contextmanager
-    def _begun(self) -> Iterator[sa.Connection]:
-        is_sqlite = self._engine.dialect.name == "sqlite"
-        options = {"is_writing": True} if is_sqlite else {"isolation_level": "READ COMMITTED"}
-        with self._engine.connect().execution_options(**options) as connection, connection.begin():
-            if not is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            yield connection
 
 
 def _carry_out(change: _Change[N], connection: sa.Connection, notes: list[N]) -> None:

@@ -1,0 +1,177 @@
+"""Domain units, projects, members and grants, as people with and without rights see them."""
+
+import pytest
+from mesh_world import ROOT, SCOPES, world
+
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.model.organisation import ALL_USERS, Designation, PolicyType
+from atoll.mesh.service.organisation import MAX_DEPTH
+
+
+@pytest.fixture
+def mesh(database):
+    with world(database) as made:
+        yield made
+
+
+@pytest.fixture
+def unit(mesh):
+    return mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="production")
+
+
+@pytest.fixture
+def project(mesh, unit):
+    """Bob's project."""
+    grant(mesh, unit, "user-bob")
+    return mesh.ask("bob", "CreateProject", domain_unit_id=unit.id, name="press shop")
+
+
+def grant(mesh, unit, principal, policy=PolicyType.CREATE_PROJECT, **more):
+    given = {"policy_type": policy, "principal_id": principal, **more}
+    return mesh.ask("ann", "AddPolicyGrant", domain_unit_id=unit.id, **given)
+
+
+def join(mesh, project, who, designation, by="bob"):
+    given = {"member_id": f"user-{who}", "designation": designation}
+    return mesh.ask(by, "CreateProjectMembership", project_id=project.id, **given)
+
+
+def names(page):
+    return [one.name for one in page["items"]]
+
+
+def test_1_owners_of_a_unit_govern_what_is_below_it(mesh, unit):
+    below = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=unit.id, name="press")
+    given = {"domain_unit_id": unit.id, "owners": ("user-cy",)}
+    mesh.ask("ann", "SetDomainUnitOwners", **given)
+    mesh.ask("cy", "UpdateDomainUnit", domain_unit_id=below.id, description="Cy's")
+    refused = mesh.refusal("cy", "UpdateDomainUnit", domain_unit_id=ROOT, name="mine")
+    assert isinstance(refused, Forbidden)
+
+
+def test_1_a_unit_is_moved_with_its_projects_and_links_stay(mesh, unit, project):
+    other = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="quality")
+    mesh.ask("ann", "SetDomainUnitOwners", domain_unit_id=other.id, owners=("user-dee",))
+    assert isinstance(mesh.refusal("dee", "GetProject", project_id=project.id), NotFound)
+    given = {"domain_unit_id": unit.id, "parent_domain_unit_id": other.id}
+    assert isinstance(mesh.refusal("dee", "MoveDomainUnit", **given), Forbidden)
+    assert mesh.ask("ann", "MoveDomainUnit", **given).parent_domain_unit_id == other.id
+    assert mesh.ask("dee", "GetProject", project_id=project.id) == project
+
+
+def test_1_a_unit_is_not_put_into_itself_nor_removed_with_what_is_in_it(mesh, unit):
+    below = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=unit.id, name="press")
+    for inner in (unit, below):
+        given = {"domain_unit_id": unit.id, "parent_domain_unit_id": inner.id}
+        assert isinstance(mesh.refusal("ann", "MoveDomainUnit", **given), InvalidInput)
+    assert isinstance(mesh.refusal("ann", "DeleteDomainUnit", domain_unit_id=ROOT), InvalidInput)
+    assert isinstance(mesh.refusal("ann", "DeleteDomainUnit", domain_unit_id=unit.id), Conflict)
+    mesh.ask("ann", "DeleteDomainUnit", domain_unit_id=below.id)
+    mesh.ask("ann", "DeleteDomainUnit", domain_unit_id=unit.id)
+
+
+def test_1_units_are_only_so_deep_and_siblings_have_different_names(mesh):
+    at = ROOT
+    for level in range(MAX_DEPTH - 1):
+        at = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=at, name=f"level {level}").id
+    told = mesh.refusal("ann", "CreateDomainUnit", domain_unit_id=at, name="too deep")
+    assert isinstance(told, InvalidInput)
+    told = mesh.refusal("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="level 0")
+    assert isinstance(told, Conflict)
+
+
+def test_2_who_has_a_grant_makes_projects_there_and_nowhere_else(mesh, unit, project):
+    assert mesh.ask("bob", "GetProject", project_id=project.id).name == "press shop"
+    told = mesh.refusal("bob", "CreateProject", domain_unit_id=ROOT, name="elsewhere")
+    assert isinstance(told, Forbidden)
+    told = mesh.refusal("cy", "CreateProject", domain_unit_id=unit.id, name="without a grant")
+    assert isinstance(told, Forbidden)
+
+
+@pytest.mark.parametrize("includes_children", [True, False])
+def test_2_a_grant_holds_below_only_where_it_says_so(mesh, unit, includes_children):
+    below = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=unit.id, name="press")
+    grant(mesh, unit, ALL_USERS, includes_children=includes_children)
+    if includes_children:
+        assert mesh.ask("cy", "CreateProject", domain_unit_id=below.id, name="x").name == "x"
+    else:
+        told = mesh.refusal("cy", "CreateProject", domain_unit_id=below.id, name="x")
+        assert isinstance(told, Forbidden)
+
+
+def test_2_a_grant_that_was_taken_back_grants_nothing(mesh, unit):
+    found = grant(mesh, unit, "user-cy")
+    mesh.ask("ann", "RemovePolicyGrant", policy_grant_id=found.id)
+    told = mesh.refusal("cy", "CreateProject", domain_unit_id=unit.id, name="x")
+    assert isinstance(told, Forbidden)
+
+
+def test_5_an_owner_adds_a_contributor_with_no_central_ticket_and_a_contributor_cannot(
+    mesh, project
+):
+    join(mesh, project, "cy", Designation.CONTRIBUTOR)
+    assert mesh.ask("cy", "GetProject", project_id=project.id) == project
+    given = {"member_id": "user-dee", "designation": Designation.VIEWER}
+    told = mesh.refusal("cy", "CreateProjectMembership", project_id=project.id, **given)
+    assert isinstance(told, Forbidden)
+    assert [one.outcome for one in mesh.notes[-2:]] == ["ALLOWED", "DENIED"]
+
+
+def test_5_the_last_owner_stays(mesh, project):
+    given = {"member_id": "user-bob", "project_id": project.id}
+    told = mesh.refusal("bob", "DeleteProjectMembership", **given)
+    assert isinstance(told, Conflict)
+    given["designation"] = Designation.VIEWER
+    assert isinstance(mesh.refusal("bob", "CreateProjectMembership", **given), Conflict)
+    join(mesh, project, "cy", Designation.OWNER)
+    mesh.ask("bob", "DeleteProjectMembership", member_id="user-bob", project_id=project.id)
+    assert isinstance(mesh.refusal("bob", "GetProject", project_id=project.id), NotFound)
+
+
+def test_6_what_one_may_not_know_of_is_as_if_it_were_not_there(mesh, project):
+    hidden = mesh.refusal("dee", "GetProject", project_id=project.id)
+    missing = mesh.refusal("dee", "GetProject", project_id="project-none")
+    assert type(hidden) is type(missing) is NotFound
+    assert hidden.message.replace(project.id, "X") == missing.message.replace("project-none", "X")
+    assert names(mesh.ask("dee", "ListProjects")) == []
+    assert names(mesh.ask("bob", "ListProjects")) == ["press shop"]
+
+
+def test_8_a_token_reaches_no_further_than_its_scopes(mesh, unit):
+    read = frozenset({"read"})
+    assert mesh.ask("ann", "GetDomainUnit", domain_unit_id=unit.id, scopes=read) == unit
+    given = {"domain_unit_id": unit.id, "name": "x"}
+    assert isinstance(mesh.refusal("ann", "CreateProject", scopes=read, **given), Forbidden)
+    write = frozenset({"write"})
+    assert isinstance(mesh.refusal("ann", "UpdateDomainUnit", scopes=write, **given), Forbidden)
+    assert mesh.ask("ann", "CreateProject", scopes=SCOPES, **given).name == "x"
+
+
+def test_a_record_of_another_version_is_not_changed(mesh, unit):
+    given = {"domain_unit_id": unit.id, "description": "new"}
+    assert isinstance(mesh.refusal("ann", "UpdateDomainUnit", version=2, **given), Conflict)
+    assert mesh.ask("ann", "UpdateDomainUnit", version=1, **given).version == 2
+
+
+def test_a_call_that_is_repeated_with_its_key_is_carried_out_once(mesh, unit):
+    given = {"domain_unit_id": unit.id, "name": "once", "key": "k"}
+    mesh.ask("ann", "CreateProject", **given)
+    mesh.ask("ann", "CreateProject", **given)
+    assert names(mesh.ask("ann", "ListProjects", name="once")) == ["once"]
+    given["name"] = "another"
+    assert isinstance(mesh.refusal("ann", "CreateProject", **given), Conflict)
+
+
+def test_pages_follow_each_other_and_leave_nothing_out(mesh, unit):
+    made = {
+        mesh.ask("ann", "CreateProject", domain_unit_id=unit.id, name=f"p{n}").name
+        for n in range(7)
+    }
+    seen, cursor = [], ""
+    while True:
+        page = mesh.ask("ann", "ListProjects", limit=3, cursor=cursor)
+        seen += names(page)
+        cursor = page["next"]
+        if not cursor:
+            break
+    assert (set(seen), len(seen)) == (made, 7)

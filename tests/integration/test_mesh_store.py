@@ -1,0 +1,223 @@
+"""What the store promises, on both databases: whole changes, one after another, lasting."""
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from mesh_world import STAMP
+
+from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
+from atoll.mesh.model.organisation import Project
+from atoll.mesh.store.database import opened
+from atoll.mesh.store.tables import METADATA
+from atoll.mesh.store.upgrading import upgrade
+from atoll.mesh.store.writing import Store
+
+
+@pytest.fixture
+def engine(database):
+    engine = opened(database)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+@pytest.fixture
+def store(engine, notes):
+    store = Store(engine, lambda _, batch: notes.extend(batch))
+    yield store
+    store.close()
+
+
+def project(id_, **values):
+    return Project(**{"id": id_, "name": id_, "domain_unit_id": "unit-a"} | STAMP | values)
+
+
+def test_what_was_added_is_found_by_its_keys_in_the_order_of_ids(store):
+    for id_ in ("c", "a", "b"):
+        store.write(lambda changes, id_=id_: changes.add(project(id_)))
+    with store.reading() as reader:
+        assert reader.get(Project, "b") == project("b")
+        assert [one.id for one in reader.all(Project, domain_unit_id="unit-a")] == ["a", "b", "c"]
+        assert [one.id for one in reader.all(Project, after="a", name=["c", "a"])] == ["c"]
+        assert reader.count(Project, domain_unit_id="unit-b") == 0
+        with pytest.raises(NotFound, match="there is no project 'x'"):
+            reader.get(Project, "x")
+
+
+def test_more_than_a_page_is_read_whole(store, monkeypatch):
+    monkeypatch.setattr("atoll.mesh.store.reading.PAGE_ROWS", 3)
+    store.write(lambda changes: [changes.add(project(f"p{n:02}")) for n in range(9)])
+    with store.reading() as reader:
+        assert [one.id for one in reader.all(Project)] == [f"p{n:02}" for n in range(9)]
+
+
+def test_a_change_that_fails_leaves_nothing_and_the_others_of_its_batch_last(store, notes):
+    def broken(changes):
+        changes.add(project("lost"))
+        changes.notes.append("lost")
+        raise InvalidInput("no")
+
+    def kept(changes):
+        changes.add(project("kept"))
+        changes.notes.append("kept")
+
+    held, results = threading.Event(), []
+    blocker = threading.Thread(target=lambda: store.write(lambda _: held.wait(30)))
+    blocker.start()
+    threads = [threading.Thread(target=_try, args=(store, one, results)) for one in (broken, kept)]
+    for thread in threads:
+        thread.start()
+    held.set()
+    for thread in (blocker, *threads):
+        thread.join()
+    assert sorted(map(type, results), key=str) == sorted([InvalidInput, type(None)], key=str)
+    with store.reading() as reader:
+        assert [one.id for one in reader.all(Project)] == ["kept"]
+    assert notes == ["kept"]
+
+
+def _try(store, work, results):
+    try:
+        store.write(work)
+        results.append(None)
+    except InvalidInput as error:
+        results.append(error)
+
+
+def test_unique_keys_are_kept_and_the_thread_lives_on(store):
+    store.write(lambda changes: changes.add(project("a", name="same")))
+    with pytest.raises(Conflict, match="there is one like it"):
+        store.write(lambda changes: changes.add(project("b", name="same")))
+    store.write(lambda changes: changes.add(project("c")))
+
+
+def test_of_two_who_change_the_same_version_one_is_told(store):
+    store.write(lambda changes: changes.add(project("a")))
+    store.write(lambda changes: changes.put(project("a", version=2, description="first")))
+    with pytest.raises(Conflict, match="was changed meanwhile"):
+        store.write(lambda changes: changes.put(project("a", version=2, description="second")))
+    with store.reading() as reader:
+        assert reader.get(Project, "a").description == "first"
+
+
+def test_increments_from_many_threads_are_all_counted(store):
+    store.write(lambda changes: changes.add(project("a", description="0")))
+
+    def count(changes):
+        found = changes.get(Project, "a")
+        number = int(found.description) + 1
+        changes.put(project("a", version=found.version + 1, description=str(number)))
+
+    threads = [
+        threading.Thread(target=lambda: [store.write(count) for _ in range(10)]) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.reading() as reader:
+        assert reader.get(Project, "a").description == "80"
+
+
+def test_two_stores_on_one_database_wait_for_each_other(engine, database, store):
+    other = Store(opened(database), lambda *_: None)
+    store.write(lambda changes: changes.add(project("a", description="0")))
+
+    def count(changes):
+        found = changes.get(Project, "a")
+        number = int(found.description) + 1
+        changes.put(project("a", version=found.version + 1, description=str(number)))
+
+    threads = [
+        threading.Thread(target=lambda one=one: [one.write(count) for _ in range(10)])
+        for one in (store, other)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    with store.reading() as reader:
+        assert reader.get(Project, "a").description == "20"
+
+
+def test_a_block_of_reads_sees_one_moment(store):
+    store.write(lambda changes: changes.add(project("a")))
+    with store.reading() as reader:
+        assert reader.count(Project) == 1
+        store.write(lambda changes: changes.add(project("b")))
+        assert reader.count(Project) == 1
+
+
+def test_notes_that_cannot_be_kept_undo_the_change(engine):
+    def full(*_):
+        raise Unavailable("the audit is full")
+
+    store = Store(engine, full)
+    with pytest.raises(Unavailable, match="the audit is full"):
+        store.write(lambda changes: changes.add(project("a")))
+    with store.reading() as reader:
+        assert reader.count(Project) == 0
+    store.close()
+
+
+def test_a_closed_store_says_so(engine):
+    store = Store(engine, lambda *_: None)
+    store.close()
+    with pytest.raises(Unavailable, match="stopping"):
+        store.write(lambda changes: changes.add(project("a")))
+
+
+def test_the_steps_make_the_tables_that_the_records_want(engine):
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_a_database_of_a_newer_atoll_is_left_alone(engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Conflict, match="newer Atoll"):
+        upgrade(engine)
+
+
+@pytest.mark.parametrize("url", ["", "mesh.db", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])
+def test_what_is_no_database_is_said_so(url):
+    with pytest.raises(InvalidInput, match="database"):
+        opened(url)
+
+
+def test_a_file_that_is_no_database_is_corrupt(tmp_path):
+    (tmp_path / "mesh.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(Corrupt, match="damaged"):
+        upgrade(opened(f"sqlite:///{tmp_path}/mesh.db"))
+
+
+def test_a_server_that_is_gone_is_unavailable_and_its_password_is_not_told():
+    with pytest.raises(Unavailable) as told:
+        upgrade(opened("postgresql://somebody:secret@127.0.0.1:1/mesh?connect_timeout=2"))
+    assert "secret" not in str(told.value)
+
+
+def test_a_locked_file_is_unavailable_and_works_again_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr("atoll.mesh.store.database.BUSY_MS", 100)
+    url = f"sqlite:///{tmp_path}/mesh.db"
+    engine, other = opened(url), opened(url)
+    upgrade(engine)
+    store = Store(engine, lambda *_: None)
+    with other.connect() as connection:
+        connection.exec_driver_sql("ROLLBACK")
+        connection.exec_driver_sql("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="locked"):
+            store.write(lambda changes: changes.add(project("a")))
+        connection.exec_driver_sql("ROLLBACK")
+    store.write(lambda changes: changes.add(project("a")))
+    store.close()
+    other.dispose()

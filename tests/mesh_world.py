@@ -1,0 +1,64 @@
+"""A small mesh for tests: a plant, its people, and a way to ask on behalf of each."""
+
+from contextlib import contextmanager
+
+from atoll.core.errors import AtollError
+from atoll.mesh.model.organisation import Domain, DomainUnit
+from atoll.mesh.model.people import Profile
+from atoll.mesh.operations.calls import Caller, Demands, Performer
+from atoll.mesh.operations.registry import OPERATIONS, actions
+from atoll.mesh.policies.decisions import Authorizer
+from atoll.mesh.service import organisation as _organisation  # noqa: F401  its operations
+from atoll.mesh.store.database import opened
+from atoll.mesh.store.upgrading import upgrade
+from atoll.mesh.store.writing import Store
+
+STAMP = {"created_at": 1, "created_by": "test", "updated_at": 1, "updated_by": "test"}
+ROOT = "unit-root"
+PEOPLE = ("ann", "bob", "cy", "dee")  # Ann owns the root
+SCOPES = frozenset({"admin"})
+
+
+class World:
+    """A mesh without doors."""
+
+    def __init__(self, url):
+        engine = opened(url)
+        upgrade(engine)
+        self.notes = []
+        self.store = Store(engine, lambda _, notes: self.notes.extend(notes))
+        self.store.write(_begin)
+        self.authorizer = Authorizer(actions())
+        self.performer = Performer(self.store, self.authorizer)
+
+    def ask(self, who, name, /, *, scopes=SCOPES, version=0, key="", **given):
+        """Perform an operation for somebody; what is in the path and what is asked, by name."""
+        operation = OPERATIONS[name]
+        ids = {operation.about: given.pop(operation.about)} if operation.about else {}
+        caller = Caller(f"user-{who}", "test", scopes)
+        ask = operation.ask(**given)
+        return self.performer.perform(operation, caller, ids, ask, Demands(version, key))
+
+    def refusal(self, who, name, /, **given):
+        """Return the error that an operation ends in."""
+        try:
+            self.ask(who, name, **given)
+        except AtollError as error:
+            return error
+        raise AssertionError(f"{who} may do {name}")
+
+
+@contextmanager
+def world(url):
+    made = World(url)
+    try:
+        yield made
+    finally:
+        made.store.close()
+
+
+def _begin(changes):
+    for name in PEOPLE:
+        changes.add(Profile(id=f"user-{name}", name=name, **STAMP))
+    changes.add(DomainUnit(id=ROOT, name="plant", owners=("user-ann",), **STAMP))
+    changes.add(Domain(id="domain-plant", name="plant", root_domain_unit_id=ROOT, **STAMP))

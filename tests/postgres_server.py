@@ -1,0 +1,93 @@
+"""A real PostgreSQL server for tests, on a free loopback port, gone when they end."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from s3_servers import _free_ports
+
+START_SECONDS = 60
+# The server refuses to be root's; Debian's package makes this user.
+_USER = "postgres"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server."""
+
+    port: int
+
+    def url(self, database="postgres"):
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self):
+        """Create an empty database and return its URL."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+
+def programs():
+    """Return the folder of the newest server that is installed; None: there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: float(one.parent.name))
+    return found[-1] if found else None
+
+
+@contextmanager
+def postgres_server():
+    """Serve an empty database."""
+    folder = Path(tempfile.mkdtemp(prefix="atoll-postgres-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, _USER)
+    (port,) = _free_ports(1)
+    initdb = ["initdb", "-D", f"{folder}/data", "-U", _USER, "--auth=trust", "--no-sync", "-E", "UTF8"]
+    _run(initdb, folder).wait(START_SECONDS)
+    settings = [f"-cport={port}", "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={folder}"]
+    server = _run(["postgres", "-D", f"{folder}/data", "-cfsync=off", *settings], folder)
+    try:
+        _await(PostgresServer(port), server, folder)
+        yield PostgresServer(port)
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command, folder):
+    program, *words = command
+    # A test run that is killed must not leave a server behind.
+    words_before = ["setpriv", "--pdeathsig", "KILL"]
+    if os.geteuid() == 0:
+        words_before += [f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups"]
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [*words_before, str(programs() / program), *words],
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+        )
+
+
+def _await(server, process, folder):
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(server.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)
+        else:
+            return
