@@ -37,7 +37,7 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standin
     roles = {EVERYBODY}
     members = list(reader.all(ProjectMembership, member_id=ids))
     roles |= {role_in(one.project_id, one.designation) for one in members}
-    roles |= {owner_of(one.id) for one in reader.all(DomainUnit) if ids & {*one.owners}}
+    roles |= {owner_of(one.id) for one in reader.all(DomainUnit, owners=ids)}
     takes_part = {one.project_id for one in members if one.designation in _TAKES_PART}
     for one in reader.all(PolicyGrant, principal_id=[*ids, *takes_part, ALL_USERS]):
         roles.add(granted_in(one.domain_unit_id, one.policy_type))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from atoll.core.errors import NotFound
 from atoll.core.records import decoded
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.tables import TABLES
+from atoll.mesh.store.tables import TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
@@ -56,14 +56,12 @@ class Reader:
         Args:
             kind: of what kind.
             after: ids up to this one are left out.
-            keys: field names to a value, or to a list of which any will do.
+            keys: field names to a value, or to a list of which any will do. A field with several
+                values needs only one that is asked for.
         """
         table = TABLES[kind]
         asked = sa.select(table.c.id, table.c.body).order_by(table.c.id).limit(PAGE_ROWS)
-        for key, value in keys.items():
-            column = table.c[key]
-            is_list = isinstance(value, list | tuple | set | frozenset)
-            asked = asked.where(column.in_(value) if is_list else column == value)
+        asked = asked.where(*_conditions(kind, keys))
         while True:
             rows = self._connection.execute(asked.where(table.c.id > after)).all()
             for row in rows:
@@ -75,7 +73,15 @@ class Reader:
     def count(self, kind: type[Record], **keys: Any) -> int:
         """Count the records with these keys."""
         table = TABLES[kind]
-        asked = sa.select(sa.func.count()).select_from(table)
-        for key, value in keys.items():
-            asked = asked.where(table.c[key] == value)
+        asked = sa.select(sa.func.count()).select_from(table).where(*_conditions(kind, keys))
         return self._connection.execute(asked).scalar_one()
+
+
+def _conditions(kind: type[Record], keys: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
+    table = TABLES[kind]
+    for key, value in keys.items():
+        wanted = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+        if (several := VALUES[kind].get(key)) is not None:
+            yield table.c.id.in_(sa.select(several.c.id).where(several.c.value.in_(wanted)))
+        else:
+            yield table.c[key].in_(wanted) if len(wanted) != 1 else table.c[key] == wanted[0]

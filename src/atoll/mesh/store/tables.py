@@ -34,12 +34,14 @@ class Shelf:
         keys: fields with a column of their own.
         unique: sets of keys that no two records share.
         indexes: sets of keys that are looked up often.
+        many: fields with several values, by each of which records are looked up.
     """
 
     kind: type[Record]
     keys: Fields
     unique: tuple[Fields, ...] = ()
     indexes: tuple[Fields, ...] = ()
+    many: Fields = ()
 
     def table(self) -> sa.Table:
         """Describe the table."""
@@ -63,6 +65,18 @@ class Shelf:
                 )
         return made
 
+    def values(self) -> dict[str, sa.Table]:
+        """Describe the tables of fields with several values: a row for each of them."""
+        return {
+            key: sa.Table(
+                f"{self.kind.KIND}_{key}",
+                METADATA,
+                sa.Column("value", sa.Text, primary_key=True),
+                sa.Column("id", sa.String(64), primary_key=True, index=True),
+            )
+            for key in self.many
+        }
+
 
 def _type_of(hint: object) -> sa.types.TypeEngine[Any]:
     if hint is bool:
@@ -75,7 +89,10 @@ def _type_of(hint: object) -> sa.types.TypeEngine[Any]:
 SHELVES: Sequence[Shelf] = (
     Shelf(Domain, ("name",)),
     Shelf(
-        DomainUnit, ("parent_domain_unit_id", "name"), unique=(("parent_domain_unit_id", "name"),)
+        DomainUnit,
+        ("parent_domain_unit_id", "name"),
+        unique=(("parent_domain_unit_id", "name"),),
+        many=("owners",),
     ),
     Shelf(Project, ("domain_unit_id", "name"), unique=(("name",),), indexes=(("domain_unit_id",),)),
     Shelf(
@@ -101,10 +118,12 @@ SHELVES: Sequence[Shelf] = (
         ("name", "kind", "status", "issuer", "subject"),
         unique=(("name",),),
         indexes=(("issuer", "subject"),),
+        many=("groups",),
     ),
     Shelf(Group, ("name",), unique=(("name",),)),
     Shelf(Replay, ("created_at",), indexes=(("created_at",),)),
     Shelf(AccessToken, ("principal_id", "digest"), unique=(("digest",),)),
 )
 TABLES = {shelf.kind: shelf.table() for shelf in SHELVES}
+VALUES = {shelf.kind: shelf.values() for shelf in SHELVES}
 KEYS = {shelf.kind: shelf.keys for shelf in SHELVES}

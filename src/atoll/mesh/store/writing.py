@@ -25,7 +25,7 @@ from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.database import reaching, writing_to
 from atoll.mesh.store.reading import Reader
-from atoll.mesh.store.tables import KEYS, TABLES
+from atoll.mesh.store.tables import KEYS, TABLES, VALUES
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Transaction(Reader, Generic[N]):
         with reaching():
             values = {"id": record.id, **_columns(record)}
             self._connection.execute(TABLES[type(record)].insert().values(values))
+            self._index(record)
         return record
 
     def put(self, record: R) -> R:
@@ -74,12 +75,25 @@ class Transaction(Reader, Generic[N]):
                 kind=record.KIND,
                 id=record.id,
             )
+        self._forget(record)
+        self._index(record)
         return record
 
     def remove(self, record: Record) -> None:
         """Keep a record no longer."""
         table = TABLES[type(record)]
         with reaching():
+            self._connection.execute(table.delete().where(table.c.id == record.id))
+        self._forget(record)
+
+    def _index(self, record: Record) -> None:
+        for key, table in VALUES[type(record)].items():
+            if values := set(getattr(record, key)):
+                rows = [{"value": one, "id": record.id} for one in sorted(values)]
+                self._connection.execute(table.insert(), rows)
+
+    def _forget(self, record: Record) -> None:
+        for table in VALUES[type(record)].values():
             self._connection.execute(table.delete().where(table.c.id == record.id))
 
 
