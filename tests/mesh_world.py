@@ -4,11 +4,11 @@ from contextlib import contextmanager
 
 from atoll.core.errors import AtollError
 from atoll.mesh.model.organisation import Domain, DomainUnit
-from atoll.mesh.model.people import Profile
+from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Caller, Demands, Performer
-from atoll.mesh.operations.registry import OPERATIONS, actions
+from atoll.mesh.operations.registry import actions
 from atoll.mesh.policies.decisions import Authorizer
-from atoll.mesh.service import organisation as _organisation  # noqa: F401  its operations
+from atoll.mesh.service import OPERATIONS
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store
@@ -31,11 +31,14 @@ class World:
         self.authorizer = Authorizer(actions())
         self.performer = Performer(self.store, self.authorizer)
 
-    def ask(self, who, name, /, *, scopes=SCOPES, version=0, key="", **given):
-        """Perform an operation for somebody; what is in the path and what is asked, by name."""
+    def ask(self, who, name, /, *, by=SCOPES, version=0, key="", **given):
+        """Perform an operation for somebody; what is in the path and what is asked, by name.
+
+        `by` are the scopes that they came with.
+        """
         operation = OPERATIONS[name]
         ids = {operation.about: given.pop(operation.about)} if operation.about else {}
-        caller = Caller(f"user-{who}", "test", scopes)
+        caller = Caller(f"user-{who}", "test", by)
         ask = operation.ask(**given)
         return self.performer.perform(operation, caller, ids, ask, Demands(version, key))
 
@@ -59,6 +62,6 @@ def world(url):
 
 def _begin(changes):
     for name in PEOPLE:
-        changes.add(Profile(id=f"user-{name}", name=name, **STAMP))
+        changes.add(UserProfile(id=f"user-{name}", name=name, **STAMP))
     changes.add(DomainUnit(id=ROOT, name="plant", owners=("user-ann",), **STAMP))
     changes.add(Domain(id="domain-plant", name="plant", root_domain_unit_id=ROOT, **STAMP))

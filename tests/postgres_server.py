@@ -37,7 +37,9 @@ class PostgresServer:
 
 def programs():
     """Return the folder of the newest server that is installed; None: there is none."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: float(one.parent.name))
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: float(one.parent.name)
+    )
     return found[-1] if found else None
 
 
@@ -48,9 +50,23 @@ def postgres_server():
     if os.geteuid() == 0:
         shutil.chown(folder, _USER)
     (port,) = _free_ports(1)
-    initdb = ["initdb", "-D", f"{folder}/data", "-U", _USER, "--auth=trust", "--no-sync", "-E", "UTF8"]
+    initdb = [
+        "initdb",
+        "-D",
+        f"{folder}/data",
+        "-U",
+        _USER,
+        "--auth=trust",
+        "--no-sync",
+        "-E",
+        "UTF8",
+    ]
     _run(initdb, folder).wait(START_SECONDS)
-    settings = [f"-cport={port}", "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={folder}"]
+    settings = [
+        f"-cport={port}",
+        "-clisten_addresses=127.0.0.1",
+        f"-cunix_socket_directories={folder}",
+    ]
     server = _run(["postgres", "-D", f"{folder}/data", "-cfsync=off", *settings], folder)
     try:
         _await(PostgresServer(port), server, folder)

@@ -139,12 +139,12 @@ def test_6_what_one_may_not_know_of_is_as_if_it_were_not_there(mesh, project):
 
 def test_8_a_token_reaches_no_further_than_its_scopes(mesh, unit):
     read = frozenset({"read"})
-    assert mesh.ask("ann", "GetDomainUnit", domain_unit_id=unit.id, scopes=read) == unit
+    assert mesh.ask("ann", "GetDomainUnit", domain_unit_id=unit.id, by=read) == unit
     given = {"domain_unit_id": unit.id, "name": "x"}
-    assert isinstance(mesh.refusal("ann", "CreateProject", scopes=read, **given), Forbidden)
+    assert isinstance(mesh.refusal("ann", "CreateProject", by=read, **given), Forbidden)
     write = frozenset({"write"})
-    assert isinstance(mesh.refusal("ann", "UpdateDomainUnit", scopes=write, **given), Forbidden)
-    assert mesh.ask("ann", "CreateProject", scopes=SCOPES, **given).name == "x"
+    assert isinstance(mesh.refusal("ann", "UpdateDomainUnit", by=write, **given), Forbidden)
+    assert mesh.ask("ann", "CreateProject", by=SCOPES, **given).name == "x"
 
 
 def test_a_record_of_another_version_is_not_changed(mesh, unit):

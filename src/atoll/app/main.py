@@ -161,6 +161,19 @@ def _fleet() -> Sequence[click.Command]:
     return (fleet,)
 
 
+@cache
+def _mesh() -> Sequence[click.Command]:
+    from atoll.mesh.cli import mesh
+
+    return (mesh,)
+
+
+def _serve() -> Sequence[click.Command]:
+    from atoll.app.server import serve
+
+    return (serve,)
+
+
 def _demo() -> Sequence[click.Command]:
     from atoll.app.demo import demo
 
@@ -171,6 +184,8 @@ _PARTS: dict[str, Callable[[], Sequence[click.Command]]] = {
     "embed": _embed,
     "deploy": _deploy,
     "fleet": _fleet,
+    "mesh": _mesh,
+    "serve": _serve,
     "demo": _demo,
 }
 

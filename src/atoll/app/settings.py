@@ -27,6 +27,7 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "fleet_cache": ("ATOLL_FLEET_CACHE",),
     "fleet_url": ("ATOLL_FLEET_URL",),
     "fleet_token": ("ATOLL_FLEET_TOKEN",),
+    "mesh_home": ("ATOLL_MESH_HOME",),
     "mesh_url": ("ATOLL_MESH_URL",),
     "mesh_token": ("ATOLL_MESH_TOKEN",),
 }
@@ -93,6 +94,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
         rates=kept / "rates.json",
         disk_cache=kept / "ranges",
         fleet_home=home / ".local" / "share" / "atoll" / "fleet",
+        mesh_home=home / ".local" / "share" / "atoll" / "mesh",
         fleet_cache=kept / "fleet",
     )
     return with_general(settings, found)
@@ -149,7 +151,7 @@ def _parse(setting: str, value: Any) -> Any:
             return None if value == OFF else Path(value)
         return (
             Path(value)
-            if setting in ("scratch", "rates", "prices", "fleet_home", "fleet_cache")
+            if setting in ("scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home")
             else str(value)
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -67,6 +67,7 @@ class Settings:
         fleet_cache: folder of what fleet hosts can make again: archives of Java classes.
         fleet_url: a fleet host elsewhere; None is this machine's, started when it is needed.
         fleet_token: as whom that one is asked.
+        mesh_home: folder of the mesh that `atoll serve` serves.
         mesh_url: the mesh that `atoll mesh` asks.
         mesh_token: as whom.
         quiet: whether a command says no more than its result.
@@ -87,6 +88,7 @@ class Settings:
     fleet_cache: Path | None = None
     fleet_url: str | None = None
     fleet_token: str | None = field(default=None, repr=False)
+    mesh_home: Path | None = None
     mesh_url: str | None = None
     mesh_token: str | None = field(default=None, repr=False)
     quiet: bool = False

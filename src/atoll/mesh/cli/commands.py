@@ -16,7 +16,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.tables import clock, table
 from atoll.mesh.cli.client import MeshClient, quoted
-from atoll.mesh.operations.registry import OPERATIONS, Operation
+from atoll.mesh.operations.registry import Operation
 
 _HIDDEN = ("cursor", "limit")
 _STAMPS = {"created_at", "updated_at", "expires_at"}
@@ -161,9 +161,3 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-def mesh_commands() -> list[click.Command]:
-    """Return the commands of all operations."""
-    assert OPERATIONS
-    return [command(one) for one in OPERATIONS.values()]

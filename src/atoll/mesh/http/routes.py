@@ -31,7 +31,7 @@ def route(operation: Operation, performer: Performer, authenticate: Authenticate
     """Make the route of an operation."""
 
     async def endpoint(request: Request) -> Response:
-        body = await _body(request)
+        body = await read_body(request)
 
         def answered() -> Response:
             caller = authenticate(request)
@@ -70,7 +70,12 @@ async def refused(request: Request, error: Exception) -> Response:
     )
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """Read a body.
+
+    Raises:
+        InvalidInput: it is too large.
+    """
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
 from atoll.mesh.model.record import Record
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-class PrincipalKind(StrEnum):
-    """Whether somebody is a person or a machine."""
 
-    USER = "USER"
+class UserType(StrEnum):
+    """How somebody shows who they are: by a password, through an OIDC provider, by tokens only."""
+
+    LOCAL = "LOCAL"
+    SSO = "SSO"
     SERVICE = "SERVICE"
 
 
@@ -31,31 +35,30 @@ class ProfileStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Profile(Record):
+class UserProfile(Record):
     """A user or a service.
 
     Attributes:
+        name: what they sign in with, and are shown as.
         issuer, subject: of an OIDC user, who is known by both together and by nothing else.
-        password: hash of a local user's; empty for others.
         groups: ids of groups.
-        generation: one more each time all sessions end.
+        generation: one more each time all their sessions end.
     """
 
     KIND: ClassVar[str] = "user"
 
     name: str
-    kind: PrincipalKind = PrincipalKind.USER
+    type: UserType = UserType.LOCAL
     status: ProfileStatus = ProfileStatus.ASSIGNED
     email: str = ""
     issuer: str = ""
     subject: str = ""
-    password: str = ""
     groups: tuple[str, ...] = ()
     generation: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group(Record):
+class GroupProfile(Record):
     """Users under one name; an OIDC provider's group may be mapped to it."""
 
     KIND: ClassVar[str] = "group"
@@ -67,18 +70,61 @@ class Group(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccessToken(Record):
-    """What a machine shows. Only a hash of it is kept.
+    """What a machine shows; its text was told once, and is kept nowhere.
 
     Attributes:
-        scopes: "read", "write", "admin": nothing beyond these, whatever its principal may.
-        expires_at: microseconds since the epoch; 0: never.
+        scopes: nothing beyond these, whatever its principal may.
+        expires_at: microseconds since the epoch.
+        revoked_at: since when it is refused; 0: it is not revoked.
     """
 
     KIND: ClassVar[str] = "token"
 
     name: str
     principal_id: str
-    digest: str
     scopes: tuple[str, ...]
     expires_at: int
-    is_revoked: bool = False
+    revoked_at: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof(Record):
+    """What a secret is checked by; no operation shows it. The id is that of what it proves.
+
+    Attributes:
+        text: a password's hash, or the SHA-256 of a token, login or cookie.
+        owner_id: of the user that it belongs to.
+        token_id: of the token that a login or a session came from; empty: none.
+        expires_at: microseconds since the epoch; 0: never.
+        used_at: a login: when it was used up; a session: its last request; 0: not yet.
+        generation: of the user when a session began.
+        scopes: of a session.
+    """
+
+    KIND: ClassVar[str] = "proof"
+
+    text: str
+    owner_id: str
+    token_id: str = ""
+    expires_at: int = 0
+    used_at: int = 0
+    generation: int = 0
+    scopes: tuple[str, ...] = ()
+
+
+def moment(at: int) -> datetime:
+    """Read microseconds since the epoch.
+
+    >>> moment(1_500_000).isoformat()
+    '1970-01-01T00:00:01.500000+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def microseconds(at: datetime) -> int:
+    """Write a moment as microseconds since the epoch.
+
+    >>> microseconds(moment(1_500_001))
+    1500001
+    """
+    return (at - _EPOCH) // timedelta(microseconds=1)

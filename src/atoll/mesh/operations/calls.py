@@ -89,6 +89,7 @@ class Call:
 
     Attributes:
         who: the caller's standing.
+        via: id of the token or session that they came with.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -103,6 +104,7 @@ class Call:
         """
         self._reader, self._authorizer, self._after = reader, authorizer, after
         self.who: Standing = standing(reader, caller.profile_id, caller.scopes)
+        self.via = caller.via
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, caller.profile_id)
         self.told: dict[str, Any] = {}
@@ -243,12 +245,22 @@ class Performer:
             if operation.is_read:
                 with self._store.reading() as reader:
                     return self._run(operation, reader, caller, ids, ask, demands)[0]
+            if operation.before:
+                ask = self._prepared(operation, caller, ids, ask)
             return self._store.write(
                 lambda changes: self._written(operation, changes, caller, ids, ask, demands)
             )
         except (Forbidden, NotFound) as error:
             self._note_refusal(operation, caller, ids, error)
             raise
+
+    def _prepared(self, operation: Operation, caller: Caller, ids: dict[str, str], ask: Any) -> Any:
+        assert operation.before
+        with self._store.reading() as reader:
+            call = Call(reader, caller, self._authorizer)
+            record = self._subject(operation, reader, call, ids)
+            call.need(operation, record)
+            return operation.before(call, record, ask)
 
     def _written(
         self,

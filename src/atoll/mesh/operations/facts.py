@@ -15,7 +15,7 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
-from atoll.mesh.model.people import AccessToken, Group, Profile
+from atoll.mesh.model.people import AccessToken, GroupProfile, UserProfile, UserType
 from atoll.mesh.model.record import Record
 from atoll.mesh.operations.standings import governors, granted, role_in
 from atoll.mesh.policies.decisions import Facts, Roles
@@ -89,6 +89,12 @@ class Knowledge:
         units = self.above(project.domain_unit_id)
         return {**self.of_project(project.id), "granted": granted(units, grant)}
 
+    def of_user(self, profile_id: str) -> Mapping[str, Any]:
+        """Tell of what is a user's own."""
+        profile = self._reader.find(UserProfile, profile_id)
+        is_service = profile is not None and profile.type is UserType.SERVICE
+        return {**self.is_self(profile_id), "is_service": is_service}
+
     def is_self(self, profile_id: str) -> Mapping[str, Any]:
         """Tell whether something is theirs who ask."""
         return {"is_self": profile_id == self._profile_id}
@@ -105,10 +111,10 @@ _FACTS: dict[type[Record], Callable[[Knowledge, Any, str], Mapping[str, Any]]] =
     PolicyGrant: Knowledge.of_grant,
     Association: lambda know, one, _: {**know.of_project(one.project_id), "status": one.status},
     Environment: lambda know, one, _: know.of_project(one.project_id),
-    Profile: lambda know, one, grant: {**know.of_domain(one, grant), **know.is_self(one.id)},
-    Group: Knowledge.of_domain,
+    UserProfile: lambda know, one, grant: {**know.of_domain(one, grant), **know.of_user(one.id)},
+    GroupProfile: Knowledge.of_domain,
     AccessToken: lambda know, one, grant: {
         **know.of_domain(one, grant),
-        **know.is_self(one.principal_id),
+        **know.of_user(one.principal_id),
     },
 }

@@ -71,6 +71,8 @@ class Operation:
         grant: the policy type that lets somebody do this in a unit; empty: none does.
         ask, answer: types. A list's answer is the type of its items.
         run: called with a `Call`, the record and what was asked.
+        before: of a change that takes longer than others may wait: called like `run`, with no
+            transaction open that changes anything; `run` gets what it returns instead of `ask`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Operation:
     ask: type[Ask]
     answer: Any
     run: Callable[..., Any]
+    before: Callable[..., Any] | None = None
 
     @property
     def is_read(self) -> bool:
@@ -91,7 +94,14 @@ class Operation:
     @property
     def action(self) -> Action:
         """Return what policies call it."""
-        return Action(self.name, self.is_read)
+        return Action(self.name, self.level)
+
+    @property
+    def level(self) -> str:
+        """Return the least that a token must be good for: "read", "write" or "admin"."""
+        if self.is_read:
+            return "read"
+        return "admin" if self.right is Right.GOVERN else "write"
 
     @property
     def is_list(self) -> bool:
@@ -123,12 +133,14 @@ OPERATIONS: dict[str, Operation] = {}
 Run = Callable[..., Any]
 
 
-def operation(method: str, path: str, right: Right, *, grant: str = "") -> Callable[[Run], Run]:
+def operation(
+    method: str, path: str, right: Right, *, grant: str = "", before: Run | None = None
+) -> Callable[[Run], Run]:
     """Make an operation of a function `(call, record, ask) -> answer`; its types say the rest."""
 
     def register(run: Run) -> Run:
-        hints = get_type_hints(run)
-        answer = hints.pop("return")
+        answer = get_type_hints(run)["return"]
+        hints = {k: v for k, v in get_type_hints(before or run).items() if k != "return"}
         kinds = list(hints.values())[1:]
         name = "".join(part.capitalize() for part in run.__name__.split("_"))
         made = Operation(
@@ -141,6 +153,7 @@ def operation(method: str, path: str, right: Right, *, grant: str = "") -> Calla
             ask=kinds[1] if len(kinds) > 1 else Nothing,
             answer=get_args(answer)[0] if get_origin(answer) is Iterator else answer,
             run=run if len(kinds) > 1 else _without_ask(run),
+            before=before,
         )
         assert name not in OPERATIONS, name
         OPERATIONS[name] = made
@@ -164,12 +177,12 @@ def viewing(kind: type[Record]) -> Action:
     >>> viewing(DomainUnit).name
     'GetDomainUnit'
     """
-    return Action(f"Get{kind.__name__}", is_read=True)
+    return Action(f"Get{kind.__name__}", "read")
 
 
 def actions() -> str:
     """Write the operations down as actions of a Cedar schema, each in the group of its right."""
-    context = "context: { scopes: Set<String>, is_read: Bool }"
+    context = "context: { scopes: Set<String>, is_in_scope: Bool }"
     told = [f'action "{right}";' for right in Right]
     for one in OPERATIONS.values():
         about = f"principal: [User, Service], resource: [{one.on.__name__}], {context}"

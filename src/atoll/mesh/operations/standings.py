@@ -16,7 +16,7 @@ from atoll.mesh.model.organisation import (
     PolicyType,
     ProjectMembership,
 )
-from atoll.mesh.model.people import PrincipalKind, Profile
+from atoll.mesh.model.people import UserProfile, UserType
 from atoll.mesh.policies.decisions import Roles, Standing
 from atoll.mesh.store.reading import Reader
 
@@ -30,7 +30,7 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standin
     Raises:
         Unauthenticated: there is nobody of that id, or they were unassigned.
     """
-    profile = reader.find(Profile, profile_id)
+    profile = reader.find(UserProfile, profile_id)
     if profile is None or not profile.status.is_in:
         raise Unauthenticated("you are not assigned to this domain; ask an administrator")
     ids = {profile.id, *profile.groups}
@@ -43,7 +43,7 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standin
         roles.add(granted_in(one.domain_unit_id, one.policy_type))
         if one.includes_children:
             roles.add(granted_below(one.domain_unit_id, one.policy_type))
-    kind = "Service" if profile.kind is PrincipalKind.SERVICE else "User"
+    kind = "Service" if profile.type is UserType.SERVICE else "User"
     return Standing(kind, profile.id, frozenset(roles), scopes)
 
 

@@ -12,6 +12,7 @@ import cedarpy
 import msgspec
 
 from atoll.core.records import decoded
+from atoll.mesh.identity.tokens import permits
 
 ENTITIES = "entities.cedarschema"
 
@@ -50,10 +51,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Action:
-    """What somebody wants to do."""
+    """What somebody wants to do.
+
+    Attributes:
+        level: the least that a token must be good for: "read", "write" or "admin".
+    """
 
     name: str
-    is_read: bool
+    level: str
 
 
 class Roles(frozenset[str]):
@@ -111,7 +116,10 @@ class Authorizer:
                 "principal": {"type": who.kind, "id": who.id},
                 "action": {"type": "Action", "id": action.name},
                 "resource": {"type": one.kind, "id": one.id},
-                "context": {"scopes": sorted(who.scopes), "is_read": action.is_read},
+                "context": {
+                    "scopes": sorted(who.scopes),
+                    "is_in_scope": permits(who.scopes, action.name, action.level),
+                },
             }
             for one in things
         ]

@@ -1,1 +1,6 @@
-"""The use cases: one function for each operation, by subject."""
+"""The use cases: one function for each operation, by subject; here is the list of all."""
+
+from atoll.mesh.operations.registry import OPERATIONS
+from atoll.mesh.service import organisation, people
+
+__all__ = ["OPERATIONS", "organisation", "people"]

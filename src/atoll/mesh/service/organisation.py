@@ -19,7 +19,7 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
-from atoll.mesh.model.people import Group, Profile
+from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
@@ -335,7 +335,7 @@ def _height(call: Call, unit: DomainUnit) -> int:
 
 
 def _principal(call: Call, id_: str) -> None:
-    if call.find(Profile, id=id_) is None and call.find(Group, id=id_) is None:
+    if call.find(UserProfile, id=id_) is None and call.find(GroupProfile, id=id_) is None:
         raise InvalidInput(f"there is no user, group or service '{id_}'", id=id_)
 
 

@@ -17,7 +17,7 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
-from atoll.mesh.model.people import AccessToken, Group, Profile
+from atoll.mesh.model.people import AccessToken, GroupProfile, Proof, UserProfile
 from atoll.mesh.model.record import Record, Replay
 
 METADATA = sa.MetaData(
@@ -114,15 +114,16 @@ SHELVES: Sequence[Shelf] = (
         unique=(("project_id", "name"),),
     ),
     Shelf(
-        Profile,
-        ("name", "kind", "status", "issuer", "subject"),
+        UserProfile,
+        ("name", "type", "status", "issuer", "subject"),
         unique=(("name",),),
         indexes=(("issuer", "subject"),),
         many=("groups",),
     ),
-    Shelf(Group, ("name",), unique=(("name",),)),
+    Shelf(GroupProfile, ("name",), unique=(("name",),)),
     Shelf(Replay, ("created_at",), indexes=(("created_at",),)),
-    Shelf(AccessToken, ("principal_id", "digest"), unique=(("digest",),)),
+    Shelf(AccessToken, ("principal_id", "name"), indexes=(("principal_id",),)),
+    Shelf(Proof, ("owner_id", "token_id", "expires_at"), indexes=(("owner_id",), ("expires_at",))),
 )
 TABLES = {shelf.kind: shelf.table() for shelf in SHELVES}
 VALUES = {shelf.kind: shelf.values() for shelf in SHELVES}

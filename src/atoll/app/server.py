@@ -1,0 +1,73 @@
+"""`atoll serve`: the mesh over HTTP, with everything it needs in one folder."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+
+import click
+import uvicorn
+
+from atoll.core.config import Settings
+from atoll.core.errors import Unavailable
+from atoll.mesh.hosting import Mesh
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+DRAIN_SECONDS = 10
+
+
+@click.command()
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the mesh; made if need be.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8480, show_default=True)
+@click.option("--database", metavar="URL", help="PostgreSQL instead of a file in the folder.")
+@click.option("--url", metavar="URL", help="Where people reach it, if that is another address.")
+@click.pass_obj
+def serve(
+    settings: Settings,
+    home: Path | None,
+    host: str,
+    port: int,
+    database: str | None,
+    url: str | None,
+) -> None:
+    """Serve the mesh: catalog, access and audit, until interrupted.
+
+    The first time it makes a domain, and an administrator whose password is in the file it names.
+    """
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    folder = home or settings.mesh_home
+    assert folder is not None
+    with _listening(host, port) as listener:
+        at = url or f"http://{host}:{listener.getsockname()[1]}"
+        mesh = Mesh(folder, database=database or "", portal_url=at)
+        try:
+            click.echo(f"the mesh is served at {at}")
+            if mesh.first:
+                click.echo(f"the first administrator's name and password are in {mesh.first}")
+            config = uvicorn.Config(
+                mesh.application,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            mesh.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise Unavailable(
+            f"{host}:{port} cannot be listened on: {error.strerror}; choose another --port"
+        ) from error

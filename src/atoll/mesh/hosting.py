@@ -1,0 +1,121 @@
+"""One mesh, opened: its folder or database, and all that works on it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from starlette.applications import Starlette
+
+from atoll.core.errors import Conflict
+from atoll.core.files import whole_file, writing
+from atoll.mesh.http.application import application
+from atoll.mesh.identity import passwords, secret
+from atoll.mesh.model.organisation import Domain, DomainUnit
+from atoll.mesh.model.people import Proof, UserProfile
+from atoll.mesh.model.record import new_id
+from atoll.mesh.operations.calls import Note, Performer
+from atoll.mesh.operations.registry import actions
+from atoll.mesh.policies.decisions import Authorizer
+from atoll.mesh.service.signing import Doorkeeper
+from atoll.mesh.store.database import opened
+from atoll.mesh.store.upgrading import upgrade
+from atoll.mesh.store.writing import Store, Transaction
+
+DATABASE_FILE = "mesh.db"
+LOCK_FILE = "serving.lock"
+FIRST_FILE = "first-administrator.txt"
+FIRST_NAME = "administrator"
+
+
+class Mesh:
+    """One mesh, open until `close`.
+
+    Attributes:
+        first: where the first administrator's password is kept; None: it was made long ago.
+    """
+
+    def __init__(self, home: Path, *, database: str = "", portal_url: str = "") -> None:
+        """Open a mesh; the first time, make it.
+
+        Args:
+            home: its folder; made if need be.
+            database: URL; empty: a SQLite file in the folder.
+            portal_url: where people reach it.
+
+        Raises:
+            Conflict: it is served already, or was made by a newer Atoll.
+            Unavailable, Forbidden, Corrupt: folder or database cannot be used.
+        """
+        with ExitStack() as undo:
+            undo.enter_context(_alone_in(home))
+            engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
+            undo.callback(engine.dispose)
+            upgrade(engine)
+            self.store: Store[Note] = Store(engine, lambda *_: None)
+            undo.callback(self.store.close)
+            self.first = _begun(self.store, home / FIRST_FILE, portal_url)
+            self.performer = Performer(self.store, Authorizer(actions()))
+            self.doorkeeper = Doorkeeper(self.store)
+            self._undo = undo.pop_all()
+
+    @property
+    def application(self) -> Starlette:
+        """Return what a server runs."""
+        return application(self.performer, self.doorkeeper)
+
+    def close(self) -> None:
+        """Let go of folder and database."""
+        self._undo.close()
+
+
+def _alone_in(home: Path) -> IO[Any]:
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (home / LOCK_FILE).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise Conflict(f"{home} is served by another process; stop it, or take another") from error
+    return lock
+
+
+def _begun(store: Store[Note], place: Path, portal_url: str) -> Path | None:
+    """Make the domain with its administrator, where there is none yet."""
+    with store.reading() as reader:
+        if reader.any(Domain):
+            return place if place.exists() else None
+    password = secret.new_secret()[:24]
+    # Before it holds: whoever dies in between can still be let in.
+    with whole_file(place) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(f"{FIRST_NAME}\n{password}\n".encode())
+    text = passwords.hashed(password)
+    store.write(lambda changes: _make(changes, text, portal_url))
+    return place
+
+
+def _make(changes: Transaction[Note], password: str, portal_url: str) -> None:
+    if changes.any(Domain):
+        raise Conflict("another process has made this mesh at the same moment; start again")
+    id_, now = new_id(UserProfile.KIND), time.time_ns() // 1000
+    stamp: Any = {"created_at": now, "created_by": id_, "updated_at": now, "updated_by": id_}
+    root = DomainUnit(id=new_id(DomainUnit.KIND), name="root", owners=(id_,), **stamp)
+    changes.add(UserProfile(id=id_, name=FIRST_NAME, **stamp))
+    changes.add(Proof(id=id_, text=password, owner_id=id_, **stamp))
+    changes.add(root)
+    changes.add(
+        Domain(
+            id=new_id(Domain.KIND),
+            name="domain",
+            root_domain_unit_id=root.id,
+            portal_url=portal_url,
+            **stamp,
+        )
+    )
+    changes.notes.append(Note("CreateDomain", "ALLOWED", now, id_, "", Domain.KIND, root.id))

@@ -1,0 +1,132 @@
+"""Users, services, groups and tokens, as those with and without rights see them."""
+
+import pytest
+from mesh_world import ROOT, world
+
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from atoll.mesh.model.organisation import Designation, PolicyType
+from atoll.mesh.model.people import ProfileStatus, Proof, UserType
+
+PASSWORD = "violet tractor 48 lanterns"
+
+
+@pytest.fixture
+def mesh(database):
+    with world(database) as made:
+        yield made
+
+
+@pytest.fixture
+def service(mesh):
+    return mesh.ask("ann", "CreateUserProfile", name="robot", type=UserType.SERVICE)
+
+
+def token(mesh, who, profile, **given):
+    asked = {"name": "ci", "user_profile_id": profile, **given}
+    return mesh.ask(who, "CreateAccessToken", **asked)
+
+
+def kept(mesh, id_):
+    with mesh.store.reading() as reader:
+        return reader.find(Proof, id_)
+
+
+def test_8_administrators_assign_users_and_nobody_else_does(mesh):
+    given = {"name": "eve", "password": PASSWORD}
+    assert isinstance(mesh.refusal("bob", "CreateUserProfile", **given), Forbidden)
+    made = mesh.ask("ann", "CreateUserProfile", **given)
+    assert made.status is ProfileStatus.ASSIGNED
+    assert PASSWORD not in kept(mesh, made.id).text
+    assert isinstance(mesh.refusal("ann", "CreateUserProfile", **given), Conflict)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "eve"},
+        {"name": "eve", "password": "short"},
+        {"name": "violet tractor", "password": "violet tractor"},
+        {"name": "robot", "type": UserType.SERVICE, "password": PASSWORD},
+        {"name": "somebody", "type": UserType.SSO},
+    ],
+)
+def test_8_users_that_could_not_sign_in_are_not_made(mesh, given):
+    assert isinstance(mesh.refusal("ann", "CreateUserProfile", **given), InvalidInput)
+
+
+def test_8_who_was_unassigned_is_let_in_no_more_and_their_sessions_end(mesh):
+    given = {"user_profile_id": "user-bob", "status": ProfileStatus.NOT_ASSIGNED}
+    before = mesh.ask("bob", "WhoAmI").profile
+    assert mesh.ask("ann", "UpdateUserProfile", **given).generation == before.generation + 1
+    assert isinstance(mesh.refusal("bob", "WhoAmI"), Unauthenticated)
+    given["status"] = ProfileStatus.ASSIGNED
+    mesh.ask("ann", "UpdateUserProfile", **given)
+    assert mesh.ask("bob", "WhoAmI").profile.name == "bob"
+
+
+def test_8_an_administrator_does_not_lock_themselves_out(mesh):
+    given = {"user_profile_id": "user-ann", "status": ProfileStatus.DEACTIVATED}
+    assert isinstance(mesh.refusal("ann", "UpdateUserProfile", **given), Conflict)
+
+
+def test_7_a_group_gives_its_members_what_it_was_given_until_it_is_gone(mesh):
+    group = mesh.ask("ann", "CreateGroupProfile", name="engineers")
+    given = {"user_profile_id": "user-cy", "groups": (group.id,)}
+    mesh.ask("ann", "UpdateUserProfile", **given)
+    granted = {"policy_type": PolicyType.CREATE_PROJECT, "principal_id": group.id}
+    mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **granted)
+    made = mesh.ask("cy", "CreateProject", domain_unit_id=ROOT, name="first")
+    joined = {"member_id": group.id, "designation": Designation.VIEWER}
+    mesh.ask("cy", "CreateProjectMembership", project_id=made.id, **joined)
+    mesh.ask("ann", "DeleteGroupProfile", group_profile_id=group.id)
+    told = mesh.refusal("cy", "CreateProject", domain_unit_id=ROOT, name="second")
+    assert isinstance(told, Forbidden)
+    assert mesh.ask("cy", "GetUserProfile", user_profile_id="user-cy").groups == ()
+
+
+def test_7_a_password_is_changed_by_who_knows_it_and_reset_by_administrators(mesh):
+    made = mesh.ask("ann", "CreateUserProfile", name="eve", password=PASSWORD)
+    before, given = kept(mesh, made.id).text, {"user_profile_id": made.id}
+    told = mesh.refusal("bob", "ResetPassword", password=f"{PASSWORD} 2", **given)
+    assert isinstance(told, Forbidden)
+    mesh.ask("ann", "ResetPassword", password=f"{PASSWORD} 2", **given)
+    assert kept(mesh, made.id).text != before
+    told = mesh.refusal("ann", "ChangePassword", password="x", current="y", **given)
+    assert isinstance(told, Forbidden)
+
+
+def test_7_a_token_is_issued_for_oneself_and_for_services_by_administrators(mesh, service):
+    assert token(mesh, "bob", "user-bob").text.startswith("atoll_")
+    assert isinstance(mesh.refusal("bob", "CreateAccessToken", **asked("user-cy")), Forbidden)
+    assert isinstance(mesh.refusal("bob", "CreateAccessToken", **asked(service.id)), Forbidden)
+    assert isinstance(mesh.refusal("ann", "CreateAccessToken", **asked("user-bob")), Forbidden)
+    assert token(mesh, "ann", service.id).token.principal_id == service.id
+
+
+def asked(profile):
+    return {"name": "x", "user_profile_id": profile}
+
+
+def test_7_a_token_is_shown_once_and_kept_as_a_hash_alone(mesh):
+    issued = token(mesh, "bob", "user-bob")
+    assert issued.text not in kept(mesh, issued.token.id).text
+    listed = mesh.ask("bob", "ListAccessTokens", user_profile_id="user-bob")["items"]
+    assert listed == [issued.token]
+    told = mesh.refusal("cy", "GetAccessToken", access_token_id=issued.token.id)
+    assert isinstance(told, NotFound)
+
+
+def test_7_a_token_never_makes_one_that_reaches_further(mesh):
+    given = {"by": frozenset({"write"}), **asked("user-ann")}
+    assert mesh.ask("ann", "CreateAccessToken", scopes=("read", "CreateProject"), **given)
+    for wanted in ("admin", "UpdateDomain"):
+        told = mesh.refusal("ann", "CreateAccessToken", scopes=(wanted,), **given)
+        assert isinstance(told, Forbidden)
+
+
+def test_7_administrators_see_and_revoke_tokens_of_others(mesh):
+    issued = token(mesh, "bob", "user-bob")
+    revoked = mesh.ask("ann", "RevokeAccessToken", access_token_id=issued.token.id)
+    assert revoked.revoked_at
+    again = mesh.ask("bob", "RevokeAccessToken", access_token_id=issued.token.id)
+    assert again == revoked
