@@ -374,6 +374,6 @@ def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
 
 def _after(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
         raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error

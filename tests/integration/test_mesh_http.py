@@ -1,0 +1,198 @@
+"""The mesh over HTTP: who comes in, what a request may look like, and what errors tell."""
+
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from atoll.core.errors import Conflict
+from atoll.mesh.hosting import FIRST_NAME, Mesh
+from atoll.mesh.http.routes import BODY_BYTES
+from atoll.mesh.http.signing import COOKIE
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    mesh = Mesh(tmp_path / "home", portal_url="https://mesh")
+    yield mesh
+    mesh.close()
+
+
+@pytest.fixture
+def password(mesh):
+    return mesh.first.read_text().splitlines()[1]
+
+
+@pytest.fixture
+def browser(mesh):
+    # Not its own scheme: cookies of ours are for TLS only.
+    with TestClient(mesh.application, "https://mesh", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def signed_in(browser, password):
+    """The administrator's browser, which sends what goes with changes."""
+    told = browser.post("/v1/sign-in", json={"name": FIRST_NAME, "password": password})
+    browser.headers["X-CSRF-Token"] = told.json()["csrf"]
+    return browser
+
+
+@pytest.fixture
+def root(signed_in):
+    return signed_in.get("/v1/domain-units").json()["items"][0]
+
+
+def error(answer, status):
+    assert answer.status_code == status, answer.text
+    told = answer.json()["error"]
+    assert set(told) == {"code", "message", "details"}
+    return told
+
+
+def issued(client, **given):
+    me = client.get("/v1/me").json()["profile"]["id"]
+    made = client.post(f"/v1/user-profiles/{me}/access-tokens", json={"name": "ci", **given})
+    assert made.status_code == 200, made.text
+    return made.json()
+
+
+def bearer(text):
+    return {"Authorization": f"Bearer {text}"}
+
+
+def test_7_a_local_user_signs_in_and_out(signed_in):
+    assert signed_in.get("/v1/me").json()["profile"]["name"] == FIRST_NAME
+    [cookie] = signed_in.cookies.jar
+    assert (cookie.name, cookie.secure) == (COOKIE, True)
+    signed_in.post("/v1/sign-out")
+    signed_in.cookies.set(COOKIE, cookie.value)
+    error(signed_in.get("/v1/me"), 401)
+
+
+@pytest.mark.parametrize("name", [FIRST_NAME, "nobody"])
+def test_7_a_wrong_password_and_an_unknown_name_are_told_alike(browser, name):
+    answer = browser.post("/v1/sign-in", json={"name": name, "password": "wrong"})
+    assert error(answer, 401)["message"] == "the name or the password is not right"
+
+
+def test_a_change_without_the_sessions_own_token_is_refused(signed_in, root):
+    del signed_in.headers["X-CSRF-Token"]
+    answer = signed_in.post(f"/v1/domain-units/{root['id']}/projects", json={"name": "x"})
+    error(answer, 403)
+    assert signed_in.get("/v1/projects").json()["items"] == []
+
+
+def test_7_a_token_is_as_good_as_its_scopes_and_until_it_is_revoked(signed_in, browser, root):
+    made = issued(signed_in, scopes=["read"])
+    browser.cookies.clear()
+    headers = bearer(made["text"])
+    assert browser.get("/v1/me", headers=headers).status_code == 200
+    create = f"/v1/domain-units/{root['id']}/projects"
+    error(browser.post(create, json={"name": "x"}, headers=headers), 403)
+    assert error(browser.get("/v1/me", headers=bearer(made["text"][:-1] + "x")), 401)
+
+
+def test_a_revoked_token_is_refused_and_so_is_the_session_it_opened(signed_in, mesh):
+    made = issued(signed_in, scopes=["admin"])
+    me = signed_in.get("/v1/me").json()["profile"]["id"]
+    with TestClient(mesh.application, "https://mesh") as other:
+        headers = bearer(made["text"])
+        login = other.post(f"/v1/user-profiles/{me}/portal-logins", headers=headers).json()
+        text = login["url"].partition("#")[2]
+        assert other.post("/v1/once", json={"text": text}).status_code == 200
+        assert other.get("/v1/me").status_code == 200
+        error(other.post("/v1/once", json={"text": text}), 401)
+        signed_in.delete(f"/v1/access-tokens/{made['token']['id']}")
+        error(other.get("/v1/me"), 401)
+        error(other.get("/v1/me", headers=headers), 401)
+
+
+def test_8_a_login_address_grants_nothing_else(signed_in, browser):
+    made = issued(signed_in, scopes=["admin"])
+    me = signed_in.get("/v1/me").json()["profile"]["id"]
+    browser.cookies.clear()
+    made = browser.post(f"/v1/user-profiles/{me}/portal-logins", headers=bearer(made["text"]))
+    text = made.json()["url"].partition("#")[2]
+    error(browser.get("/v1/me", headers=bearer(text)), 401)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"name": 7}',
+        b'{"nam": "x"}',
+        b'{"name": ""}',
+        b'{"name": "a\\u0000b"}',
+        b'{"name": "line\\nbreak"}',
+        b"\xff\xfe",
+        b'{"name": "x"',
+        b'{"name": "' + b"x" * 200 + b'"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_body_that_is_wrong_is_said_so(signed_in, root, body):
+    answer = signed_in.post(f"/v1/domain-units/{root['id']}/projects", content=body)
+    assert error(answer, 400)["code"] == "invalid_input"
+
+
+def test_a_body_that_is_too_large_is_not_read(signed_in, root):
+    def endless():
+        yield b'{"name": "'
+        for _ in range(64):
+            yield b"x" * (BODY_BYTES // 16)
+
+    answer = signed_in.post(f"/v1/domain-units/{root['id']}/projects", content=endless())
+    assert "larger" in error(answer, 400)["message"]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "cursor=%FF", "cursor=a", "nope=1"])
+def test_a_query_that_is_wrong_is_said_so(signed_in, query):
+    error(signed_in.get(f"/v1/projects?{query}"), 400)
+
+
+@pytest.mark.parametrize("etag", ["x", '"0"', '"-1"', '"99999999999"', "W/"])
+def test_an_etag_that_is_none_is_said_so(signed_in, root, etag):
+    url = f"/v1/domain-units/{root['id']}"
+    error(signed_in.patch(url, json={"name": "x"}, headers={"If-Match": etag}), 400)
+
+
+def test_a_stale_etag_is_a_conflict(signed_in, root):
+    url = f"/v1/domain-units/{root['id']}"
+    etag = signed_in.get(url).headers["ETag"]
+    assert signed_in.patch(url, json={"name": "x"}, headers={"If-Match": etag}).is_success
+    error(signed_in.patch(url, json={"name": "y"}, headers={"If-Match": etag}), 409)
+
+
+def test_what_is_not_there_has_the_same_shape(signed_in):
+    error(signed_in.get("/v1/nothing"), 404)
+    error(signed_in.put("/v1/me"), 405)
+    error(signed_in.get("/v1/projects/project-none"), 404)
+
+
+def test_a_fault_of_ours_tells_nothing_and_is_logged(signed_in, mesh, monkeypatch, caplog):
+    monkeypatch.setattr(mesh.performer, "perform", lambda *_: 1 / 0)
+    told = error(signed_in.get("/v1/me"), 500)
+    assert "division" not in json.dumps(told)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_document_names_every_operation(browser):
+    told = browser.get("/v1/openapi.json").json()
+    assert told["openapi"] == "3.1.0"
+    assert told["paths"]["/v1/domain-units/{domain_unit_id}/projects"]["post"]["operationId"] == (
+        "CreateProject"
+    )
+
+
+def test_a_folder_is_served_once_and_keeps_its_administrator(mesh, tmp_path):
+    first = mesh.first.read_text()
+    with pytest.raises(Conflict, match="served by another process"):
+        Mesh(tmp_path / "home")
+    mesh.close()
+    again = Mesh(tmp_path / "home")
+    assert again.first.read_text() == first
+    assert again.first.stat().st_mode & 0o077 == 0
+    again.close()
