@@ -42,6 +42,11 @@ class World:
         ask = operation.ask(**given)
         return self.performer.perform(operation, caller, ids, ask, Demands(version, key))
 
+    def person(self, name):
+        """Assign somebody, who has no password."""
+        profile = UserProfile(id=f"user-{name}", name=name, **STAMP)
+        return self.store.write(lambda changes: changes.add(profile))
+
     def refusal(self, who, name, /, **given):
         """Return the error that an operation ends in."""
         try:

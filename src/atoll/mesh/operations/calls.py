@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
@@ -109,6 +110,20 @@ class Call:
         self.know = Knowledge(reader, caller.profile_id)
         self.told: dict[str, Any] = {}
         [self.domain] = reader.all(Domain)
+
+    @property
+    def policies(self) -> Mapping[str, str]:
+        """Return the texts of all policies by their ids."""
+        return self._authorizer.named
+
+    def seen_by(self, profile_id: str) -> Call:
+        """Return the same moment as somebody else would see it, with nothing held back by a token.
+
+        Raises:
+            Unauthenticated: they are not assigned.
+        """
+        caller = Caller(profile_id, "", tokens.EVERYTHING)
+        return Call(self._reader, caller, self._authorizer)
 
     @property
     def changes(self) -> Transaction[Note]:

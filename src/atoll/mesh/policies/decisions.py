@@ -173,9 +173,10 @@ def _by_id(text: str) -> cedarpy.PolicySet:
     """Read policies under the ids that their annotations give them, not under numbers."""
     read = decoded(cedarpy.policies_to_json_str(text), dict[str, Any])
     found = read["staticPolicies"].values()
-    named = {one["annotations"]["id"]: one for one in found}
-    if len(named) != len(found):
-        raise ValueError("two policies have one id")
+    ids = [one.get("annotations", {}).get("id") for one in found]
+    if None in ids or len(set(ids)) != len(ids):
+        raise ValueError('each policy needs an annotation @id("...") of its own')
+    named = dict(zip(ids, found, strict=True))
     return cedarpy.PolicySet.from_json_str(
         msgspec.json.encode({**read, "staticPolicies": named}).decode()
     )

@@ -1,0 +1,145 @@
+"""Who may do what: every operation, by every kind of person, both ways."""
+
+import pytest
+from mesh_world import ROOT, world
+
+from atoll.core.errors import Forbidden, NotFound
+from atoll.mesh.model.organisation import Designation, Domain, PolicyType
+from atoll.mesh.model.people import UserType
+from atoll.mesh.operations.calls import Call, Caller
+from atoll.mesh.operations.registry import Right, actions, viewing
+from atoll.mesh.policies.decisions import Authorizer
+from atoll.mesh.service import OPERATIONS
+
+# What each may do, by the right that operations take. Ann owns the root, Uma the unit, which Greg
+# may make projects in; the others are in the project of the unit, or nowhere.
+EVERYTHING = {Right.GOVERN, Right.CREATE, Right.VIEW}
+MAY = {
+    "ann": EVERYTHING,
+    "uma": EVERYTHING,
+    "owner": {Right.VIEW, Right.CONSUME, Right.DESCRIBE, Right.CONTRIBUTE, Right.OWN},
+    "contributor": {Right.VIEW, Right.CONSUME, Right.DESCRIBE, Right.CONTRIBUTE},
+    "steward": {Right.VIEW, Right.DESCRIBE},
+    "consumer": {Right.VIEW, Right.CONSUME},
+    "viewer": {Right.VIEW},
+    "greg": set(),
+    "stranger": set(),
+}
+DESIGNATIONS = {
+    "owner": Designation.OWNER,
+    "contributor": Designation.CONTRIBUTOR,
+    "steward": Designation.STEWARD,
+    "consumer": Designation.CONSUMER,
+    "viewer": Designation.VIEWER,
+}
+OF_THE_DOMAIN = {"Domain", "UserProfile", "GroupProfile", "AccessToken"}
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory):
+    with world(f"sqlite:///{tmp_path_factory.mktemp('rights')}/mesh.db") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def things(mesh):
+    """One record of each kind, in the unit or the project that people have roles in."""
+    unit = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="production")
+    for name in MAY.keys() - {"ann"}:
+        mesh.person(name)
+    robot = mesh.ask("ann", "CreateUserProfile", name="robot", type=UserType.SERVICE)
+    mesh.ask("ann", "SetDomainUnitOwners", domain_unit_id=unit.id, owners=("user-uma",))
+    given = {"policy_type": PolicyType.CREATE_PROJECT, "principal_id": "user-greg"}
+    grant = mesh.ask("ann", "AddPolicyGrant", domain_unit_id=unit.id, **given)
+    project = mesh.ask("uma", "CreateProject", domain_unit_id=unit.id, name="press")
+    for name, designation in DESIGNATIONS.items():
+        given = {"member_id": f"user-{name}", "designation": designation}
+        joined = mesh.ask("uma", "CreateProjectMembership", project_id=project.id, **given)
+    given = {"member_id": "user-uma", "project_id": project.id}
+    mesh.ask("uma", "DeleteProjectMembership", **given)
+    group = mesh.ask("ann", "CreateGroupProfile", name="engineers")
+    token = mesh.ask("ann", "CreateAccessToken", user_profile_id=robot.id, name="ci").token
+    domain = mesh.ask("ann", "GetDomain")
+    made = (domain, unit, project, joined, grant, group, robot, token)
+    return {type(one).__name__: one for one in made}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("who", MAY)
+def test_who_may_do_what(mesh, things, who, name):
+    operation = OPERATIONS[name]
+    thing = things[operation.on.__name__]
+    with mesh.store.reading() as reader:
+        caller = Caller(f"user-{who}", "test", frozenset({"admin"}))
+        call = Call(reader, caller, mesh.authorizer)
+        decision = call.decide(operation.action, thing, grant=operation.grant)
+    assert decision.is_allowed is expected(who, operation), decision.policies
+
+
+def expected(who, operation):
+    if operation.right is Right.BROWSE:
+        return True
+    if operation.right is Right.ACT:  # the token and the user are a service's
+        return who == "ann"
+    if operation.on.__name__ in OF_THE_DOMAIN:
+        return who == "ann"
+    if who == "greg":
+        return operation.grant == PolicyType.CREATE_PROJECT
+    return operation.right in MAY[who]
+
+
+def test_every_kind_can_be_looked_at_and_has_its_facts(things):
+    assert {one.on.__name__ for one in OPERATIONS.values()} == set(things)
+    for one in OPERATIONS.values():
+        assert viewing(one.on).name in OPERATIONS, one.name
+
+
+def test_every_policy_has_an_id_and_says_what_it_is_for(mesh):
+    for id_, text in mesh.authorizer.named.items():
+        assert f'@id("{id_}")' in text
+        assert "@description(" in text
+
+
+def test_a_decision_is_explained_by_its_policies(mesh, things):
+    asked = {"operation": "CreateProject", "resource_id": things["DomainUnit"].id}
+    told = mesh.ask("greg", "Explain", **asked)
+    assert (told.is_allowed, [one.id for one in told.policies]) == (True, ["granted-by-the-unit"])
+    assert told.policies[0].text.endswith("};")
+    told = mesh.ask("stranger", "Explain", **asked)
+    assert (told.is_allowed, told.policies) == (False, [])
+
+
+def test_only_owners_of_the_domain_ask_for_others_and_nobody_about_what_is_hidden(mesh, things):
+    asked = {"operation": "GetProject", "resource_id": things["Project"].id}
+    told = mesh.ask("ann", "Explain", principal_id="user-viewer", **asked)
+    assert [one.id for one in told.policies] == ["members-view"]
+    refused = mesh.refusal("uma", "Explain", principal_id="user-viewer", **asked)
+    assert isinstance(refused, Forbidden)
+    assert isinstance(mesh.refusal("stranger", "Explain", **asked), NotFound)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "permit (principal, action, resource)",
+        '@id("x") permit (principal, action, resource) when { resource.nothing == 1 };',
+        '@id("members-view") permit (principal, action, resource);',
+        "permit (principal, action, resource);",
+    ],
+    ids=["no Cedar", "not of the schema", "an id twice", "no id"],
+)
+def test_policies_that_cannot_be_are_refused_at_the_start(text):
+    with pytest.raises(ValueError, match=r"."):
+        Authorizer(actions(), text)
+
+
+def test_a_policy_of_the_house_can_forbid_what_others_allow(mesh, things):
+    more = """@id("frozen")
+@description("Nobody changes the organisation in the summer.")
+forbid (principal, action in Action::"Govern", resource);"""
+    authorizer = Authorizer(actions(), more)
+    with mesh.store.reading() as reader:
+        call = Call(reader, Caller("user-ann", "t", frozenset({"admin"})), authorizer)
+        [domain] = reader.all(Domain)
+        decision = call.decide(OPERATIONS["UpdateDomain"].action, domain)
+    assert (decision.is_allowed, decision.policies) == (False, ("frozen",))
