@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from msgspec import Meta
 
@@ -70,7 +70,7 @@ def new_id(prefix: str) -> str:
 
 
 def moved(
-    what: str, state: str, to: str, edges: Mapping[str, tuple[str, ...]], *, how: str = ""
+    what: str, state: str, to: str, edges: Mapping[Any, tuple[str, ...]], *, how: str = ""
 ) -> str:
     """Return the next state, where the diagram has that edge.
 

@@ -164,15 +164,15 @@ class Call:
             raise missing(kind, id_)
         return found
 
-    def find(self, kind: type[R], **keys: Any) -> R | None:
+    def find(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, whether the caller may look at it or not."""
         return self._reader.one(kind, **keys)
 
-    def each(self, kind: type[R], **keys: Any) -> Iterator[R]:
+    def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
         return self._reader.all(kind, **keys)
 
-    def shown(self, kind: type[R], **keys: Any) -> Iterator[R]:
+    def shown(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records of this page and after it that the caller may look at."""
         given = {key: value for key, value in keys.items() if value}
         yield from self.visible(self._reader.all(kind, after=self._after, **given))
@@ -185,7 +185,7 @@ class Call:
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)
 
-    def add(self, kind: type[R], *, id_: str = "", **values: Any) -> R:
+    def add(self, kind: type[R], /, *, id_: str = "", **values: Any) -> R:
         """Keep a new record."""
         made = kind(
             id=id_ or new_id(kind.KIND),

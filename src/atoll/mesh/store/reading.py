@@ -40,7 +40,7 @@ class Reader:
             raise NotFound(f"there is no {kind.KIND} '{id_}'", kind=kind.KIND, id=id_)
         return found
 
-    def one(self, kind: type[R], **keys: Any) -> R | None:
+    def one(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, None where there is none."""
         return next(self.all(kind, **keys), None)
 
@@ -50,7 +50,7 @@ class Reader:
         row = self._connection.execute(sa.select(table.c.body).limit(1)).first()
         return decoded(row.body, kind) if row else None
 
-    def all(self, kind: type[R], *, after: str = "", **keys: Any) -> Iterator[R]:
+    def all(self, kind: type[R], /, *, after: str = "", **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, in the order of their ids.
 
         Args:
@@ -70,7 +70,7 @@ class Reader:
                 return
             after = rows[-1].id
 
-    def count(self, kind: type[Record], **keys: Any) -> int:
+    def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
         table = TABLES[kind]
         asked = sa.select(sa.func.count()).select_from(table).where(*_conditions(kind, keys))

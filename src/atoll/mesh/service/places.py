@@ -1,0 +1,235 @@
+"""Where data lie and where they are computed with: associations, and environments on them.
+
+PENDING -> ACCEPTED -> REMOVED        an association; who owns the domain accepts
+        -> REMOVED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from atoll.core.errors import Conflict, InvalidInput
+from atoll.mesh.harvest.locations import normalised
+from atoll.mesh.model.organisation import (
+    Association,
+    AssociationKind,
+    AssociationStatus,
+    Domain,
+    Environment,
+    EnvironmentStatus,
+    PolicyType,
+    Project,
+)
+from atoll.mesh.model.record import Id, Name, Text, moved
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+
+ASSOCIATION_EDGES = {
+    AssociationStatus.PENDING: (AssociationStatus.ACCEPTED, AssociationStatus.REMOVED),
+    AssociationStatus.ACCEPTED: (AssociationStatus.REMOVED,),
+    AssociationStatus.REMOVED: (),
+}
+Amount = Annotated[int, Meta(ge=1, le=1 << 62)]
+
+
+class Limits(Ask, frozen=True):
+    """What one query may take; what is left out is not limited."""
+
+    memory_bytes: Amount | None = None
+    timeout_s: Amount | None = None
+    rows: Amount | None = None
+    bytes_scanned: Amount | None = None
+
+
+class NewAssociation(Ask, frozen=True):
+    """What joins the domain.
+
+    Attributes:
+        location: of storage: its URL; everything below it belongs to it.
+        credentials: of storage: name of the secret that the server's settings hold; empty: its own.
+        limits: of a workgroup.
+    """
+
+    name: Name
+    kind: AssociationKind
+    location: Annotated[str, Meta(max_length=2000)] = ""
+    credentials: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")] = ""
+    limits: Limits = Limits()
+
+
+class Associations(Page, frozen=True):
+    """Which associations."""
+
+    kind: AssociationKind | None = None
+    status: AssociationStatus | None = None
+    project_id: str = ""
+    name: str = ""
+
+
+class NewEnvironment(Ask, frozen=True):
+    """What a project gets to work with.
+
+    Attributes:
+        storage_id, workgroup_id: accepted associations of the domain.
+        quota_bytes: how much may lie below its prefix; 0: no limit.
+    """
+
+    name: Name
+    description: Text = ""
+    storage_id: Id
+    workgroup_id: Id
+    quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] = 0
+
+
+class ChangedEnvironment(Ask, frozen=True):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+    quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] | None = None
+    is_suspended: bool | None = None
+
+
+@operation("POST", "/projects/{project_id}/associations", Right.OWN)
+def associate(call: Call, project: Project, ask: NewAssociation) -> Association:
+    """Offer a storage location or a workgroup to the domain, whose owners accept it or not."""
+    is_storage = ask.kind is AssociationKind.STORAGE
+    if is_storage != bool(ask.location):
+        raise InvalidInput("storage takes a location; a workgroup takes limits and no location")
+    location = normalised(ask.location) if is_storage else ""
+    if is_storage:
+        _refuse_overlap(call, location)
+    given = {key: getattr(ask.limits, key) for key in ask.limits.__struct_fields__}
+    return call.add(
+        Association,
+        name=ask.name,
+        kind=ask.kind,
+        project_id=project.id,
+        location=location,
+        credentials=ask.credentials,
+        limits={key: value for key, value in given.items() if value is not None},
+    )
+
+
+@operation("GET", "/associations", Right.BROWSE)
+def list_associations(call: Call, domain: Domain, ask: Associations) -> Iterator[Association]:
+    """List what belongs to the domain, or was offered to it, as far as you may look at it."""
+    return call.shown(
+        Association, kind=ask.kind, status=ask.status, project_id=ask.project_id, name=ask.name
+    )
+
+
+@operation("GET", "/associations/{association_id}", Right.VIEW)
+def get_association(call: Call, association: Association) -> Association:
+    """Show an association."""
+    return association
+
+
+@operation("POST", "/associations/{association_id}/accept", Right.GOVERN)
+def accept_association(call: Call, association: Association) -> Association:
+    """Let what was offered belong to the domain; projects may use it from then on."""
+    return _moved(call, association, AssociationStatus.ACCEPTED)
+
+
+@operation("DELETE", "/associations/{association_id}", Right.OWN)
+def withdraw_association(call: Call, association: Association) -> Association:
+    """Take back what your project brought in; see `RemoveAssociation`."""
+    return _removed(call, association)
+
+
+@operation("POST", "/associations/{association_id}/remove", Right.GOVERN)
+def remove_association(call: Call, association: Association) -> Association:
+    """Let something belong to the domain no longer; environments on it become inaccessible."""
+    return _removed(call, association)
+
+
+@operation(
+    "POST", "/projects/{project_id}/environments", Right.CREATE, grant=PolicyType.CREATE_ENVIRONMENT
+)
+def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Environment:
+    """Set up a prefix to write to, a workgroup to query with, and a quota, for a project."""
+    storage = _accepted(call, ask.storage_id, AssociationKind.STORAGE)
+    workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
+    if call.find(Environment, project_id=project.id, name=ask.name):
+        raise Conflict(f"'{project.name}' has an environment '{ask.name}'; choose another name")
+    return call.add(
+        Environment,
+        name=ask.name,
+        description=ask.description,
+        project_id=project.id,
+        storage_id=storage.id,
+        workgroup_id=workgroup.id,
+        prefix=f"{storage.location}/{project.id}/{ask.name.encode().hex()}",
+        quota_bytes=ask.quota_bytes,
+    )
+
+
+@operation("GET", "/projects/{project_id}/environments", Right.VIEW)
+def list_environments(call: Call, project: Project, ask: Page) -> Iterator[Environment]:
+    """List the environments of a project."""
+    return call.shown(Environment, project_id=project.id)
+
+
+@operation("GET", "/environments/{environment_id}", Right.VIEW)
+def get_environment(call: Call, environment: Environment) -> Environment:
+    """Show an environment."""
+    return environment
+
+
+@operation("PATCH", "/environments/{environment_id}", Right.OWN)
+def update_environment(
+    call: Call, environment: Environment, ask: ChangedEnvironment
+) -> Environment:
+    """Rename an environment, give it another quota, suspend it or let it go on."""
+    keys = ("name", "description", "quota_bytes")
+    given = {key: value for key in keys if (value := getattr(ask, key)) is not None}
+    if ask.is_suspended is not None:
+        if environment.status not in (EnvironmentStatus.ACTIVE, EnvironmentStatus.SUSPENDED):
+            raise Conflict(f"an environment that is {environment.status} cannot be suspended")
+        to = EnvironmentStatus.SUSPENDED if ask.is_suspended else EnvironmentStatus.ACTIVE
+        given["status"] = to
+    return call.change(environment, **given)
+
+
+@operation("DELETE", "/environments/{environment_id}", Right.OWN)
+def delete_environment(call: Call, environment: Environment) -> Done:
+    """Remove an environment; what lies below its prefix stays, and is nobody's."""
+    call.tell(prefix=environment.prefix)
+    call.remove(environment)
+    return Done()
+
+
+def _refuse_overlap(call: Call, location: str) -> None:
+    # Overlapping places would let one project publish what is another's.
+    for one in call.each(Association, kind=AssociationKind.STORAGE):
+        if one.status is not AssociationStatus.REMOVED and (
+            f"{location}/".startswith(f"{one.location}/")
+            or f"{one.location}/".startswith(f"{location}/")
+        ):
+            raise Conflict("the place, or a part of it, belongs to another association")
+
+
+def _accepted(call: Call, id_: str, kind: AssociationKind) -> Association:
+    found = call.find(Association, id=id_, kind=kind)
+    if found is None or found.status is not AssociationStatus.ACCEPTED:
+        raise InvalidInput(
+            f"'{id_}' is no accepted {kind.lower()} of the domain; see ListAssociations", id=id_
+        )
+    return found
+
+
+def _moved(call: Call, one: Association, to: AssociationStatus) -> Association:
+    moved(f"the association '{one.name}'", one.status, to, ASSOCIATION_EDGES)
+    return call.change(one, status=to)
+
+
+def _removed(call: Call, association: Association) -> Association:
+    changed = _moved(call, association, AssociationStatus.REMOVED)
+    key = "storage_id" if association.kind is AssociationKind.STORAGE else "workgroup_id"
+    for one in list(call.each(Environment, **{key: association.id})):
+        if one.status is not EnvironmentStatus.DELETED:
+            call.change(one, status=EnvironmentStatus.INACCESSIBLE)
+    return changed
