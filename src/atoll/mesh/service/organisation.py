@@ -27,73 +27,73 @@ from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, o
 MAX_DEPTH = 16  # of domain units
 
 
-class UpdateDomain(Ask, frozen=True):
+class UpdateDomain(Ask, frozen=True, kw_only=True):
     """What changes of the domain; what is left out stays."""
 
     name: Name | None = None
     description: Text | None = None
 
 
-class Described(Ask, frozen=True):
+class Described(Ask, frozen=True, kw_only=True):
     """A name, and what it means."""
 
     name: Name
     description: Text = ""
 
 
-class Redescribed(Ask, frozen=True):
+class Redescribed(Ask, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
     name: Name | None = None
     description: Text | None = None
 
 
-class Members(Ask, frozen=True):
+class Members(Ask, frozen=True, kw_only=True):
     """Some principals."""
 
     owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
 
 
-class MoveUnit(Ask, frozen=True):
+class MoveUnit(Ask, frozen=True, kw_only=True):
     """Below which unit."""
 
     parent_domain_unit_id: Id
 
 
-class MoveProject(Ask, frozen=True):
+class MoveProject(Ask, frozen=True, kw_only=True):
     """Into which unit."""
 
     domain_unit_id: Id
 
 
-class Units(Page, frozen=True):
+class Units(Page, frozen=True, kw_only=True):
     """Which domain units."""
 
     parent_domain_unit_id: str = ""
     name: str = ""
 
 
-class Projects(Page, frozen=True):
+class Projects(Page, frozen=True, kw_only=True):
     """Which projects."""
 
     domain_unit_id: str = ""
     name: str = ""
 
 
-class Membership(Ask, frozen=True):
+class Membership(Ask, frozen=True, kw_only=True):
     """Who is to be what."""
 
     member_id: Id
     designation: Designation
 
 
-class Leaver(Ask, frozen=True):
+class Leaver(Ask, frozen=True, kw_only=True):
     """Who leaves."""
 
     member_id: Id
 
 
-class Granted(Ask, frozen=True):
+class Granted(Ask, frozen=True, kw_only=True):
     """What is granted to whom.
 
     Attributes:

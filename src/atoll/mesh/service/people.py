@@ -37,7 +37,7 @@ Secret = Annotated[str, Meta(max_length=1024)]
 DAY_SECONDS = 86_400
 
 
-class NewUser(Ask, frozen=True):
+class NewUser(Ask, frozen=True, kw_only=True):
     """Who comes in. Users of an OIDC provider come in by signing in."""
 
     name: Name
@@ -46,7 +46,7 @@ class NewUser(Ask, frozen=True):
     password: Secret = ""
 
 
-class ChangedUser(Ask, frozen=True):
+class ChangedUser(Ask, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
     name: Name | None = None
@@ -55,33 +55,33 @@ class ChangedUser(Ask, frozen=True):
     groups: tuple[Id, ...] | None = None
 
 
-class People(Page, frozen=True):
+class People(Page, frozen=True, kw_only=True):
     """Which of them."""
 
     name: str = ""
 
 
-class NewPassword(Ask, frozen=True):
+class NewPassword(Ask, frozen=True, kw_only=True):
     """The new one, and the one that holds now."""
 
     password: Secret
     current: Secret
 
 
-class GivenPassword(Ask, frozen=True):
+class GivenPassword(Ask, frozen=True, kw_only=True):
     """The new one."""
 
     password: Secret
 
 
-class NewGroup(Ask, frozen=True):
+class NewGroup(Ask, frozen=True, kw_only=True):
     """A name, and who is meant."""
 
     name: Name
     description: Text = ""
 
 
-class NewToken(Ask, frozen=True):
+class NewToken(Ask, frozen=True, kw_only=True):
     """What a token is for.
 
     Attributes:

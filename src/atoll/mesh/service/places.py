@@ -35,7 +35,7 @@ ASSOCIATION_EDGES = {
 Amount = Annotated[int, Meta(ge=1, le=1 << 62)]
 
 
-class Limits(Ask, frozen=True):
+class Limits(Ask, frozen=True, kw_only=True):
     """What one query may take; what is left out is not limited."""
 
     memory_bytes: Amount | None = None
@@ -44,7 +44,7 @@ class Limits(Ask, frozen=True):
     bytes_scanned: Amount | None = None
 
 
-class NewAssociation(Ask, frozen=True):
+class NewAssociation(Ask, frozen=True, kw_only=True):
     """What joins the domain.
 
     Attributes:
@@ -60,7 +60,7 @@ class NewAssociation(Ask, frozen=True):
     limits: Limits = Limits()
 
 
-class Associations(Page, frozen=True):
+class Associations(Page, frozen=True, kw_only=True):
     """Which associations."""
 
     kind: AssociationKind | None = None
@@ -69,7 +69,7 @@ class Associations(Page, frozen=True):
     name: str = ""
 
 
-class NewEnvironment(Ask, frozen=True):
+class NewEnvironment(Ask, frozen=True, kw_only=True):
     """What a project gets to work with.
 
     Attributes:
@@ -84,7 +84,7 @@ class NewEnvironment(Ask, frozen=True):
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] = 0
 
 
-class ChangedEnvironment(Ask, frozen=True):
+class ChangedEnvironment(Ask, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
     name: Name | None = None

@@ -11,7 +11,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Ask, Right, operation
 
 
-class Question(Ask, frozen=True):
+class Question(Ask, frozen=True, kw_only=True):
     """May somebody do something to a thing?
 
     Attributes:

@@ -162,9 +162,7 @@ def _open(
         profile.id,
         generation=profile.generation,
         now=now,
-        scopes=token.scopes if token else tokens.EVERYTHING,
-        token_id=token.id if token else None,
-        until=token.expires_at if token else None,
+        token=token,
     )
     at, ends = microseconds(now), microseconds(session.expires_at)
     changes.add(
