@@ -45,6 +45,11 @@ def test_nobody_has_a_password_that_is_right():
         assert not is_right(password, None, LITTLE)
 
 
+def test_what_cannot_be_typed_is_nobodys_password():
+    for password in ("\0", "\ud800", "x" * 10_000):
+        assert not is_right(password, hashed("", LITTLE))
+
+
 def test_somebody_unknown_costs_as_much_work(monkeypatch):
     done, derive = [], hashlib.scrypt
 
