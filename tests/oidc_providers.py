@@ -14,11 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
-<<<<<<< HEAD
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
-=======
 from urllib.parse import parse_qsl, urlencode, urlsplit
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
 
 import httpx2
 from cryptography import x509
@@ -79,15 +75,10 @@ class HostileProvider:
         claims: changes of an ID token's claims; None leaves one out.
         userinfo: claims of its userinfo.
         sign: makes the ID token of header and claims.
-<<<<<<< HEAD
-        answers: by path, what answers instead: gets the request's handler.
-        asked: paths asked for.
-=======
         callback: changes of the callback's parameters.
         answers: by path, what answers instead: gets the request's handler.
         asked: paths asked for.
         begun: by code, with what a sign-in began.
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
     """
 
     issuer: str = ""
@@ -101,11 +92,7 @@ class HostileProvider:
     callback: dict = field(default_factory=dict)
     answers: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
-<<<<<<< HEAD
-    _begun: dict = field(default_factory=dict)
-=======
     begun: dict = field(default_factory=dict)
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
 
     def document(self):
         ends = {
@@ -121,20 +108,12 @@ class HostileProvider:
     def authorize(self, query):
         asked = dict(parse_qsl(query))
         code = secrets.token_hex(8)
-<<<<<<< HEAD
-        self._begun[code] = asked
-=======
         self.begun[code] = asked
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
         brought = _changed({"code": code, "state": asked["state"]}, self.callback)
         return asked["redirect_uri"] + "?" + urlencode(brought)
 
     def tokens(self, form):
-<<<<<<< HEAD
-        asked = self._begun.pop(form.get("code"), None)
-=======
         asked = self.begun.pop(form.get("code"), None)
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
         if asked is None or _s256(form["code_verifier"]) != asked["code_challenge"]:
             return 400, {"error": "invalid_grant", "error_description": "<b>markup</b>"}
         access_token, now = secrets.token_hex(16), int(NOW.timestamp())
@@ -225,19 +204,12 @@ def _handler(provider):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"])).decode()
-<<<<<<< HEAD
-=======
             self.body = dict(parse_qsl(body))
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
             if self.path in provider.answers:
                 self.do_GET()
                 return
             provider.asked.append(self.path)
-<<<<<<< HEAD
-            self.say(*provider.tokens({k: v[0] for k, v in parse_qs(body).items()}))
-=======
             self.say(*provider.tokens(self.body))
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
 
         def _document(self, path):
             if path == "/userinfo":

@@ -1,17 +1,11 @@
 """Sign-ins at providers that lie, and with callbacks that were tampered with (feature 7)."""
 
 import time
-<<<<<<< HEAD
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import timedelta
-=======
 from base64 import b64decode
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import unquote_plus
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
 
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
@@ -430,11 +424,7 @@ def test_provider_that_is_not_there_is_unavailable(provider):
 @pytest.mark.parametrize("path", PATHS[1:])
 def test_endpoint_may_be_on_another_host(provider, path):
     name = {"/jwks": "jwks_uri", "/token": "token_endpoint", "/userinfo": "userinfo_endpoint"}[path]
-<<<<<<< HEAD
-    with hostile_provider(key=provider.key, _begun=provider._begun) as other:
-=======
     with hostile_provider(key=provider.key, begun=provider.begun) as other:
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
         provider.metadata = {name: other.issuer + path}
         other.issuer = provider.issuer
         assert sign_in(party_of(provider)).subject == "u1"
@@ -473,19 +463,6 @@ def test_secure_provider_does_not_lead_to_an_endpoint_without_tls(tmp_path):
             party_of(provider, ca_file=files[0]).begin(CALLBACK, now=NOW)
 
 
-<<<<<<< HEAD
-def test_client_secret_goes_where_the_provider_takes_it(provider):
-    seen = []
-    provider.answers = {"/token": lambda handler: seen.append(dict(handler.headers))}
-    for methods in (["client_secret_post"], ["client_secret_basic"]):
-        provider.metadata = {"token_endpoint_auth_methods_supported": methods}
-        with pytest.raises(AtollError):
-            sign_in(party_of(provider))
-    assert ["authorization" in headers for headers in seen] == [False, True]
-    provider.metadata = {"token_endpoint_auth_methods_supported": ["private_key_jwt"]}
-    with refused(InvalidInput, "takes no client_secret"):
-        sign_in(party_of(provider))
-=======
 def client_named(provider, secret):
     """Sign in as a client with a secret; gives the token request's authorization and form."""
     seen = []
@@ -524,7 +501,6 @@ def test_secret_is_not_sent_in_a_way_that_the_provider_does_not_take(provider):
     with refused(InvalidInput, "takes no client_secret"):
         sign_in(party_of(provider))
     assert "/token" not in provider.asked
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
 
 
 def test_provider_without_an_address_for_it_ends_no_session(provider):

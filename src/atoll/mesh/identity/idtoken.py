@@ -73,11 +73,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class _Shape:
-<<<<<<< HEAD
-    """The types of the claims that are checked; Authlib compares values, whatever they are."""
-=======
     """The types of the claims that are checked; over others Authlib stumbles."""
->>>>>>> 481bfa501f9867d296c3c76aa9ad420652b0cebb
 
     iss: str
     sub: str
