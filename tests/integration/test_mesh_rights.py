@@ -4,7 +4,7 @@ import pytest
 from mesh_world import ROOT, world
 
 from atoll.core.errors import Forbidden, NotFound
-from atoll.mesh.model.organisation import Designation, Domain, PolicyType
+from atoll.mesh.model.organisation import AssociationKind, Designation, Domain, PolicyType
 from atoll.mesh.model.people import UserType
 from atoll.mesh.operations.calls import Call, Caller
 from atoll.mesh.operations.registry import Right, actions, viewing
@@ -60,8 +60,21 @@ def things(mesh):
     group = mesh.ask("ann", "CreateGroupProfile", name="engineers")
     token = mesh.ask("ann", "CreateAccessToken", user_profile_id=robot.id, name="ci").token
     domain = mesh.ask("ann", "GetDomain")
-    made = (domain, unit, project, joined, grant, group, robot, token)
+    place, environment = places(mesh, project)
+    made = (domain, unit, project, joined, grant, group, robot, token, place, environment)
     return {type(one).__name__: one for one in made}
+
+
+def places(mesh, project):
+    """The owner's storage, and an environment on it."""
+    given = {"project_id": project.id, "kind": AssociationKind.STORAGE}
+    storage = mesh.ask("owner", "Associate", name="lake", location="s3://plant/press", **given)
+    given["kind"] = AssociationKind.WORKGROUP
+    group = mesh.ask("owner", "Associate", name="small", **given)
+    for one in (storage, group):
+        mesh.ask("uma", "AcceptAssociation", association_id=one.id)
+    given = {"storage_id": storage.id, "workgroup_id": group.id, "name": "test"}
+    return storage, mesh.ask("uma", "CreateEnvironment", project_id=project.id, **given)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
