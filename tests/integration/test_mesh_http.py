@@ -6,9 +6,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from atoll.core.errors import Conflict
-from atoll.mesh.hosting import FIRST_NAME, Mesh
+from atoll.mesh.audit.keys import Key
+from atoll.mesh.audit.verify import verify
+from atoll.mesh.hosting import FIRST_NAME, KEY_FILE, Mesh
 from atoll.mesh.http.routes import BODY_BYTES
 from atoll.mesh.http.signing import COOKIE
+from atoll.mesh.store.events import events
 
 
 @pytest.fixture
@@ -196,3 +199,22 @@ def test_a_folder_is_served_once_and_keeps_its_administrator(mesh, tmp_path):
     assert again.first.read_text() == first
     assert again.first.stat().st_mode & 0o077 == 0
     again.close()
+
+
+def test_48_what_was_done_and_refused_is_in_the_audit_and_the_chain_holds(signed_in, mesh, root):
+    url = f"/v1/domain-units/{root['id']}/projects"
+    made = signed_in.post(url, json={"name": "press"}).json()
+    error(signed_in.post("/v1/domain-units/unit-none/projects", json={"name": "x"}), 404)
+    found = audit(mesh)
+    told = [(one.operation, one.outcome, one.resource_id) for one in found]
+    assert told[0][:2] == ("CreateDomain", "ALLOWED")
+    assert ("CreateProject", "ALLOWED", made["id"]) in told
+    assert told[-1] == ("CreateProject", "DENIED", "unit-none")
+    key = Key(bytes.fromhex((mesh.first.parent / KEY_FILE).read_text()))
+    verdict = verify(found, [key])
+    assert (verdict.problem, verdict.events) == (None, len(found))
+
+
+def audit(mesh):
+    with mesh.store.engine.connect() as connection:
+        return list(events(connection))

@@ -9,20 +9,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+import sqlalchemy as sa
 from starlette.applications import Starlette
 
-from atoll.core.errors import Conflict
-from atoll.core.files import whole_file, writing
+from atoll.core.errors import Conflict, Corrupt, InvalidInput
+from atoll.core.files import reading, whole_file, writing
+from atoll.mesh.audit.keys import Key, new_key
+from atoll.mesh.audit.model import AuditEvent, new_event
 from atoll.mesh.http.application import application
 from atoll.mesh.identity import passwords, secret
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import Proof, UserProfile
 from atoll.mesh.model.record import new_id
-from atoll.mesh.operations.calls import Note, Performer
+from atoll.mesh.operations.calls import Performer
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.signing import Doorkeeper
 from atoll.mesh.store.database import opened
+from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
 
@@ -30,6 +34,7 @@ DATABASE_FILE = "mesh.db"
 LOCK_FILE = "serving.lock"
 FIRST_FILE = "first-administrator.txt"
 FIRST_NAME = "administrator"
+KEY_FILE = "audit.key"
 
 
 class Mesh:
@@ -56,7 +61,10 @@ class Mesh:
             engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
             undo.callback(engine.dispose)
             upgrade(engine)
-            self.store: Store[Note] = Store(engine, lambda *_: None)
+            key = _key(home / KEY_FILE)
+            self.store: Store[AuditEvent] = Store(
+                engine, lambda connection, events: _seal(connection, events, key)
+            )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
             self.performer = Performer(self.store, Authorizer(actions()))
@@ -85,7 +93,26 @@ def _alone_in(home: Path) -> IO[Any]:
     return lock
 
 
-def _begun(store: Store[Note], place: Path, portal_url: str) -> Path | None:
+def _key(place: Path) -> Key:
+    """Read the key that seals the audit; make it the first time, before anything is sealed."""
+    if not place.exists():
+        made = new_key()
+        with whole_file(place) as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(made.secret.hex().encode() + b"\n")
+    with reading(place):
+        text = place.read_text().strip()
+    try:
+        return Key(bytes.fromhex(text))
+    except (ValueError, InvalidInput) as error:
+        raise Corrupt(f"{place} holds no audit key; restore it from a backup") from error
+
+
+def _seal(connection: sa.Connection, events: list[AuditEvent], key: Key) -> None:
+    append(connection, events, time.time_ns() // 1000, key)
+
+
+def _begun(store: Store[AuditEvent], place: Path, portal_url: str) -> Path | None:
     """Make the domain with its administrator, where there is none yet."""
     with store.reading() as reader:
         if reader.any(Domain):
@@ -100,7 +127,7 @@ def _begun(store: Store[Note], place: Path, portal_url: str) -> Path | None:
     return place
 
 
-def _make(changes: Transaction[Note], password: str, portal_url: str) -> None:
+def _make(changes: Transaction[AuditEvent], password: str, portal_url: str) -> None:
     if changes.any(Domain):
         raise Conflict("another process has made this mesh at the same moment; start again")
     id_, now = new_id(UserProfile.KIND), time.time_ns() // 1000
@@ -109,7 +136,7 @@ def _make(changes: Transaction[Note], password: str, portal_url: str) -> None:
     changes.add(UserProfile(id=id_, name=FIRST_NAME, **stamp))
     changes.add(Proof(id=id_, text=password, owner_id=id_, **stamp))
     changes.add(root)
-    changes.add(
+    domain = changes.add(
         Domain(
             id=new_id(Domain.KIND),
             name="domain",
@@ -118,4 +145,13 @@ def _make(changes: Transaction[Note], password: str, portal_url: str) -> None:
             **stamp,
         )
     )
-    changes.notes.append(Note("CreateDomain", "ALLOWED", now, id_, "", Domain.KIND, root.id))
+    changes.notes.append(
+        new_event(
+            "CreateDomain",
+            "ALLOWED",
+            principal=id_,
+            via="first start",
+            resource_kind=Domain.KIND,
+            resource_id=domain.id,
+        )
+    )

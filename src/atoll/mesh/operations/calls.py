@@ -12,13 +12,14 @@ import binascii
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.audit.model import AuditEvent, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.record import Record, Replay, new_id
@@ -31,6 +32,8 @@ from atoll.mesh.store.writing import Store, Transaction
 
 R = TypeVar("R", bound=Record)
 CHECKED_AT_ONCE = 200
+ID_LETTERS = 64
+WHY_LETTERS = 500
 
 
 @dataclass(frozen=True)
@@ -46,30 +49,6 @@ class Caller:
     profile_id: str
     via: str
     scopes: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Note:
-    """What the audit says of one call.
-
-    Attributes:
-        outcome: ALLOWED, DENIED or FAILED.
-        at: microseconds since the epoch, by this machine's clock.
-        policies: ids of those that decided.
-        details: JSON-ready; no secrets.
-    """
-
-    operation: str
-    outcome: str
-    at: int
-    principal: str
-    via: str
-    kind: str
-    resource_id: str
-    project_id: str = ""
-    asset_id: str = ""
-    policies: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +105,7 @@ class Call:
         return Call(self._reader, caller, self._authorizer)
 
     @property
-    def changes(self) -> Transaction[Note]:
+    def changes(self) -> Transaction[AuditEvent]:
         """Return the transaction that this call changes something in."""
         assert isinstance(self._reader, Transaction)
         return self._reader
@@ -227,7 +206,7 @@ def missing(kind: type[Record], id_: str) -> NotFound:
 class Performer:
     """Carries out operations on one store."""
 
-    def __init__(self, store: Store[Note], authorizer: Authorizer) -> None:
+    def __init__(self, store: Store[AuditEvent], authorizer: Authorizer) -> None:
         """Perform on a store, by policies."""
         self._store, self._authorizer = store, authorizer
 
@@ -280,7 +259,7 @@ class Performer:
     def _written(
         self,
         operation: Operation,
-        changes: Transaction[Note],
+        changes: Transaction[AuditEvent],
         caller: Caller,
         ids: dict[str, str],
         ask: Any,
@@ -298,12 +277,13 @@ class Performer:
             return msgspec.Raw(before.answer.encode())
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
+        now = time.time_ns() // 1000
         changes.add(
             Replay(
                 id=id_,
-                created_at=note.at,
+                created_at=now,
                 created_by=caller.profile_id,
-                updated_at=note.at,
+                updated_at=now,
                 updated_by=caller.profile_id,
                 asked=asked,
                 answer=msgspec.json.encode(answer).decode(),
@@ -319,7 +299,7 @@ class Performer:
         ids: dict[str, str],
         ask: Any,
         demands: Demands,
-    ) -> tuple[Any, Note]:
+    ) -> tuple[Any, AuditEvent]:
         after = _after(ask.cursor) if isinstance(ask, Page) else ""
         call = Call(reader, caller, self._authorizer, after)
         record = self._subject(operation, reader, call, ids)
@@ -333,17 +313,16 @@ class Performer:
         answer = operation.run(call, record, ask)
         if isinstance(ask, Page):
             answer = _page(answer, ask.limit)
-        note = Note(
+        note = new_event(
             operation.name,
             "ALLOWED",
-            call.now,
-            caller.profile_id,
-            caller.via,
-            record.KIND,
-            getattr(answer, "id", record.id),
-            getattr(record, "project_id", ""),
-            policies=decision.policies,
+            principal=caller.profile_id,
+            via=caller.via,
+            project=getattr(record, "project_id", None) or None,
+            resource_kind=record.KIND,
+            resource_id=getattr(answer, "id", record.id),
             details=call.told,
+            policies=decision.policies,
         )
         return answer, note
 
@@ -352,7 +331,7 @@ class Performer:
     ) -> Record:
         if not operation.about:
             return call.domain
-        id_ = ids[operation.about]
+        id_ = ids[operation.about][:ID_LETTERS]
         found = reader.find(operation.on, id_)
         if found is None:
             # Decided on all the same: how long an answer takes tells nothing.
@@ -364,15 +343,14 @@ class Performer:
     def _note_refusal(
         self, operation: Operation, caller: Caller, ids: dict[str, str], error: AtollError
     ) -> None:
-        note = Note(
+        note = new_event(
             operation.name,
             "DENIED",
-            time.time_ns() // 1000,
-            caller.profile_id,
-            caller.via,
-            operation.on.KIND,
-            ids.get(operation.about, ""),
-            details={"why": error.message},
+            principal=caller.profile_id,
+            via=caller.via,
+            resource_kind=operation.on.KIND,
+            resource_id=ids.get(operation.about, "")[:ID_LETTERS],
+            details={"why": error.message[:WHY_LETTERS]},
         )
         self._store.write(lambda changes: changes.notes.append(note))
 

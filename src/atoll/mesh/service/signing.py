@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from atoll.core.errors import Forbidden, InvalidInput, Unauthenticated
+from atoll.mesh.audit.model import AuditEvent, Outcome, new_event
 from atoll.mesh.identity import logins, passwords, sessions, tokens
 from atoll.mesh.model.people import (
     AccessToken,
@@ -15,10 +16,12 @@ from atoll.mesh.model.people import (
     microseconds,
     moment,
 )
-from atoll.mesh.operations.calls import Caller, Note
+from atoll.mesh.operations.calls import Caller
 from atoll.mesh.service.people import token_of
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.writing import Store, Transaction
+
+NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Opened:
 class Doorkeeper:
     """Tells who somebody is, and opens and ends sessions."""
 
-    def __init__(self, store: Store[Note]) -> None:
+    def __init__(self, store: Store[AuditEvent]) -> None:
         """Look in a store for what was issued."""
         self._store = store
 
@@ -101,11 +104,13 @@ class Doorkeeper:
         # Nobody of that name costs as much time as a wrong password.
         is_right = passwords.is_right(password, proof.text if proof else None)
         if profile is None or not is_right or not profile.status.is_in:
-            refused = _note("SignIn", profile.id if profile else "", outcome="DENIED")
+            refused = _note(
+                "SignIn", profile.id if profile else "", via="password", outcome="DENIED"
+            )
             self._store.write(lambda changes: changes.notes.append(refused))
             raise Unauthenticated("the name or the password is not right")
 
-        def opened(changes: Transaction[Note]) -> Opened:
+        def opened(changes: Transaction[AuditEvent]) -> Opened:
             return _open(changes, profile.id, "SignIn")
 
         return self._store.write(opened)
@@ -117,7 +122,7 @@ class Doorkeeper:
             Unauthenticated: it is none, used, expired, or its token is not active.
         """
 
-        def used(changes: Transaction[Note]) -> Opened:
+        def used(changes: Transaction[AuditEvent]) -> Opened:
             proof = changes.find(Proof, shown.id)
             token = _token(changes, proof.token_id) if proof else None
             login = _login(proof) if proof else None
@@ -143,7 +148,7 @@ class Doorkeeper:
         caller = self.by_cookie(cookie, csrf=csrf)
         key = sessions.key_of(cookie)
 
-        def ended(changes: Transaction[Note]) -> None:
+        def ended(changes: Transaction[AuditEvent]) -> None:
             if found := changes.find(Proof, key):
                 changes.remove(found)
             changes.notes.append(_note("SignOut", caller.profile_id, via=caller.via))
@@ -152,7 +157,7 @@ class Doorkeeper:
 
 
 def _open(
-    changes: Transaction[Note], profile_id: str, how: str, token: tokens.Token | None = None
+    changes: Transaction[AuditEvent], profile_id: str, how: str, token: tokens.Token | None = None
 ) -> Opened:
     profile = changes.get(UserProfile, profile_id)
     if not profile.status.is_in:
@@ -214,13 +219,20 @@ def _login(proof: Proof) -> logins.Login:
     )
 
 
-def _note_use(changes: Transaction[Note], key: str, used_at: datetime) -> None:
+def _note_use(changes: Transaction[AuditEvent], key: str, used_at: datetime) -> None:
     if found := changes.find(Proof, key):
         changes.put(replace(found, version=found.version + 1, used_at=microseconds(used_at)))
 
 
-def _note(how: str, profile_id: str, *, via: str = "", outcome: str = "ALLOWED") -> Note:
-    return Note(how, outcome, microseconds(_now()), profile_id, via, UserProfile.KIND, profile_id)
+def _note(how: str, profile: str, *, via: str, outcome: Outcome = "ALLOWED") -> AuditEvent:
+    return new_event(
+        how,
+        outcome,
+        principal=profile or NOBODY,
+        via=via,
+        resource_kind=UserProfile.KIND,
+        resource_id=profile,
+    )
 
 
 def _now() -> datetime:

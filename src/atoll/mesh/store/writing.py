@@ -121,7 +121,11 @@ class _Change(Generic[N]):
 
 
 class Store(Generic[N]):
-    """The database, as the rest of the mesh sees it; safe from any thread."""
+    """The database, as the rest of the mesh sees it; safe from any thread.
+
+    Attributes:
+        engine: the database itself.
+    """
 
     def __init__(self, engine: sa.Engine, append: Callable[[sa.Connection, list[N]], None]) -> None:
         """Keep records in a database.
@@ -130,7 +134,7 @@ class Store(Generic[N]):
             engine: the database; its tables are there.
             append: called with the notes of each batch, within its transaction.
         """
-        self._engine, self._append = engine, append
+        self.engine, self._append = engine, append
         self._waiting: queue.SimpleQueue[_Change[N] | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
@@ -143,7 +147,7 @@ class Store(Generic[N]):
         Raises:
             Unavailable: the database does not answer.
         """
-        with reaching(), self._engine.connect() as connection, connection.begin():
+        with reaching(), self.engine.connect() as connection, connection.begin():
             yield Reader(connection)
 
     def write(self, work: Callable[[Transaction[N]], T]) -> T:
@@ -167,7 +171,7 @@ class Store(Generic[N]):
         self._is_closed = True
         self._waiting.put(None)
         self._thread.join()
-        self._engine.dispose()
+        self.engine.dispose()
 
     def _run(self) -> None:
         is_ending = False
@@ -199,7 +203,7 @@ class Store(Generic[N]):
         return found, False
 
     def _commit(self, batch: list[_Change[N]]) -> None:
-        with reaching(), writing_to(self._engine) as connection:
+        with reaching(), writing_to(self.engine) as connection:
             notes: list[N] = []
             for one in batch:
                 _carry_out(one, connection, notes)

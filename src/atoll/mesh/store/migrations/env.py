@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from atoll.mesh.store import events as _events  # noqa: F401  its table
 from atoll.mesh.store.tables import METADATA
 
 context.configure(

@@ -51,6 +51,31 @@ def upgrade() -> None:
         batch_op.create_index("uq_environment_project_id_name", ["project_id", "name"], unique=True)
 
     op.create_table(
+        "event",
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("clock_behind_us", sa.BigInteger(), nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("principal", sa.Text(), nullable=False),
+        sa.Column("via", sa.Text(), nullable=False),
+        sa.Column("project", sa.Text(), nullable=True),
+        sa.Column("resource_kind", sa.Text(), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("asset_id", sa.Text(), nullable=True),
+        sa.Column("details", sa.Text(), nullable=False),
+        sa.Column("policies", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Text(), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
+    )
+    with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index("ix_event_asset_id_seq", ["asset_id", "seq"], unique=False)
+        batch_op.create_index("ix_event_principal_seq", ["principal", "seq"], unique=False)
+        batch_op.create_index("ix_event_project_seq", ["project", "seq"], unique=False)
+
+    op.create_table(
         "group",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
