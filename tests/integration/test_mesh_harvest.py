@@ -1,4 +1,7 @@
-"""Harvests of real folders: what a plant keeps, what an attacker or a tired user leaves there."""
+"""Harvests of real folders: what a plant keeps, what an attacker or a tired user leaves there.
+
+Features 13, 14 and 17 of the mesh.
+"""
 
 import os
 import shutil
