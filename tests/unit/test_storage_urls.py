@@ -178,3 +178,9 @@ def test_failures_find_their_place_in_the_tree(text, endpoint, kind, said):
     assert "the/place" in str(error)
     assert said in str(error)
     assert "Debug source" not in str(error)
+
+
+def test_a_name_that_is_no_path_is_the_input_s_fault_not_the_network_s(tmp_path):
+    (tmp_path / "new\nline").write_text("")
+    with pytest.raises(InvalidInput, match=r"new line.*rename or remove that object"):
+        open_storage(tmp_path).list()

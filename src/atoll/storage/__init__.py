@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -385,15 +385,19 @@ class Storage:
 
         return self._request(path, ask, gets=1)
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """List all objects below the folder `prefix`, at any depth, sorted by path."""
+    def list(self, prefix: str = "", *, most: int | None = None) -> Iterator[StoredObject]:
+        """List the objects below the folder `prefix`, at any depth, sorted by path.
+
+        Args:
+            prefix: the folder.
+            most: end after so many, whichever the store names first; None lists all.
+        """
         root = self._folder_key("")
         skip = len(root) + 1 if root else 0
         with self._errors(prefix):
+            pages = obstore.list(self._patient_objects(), self._folder_key(prefix) or None)
             found = [
-                _stored(one["path"][skip:], one)
-                for page in obstore.list(self._patient_objects(), self._folder_key(prefix) or None)
-                for one in page
+                _stored(one["path"][skip:], one) for one in islice(chain.from_iterable(pages), most)
             ]
         count(lists=max(1, -(-len(found) // PAGE_KEYS)))
         return iter(sorted(found, key=lambda one: one.path))

@@ -53,6 +53,8 @@ def as_atoll_error(error: Exception, place: str, endpoint: str | None) -> AtollE
         )
     if isinstance(error, FileNotFoundError | obstore_errors.NotFoundError):
         return NotFound(f"{place} does not exist")
+    if isinstance(error, obstore_errors.InvalidPathError):
+        return InvalidInput(f"{place}: {' '.join(text.split())}; rename or remove that object")
     if endpoint is None:
         return _local_error(error, text, place)
     return _s3_error(error, text, place, endpoint)

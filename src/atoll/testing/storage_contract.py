@@ -131,6 +131,11 @@ class EmulatorContract:
         ]
         assert list(storage.list("a/nothing")) == []
 
+    def test_lists_end_where_the_caller_wants(self, storage: Storage) -> None:
+        for path in ["a", "b", "c/d"]:
+            storage.put(path, b"")
+        assert [len(list(storage.list(most=most))) for most in (0, 2, 3, 9)] == [0, 2, 3, 3]
+
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_odd_names_are_kept(self, storage: Storage, name: str) -> None:
         folder = storage.child(f"in {name}")

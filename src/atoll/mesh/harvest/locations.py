@@ -1,0 +1,66 @@
+"""Locations: one spelling for each place, and none that carries a secret."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import quote
+
+from atoll.core.config import StorageOptions
+from atoll.core.errors import InvalidInput
+from atoll.core.text import printable
+from atoll.storage import Storage, open_storage
+
+MAX_LOCATION_CHARACTERS = 2000
+_REASON_CHARACTERS = 300
+
+
+def open_location(location: str, options: StorageOptions) -> Storage:
+    """Open a place under its normalised URL.
+
+    Local paths are absolute, without `..` and symbolic links: whoever compares two locations
+    compares places. Nothing is asked of a distant store.
+
+    Raises:
+        InvalidInput: it is no location, or carries credentials; the message does not repeat those.
+    """
+    scheme, separator, rest = location.partition("://")
+    if separator and ("@" in rest.split("/", 1)[0] or "?" in rest):
+        raise InvalidInput(
+            f"a location of {scheme[:10]!r} names a user or ends in a query; write the bare place,"
+            " and give keys as storage options"
+        )
+    if "@" in (options.endpoint or ""):
+        raise InvalidInput("the endpoint names a user; give keys as storage options")
+    if len(location) > MAX_LOCATION_CHARACTERS or not location.isprintable():
+        raise InvalidInput(
+            f"a location has at most {MAX_LOCATION_CHARACTERS} characters, all printable"
+        )
+    storage = open_storage(location, options)
+    if storage.root is None:
+        return storage
+    try:
+        return Storage(storage.root.resolve().as_uri(), options)
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput(f"{storage} is a loop of symbolic links; name a folder") from error
+
+
+def normalised(location: str) -> str:
+    """Return the one URL of a place; see `open_location`.
+
+    >>> normalised("s3://plant/press/")
+    's3://plant/press'
+    """
+    return open_location(location, StorageOptions()).url
+
+
+def url_of(storage: Storage, path: str) -> str:
+    """Return the URL of a path below a storage, also of one that is no proper text."""
+    if storage.root is not None:
+        return f"{storage.url.rstrip('/')}/{quote(os.fsencode(path))}".rstrip("/")
+    return f"{storage.url}/{path}".rstrip("/")
+
+
+def reason(text: str) -> str:
+    """Make one line of what an error says: stored names may hold anything."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= _REASON_CHARACTERS else f"{line[:_REASON_CHARACTERS]}..."
