@@ -112,4 +112,4 @@ def _master(address: str, pid: int) -> Answer:
 
 def _worker(address: str) -> Answer:
     health = probe_worker(address)
-    return Answer("registered" if health.masterurl else "unregistered", health.coresused)
+    return Answer("registered" if health.masterurl else "unregistered", health.held)
