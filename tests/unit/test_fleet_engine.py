@@ -180,12 +180,6 @@ def test_worker_page_is_no_master_page():
         parse(b"HTTP/1.1 200 OK\r\n\r\n" + STANDBY, WorkerHealth)
 
 
-@pytest.mark.parametrize(("executors", "held"), [(b"[]", 0), (b'[{"id": 0}]', 2)])
-def test_processors_of_a_worker_are_held_by_executors_only(executors, held):
-    told = b'{"masterurl": "spark://10.0.0.4:7077", "coresused": 2, "executors": ' + executors
-    assert parse(b"HTTP/1.1 200 OK\r\n\r\n" + told + b"}", WorkerHealth).held == held
-
-
 def test_sessions_are_those_of_the_asked_connections():
     line = " /10.0.0.4:{}[1](queued=0,recved=9,sent=9,sid=0x{},lop=PING,est=1)"
     text = "\n".join([line.format(1, "1a"), line.format(11, "1b"), " /10.0.0.4:1[0](queued=0)"])

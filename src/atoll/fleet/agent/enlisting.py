@@ -8,8 +8,9 @@ both, for it asks all masters and begins with nothing held:
   record, and there such a worker stays idle for a quarter of an hour, unless the same master is
   elected.
 - A worker that comes back to a master that is still recovering is told to end its executors, and
-  to start them again under the same numbers. When the old one has ended, worker and master forget
-  the new one, but not that it holds processors: whatever is handed in next waits for them.
+  to start them again under the same numbers. When an old one has ended, worker and master forget
+  the new one, but not that it holds processors: whatever is handed in next waits for them. The new
+  one works on for its job, so only a worker without any child process is idle.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0
 PATIENCE_SECONDS = 15.0
-"""A master that was just elected has called its workers long before, an executor has started."""
+"""A master that was just elected has called its workers long before; and executors start sooner."""
 
 
 class Enlisting(threading.Thread):
@@ -40,14 +41,24 @@ class Enlisting(threading.Thread):
         address: str,
         masters: Sequence[str],
         *,
+        is_leaving: Callable[[], bool],
         ask: Callable[[str], MasterHealth] = probe_master,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the worker, its address, those of all masters, how to ask one, and a clock."""
+        """Take what to look after.
+
+        Args:
+            worker: the daemon.
+            address: its own.
+            masters: addresses of all of them.
+            is_leaving: whether it is being drained: then nothing is mended any more.
+            ask: asks a master how it is.
+            clock: seconds.
+        """
         super().__init__(name="enlisting", daemon=True)
         self._worker, self._address, self._masters = worker, address, masters
-        self._ask, self._clock = ask, clock
-        self._mistaken_since: float | None = None
+        self._is_leaving, self._ask, self._clock = is_leaving, ask, clock
+        self._mistake, self._since = "", 0.0
 
     def run(self) -> None:
         """Look again and again."""
@@ -60,19 +71,19 @@ class Enlisting(threading.Thread):
 
         Executors that still run belong to a job that can go on without a master: they may end.
         """
-        health, now = self._worker.health(), self._clock()
-        mistake = self._mistake() if health.is_up and not health.busy else ""
-        if not mistake:
-            self._mistaken_since = None
+        is_idle = self._worker.health().is_up and not self._worker.is_at_work()
+        mistake = self._found() if is_idle and not self._is_leaving() else ""
+        if mistake != self._mistake:
+            self._mistake, self._since = mistake, self._clock()
+        if not mistake or self._clock() - self._since < PATIENCE_SECONDS:
             return
-        if self._mistaken_since is None:
-            self._mistaken_since = now
-        if now - self._mistaken_since >= PATIENCE_SECONDS:
-            logger.warning("worker ended, the active master %s", mistake)
+        # Masters take their time to answer.
+        if not self._worker.is_at_work():
+            logger.warning("worker ended mistake=%s", mistake)
             self._worker.signal(signal.SIGTERM)
-            self._mistaken_since = None
+        self._mistake = ""
 
-    def _mistake(self) -> str:
+    def _found(self) -> str:
         """Tell what the active master takes an idle worker for; empty: for what it is."""
         for master in self._masters:
             try:
@@ -81,8 +92,8 @@ class Enlisting(threading.Thread):
                 continue
             if health.is_active:
                 ours = [one for one in health.workers if one.host == self._address]
-                listed = [one for one in ours if one.state != "DEAD"]
-                if not listed:
-                    return "does not know it"
-                return "takes it for busy" if any(one.coresused for one in listed) else ""
+                if all(one.state == "DEAD" for one in ours):
+                    return "unknown"
+                is_held = any(one.coresused for one in ours if one.state == "ALIVE")
+                return "busy" if is_held else ""
         return ""

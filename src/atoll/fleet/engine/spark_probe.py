@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from atoll.compute.asking import TIMEOUT_SECONDS
@@ -16,22 +14,11 @@ class WorkerHealth(msgspec.Struct, frozen=True):
 
     Attributes:
         masterurl: the active master it has registered with; empty before that.
-        coresused: processors that it takes for held, rightly or not; see `held`.
-        executors: those that run.
+        coresused: processors that executors hold.
     """
 
     masterurl: str
     coresused: int
-    executors: tuple[Any, ...]
-
-    @property
-    def held(self) -> int:
-        """Return how many processors executors hold.
-
-        A worker that a new master made start an executor under the number of one that was still
-        ending takes processors for held for ever (Spark 4.3, `Worker.handleExecutorStateChanged`).
-        """
-        return self.coresused if self.executors else 0
 
 
 def probe_worker(address: str, *, timeout_s: float = TIMEOUT_SECONDS) -> WorkerHealth:
