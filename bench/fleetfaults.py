@@ -19,10 +19,11 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from atoll.fleet.host.server import CLOUD
 from atoll.fleet.model import Role
@@ -277,7 +278,7 @@ def soaked(cluster: Cluster, minutes: float) -> dict:
     machine = cluster.standby_machine()
     cluster.fault("busy", machine, loops=os.cpu_count(), seconds=60 * minutes)
     until, active, jobs = time.monotonic() + 60 * minutes, cluster.active(), 0
-    with cluster.watched() as watched, tempfile.TemporaryDirectory() as folder:
+    with cluster.watched() as watched, TemporaryDirectory() as folder:
         while time.monotonic() < until:
             job = Job(cluster, Path(folder) / str(jobs), partitions=20).begun()
             assert job.is_exact()
@@ -353,11 +354,12 @@ def _on_one_cluster(figure: str, seeds: list[int], runs: Runs, options) -> list[
     Returns:
         The seeds that are left.
     """
-    folder = Path(tempfile.mkdtemp(prefix="atoll-faults-"))
-    if figure == "demo":
-        runs.add(figure, seeds[0], demonstrated(folder / "demo"))
-        return seeds[1:]
-    with fleet_host(folder / "home") as host:
+    with ExitStack() as undo:
+        folder = Path(undo.enter_context(TemporaryDirectory(prefix="atoll-faults-")))
+        if figure == "demo":
+            runs.add(figure, seeds[0], demonstrated(folder / "demo"))
+            return seeds[1:]
+        host = undo.enter_context(fleet_host(folder / "home"))
         begun = time.monotonic()
         cluster = host.create(USUAL.format(name="faults")).ready()
         if figure == "start":

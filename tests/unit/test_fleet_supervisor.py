@@ -1,11 +1,16 @@
 """What the end of a daemon says about its instance."""
 
+import os
+import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from atoll.core.errors import Unavailable
 from atoll.fleet.agent import supervisor
+from atoll.fleet.agent.children import has_children
 from atoll.fleet.agent.supervisor import Answer, Supervised
 from atoll.fleet.engine.daemon import Daemon
 
@@ -40,3 +45,18 @@ def test_a_daemon_that_worked_may_leave_by_itself(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert daemon.health().failures == failures
+
+
+def test_a_process_is_at_work_as_long_as_it_has_a_child():
+    words = ["sh", "-c", "sleep 60 & echo begun; wait; read line"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert has_children(process.pid)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        os.kill(int(children), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while has_children(process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.stdin.close()
+    assert not has_children(process.pid)

@@ -127,7 +127,12 @@ class Agent:
                 Heir(ClusterStore(self._client), provider, cluster_id, self._facts.id).start()
         if self._task.role is not Role.MASTER:
             masters = [one.address.private_ip for one in self._task.slots]
-            Enlisting(self._daemons[0], self._facts.private_ip, masters).start()
+            Enlisting(
+                self._daemons[0],
+                self._facts.private_ip,
+                masters,
+                is_leaving=lambda: self._is_draining,
+            ).start()
         else:
             provider, delivery = reach(self._task.provider), self._delivery
             StepRunner(

@@ -1,9 +1,10 @@
-"""Starts an agent's child processes, each in a group of its own."""
+"""Starts an agent's child processes, each in a group of its own, and looks after theirs."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from atoll.fleet.outputs import STDERR, STDOUT
@@ -34,6 +35,16 @@ def spawn(
             stderr=out,
             process_group=0,
         )
+
+
+def has_children(pid: int, *, proc: Path = Path("/proc")) -> bool:
+    """Tell whether a process has a child; one that is gone has none."""
+    # Each thread lists those that it started itself.
+    for thread in (proc / str(pid) / "task").glob("*/children"):
+        with suppress(OSError):
+            if thread.read_text().strip():
+                return True
+    return False
 
 
 def last_words(folder: Path, size: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from atoll.compute.java import find_java
 from atoll.compute.sparkhome import spark_home
 from atoll.compute.sparkmaster import probe_master
+from atoll.fleet.agent.children import has_children
 from atoll.fleet.agent.supervisor import Answer, Supervised
 from atoll.fleet.engine.archives import with_archive
 from atoll.fleet.engine.daemon import Daemon as Program
@@ -71,7 +72,7 @@ def daemons(
     place = Place(ip, Path(facts.disk), hosts_file)
     if setting.task.role is not Role.MASTER:
         worker = worker_daemon(members, place, _capacity(facts), java=java, home=home)
-        return [_supervised(setting, worker, lambda _: _worker(ip))]
+        return [_supervised(setting, worker, lambda pid: _worker(ip, pid))]
     slot = setting.task.slot_at(ip)
     assert slot is not None
     if is_first_start and is_empty(data_folder(place)):
@@ -110,6 +111,8 @@ def _master(address: str, pid: int) -> Answer:
     return Answer(status, sessions=tuple(sorted(sessions_of(pid, address))))
 
 
-def _worker(address: str) -> Answer:
+def _worker(address: str, pid: int) -> Answer:
     health = probe_worker(address)
-    return Answer("registered" if health.masterurl else "unregistered", health.coresused)
+    # What it takes for held may be held by nobody (see `enlisting`): an executor is its child.
+    busy = health.coresused if has_children(pid) else 0
+    return Answer("registered" if health.masterurl else "unregistered", busy)

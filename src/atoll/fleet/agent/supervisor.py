@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from atoll.core.errors import AtollError
-from atoll.fleet.agent.children import spawn
+from atoll.fleet.agent.children import has_children, spawn
 from atoll.fleet.engine.daemon import Daemon as Program
 from atoll.fleet.life.records import Daemon
 
@@ -36,7 +36,7 @@ class Answer:
 
     Attributes:
         detail: its own word for its part.
-        busy: of a worker, the processors that jobs hold.
+        busy: of a worker, the processors that executors hold.
         sessions: of a master, its sessions with ZooKeeper.
     """
 
@@ -92,6 +92,10 @@ class Supervised:
         leaves = sum(at > since for at in self._leaves)
         failures += max(0, leaves - _LEAVES_A_WINDOW)
         return replace(self._health, failures=failures)
+
+    def is_at_work(self) -> bool:
+        """Tell whether its process has children, at this moment: a worker's are executors."""
+        return self._process is not None and has_children(self._process.pid)
 
     def signal(self, number: int) -> None:
         """Send it a signal; one that is just being started again gets none."""

@@ -121,7 +121,7 @@ class Daemon:
         is_up: whether the last probe answered.
         failing_probes: probes in a row that did not.
         failures: how often it failed within the last minute; it was started again each time.
-        busy: of a worker, the processors that jobs hold.
+        busy: of a worker, the processors that executors hold.
         sessions: of a master, its sessions with ZooKeeper.
     """
 
