@@ -294,7 +294,7 @@ def create_access_token(call: Call, profile: UserProfile, ask: NewToken) -> Issu
         expires_at=microseconds(made.expires_at),
     )
     call.add(Proof, id_=made.id, text=made.sha256, owner_id=profile.id)
-    call.tell(token=made.id, scopes=token.scopes)
+    call.tell(token_id=made.id, scopes=list(token.scopes))
     return IssuedToken(token, text)
 
 
