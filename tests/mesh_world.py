@@ -1,12 +1,20 @@
 """A small mesh for tests: a plant, its people, and a way to ask on behalf of each."""
 
+import tempfile
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
+from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
+from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
-from atoll.mesh.operations.calls import Caller, Demands, Performer
+from atoll.mesh.operations.calls import Call, Caller, Demands, Performer
+from atoll.mesh.operations.jobs import HANDLERS, Attendant, _put_back
 from atoll.mesh.operations.registry import actions
+from atoll.mesh.operations.standings import standing
+from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.store.database import opened
@@ -22,14 +30,16 @@ SCOPES = frozenset({"admin"})
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url):
+    def __init__(self, url, home):
         engine = opened(url)
         upgrade(engine)
         self.notes = []
         self.store = Store(engine, lambda _, notes: self.notes.extend(notes))
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
-        self.performer = Performer(self.store, self.authorizer)
+        self.tools = Tools(home, ProcessExecutor(1))
+        self.attendant = Attendant(self.store, self.authorizer, self.tools)
+        self.performer = Performer(self.store, self.authorizer, self.tools)
 
     def ask(self, who, name, /, *, by=SCOPES, version=0, key="", **given):
         """Perform an operation for somebody; what is in the path and what is asked, by name.
@@ -41,6 +51,26 @@ class World:
         caller = Caller(f"user-{who}", "test", by)
         ask = operation.ask(**given)
         return self.performer.perform(operation, caller, ids, ask, Demands(version, key))
+
+    def call(self, reader, who, scopes=SCOPES):
+        """Begin a call for somebody, to ask the policies with."""
+        found = standing(reader, f"user-{who}", scopes, time.time_ns() // 1000)
+        return Call(reader, found, "test", self.authorizer, self.tools)
+
+    def work(self, kind=""):
+        """Do the jobs that are due now, of one kind or of all, as a server would."""
+        for _ in range(100):
+            with self.store.reading() as reader:
+                now = time.time_ns() // 1000
+                due = [one for one in reader.all(Job) if one.due_at <= now]
+            wanted = [one for one in due if kind in ("", one.kind) and one.subject_id]
+            if not wanted:
+                return
+            for one in wanted:
+                again = HANDLERS[one.kind].run(self.attendant, one)
+                self.store.write(
+                    lambda changes, one=one, again=again: _put_back(changes, one, again, "")
+                )
 
     def person(self, name):
         """Assign somebody, who has no password."""
@@ -57,8 +87,8 @@ class World:
 
 
 @contextmanager
-def world(url):
-    made = World(url)
+def world(url, home=None):
+    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")))
     try:
         yield made
     finally:

@@ -1,30 +1,47 @@
 """Who may do what: every operation, by every kind of person, both ways."""
 
 import pytest
+from mesh_samples import SHARED, samples, shared
 from mesh_world import ROOT, world
 
 from atoll.core.errors import Forbidden, NotFound
 from atoll.mesh.model.organisation import AssociationKind, Designation, Domain, PolicyType
-from atoll.mesh.model.people import UserType
-from atoll.mesh.operations.calls import Call, Caller
+from atoll.mesh.model.people import AccessToken, UserProfile, UserType
+from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Right, actions, viewing
+from atoll.mesh.operations.standings import standing
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 
 # What each may do, by the right that operations take. Ann owns the root, Uma the unit, which Greg
-# may make projects in; the others are in the project of the unit, or nowhere.
-EVERYTHING = {Right.GOVERN, Right.CREATE, Right.VIEW}
+# may make projects in; the others are in the project of the unit, or nowhere. Everybody acts for
+# themselves.
+GOVERNS = {Right.GOVERN, Right.CREATE, Right.VIEW, Right.DISCOVER, Right.REVOKE}
+MEMBER = {Right.VIEW, Right.DISCOVER}
 MAY = {
-    "ann": EVERYTHING,
-    "uma": EVERYTHING,
-    "owner": {Right.VIEW, Right.CONSUME, Right.DESCRIBE, Right.CONTRIBUTE, Right.OWN},
-    "contributor": {Right.VIEW, Right.CONSUME, Right.DESCRIBE, Right.CONTRIBUTE},
-    "steward": {Right.VIEW, Right.DESCRIBE},
-    "consumer": {Right.VIEW, Right.CONSUME},
-    "viewer": {Right.VIEW},
+    "ann": GOVERNS,
+    "uma": GOVERNS,
+    "owner": MEMBER
+    | {
+        Right.CONSUME,
+        Right.DESCRIBE,
+        Right.CONTRIBUTE,
+        Right.OWN,
+        Right.REVIEW,
+        Right.REVOKE,
+    },
+    "contributor": MEMBER | {Right.CONSUME, Right.DESCRIBE, Right.CONTRIBUTE},
+    "steward": MEMBER | {Right.DESCRIBE},
+    "consumer": MEMBER | {Right.CONSUME},
+    "viewer": MEMBER,
     "greg": set(),
     "stranger": set(),
 }
+# Of what is between two projects: what those of the project that reads may do, and what those of
+# the project whose data are read may.
+READS = {Right.VIEW, Right.CONSUME}
+OF_ROOT = {"ann": {Right.VIEW, Right.REVOKE, Right.GOVERN}, "uma": set()}
+GIVES = {Right.VIEW, Right.REVIEW, Right.REVOKE, Right.GOVERN}
 DESIGNATIONS = {
     "owner": Designation.OWNER,
     "contributor": Designation.CONTRIBUTOR,
@@ -61,8 +78,13 @@ def things(mesh):
     token = mesh.ask("ann", "CreateAccessToken", user_profile_id=robot.id, name="ci").token
     domain = mesh.ask("ann", "GetDomain")
     place, environment = places(mesh, project)
-    made = (domain, unit, project, joined, grant, group, robot, token, place, environment)
-    return {type(one).__name__: one for one in made}
+    made = [domain, unit, project, joined, grant, group, robot, token, place, environment]
+    others = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="others")
+    sampled = samples(project.id, unit.id, "user-somebody")
+    read, given = shared(project.id, others.id, "read"), shared(others.id, project.id, "given")
+    mesh.store.write(lambda changes: [changes.add(one) for one in (*sampled, *read, *given)])
+    found = {type(one).__name__: one for one in [*made, *sampled, *read]}
+    return found, {type(one).__name__: one for one in given}
 
 
 def places(mesh, project):
@@ -81,19 +103,32 @@ def places(mesh, project):
 @pytest.mark.parametrize("who", MAY)
 def test_who_may_do_what(mesh, things, who, name):
     operation = OPERATIONS[name]
-    thing = things[operation.on.__name__]
+    thing = things[0][operation.on.__name__]
+    assert_decided(mesh, operation, thing, who, expected(who, operation))
+
+
+@pytest.mark.parametrize("name", [key for key, one in OPERATIONS.items() if one.on in SHARED])
+@pytest.mark.parametrize("who", MAY)
+def test_who_may_do_what_to_access_that_their_project_gives(mesh, things, who, name):
+    operation = OPERATIONS[name]
+    may = operation.right in MAY[who] & GIVES
+    assert_decided(mesh, operation, things[1][operation.on.__name__], who, may)
+
+
+def assert_decided(mesh, operation, thing, who, may):
     with mesh.store.reading() as reader:
-        caller = Caller(f"user-{who}", "test", frozenset({"admin"}))
-        call = Call(reader, caller, mesh.authorizer)
+        call = mesh.call(reader, who)
         decision = call.decide(operation.action, thing, grant=operation.grant)
-    assert decision.is_allowed is expected(who, operation), decision.policies
+    assert decision.is_allowed is may, decision.policies
 
 
 def expected(who, operation):
     if operation.right is Right.BROWSE:
         return True
     if operation.right is Right.ACT:  # the token and the user are a service's
-        return who == "ann"
+        return who == "ann" and operation.on in (UserProfile, AccessToken)
+    if operation.on in SHARED:
+        return operation.right in (MAY[who] & READS if who not in ("ann", "uma") else OF_ROOT[who])
     if operation.on.__name__ in OF_THE_DOMAIN:
         return who == "ann"
     if who == "greg":
@@ -102,7 +137,7 @@ def expected(who, operation):
 
 
 def test_every_kind_can_be_looked_at_and_has_its_facts(things):
-    assert {one.on.__name__ for one in OPERATIONS.values()} == set(things)
+    assert {one.on.__name__ for one in OPERATIONS.values()} <= set(things[0])
     for one in OPERATIONS.values():
         assert viewing(one.on).name in OPERATIONS, one.name
 
@@ -114,7 +149,7 @@ def test_every_policy_has_an_id_and_says_what_it_is_for(mesh):
 
 
 def test_a_decision_is_explained_by_its_policies(mesh, things):
-    asked = {"operation": "CreateProject", "resource_id": things["DomainUnit"].id}
+    asked = {"operation": "CreateProject", "resource_id": things[0]["DomainUnit"].id}
     told = mesh.ask("greg", "Explain", **asked)
     assert (told.is_allowed, [one.id for one in told.policies]) == (True, ["granted-by-the-unit"])
     assert told.policies[0].text.endswith("};")
@@ -123,7 +158,7 @@ def test_a_decision_is_explained_by_its_policies(mesh, things):
 
 
 def test_only_owners_of_the_domain_ask_for_others_and_nobody_about_what_is_hidden(mesh, things):
-    asked = {"operation": "GetProject", "resource_id": things["Project"].id}
+    asked = {"operation": "GetProject", "resource_id": things[0]["Project"].id}
     told = mesh.ask("ann", "Explain", principal_id="user-viewer", **asked)
     assert [one.id for one in told.policies] == ["members-view"]
     refused = mesh.refusal("uma", "Explain", principal_id="user-viewer", **asked)
@@ -152,7 +187,8 @@ def test_a_policy_of_the_house_can_forbid_what_others_allow(mesh, things):
 forbid (principal, action in Action::"Govern", resource);"""
     authorizer = Authorizer(actions(), more)
     with mesh.store.reading() as reader:
-        call = Call(reader, Caller("user-ann", "t", frozenset({"admin"})), authorizer)
         [domain] = reader.all(Domain)
+        who = standing(reader, "user-ann", frozenset({"admin"}), 0)
+        call = Call(reader, who, "test", authorizer, mesh.tools)
         decision = call.decide(OPERATIONS["UpdateDomain"].action, domain)
     assert (decision.is_allowed, decision.policies) == (False, ("frozen",))

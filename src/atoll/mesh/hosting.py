@@ -12,17 +12,21 @@ from typing import IO, Any
 import sqlalchemy as sa
 from starlette.applications import Starlette
 
+from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.core.files import reading, whole_file, writing
 from atoll.mesh.audit.keys import Key, new_key
 from atoll.mesh.audit.model import AuditEvent, new_event
+from atoll.mesh.harvest import CollectionReader
 from atoll.mesh.http.application import application
 from atoll.mesh.identity import passwords, secret
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import Proof, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
+from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
+from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.signing import Doorkeeper
 from atoll.mesh.store.database import opened
@@ -44,13 +48,21 @@ class Mesh:
         first: where the first administrator's password is kept; None: it was made long ago.
     """
 
-    def __init__(self, home: Path, *, database: str = "", portal_url: str = "") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        database: str = "",
+        portal_url: str = "",
+        collections: CollectionReader | None = None,
+    ) -> None:
         """Open a mesh; the first time, make it.
 
         Args:
             home: its folder; made if need be.
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it.
+            collections: knows vector collections; None: they are not read.
 
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
@@ -67,8 +79,12 @@ class Mesh:
             )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
-            self.performer = Performer(self.store, Authorizer(actions()))
+            tools = Tools(home, ProcessExecutor(1), collections)
+            authorizer = Authorizer(actions())
+            self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store)
+            attendant = Attendant(self.store, authorizer, tools)
+            undo.callback(Worker(self.store, attendant, key.id).stop)
             self._undo = undo.pop_all()
 
     @property

@@ -26,6 +26,7 @@ from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
 from atoll.mesh.operations.registry import Operation, Page, viewing
 from atoll.mesh.operations.standings import standing
+from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.writing import Store, Transaction
@@ -70,23 +71,25 @@ class Call:
     Attributes:
         who: the caller's standing.
         via: id of the token or session that they came with.
+        tools: what the server has at hand.
         domain: the one domain.
         now: microseconds since the epoch.
     """
 
     def __init__(
-        self, reader: Reader, caller: Caller, authorizer: Authorizer, after: str = ""
+        self,
+        reader: Reader,
+        who: Standing,
+        via: str,
+        authorizer: Authorizer,
+        tools: Tools,
+        after: str = "",
     ) -> None:
-        """Begin a call for somebody.
-
-        Raises:
-            Unauthenticated: they are not assigned any more.
-        """
+        """Begin a call for somebody."""
         self._reader, self._authorizer, self._after = reader, authorizer, after
-        self.who: Standing = standing(reader, caller.profile_id, caller.scopes)
-        self.via = caller.via
+        self.who, self.via, self.tools = who, via, tools
         self.now = time.time_ns() // 1000
-        self.know = Knowledge(reader, caller.profile_id)
+        self.know = Knowledge(reader, who.id)
         self.told: dict[str, Any] = {}
         [self.domain] = reader.all(Domain)
 
@@ -101,8 +104,8 @@ class Call:
         Raises:
             Unauthenticated: they are not assigned.
         """
-        caller = Caller(profile_id, "", tokens.EVERYTHING)
-        return Call(self._reader, caller, self._authorizer)
+        who = standing(self._reader, profile_id, tokens.EVERYTHING, self.now)
+        return Call(self._reader, who, "", self._authorizer, self.tools)
 
     @property
     def changes(self) -> Transaction[AuditEvent]:
@@ -146,6 +149,25 @@ class Call:
     def find(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, whether the caller may look at it or not."""
         return self._reader.one(kind, **keys)
+
+    def count(self, kind: type[Record], /, **keys: Any) -> int:
+        """Count the records with these keys, whether the caller may look at them or not."""
+        return self._reader.count(kind, **keys)
+
+    def past(self, kind: type[R], id_: str, version: int) -> R:
+        """Return a record as it was; whoever asks has been let look at it.
+
+        Raises:
+            NotFound: it never was of that version.
+        """
+        found = self._reader.past(kind, id_, version)
+        if found is None:
+            raise NotFound(f"the {kind.KIND} '{id_}' has no revision {version}", id=id_)
+        return found
+
+    def history(self, kind: type[R], id_: str) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first."""
+        return self._reader.history(kind, id_)
 
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
@@ -197,6 +219,30 @@ class Call:
         """Say more to the audit."""
         self.told |= details
 
+    def note(
+        self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
+    ) -> None:
+        """Say to the audit what else has happened in this call, as an event of its own."""
+        self.changes.notes.append(
+            new_event(
+                operation,
+                "ALLOWED",
+                principal=self.who.id,
+                via=self.via,
+                project=project_of(record),
+                resource_kind=record.KIND,
+                resource_id=record.id,
+                asset_id=asset_id,
+                details=details,
+            )
+        )
+
+
+def project_of(record: Record) -> str | None:
+    """Return the id of the project that a record belongs to; None where it is of none."""
+    found = getattr(record, "project_id", "") or getattr(record, "owning_project_id", "")
+    return found or None
+
 
 def missing(kind: type[Record], id_: str) -> NotFound:
     """Return the error for what is not there, and for what must seem so."""
@@ -206,9 +252,13 @@ def missing(kind: type[Record], id_: str) -> NotFound:
 class Performer:
     """Carries out operations on one store."""
 
-    def __init__(self, store: Store[AuditEvent], authorizer: Authorizer) -> None:
+    def __init__(self, store: Store[AuditEvent], authorizer: Authorizer, tools: Tools) -> None:
         """Perform on a store, by policies."""
-        self._store, self._authorizer = store, authorizer
+        self._store, self._authorizer, self._tools = store, authorizer, tools
+
+    def _call(self, reader: Reader, caller: Caller, after: str = "") -> Call:
+        who = standing(reader, caller.profile_id, caller.scopes, time.time_ns() // 1000)
+        return Call(reader, who, caller.via, self._authorizer, self._tools, after)
 
     def perform(
         self,
@@ -251,7 +301,7 @@ class Performer:
     def _prepared(self, operation: Operation, caller: Caller, ids: dict[str, str], ask: Any) -> Any:
         assert operation.before
         with self._store.reading() as reader:
-            call = Call(reader, caller, self._authorizer)
+            call = self._call(reader, caller)
             record = self._subject(operation, reader, call, ids)
             call.need(operation, record)
             return operation.before(call, record, ask)
@@ -301,7 +351,7 @@ class Performer:
         demands: Demands,
     ) -> tuple[Any, AuditEvent]:
         after = _after(ask.cursor) if isinstance(ask, Page) else ""
-        call = Call(reader, caller, self._authorizer, after)
+        call = self._call(reader, caller, after)
         record = self._subject(operation, reader, call, ids)
         decision = call.need(operation, record)
         if demands.version and demands.version != record.version:
@@ -318,7 +368,7 @@ class Performer:
             "ALLOWED",
             principal=caller.profile_id,
             via=caller.via,
-            project=getattr(record, "project_id", None) or None,
+            project=project_of(record),
             resource_kind=record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,

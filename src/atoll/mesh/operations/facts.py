@@ -5,6 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from atoll.mesh.model.access import (
+    Comment,
+    Delegation,
+    Guardrails,
+    ReviewCampaign,
+    ReviewItem,
+    Subscription,
+    SubscriptionGrant,
+    SubscriptionRequest,
+    SubscriptionTarget,
+)
+from atoll.mesh.model.catalog import (
+    Asset,
+    AssetFilter,
+    AssetType,
+    DataProduct,
+    DataSource,
+    DataSourceRun,
+    Listing,
+)
+from atoll.mesh.model.describing import FormType, Glossary, GlossaryTerm, Proposal, Rule
+from atoll.mesh.model.notices import Notification
 from atoll.mesh.model.organisation import (
     Association,
     Designation,
@@ -17,7 +39,7 @@ from atoll.mesh.model.organisation import (
 )
 from atoll.mesh.model.people import AccessToken, GroupProfile, UserProfile, UserType
 from atoll.mesh.model.record import Record
-from atoll.mesh.operations.standings import governors, granted, role_in
+from atoll.mesh.operations.standings import approver_in, governors, granted, role_in
 from atoll.mesh.policies.decisions import Facts, Roles
 from atoll.mesh.store.reading import Reader
 
@@ -72,17 +94,64 @@ class Knowledge:
         """Tell of a policy grant."""
         return {"governors": governors(self.above(record.domain_unit_id))}
 
+    def of_request(self, request: SubscriptionRequest, _grant: str) -> Mapping[str, Any]:
+        """Tell of a subscription request, as both sides see it."""
+        return {
+            **self.of_sharing(request.project_id, request.owning_project_id),
+            "classification": request.classification,
+            "unmasks": bool(request.wanted.unmasked),
+        }
+
+    def of_comment(self, comment: Comment, _grant: str) -> Mapping[str, Any]:
+        """Tell of what was said on a request."""
+        request = self._reader.find(SubscriptionRequest, comment.request_id)
+        sides = (request.project_id, request.owning_project_id) if request else ("", "")
+        return self.of_sharing(*sides)
+
+    def of_sharing(self, project_id: str, owning_project_id: str) -> Mapping[str, Any]:
+        """Tell of what is between a project that reads and the one whose data they are."""
+        return {
+            "project": self.members(project_id),
+            "producer": self.members(owning_project_id),
+            **self.of_approvers(owning_project_id),
+        }
+
+    def of_approvers(self, owning_project_id: str) -> Mapping[str, Any]:
+        """Tell who decides on requests for a project's data, and who governs it."""
+        is_there = self.members(owning_project_id)["owners"]
+        owners = role_in(owning_project_id, Designation.OWNER)
+        approvers = [owners, approver_in(owning_project_id)] if is_there else []
+        governs = self.of_project(owning_project_id)["governors"]
+        return {"approvers": Roles(approvers), "governors": governs}
+
+    def of_term(self, term: GlossaryTerm, _grant: str) -> Mapping[str, Any]:
+        """Tell of a glossary's term."""
+        glossary = self._reader.find(Glossary, term.glossary_id)
+        return self.of_project(glossary.owning_project_id if glossary else "")
+
+    def of_listing(self, listing: Listing, _grant: str) -> Mapping[str, Any]:
+        """Tell of a listing."""
+        shown = {"classification": listing.classification, "status": listing.status}
+        return {**self.of_project(listing.owning_project_id), **shown}
+
     def of_project(self, project_id: str) -> Mapping[str, Any]:
         """Tell of what is a project's own."""
-        if project_id not in self._projects:
-            self._projects[project_id] = self._reader.find(Project, project_id)
-        project = self._projects[project_id]
-        members = {
-            key: Roles([role_in(project_id, one)] if project else [])
+        project = self._project(project_id)
+        above = self.above(project.domain_unit_id) if project else []
+        return {"governors": governors(above), "project": self.members(project_id)}
+
+    def members(self, project_id: str) -> Mapping[str, Roles]:
+        """Name the roles that a project has; of one that is not there, none."""
+        is_there = self._project(project_id) is not None
+        return {
+            key: Roles([role_in(project_id, one)] if is_there else [])
             for key, one in _DESIGNATIONS.items()
         }
-        above = self.above(project.domain_unit_id) if project else []
-        return {"governors": governors(above), "project": members}
+
+    def _project(self, project_id: str) -> Project | None:
+        if project_id not in self._projects:
+            self._projects[project_id] = self._reader.find(Project, project_id)
+        return self._projects[project_id]
 
     def of_project_itself(self, project: Project, grant: str) -> Mapping[str, Any]:
         """Tell of a project."""
@@ -111,6 +180,34 @@ _FACTS: dict[type[Record], Callable[[Knowledge, Any, str], Mapping[str, Any]]] =
     PolicyGrant: Knowledge.of_grant,
     Association: lambda know, one, _: {**know.of_project(one.project_id), "status": one.status},
     Environment: lambda know, one, _: know.of_project(one.project_id),
+    Glossary: lambda know, one, _: know.of_project(one.owning_project_id),
+    GlossaryTerm: Knowledge.of_term,
+    FormType: lambda know, one, _: know.of_project(one.owning_project_id),
+    AssetType: lambda know, one, _: know.of_project(one.owning_project_id),
+    Rule: lambda know, one, _: {"governors": governors(know.above(one.domain_unit_id))},
+    Guardrails: lambda know, one, _: {"governors": governors(know.above(one.id))},
+    Proposal: lambda know, one, _: {
+        **know.of_project(one.owning_project_id),
+        **know.is_self(one.created_by),
+    },
+    Asset: lambda know, one, _: know.of_project(one.owning_project_id),
+    DataProduct: lambda know, one, _: know.of_project(one.owning_project_id),
+    Listing: Knowledge.of_listing,
+    AssetFilter: lambda know, one, _: know.of_project(one.owning_project_id),
+    DataSource: lambda know, one, _: know.of_project(one.project_id),
+    DataSourceRun: lambda know, one, _: know.of_project(one.project_id),
+    SubscriptionRequest: Knowledge.of_request,
+    Subscription: lambda know, one, _: know.of_sharing(one.project_id, one.owning_project_id),
+    SubscriptionGrant: lambda know, one, _: know.of_sharing(one.project_id, one.owning_project_id),
+    SubscriptionTarget: lambda know, one, _: know.of_project(one.project_id),
+    Delegation: lambda know, one, _: know.of_project(one.project_id),
+    Comment: Knowledge.of_comment,
+    ReviewCampaign: lambda know, one, _: {"governors": governors(know.above(one.domain_unit_id))},
+    ReviewItem: lambda know, one, _: {
+        **know.of_project(one.owning_project_id),
+        **know.of_approvers(one.owning_project_id),
+    },
+    Notification: lambda know, one, _: know.is_self(one.recipient_id),
     UserProfile: lambda know, one, grant: {**know.of_domain(one, grant), **know.of_user(one.id)},
     GroupProfile: Knowledge.of_domain,
     AccessToken: lambda know, one, grant: {

@@ -29,14 +29,22 @@ class Right(StrEnum):
     GOVERN = "Govern"  # set the guardrails of a domain unit
     CREATE = "Create"  # make something in a domain unit, by a policy grant
     VIEW = "View"  # see what is a project's own
+    DISCOVER = "Discover"  # see what is listed for others
     CONSUME = "Consume"  # ask for data on behalf of a project
     DESCRIBE = "Describe"  # keep descriptions, terms and forms
     CONTRIBUTE = "Contribute"  # make and change what is a project's own
     OWN = "Own"  # decide for a project
+    REVIEW = "Review"  # decide on requests for a project's data
+    REVOKE = "Revoke"  # take access away
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operation is told, besides what it is about."""
+
+    def given(self) -> dict[str, Any]:
+        """Return what was told by its names, without what was left out."""
+        found = ((key, getattr(self, key)) for key in self.__struct_fields__)
+        return {key: value for key, value in found if value is not None}
 
 
 class Nothing(Ask, frozen=True):

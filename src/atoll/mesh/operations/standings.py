@@ -1,6 +1,7 @@
 """Who somebody is in the organisation: the roles that policies ask for.
 
-A role is a name: `everybody`; `unit-x:OWNER`; `project-x:PROJECT_OWNER` and the other designations;
+A role is a name: `everybody`; `participant`; `unit-x:OWNER`; `project-x:PROJECT_OWNER` and the
+other designations; `project-x:APPROVER` for those whom owners let decide on requests;
 `unit-x:CREATE_PROJECT` for a policy granted in a unit, and `unit-x:CREATE_PROJECT:below` where the
 grant holds in the units below it, too.
 """
@@ -8,6 +9,7 @@ grant holds in the units below it, too.
 from __future__ import annotations
 
 from atoll.core.errors import Unauthenticated
+from atoll.mesh.model.access import Delegation
 from atoll.mesh.model.organisation import (
     ALL_USERS,
     Designation,
@@ -21,11 +23,18 @@ from atoll.mesh.policies.decisions import Roles, Standing
 from atoll.mesh.store.reading import Reader
 
 EVERYBODY = "everybody"
+PARTICIPANT = "participant"  # whoever is in any project
 _TAKES_PART = (Designation.OWNER, Designation.CONTRIBUTOR)
 
 
-def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standing:
-    """Find out what somebody is, at this moment.
+def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) -> Standing:
+    """Find out what somebody is.
+
+    Args:
+        reader: the moment.
+        profile_id: of a user or service.
+        scopes: what they came with is good for.
+        now: microseconds since the epoch.
 
     Raises:
         Unauthenticated: there is nobody of that id, or they were unassigned.
@@ -37,6 +46,12 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standin
     roles = {EVERYBODY}
     members = list(reader.all(ProjectMembership, member_id=ids))
     roles |= {role_in(one.project_id, one.designation) for one in members}
+    roles |= {PARTICIPANT} if members else set()
+    roles |= {
+        approver_in(one.project_id)
+        for one in reader.all(Delegation, principal_id=ids)
+        if not one.until or now < one.until
+    }
     roles |= {owner_of(one.id) for one in reader.all(DomainUnit, owners=ids)}
     takes_part = {one.project_id for one in members if one.designation in _TAKES_PART}
     for one in reader.all(PolicyGrant, principal_id=[*ids, *takes_part, ALL_USERS]):
@@ -50,6 +65,11 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str]) -> Standin
 def role_in(project_id: str, designation: Designation) -> str:
     """Name the role of members with a designation."""
     return f"{project_id}:{designation}"
+
+
+def approver_in(project_id: str) -> str:
+    """Name the role of those who decide on requests for a project's data in its owners' place."""
+    return f"{project_id}:APPROVER"
 
 
 def owner_of(domain_unit_id: str) -> str:

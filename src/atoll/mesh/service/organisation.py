@@ -114,7 +114,7 @@ def get_domain(call: Call, domain: Domain) -> Domain:
 @operation("PATCH", "/domain", Right.GOVERN)
 def update_domain(call: Call, domain: Domain, ask: UpdateDomain) -> Domain:
     """Rename or describe the domain."""
-    return call.change(domain, **_given(ask))
+    return call.change(domain, **ask.given())
 
 
 @operation("GET", "/domain-units", Right.BROWSE)
@@ -154,7 +154,7 @@ def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> Domain
     """Rename or describe a domain unit."""
     if ask.name and ask.name != unit.name:
         _free_name(call, unit.parent_domain_unit_id, ask.name)
-    return call.change(unit, **_given(ask))
+    return call.change(unit, **ask.given())
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
@@ -259,7 +259,7 @@ def get_project(call: Call, project: Project) -> Project:
 @operation("PATCH", "/projects/{project_id}", Right.OWN)
 def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
     """Rename or describe a project."""
-    return call.change(project, **_given(ask))
+    return call.change(project, **ask.given())
 
 
 @operation("POST", "/projects/{project_id}/move", Right.GOVERN)
@@ -317,11 +317,6 @@ def delete_project_membership(call: Call, project: Project, ask: Leaver) -> Done
         _keeps_an_owner(call, project, found)
         call.remove(found)
     return Done()
-
-
-def _given(ask: Redescribed | UpdateDomain) -> dict[str, str]:
-    found = {"name": ask.name, "description": ask.description}
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _free_name(call: Call, parent_id: str, name: str) -> None:

@@ -102,7 +102,6 @@ def associate(call: Call, project: Project, ask: NewAssociation) -> Association:
     location = normalised(ask.location) if is_storage else ""
     if is_storage:
         _refuse_overlap(call, location)
-    given = {key: getattr(ask.limits, key) for key in ask.limits.__struct_fields__}
     return call.add(
         Association,
         name=ask.name,
@@ -110,7 +109,7 @@ def associate(call: Call, project: Project, ask: NewAssociation) -> Association:
         project_id=project.id,
         location=location,
         credentials=ask.credentials,
-        limits={key: value for key, value in given.items() if value is not None},
+        limits=ask.limits.given(),
     )
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from atoll.core.errors import NotFound
 from atoll.core.records import decoded
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.tables import TABLES, VALUES
+from atoll.mesh.store.tables import PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
@@ -39,6 +39,18 @@ class Reader:
         if found is None:
             raise NotFound(f"there is no {kind.KIND} '{id_}'", kind=kind.KIND, id=id_)
         return found
+
+    def past(self, kind: type[R], id_: str, version: int) -> R | None:
+        """Return a record as it was, of a kind whose history is kept; None if it never was so."""
+        wanted = (PAST.c.id == id_) & (PAST.c.version == version)
+        row = self._connection.execute(sa.select(PAST.c.body).where(wanted)).first()
+        return decoded(row.body, kind) if row else None
+
+    def history(self, kind: type[R], id_: str) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first; after its removal, too."""
+        asked = sa.select(PAST.c.body).where(PAST.c.id == id_).order_by(PAST.c.version)
+        for row in self._connection.execute(asked):
+            yield decoded(row.body, kind)
 
     def one(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, None where there is none."""

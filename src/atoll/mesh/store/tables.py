@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import sqlalchemy as sa
 
+from atoll.mesh.model.access import (
+    Comment,
+    Delegation,
+    Guardrails,
+    ReviewCampaign,
+    ReviewItem,
+    Subscription,
+    SubscriptionGrant,
+    SubscriptionRequest,
+    SubscriptionTarget,
+)
+from atoll.mesh.model.catalog import (
+    Asset,
+    AssetFilter,
+    AssetType,
+    DataProduct,
+    DataSource,
+    DataSourceRun,
+    DataSourceRunActivity,
+    Listing,
+    TimeSeriesDataPoint,
+)
+from atoll.mesh.model.describing import FormType, Glossary, GlossaryTerm, Proposal, Rule
+from atoll.mesh.model.notices import Cursor, Job, Notification, NotificationSettings
 from atoll.mesh.model.organisation import (
     Association,
     Domain,
@@ -35,6 +59,7 @@ class Shelf:
         unique: sets of keys that no two records share.
         indexes: sets of keys that are looked up often.
         many: fields with several values, by each of which records are looked up.
+        keeps_history: whether earlier versions stay.
     """
 
     kind: type[Record]
@@ -42,11 +67,11 @@ class Shelf:
     unique: tuple[Fields, ...] = ()
     indexes: tuple[Fields, ...] = ()
     many: Fields = ()
+    keeps_history: bool = False
 
     def table(self) -> sa.Table:
         """Describe the table."""
-        hints = get_type_hints(self.kind)
-        assert set(self.keys) <= {one.name for one in fields(self.kind)}
+        hints = {"schema_print": str, "content_print": str, **get_type_hints(self.kind)}
         columns = [sa.Column(key, _type_of(hints[key]), nullable=False) for key in self.keys]
         made = sa.Table(
             self.kind.KIND,
@@ -121,6 +146,161 @@ SHELVES: Sequence[Shelf] = (
         many=("groups",),
     ),
     Shelf(GroupProfile, ("name",), unique=(("name",),)),
+    Shelf(
+        Glossary,
+        ("name", "owning_project_id"),
+        unique=(("name",),),
+        indexes=(("owning_project_id",),),
+        keeps_history=True,
+    ),
+    Shelf(
+        GlossaryTerm,
+        ("name", "glossary_id"),
+        unique=(("glossary_id", "name"),),
+        many=("is_a", "classifies"),
+        keeps_history=True,
+    ),
+    Shelf(
+        FormType,
+        ("name", "owning_project_id"),
+        unique=(("name",),),
+        indexes=(("owning_project_id",),),
+        keeps_history=True,
+    ),
+    Shelf(
+        AssetType,
+        ("name", "owning_project_id"),
+        unique=(("name",),),
+        indexes=(("owning_project_id",),),
+        keeps_history=True,
+    ),
+    Shelf(Rule, ("domain_unit_id", "name"), unique=(("domain_unit_id", "name"),)),
+    Shelf(Guardrails, ()),
+    Shelf(
+        Proposal,
+        ("subject_id", "owning_project_id", "status", "created_by"),
+        indexes=(("subject_id",), ("owning_project_id", "status"), ("created_by",)),
+    ),
+    Shelf(
+        Asset,
+        (
+            "name",
+            "external_identifier",
+            "owning_project_id",
+            "association_id",
+            "data_source_id",
+            "schema_print",
+            "content_print",
+        ),
+        unique=(("external_identifier",),),
+        indexes=(
+            ("owning_project_id",),
+            ("association_id",),
+            ("data_source_id",),
+            ("schema_print", "content_print"),
+        ),
+        many=("glossary_terms", "upstream"),
+        keeps_history=True,
+    ),
+    Shelf(
+        DataProduct,
+        ("name", "owning_project_id"),
+        indexes=(("owning_project_id",),),
+        many=("glossary_terms",),
+        keeps_history=True,
+    ),
+    Shelf(
+        Listing,
+        ("name", "entity_id", "owning_project_id", "status"),
+        unique=(("entity_id",),),
+        indexes=(("name",), ("owning_project_id",)),
+        keeps_history=True,
+    ),
+    Shelf(
+        AssetFilter,
+        ("asset_id", "name"),
+        unique=(("asset_id", "name"),),
+        keeps_history=True,
+    ),
+    Shelf(
+        DataSource,
+        ("name", "project_id", "association_id"),
+        unique=(("project_id", "name"),),
+        indexes=(("association_id",),),
+    ),
+    Shelf(
+        DataSourceRun,
+        ("data_source_id", "status"),
+        indexes=(("data_source_id",), ("status",)),
+    ),
+    Shelf(DataSourceRunActivity, ("run_id", "status"), indexes=(("run_id",),)),
+    Shelf(
+        TimeSeriesDataPoint,
+        ("asset_id", "form_name", "timestamp"),
+        unique=(("asset_id", "form_name", "timestamp"),),
+    ),
+    Shelf(
+        SubscriptionRequest,
+        ("basket", "listing_id", "project_id", "owning_project_id", "status"),
+        indexes=(
+            ("basket",),
+            ("listing_id",),
+            ("project_id",),
+            ("owning_project_id", "status"),
+            ("status",),
+        ),
+    ),
+    Shelf(
+        Subscription,
+        ("request_id", "listing_id", "entity_id", "project_id", "owning_project_id", "status"),
+        indexes=(
+            ("request_id",),
+            ("listing_id",),
+            ("entity_id",),
+            ("project_id",),
+            ("owning_project_id",),
+            ("status",),
+        ),
+    ),
+    Shelf(
+        SubscriptionGrant,
+        ("subscription_id", "target_id", "project_id", "owning_project_id", "status"),
+        unique=(("subscription_id", "target_id"),),
+        indexes=(("project_id",), ("owning_project_id",), ("target_id",)),
+    ),
+    Shelf(
+        SubscriptionTarget,
+        ("name", "project_id", "environment_id"),
+        unique=(("project_id", "name"),),
+        indexes=(("environment_id",),),
+    ),
+    Shelf(
+        Delegation,
+        ("project_id", "principal_id"),
+        unique=(("project_id", "principal_id"),),
+        indexes=(("principal_id",),),
+    ),
+    Shelf(Comment, ("request_id",), indexes=(("request_id",),)),
+    Shelf(ReviewCampaign, ("domain_unit_id", "status"), indexes=(("domain_unit_id",),)),
+    Shelf(
+        ReviewItem,
+        ("campaign_id", "subscription_id", "owning_project_id", "verdict"),
+        unique=(("campaign_id", "subscription_id"),),
+        indexes=(("subscription_id",), ("owning_project_id", "verdict")),
+    ),
+    Shelf(
+        Notification,
+        ("recipient_id", "status", "topic", "subject_id", "event"),
+        indexes=(("recipient_id", "status"), ("subject_id",)),
+    ),
+    Shelf(NotificationSettings, ()),
+    Shelf(Cursor, ()),
+    Shelf(
+        Job,
+        ("kind", "subject_id", "due_at"),
+        unique=(("kind", "subject_id"),),
+        indexes=(("due_at",),),
+    ),
     Shelf(Replay, ("created_at",), indexes=(("created_at",),)),
     Shelf(AccessToken, ("principal_id", "name"), indexes=(("principal_id",),)),
     Shelf(Proof, ("owner_id", "token_id", "expires_at"), indexes=(("owner_id",), ("expires_at",))),
@@ -128,3 +308,11 @@ SHELVES: Sequence[Shelf] = (
 TABLES = {shelf.kind: shelf.table() for shelf in SHELVES}
 VALUES = {shelf.kind: shelf.values() for shelf in SHELVES}
 KEYS = {shelf.kind: shelf.keys for shelf in SHELVES}
+PAST = sa.Table(
+    "past",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+KEEPING_HISTORY = frozenset(shelf.kind for shelf in SHELVES if shelf.keeps_history)

@@ -25,7 +25,7 @@ from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.database import reaching, writing_to
 from atoll.mesh.store.reading import Reader
-from atoll.mesh.store.tables import KEYS, TABLES, VALUES
+from atoll.mesh.store.tables import KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Transaction(Reader, Generic[N]):
             values = {"id": record.id, **_columns(record)}
             self._connection.execute(TABLES[type(record)].insert().values(values))
             self._index(record)
+            self._remember(record)
         return record
 
     def put(self, record: R) -> R:
@@ -77,6 +78,7 @@ class Transaction(Reader, Generic[N]):
             )
         self._forget(record)
         self._index(record)
+        self._remember(record)
         return record
 
     def remove(self, record: Record) -> None:
@@ -85,6 +87,12 @@ class Transaction(Reader, Generic[N]):
         with reaching():
             self._connection.execute(table.delete().where(table.c.id == record.id))
         self._forget(record)
+
+    def _remember(self, record: Record) -> None:
+        if type(record) in KEEPING_HISTORY:
+            body = msgspec.json.encode(record).decode()
+            values = {"id": record.id, "version": record.version, "body": body}
+            self._connection.execute(PAST.insert().values(values))
 
     def _index(self, record: Record) -> None:
         for key, table in VALUES[type(record)].items():
@@ -125,6 +133,7 @@ class Store(Generic[N]):
 
     Attributes:
         engine: the database itself.
+        listeners: called after each commit; they only take note that there was one.
     """
 
     def __init__(self, engine: sa.Engine, append: Callable[[sa.Connection, list[N]], None]) -> None:
@@ -135,6 +144,7 @@ class Store(Generic[N]):
             append: called with the notes of each batch, within its transaction.
         """
         self.engine, self._append = engine, append
+        self.listeners: list[Callable[[], None]] = []
         self._waiting: queue.SimpleQueue[_Change[N] | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
@@ -189,6 +199,8 @@ class Store(Generic[N]):
                 lost = Unavailable("the change could not be kept; see the server's log")
             for one in batch:
                 one.settle(lost)
+            for listener in self.listeners:
+                listener()
 
     def _next(self) -> tuple[list[_Change[N]], bool]:
         found: list[_Change[N]] = []

@@ -1,0 +1,104 @@
+"""What people are told, and by which ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from atoll.mesh.model.record import Record
+
+
+class NotificationType(StrEnum):
+    """Whether somebody should do something, or only know."""
+
+    TASK = "TASK"
+    EVENT = "EVENT"
+
+
+class NotificationStatus(StrEnum):
+    """Of a task: whether it is still to be done; of an event: whether it was read."""
+
+    ACTIVE = "ACTIVE"
+    INACTIVE = "INACTIVE"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notification(Record):
+    """What one user is told.
+
+    Attributes:
+        recipient_id: of a user.
+        topic: such as "SUBSCRIPTION_REQUEST_CREATED".
+        subject_kind, subject_id: what it is about.
+        event: number of the audit event that it tells of.
+    """
+
+    KIND: ClassVar[str] = "notification"
+
+    recipient_id: str
+    type: NotificationType
+    topic: str
+    subject_kind: str
+    subject_id: str
+    event: int
+    title: str
+    message: str = ""
+    status: NotificationStatus = NotificationStatus.ACTIVE
+
+
+class Channel(StrEnum):
+    """A way to tell somebody."""
+
+    PORTAL = "PORTAL"
+    EMAIL = "EMAIL"
+    WEBHOOK = "WEBHOOK"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotificationSettings(Record):
+    """By which ways a user is told of what. The id is the user's.
+
+    Attributes:
+        channels: per topic; the topic "" stands for all others.
+        webhook_url: where their webhook goes; its key is a `Proof`, told once.
+    """
+
+    KIND: ClassVar[str] = "noticesettings"
+
+    channels: dict[str, tuple[Channel, ...]]
+    webhook_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cursor(Record):
+    """How far something has read the audit's events. The id is its name."""
+
+    KIND: ClassVar[str] = "cursor"
+
+    position: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job(Record):
+    """Work that is to be done after a change, or at a time; done again until it went well.
+
+    Attributes:
+        kind: whose work: a name in `work.HANDLERS`.
+        subject_id: what about. There is one job of a kind about one thing.
+        due_at: not before, microseconds since the epoch.
+        leased_until: who took it has so long.
+        holder: who took it: the home folder's id.
+        attempts: how often it was begun since it last went well.
+        error: how the last attempt ended.
+    """
+
+    KIND: ClassVar[str] = "job"
+
+    kind: str
+    subject_id: str
+    due_at: int
+    leased_until: int = 0
+    holder: str = ""
+    attempts: int = 0
+    error: str = ""

@@ -1,0 +1,271 @@
+"""Work that the mesh does by itself: after a change, or at a time, until it went well.
+
+A job is kept in the same transaction as the change that wants it, so neither is there without the
+other. Whoever takes one holds it for a while; a server that dies lets go of it by its lease, or,
+where it is started again, at once. So a job may be begun twice: handlers look what stands first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from atoll.core.errors import AtollError
+from atoll.mesh.audit.model import AuditEvent, new_event
+from atoll.mesh.identity import tokens
+from atoll.mesh.model.notices import Job
+from atoll.mesh.model.record import Record, new_id
+from atoll.mesh.operations.calls import Call, project_of
+from atoll.mesh.operations.tools import Tools
+from atoll.mesh.policies.decisions import Authorizer, Standing
+from atoll.mesh.store.reading import Reader
+from atoll.mesh.store.writing import Store, Transaction
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
+SYSTEM = Standing("Service", "system", frozenset(), tokens.EVERYTHING)
+LEASE_S = 60.0
+POLL_S = 1.0  # other servers' jobs, and leases that ran out
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 300.0
+
+
+class Attendant:
+    """Acts for the mesh itself, not for a person.
+
+    Attributes:
+        tools: what it needs of the world outside.
+    """
+
+    def __init__(self, store: Store[AuditEvent], authorizer: Authorizer, tools: Tools) -> None:
+        """Act in a store."""
+        self._store, self._authorizer, self.tools = store, authorizer, tools
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """Read; all calls within the block see the same moment."""
+        with self._store.reading() as reader:
+            yield reader
+
+    def act(self, operation: str, via: str, work: Callable[[Call], R | None]) -> R | None:
+        """Change something in one transaction, and have the audit say so.
+
+        Args:
+            operation: what the audit calls it, such as "ExpireSubscription".
+            via: what for: a job's kind.
+            work: changes things through a call; returns what it was about, or None where there
+                was nothing to do, which the audit says nothing of.
+        """
+
+        def done(changes: Transaction[AuditEvent]) -> R | None:
+            call = Call(changes, SYSTEM, via, self._authorizer, self.tools)
+            record = work(call)
+            if record is not None:
+                changes.notes.append(
+                    new_event(
+                        operation,
+                        "ALLOWED",
+                        principal=SYSTEM.id,
+                        via=via,
+                        project=project_of(record),
+                        resource_kind=record.KIND,
+                        resource_id=record.id,
+                        details=call.told,
+                    )
+                )
+            return record
+
+        return self._store.write(done)
+
+
+# Does what a job is about, and returns when it is due again, in microseconds since the epoch, or
+# None where all is done. What it raises makes it due again, later each time.
+Handle = Callable[[Attendant, Job], int | None]
+
+
+@dataclass(frozen=True)
+class Handler:
+    """Who does the jobs of a kind.
+
+    Attributes:
+        is_slow: whether others may not wait for it.
+        is_standing: whether there is always one, about nothing: a schedule.
+    """
+
+    run: Handle
+    is_slow: bool
+    is_standing: bool
+
+
+HANDLERS: dict[str, Handler] = {}
+
+
+def job(
+    kind: str, *, is_slow: bool = False, is_standing: bool = False
+) -> Callable[[Handle], Handle]:
+    """Make a function the handler of a kind of jobs."""
+
+    def register(run: Handle) -> Handle:
+        assert kind not in HANDLERS, kind
+        HANDLERS[kind] = Handler(run, is_slow, is_standing)
+        return run
+
+    return register
+
+
+def later(call: Call, kind: str, subject_id: str, *, due_at: int = 0) -> None:
+    """Have something done after this transaction, or at a time, in microseconds since the epoch."""
+    assert kind in HANDLERS, kind
+    due = due_at or call.now
+    found = call.find(Job, kind=kind, subject_id=subject_id)
+    if found is None:
+        call.add(Job, kind=kind, subject_id=subject_id, due_at=due)
+    elif found.leased_until or found.due_at != due:
+        # One that is being done learns by the version that it is wanted again.
+        call.changes.put(replace(found, version=found.version + 1, due_at=due, attempts=0))
+
+
+class Worker:
+    """Threads that do jobs until they are stopped: one for quick ones, one for slow ones."""
+
+    def __init__(self, store: Store[AuditEvent], attendant: Attendant, holder: str) -> None:
+        """Begin.
+
+        Args:
+            store: where the jobs are.
+            attendant: acts for them.
+            holder: who works here, and nowhere else: what it held when it died is free again.
+        """
+        self._store, self._attendant, self._holder = store, attendant, holder
+        self._is_stopping = False
+        self._wakers = [threading.Event(), threading.Event()]
+        store.write(self._begin)
+        store.listeners.append(self._wake)
+        self._threads = [
+            threading.Thread(target=self._run, args=(is_slow, waker), name="mesh-job", daemon=True)
+            for is_slow, waker in zip((False, True), self._wakers, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let what is being done be finished, and do no more."""
+        self._is_stopping = True
+        self._wake()
+        for thread in self._threads:
+            thread.join()
+
+    def _wake(self) -> None:
+        for waker in self._wakers:
+            waker.set()
+
+    def _begin(self, changes: Transaction[AuditEvent]) -> None:
+        there = {one.kind: one for one in changes.all(Job, subject_id="")}
+        for one in list(changes.all(Job)):
+            if one.holder == self._holder:
+                changes.put(replace(one, version=one.version + 1, leased_until=0, holder=""))
+        for kind, handler in HANDLERS.items():
+            if handler.is_standing and kind not in there:
+                changes.add(_standing_job(kind, _now()))
+
+    def _run(self, is_slow: bool, waker: threading.Event) -> None:
+        kinds = [kind for kind, one in HANDLERS.items() if one.is_slow == is_slow]
+        while not self._is_stopping:
+            waker.clear()
+            try:
+                if not self._do_one(kinds):
+                    waker.wait(POLL_S)
+            # Whatever it is, the next job must be done all the same.
+            except Exception:
+                logger.exception("a job could not be taken or put back")
+                waker.wait(POLL_S)
+
+    def _do_one(self, kinds: list[str]) -> bool:
+        """Take the job that has been due for longest, and do it; False if none is due."""
+        with self._store.reading() as reader:
+            if not _due(reader, kinds):
+                return False
+        taken = self._store.write(lambda changes: self._take(changes, kinds))
+        if taken is None:
+            return False
+        error = ""
+        due_at: int | None = None
+        try:
+            due_at = HANDLERS[taken.kind].run(self._attendant, taken)
+        except AtollError as raised:
+            error = raised.message
+            logger.warning("a job failed kind=%s about=%s: %s", taken.kind, taken.subject_id, error)
+        except Exception:
+            error = "a fault of ours; see the server's log"
+            logger.exception("a job failed kind=%s about=%s", taken.kind, taken.subject_id)
+        if error:
+            wait = min(FIRST_RETRY_S * 2 ** (taken.attempts - 1), LAST_RETRY_S)
+            due_at = _now() + int(wait * 1e6)
+        self._store.write(lambda changes: _put_back(changes, taken, due_at, error))
+        return True
+
+    def _take(self, changes: Transaction[AuditEvent], kinds: list[str]) -> Job | None:
+        due = _due(changes, kinds)
+        if not due:
+            return None
+        first = min(due, key=lambda one: one.due_at)
+        return changes.put(
+            replace(
+                first,
+                version=first.version + 1,
+                leased_until=_now() + int(LEASE_S * 1e6),
+                holder=self._holder,
+                attempts=first.attempts + 1,
+            )
+        )
+
+
+def _standing_job(kind: str, now: int) -> Job:
+    return Job(
+        id=new_id(Job.KIND),
+        created_at=now,
+        created_by=SYSTEM.id,
+        updated_at=now,
+        updated_by=SYSTEM.id,
+        kind=kind,
+        subject_id="",
+        due_at=now,
+    )
+
+
+def _due(reader: Reader, kinds: list[str]) -> list[Job]:
+    now = _now()
+    return [one for one in reader.all(Job, kind=kinds) if max(one.due_at, one.leased_until) <= now]
+
+
+def _put_back(changes: Transaction[AuditEvent], taken: Job, due_at: int | None, error: str) -> None:
+    found = changes.find(Job, taken.id)
+    if found is None:
+        return
+    if found.version != taken.version:  # wanted again meanwhile, or its lease ran out
+        if found.holder == taken.holder:
+            changes.put(replace(found, version=found.version + 1, leased_until=0, holder=""))
+    elif due_at is None:
+        changes.remove(found)
+    else:
+        changes.put(
+            replace(
+                found,
+                version=found.version + 1,
+                due_at=due_at,
+                leased_until=0,
+                holder="",
+                attempts=found.attempts if error else 0,
+                error=error,
+            )
+        )
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,209 @@
+"""Glossaries and their terms: words that a company has agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from atoll.core.errors import Conflict, InvalidInput
+from atoll.mesh.model.catalog import Asset, DataProduct
+from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm
+from atoll.mesh.model.organisation import Domain, PolicyType, Project
+from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+
+Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
+Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
+
+
+class NewGlossary(Ask, frozen=True, kw_only=True):
+    """A name, and what it is for."""
+
+    name: Name
+    description: Text = ""
+
+
+class ChangedGlossary(Ask, frozen=True, kw_only=True):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+    status: EnabledStatus | None = None
+
+
+class NewTerm(Ask, frozen=True, kw_only=True):
+    """A word, what it means, and how it stands to others.
+
+    Attributes:
+        is_a, classifies: ids of terms, of this glossary or of others.
+    """
+
+    name: Name
+    short_description: Text = ""
+    long_description: Text = ""
+    synonyms: Synonyms = ()
+    is_a: Ids = ()
+    classifies: Ids = ()
+
+
+class ChangedTerm(Ask, frozen=True, kw_only=True):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    short_description: Text | None = None
+    long_description: Text | None = None
+    synonyms: Synonyms | None = None
+    is_a: Ids | None = None
+    classifies: Ids | None = None
+    status: EnabledStatus | None = None
+
+
+class Named(Page, frozen=True, kw_only=True):
+    """Of which name."""
+
+    name: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How many things carry a term, drafts of others among them."""
+
+    assets: int
+    data_products: int
+
+
+@operation(
+    "POST", "/projects/{project_id}/glossaries", Right.CREATE, grant=PolicyType.CREATE_GLOSSARY
+)
+def create_glossary(call: Call, project: Project, ask: NewGlossary) -> Glossary:
+    """Begin a glossary, kept by a project, read by everybody."""
+    return call.add(
+        Glossary, name=ask.name, description=ask.description, owning_project_id=project.id
+    )
+
+
+@operation("GET", "/glossaries", Right.BROWSE)
+def list_glossaries(call: Call, domain: Domain, ask: Named) -> Iterator[Glossary]:
+    """List glossaries."""
+    return call.shown(Glossary, name=ask.name)
+
+
+@operation("GET", "/glossaries/{glossary_id}", Right.BROWSE)
+def get_glossary(call: Call, glossary: Glossary) -> Glossary:
+    """Show a glossary."""
+    return glossary
+
+
+@operation("PATCH", "/glossaries/{glossary_id}", Right.DESCRIBE)
+def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glossary:
+    """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
+    return call.change(glossary, **ask.given())
+
+
+@operation("DELETE", "/glossaries/{glossary_id}", Right.CONTRIBUTE)
+def delete_glossary(call: Call, glossary: Glossary) -> Done:
+    """Remove a glossary that has no terms."""
+    if call.find(GlossaryTerm, glossary_id=glossary.id):
+        raise Conflict(f"'{glossary.name}' has terms; remove them first")
+    call.remove(glossary)
+    return Done()
+
+
+@operation("POST", "/glossaries/{glossary_id}/terms", Right.DESCRIBE)
+def create_glossary_term(call: Call, glossary: Glossary, ask: NewTerm) -> GlossaryTerm:
+    """Add a term."""
+    _require_terms(call, [*ask.is_a, *ask.classifies])
+    _free_name(call, glossary.id, ask.name)
+    return call.add(GlossaryTerm, glossary_id=glossary.id, **ask.given())
+
+
+@operation("GET", "/glossaries/{glossary_id}/terms", Right.BROWSE)
+def list_glossary_terms(call: Call, glossary: Glossary, ask: Named) -> Iterator[GlossaryTerm]:
+    """List the terms of a glossary."""
+    return call.shown(GlossaryTerm, glossary_id=glossary.id, name=ask.name)
+
+
+@operation("GET", "/glossary-terms", Right.BROWSE)
+def search_glossary_terms(call: Call, domain: Domain, ask: Named) -> Iterator[GlossaryTerm]:
+    """List terms of all glossaries."""
+    return call.shown(GlossaryTerm, name=ask.name)
+
+
+@operation("GET", "/glossary-terms/{glossary_term_id}", Right.BROWSE)
+def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
+    """Show a term."""
+    return term
+
+
+@operation("GET", "/glossary-terms/{glossary_term_id}/usage", Right.BROWSE)
+def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
+    """Count what carries a term."""
+    return Usage(
+        call.count(Asset, glossary_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
+    )
+
+
+@operation("PATCH", "/glossary-terms/{glossary_term_id}", Right.DESCRIBE)
+def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> GlossaryTerm:
+    """Rename, describe, relate or disable a term; a disabled one is not newly used."""
+    _require_terms(call, [*(ask.is_a or ()), *(ask.classifies or ())])
+    if ask.name not in (None, term.name):
+        _free_name(call, term.glossary_id, ask.name or "")
+    for parent_id in ask.is_a or ():
+        _refuse_circle(call, term, parent_id)
+    return call.change(term, **ask.given())
+
+
+@operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)
+def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
+    """Remove a term that nothing carries and no other refers to; disable it otherwise."""
+    used = [
+        call.count(Asset, glossary_terms=term.id),
+        call.count(DataProduct, glossary_terms=term.id),
+        call.count(GlossaryTerm, is_a=term.id),
+        call.count(GlossaryTerm, classifies=term.id),
+    ]
+    if any(used):
+        raise Conflict(f"'{term.name}' is used {sum(used)} times; disable it instead")
+    call.remove(term)
+    return Done()
+
+
+def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = ()) -> None:
+    """See that terms may be used; those that are in use already may stay, disabled or not.
+
+    Raises:
+        InvalidInput: there is no such term, or it is disabled, or its glossary is.
+    """
+    for id_ in set(term_ids) - set(before):
+        term = call.find(GlossaryTerm, id=id_)
+        glossary = call.find(Glossary, id=term.glossary_id) if term else None
+        if term is None or glossary is None:
+            raise InvalidInput(f"there is no glossary term '{id_}'", id=id_)
+        if EnabledStatus.DISABLED in (term.status, glossary.status):
+            raise InvalidInput(f"the term '{term.name}' is disabled; take another", id=id_)
+
+
+def _free_name(call: Call, glossary_id: str, name: str) -> None:
+    if call.find(GlossaryTerm, glossary_id=glossary_id, name=name):
+        raise Conflict(f"the glossary has a term '{name}'; choose another name")
+
+
+def _require_terms(call: Call, term_ids: list[str]) -> None:
+    for id_ in term_ids:
+        if call.find(GlossaryTerm, id=id_) is None:
+            raise InvalidInput(f"there is no glossary term '{id_}'", id=id_)
+
+
+def _refuse_circle(call: Call, term: GlossaryTerm, parent_id: str) -> None:
+    waiting, seen = [parent_id], set[str]()
+    while waiting:
+        id_ = waiting.pop()
+        if id_ == term.id:
+            raise InvalidInput(f"'{term.name}' would be a kind of itself", id=id_)
+        if id_ not in seen and (found := call.find(GlossaryTerm, id=id_)):
+            waiting += found.is_a
+        seen.add(id_)
