@@ -16,7 +16,7 @@ from atoll.mesh.service import OPERATIONS
 # What each may do, by the right that operations take. Ann owns the root, Uma the unit, which Greg
 # may make projects in; the others are in the project of the unit, or nowhere. Everybody acts for
 # themselves.
-GOVERNS = {Right.GOVERN, Right.CREATE, Right.VIEW, Right.DISCOVER, Right.REVOKE}
+GOVERNS = {Right.GOVERN, Right.CREATE, Right.VIEW, Right.DISCOVER, Right.REVOKE, Right.OVERSEE}
 MEMBER = {Right.VIEW, Right.DISCOVER}
 MAY = {
     "ann": GOVERNS,
@@ -29,6 +29,7 @@ MAY = {
         Right.OWN,
         Right.REVIEW,
         Right.REVOKE,
+        Right.OVERSEE,
     },
     "contributor": MEMBER | {Right.CONSUME, Right.DESCRIBE, Right.CONTRIBUTE},
     "steward": MEMBER | {Right.DESCRIBE},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from atoll.mesh.cli.audit import audit
 from atoll.mesh.cli.commands import command
 from atoll.mesh.cli.signing import login
 from atoll.mesh.service import OPERATIONS
@@ -20,6 +21,7 @@ def mesh() -> None:
 
 for _operation in OPERATIONS.values():
     mesh.add_command(command(_operation))
+mesh.add_command(audit)
 mesh.add_command(login)
 
 __all__ = ["mesh"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 
 from atoll.core.errors import (
     AtollError,
@@ -20,7 +21,7 @@ from atoll.core.errors import (
     Unavailable,
 )
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0  # some answers are long thought about
 _ID = re.compile(r"^[a-z]+-[2-9a-km-np-z]{16}$")
 _ERRORS = {
     kind.code: kind
@@ -33,7 +34,7 @@ class MeshClient:
 
     def __init__(self, url: str, token: str) -> None:
         """Ask the mesh at an address, by a token."""
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=url.rstrip("/"),
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=TIMEOUT_SECONDS,
@@ -55,7 +56,7 @@ class MeshClient:
             AtollError: the one that the mesh answered with.
             Unavailable: it does not answer.
         """
-        try:
+        with self._answering():
             answer = self._http.request(
                 method,
                 f"/v1{path}",
@@ -63,11 +64,35 @@ class MeshClient:
                 json=body,
                 headers=dict(headers or {}),
             )
-        except httpx.HTTPError as error:
+            return self._told(answer)
+
+    def download(
+        self, method: str, path: str, *, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Iterator[bytes]:
+        """Make one request; yield the bytes of the file that it answers with.
+
+        Raises:
+            AtollError: the one that the mesh answered with.
+            Unavailable: it does not answer, or not to the end.
+        """
+        sent = self._http.build_request(method, f"/v1{path}", json=body, headers=dict(headers))
+        with self._answering(), closing(self._http.send(sent, stream=True)) as answer:
+            if not answer.is_success:
+                answer.read()
+                self._told(answer)
+            yield from answer.iter_bytes()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.HTTPError as error:
             raise Unavailable(
                 f"the mesh at {self._url} does not answer ({type(error).__name__}); "
                 "is `atoll serve` running there?"
             ) from error
+
+    def _told(self, answer: httpx2.Response) -> Any:
         try:
             told = answer.json()
         except ValueError as error:
@@ -102,11 +127,11 @@ class MeshClient:
             if not cursor:
                 return
 
-    def id_of(self, path: str, text: str) -> str:
+    def id_of(self, paths: Sequence[str], text: str) -> str:
         """Return the id of what is called something, or the id itself.
 
         Args:
-            path: of the list of all of that kind.
+            paths: of the lists of all that it may be.
             text: an id, or a name.
 
         Raises:
@@ -115,9 +140,10 @@ class MeshClient:
         """
         if _ID.match(text):
             return text
-        found = [one["id"] for one in self.pages(path, {"name": text})]
+        found = [one["id"] for path in paths for one in self.pages(path, {"name": text})]
         if not found:
-            raise NotFound(f"nothing under {path} is called '{text}'; give a name or an id")
+            lists = " or ".join(paths)
+            raise NotFound(f"nothing under {lists} is called '{text}'; give a name or an id")
         if len(found) > 1:
             raise Conflict(f"'{text}' is the name of {', '.join(found)}; give an id")
         return str(found[0])

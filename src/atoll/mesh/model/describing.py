@@ -103,7 +103,8 @@ class FormType(Record):
     fields: tuple[FormField, ...] = ()
 
 
-FieldValue = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
+OneValue = str | int | float | bool
+FieldValue = OneValue | tuple[OneValue, ...]
 
 
 @dataclass(frozen=True)

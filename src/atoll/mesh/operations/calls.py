@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.audit.model import AuditEvent, new_event
+from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.record import Record, Replay, new_id
@@ -72,6 +72,7 @@ class Call:
         who: the caller's standing.
         via: id of the token or session that they came with.
         tools: what the server has at hand.
+        after: of a list: the id up to which everything is left out.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -86,7 +87,7 @@ class Call:
         after: str = "",
     ) -> None:
         """Begin a call for somebody."""
-        self._reader, self._authorizer, self._after = reader, authorizer, after
+        self._reader, self._authorizer, self.after = reader, authorizer, after
         self.who, self.via, self.tools = who, via, tools
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
@@ -169,6 +170,14 @@ class Call:
         """Yield a record as it was and is, the first version first."""
         return self._reader.history(kind, id_)
 
+    def events(self, **wanted: Any) -> Iterator[AuditEvent]:
+        """Yield events of the audit; `store.events.events` tells how to ask for them."""
+        return self._reader.events(**wanted)
+
+    def event_head(self) -> Head:
+        """Return where the audit's chain ends."""
+        return self._reader.event_head()
+
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
         return self._reader.all(kind, **keys)
@@ -176,7 +185,7 @@ class Call:
     def shown(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records of this page and after it that the caller may look at."""
         given = {key: value for key, value in keys.items() if value}
-        yield from self.visible(self._reader.all(kind, after=self._after, **given))
+        yield from self.visible(self._reader.all(kind, after=self.after, **given))
 
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""

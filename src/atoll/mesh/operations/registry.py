@@ -36,6 +36,7 @@ class Right(StrEnum):
     OWN = "Own"  # decide for a project
     REVIEW = "Review"  # decide on requests for a project's data
     REVOKE = "Revoke"  # take access away
+    OVERSEE = "Oversee"  # see who did what with a project's own, and who may
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +66,18 @@ class Page(Ask, frozen=True):
 
 class Done(msgspec.Struct, frozen=True):
     """The answer of what leaves nothing to show."""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file as an answer; whoever sends it removes it.
+
+    Attributes:
+        path: where it is until then.
+        name: what to call it.
+    """
+
+    path: str
+    name: str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from atoll.core.errors import NotFound
 from atoll.core.records import decoded
+from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
+from atoll.mesh.store.events import events, head
 from atoll.mesh.store.tables import PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
@@ -81,6 +83,14 @@ class Reader:
             if len(rows) < PAGE_ROWS:
                 return
             after = rows[-1].id
+
+    def events(self, **wanted: Any) -> Iterator[AuditEvent]:
+        """Yield events of the audit; `store.events.events` tells how to ask for them."""
+        return events(self._connection, **wanted)
+
+    def event_head(self) -> Head:
+        """Return where the audit's chain ends."""
+        return head(self._connection)
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""

@@ -196,12 +196,18 @@ def upgrade() -> None:
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("previous", sa.Text(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("is_access", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.create_index("ix_event_asset_id_seq", ["asset_id", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_event_asset_id_is_access_seq", ["asset_id", "is_access", "seq"], unique=False
+        )
+        batch_op.create_index("ix_event_at", ["at"], unique=False)
         batch_op.create_index("ix_event_principal_seq", ["principal", "seq"], unique=False)
-        batch_op.create_index("ix_event_project_seq", ["project", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_event_project_is_access_seq", ["project", "is_access", "seq"], unique=False
+        )
 
     op.create_table(
         "filter",
