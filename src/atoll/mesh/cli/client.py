@@ -20,6 +20,7 @@ from atoll.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from atoll.mesh.operations.registry import Operation
 
 TIMEOUT_SECONDS = 300.0  # some answers are long thought about
 _ID = re.compile(r"^[a-z]+-[2-9a-km-np-z]{16}$")
@@ -40,6 +41,10 @@ class MeshClient:
             timeout=TIMEOUT_SECONDS,
         )
         self._url = url
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
 
     def ask(
         self,
@@ -66,16 +71,33 @@ class MeshClient:
             )
             return self._told(answer)
 
+    def perform(
+        self,
+        operation: Operation,
+        given: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Have an operation performed; a list is read page by page, as it is asked for."""
+        path, rest = _addressed(operation, given)
+        if operation.is_list:
+            return self.pages(path, rest)
+        if operation.is_read:
+            return self.ask("GET", path, query=rest)
+        return self.ask(operation.method, path, body=rest, headers=headers)
+
     def download(
-        self, method: str, path: str, *, body: Mapping[str, Any], headers: Mapping[str, str]
+        self, operation: Operation, given: Mapping[str, Any], headers: Mapping[str, str]
     ) -> Iterator[bytes]:
-        """Make one request; yield the bytes of the file that it answers with.
+        """Have an operation performed; yield the bytes of the file that it answers with.
 
         Raises:
             AtollError: the one that the mesh answered with.
             Unavailable: it does not answer, or not to the end.
         """
-        sent = self._http.build_request(method, f"/v1{path}", json=body, headers=dict(headers))
+        path, body = _addressed(operation, given)
+        sent = self._http.build_request(
+            operation.method, f"/v1{path}", json=body, headers=dict(headers)
+        )
         with self._answering(), closing(self._http.send(sent, stream=True)) as answer:
             if not answer.is_success:
                 answer.read()
@@ -149,9 +171,11 @@ class MeshClient:
         return str(found[0])
 
 
-def quoted(path: str, ids: Mapping[str, str]) -> str:
-    """Fill a path in."""
-    return path.format_map({key: quote(value, safe="") for key, value in ids.items()})
+def _addressed(operation: Operation, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path, filled in, and what is told besides it."""
+    ids = {name: quote(str(given[name]), safe="") for name in operation.names}
+    rest = {key: value for key, value in given.items() if key not in ids}
+    return operation.path.format_map(ids), rest
 
 
 def _error(status: int, told: Any) -> AtollError:

@@ -18,7 +18,7 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.files import whole_file
 from atoll.core.tables import clock, table
-from atoll.mesh.cli.client import MeshClient, quoted
+from atoll.mesh.cli.client import MeshClient
 from atoll.mesh.model.people import microseconds
 from atoll.mesh.operations.registry import Download, Operation, viewing
 from atoll.mesh.service import OPERATIONS
@@ -62,19 +62,12 @@ def command(operation: Operation) -> click.Command:
         values = {key: value for key, value in given.items() if value not in (None, ())}
         for key, value in values.items():
             values[key] = _resolved(client, key, value)
-        ids = {name: values.pop(name) for name in names}
-        path = quoted(operation.path, ids)
-        if operation.is_list:
-            _print(list(client.pages(path, values)), as_json=as_json)
-        elif operation.is_read:
-            _print(client.ask("GET", path, query=values), as_json=as_json)
-        else:
-            headers = {"If-Match": if_match} if if_match else {}
-            if output:
-                _save(client.download(operation.method, path, body=values, headers=headers), output)
-                return
-            answer = client.ask(operation.method, path, body=values, headers=headers)
-            _print(answer, as_json=as_json)
+        headers = {"If-Match": if_match} if if_match else {}
+        if output:
+            _save(client.download(operation, values, headers), output)
+            return
+        answer = client.perform(operation, values, headers)
+        _print(list(answer) if operation.is_list else answer, as_json=as_json)
 
     parameters: list[click.Parameter] = [click.Argument([name]) for name in names]
     parameters += [_option(one) for name, one in fields.items() if name not in (*names, *_HIDDEN)]
