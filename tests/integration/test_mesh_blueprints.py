@@ -38,7 +38,10 @@ terms:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with mesh_server(tmp_path_factory.mktemp("mesh") / "home") as made:
+    place = tmp_path_factory.mktemp("mesh")
+    (place / "plant.yaml").write_text(PLANT)
+    with mesh_server(place / "home") as made:
+        made.run("apply", place / "plant.yaml")
         yield made
 
 
@@ -52,22 +55,18 @@ def write(tmp_path):
 
 
 def test_4_58_a_blueprint_is_shown_applied_once_and_given_back(server, write, tmp_path):
-    file = write(PLANT)
-    told = server.run("apply", file, "--dry-run")
-    assert "+ domain unit production/press" in told
-    assert "would be" in told
-    assert server.do("ListProjects") == []
-    assert server.run("apply", file) == told.replace("would be", "were")
-    assert server.run("apply", file) == "no change\n"
     exported = server.run("export")
-    assert server.run("apply", write(exported, "again.yaml")) == "no change\n"
+    assert server.run("apply", write(exported)) == "no change\n"
     with mesh_server(tmp_path / "other") as other:
-        other.run("apply", write(exported, "again.yaml"))
+        told = other.run("apply", write(PLANT), "--dry-run")
+        assert "+ domain unit production/press" in told
+        assert other.do("ListProjects") == []
+        assert other.run("apply", write(PLANT)) == told.replace("would be", "were")
+        assert other.run("apply", write(PLANT)) == "no change\n"
         assert other.run("export") == exported
 
 
 def test_58_what_changed_in_the_file_is_changed_and_nothing_else(server, write):
-    server.run("apply", write(PLANT))
     changed = PLANT.replace("Makes", "Makes cars").replace("engineers: PROJECT_CATALOG_STEWARD", "")
     told = server.run("apply", write(changed))
     assert told.splitlines() == [
@@ -99,5 +98,4 @@ def test_58_what_changed_in_the_file_is_changed_and_nothing_else(server, write):
     ],
 )
 def test_58_a_broken_blueprint_is_refused_with_what_is_wrong(server, write, text, told):
-    server.run("apply", write(PLANT))
     assert told in server.run("apply", write(text, "broken.yaml"), fails=True)

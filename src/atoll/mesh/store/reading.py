@@ -12,7 +12,7 @@ from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.events import events, head
-from atoll.mesh.store.tables import PAST, TABLES, VALUES
+from atoll.mesh.store.tables import CHANGES, PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
@@ -91,6 +91,21 @@ class Reader:
     def event_head(self) -> Head:
         """Return where the audit's chain ends."""
         return head(self._connection)
+
+    def changes(self, after: int) -> Iterator[tuple[int, str, str]]:
+        """Yield numbers, kinds and ids of followed records that were changed, or removed, since.
+
+        Args:
+            after: number of the last change that is known; each record comes with its newest.
+        """
+        asked = CHANGES.select().where(CHANGES.c.number > after).order_by(CHANGES.c.number)
+        for row in self._connection.execute(asked):
+            yield row.number, row.kind, row.id
+
+    def last_change(self) -> int:
+        """Return the number of the last change of a followed record; 0 where there is none."""
+        found = self._connection.execute(sa.select(sa.func.max(CHANGES.c.number))).scalar()
+        return found or 0
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
