@@ -2,24 +2,38 @@
 
 from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.service import (
+    asset_types,
+    assets,
+    duplicates,
     forms,
     glossaries,
     guardrails,
+    listings,
     organisation,
     people,
     places,
     policies,
+    products,
+    revisions,
     rules,
+    sensitivity,
 )
 
 __all__ = [
     "OPERATIONS",
+    "asset_types",
+    "assets",
+    "duplicates",
     "forms",
     "glossaries",
     "guardrails",
+    "listings",
     "organisation",
     "people",
     "places",
     "policies",
+    "products",
+    "revisions",
     "rules",
+    "sensitivity",
 ]
