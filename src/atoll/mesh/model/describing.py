@@ -122,6 +122,11 @@ class Form:
     content: dict[str, FieldValue] = field(default_factory=dict)
 
 
+def types_of(forms: tuple[Form, ...]) -> tuple[str, ...]:
+    """Name the types of forms."""
+    return tuple(one.form_type for one in forms)
+
+
 class RuleType(StrEnum):
     """What a rule demands; DataZone's."""
 

@@ -72,7 +72,7 @@ class Call:
         who: the caller's standing.
         via: id of the token or session that they came with.
         tools: what the server has at hand.
-        after: of a list: the id up to which everything is left out.
+        after: id of the last item of the page before; of a list's first page, empty.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -166,9 +166,9 @@ class Call:
             raise NotFound(f"the {kind.KIND} '{id_}' has no revision {version}", id=id_)
         return found
 
-    def history(self, kind: type[R], id_: str) -> Iterator[R]:
-        """Yield a record as it was and is, the first version first."""
-        return self._reader.history(kind, id_)
+    def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first, or from one on."""
+        return self._reader.history(kind, id_, since=since)
 
     def events(self, **wanted: Any) -> Iterator[AuditEvent]:
         """Yield events of the audit; `store.events.events` tells how to ask for them."""
