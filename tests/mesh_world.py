@@ -12,6 +12,7 @@ from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call, Caller, Demands, Performer
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, _put_back
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.standings import standing
@@ -42,7 +43,8 @@ class World:
         self.store = Store(engine, self._append)
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
-        self.tools = Tools(home, self.sealing, ProcessExecutor(1))
+        self.indexer = Indexer(self.store, home / "index")
+        self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1))
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
 
@@ -101,6 +103,7 @@ def world(url, home=None):
     try:
         yield made
     finally:
+        made.indexer.stop()
         made.store.close()
 
 

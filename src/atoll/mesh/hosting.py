@@ -25,6 +25,7 @@ from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import Proof, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.tools import FILES_FOLDER, Sealing, Tools
@@ -43,6 +44,7 @@ FIRST_FILE = "first-administrator.txt"
 FIRST_NAME = "administrator"
 KEY_FILE = "audit.key"
 ANCHORS_FOLDER = "anchors"
+INDEX_FOLDER = "index"
 
 
 class Mesh:
@@ -88,7 +90,9 @@ class Mesh:
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
             sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
-            tools = Tools(home, sealing, ProcessExecutor(1), collections)
+            indexer = Indexer(self.store, home / INDEX_FOLDER)
+            undo.callback(indexer.stop)
+            tools = Tools(home, sealing, indexer, ProcessExecutor(1), collections)
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store)

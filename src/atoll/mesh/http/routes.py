@@ -96,7 +96,7 @@ def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[st
     about = {key: ids.pop(key) for key in [operation.about] if key}
     try:
         if operation.is_read:
-            query = {**dict(request.query_params), **ids}
+            query = {**_query(operation, request), **ids}
             return about, converted(query, operation.ask, strict=False)
         given = decoded(body, dict[str, Any]) if body.strip() else {}
         return about, converted({**given, **ids}, operation.ask)
@@ -106,6 +106,12 @@ def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[st
         raise InvalidInput(f"{operation.name}: {error}{hint}") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{operation.name}: the body is not UTF-8") from error
+
+
+def _query(operation: Operation, request: Request) -> dict[str, Any]:
+    """Read the query; what can be given several times is a list."""
+    given = request.query_params
+    return {key: given.getlist(key) if key in operation.many else given[key] for key in given}
 
 
 def _demands(request: Request) -> Demands:

@@ -178,6 +178,10 @@ class Call:
         """Return where the audit's chain ends."""
         return self._reader.event_head()
 
+    def last_change(self, *kinds: type[Record]) -> int:
+        """Return the number of the last change of a record of some kinds."""
+        return self._reader.last_change(*kinds)
+
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
         return self._reader.all(kind, **keys)

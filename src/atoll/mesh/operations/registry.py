@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import getdoc
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -128,6 +128,12 @@ class Operation:
     def is_list(self) -> bool:
         """Whether it answers with a page of items."""
         return issubclass(self.ask, Page)
+
+    @cached_property
+    def many(self) -> frozenset[str]:
+        """Return the names of what can be told several times."""
+        hints = get_type_hints(self.ask)
+        return frozenset(key for key, hint in hints.items() if get_origin(hint) is tuple)
 
     @property
     def about(self) -> str:

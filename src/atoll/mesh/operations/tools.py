@@ -16,6 +16,8 @@ from atoll.mesh.audit.keys import Key
 from atoll.mesh.harvest.model import CollectionReader
 from atoll.mesh.model.organisation import Association
 from atoll.mesh.model.record import new_id
+from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations.visibility import Visibility
 from atoll.storage import Storage
 
 FILES_FOLDER = "sending"
@@ -41,16 +43,20 @@ class Tools:
     Attributes:
         home: its folder.
         sealing: what the audit is sealed with.
+        indexer: has the search index.
         executor: processes of its own, in which foreign files are read.
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
+        visibility: remembers which classes of things people may see.
     """
 
     home: Path
     sealing: Sealing
+    indexer: Indexer
     executor: Executor
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)
+    visibility: Visibility = field(default_factory=Visibility)
 
     @contextmanager
     def new_file(self, prefix: str) -> Iterator[tuple[Path, BinaryIO]]:

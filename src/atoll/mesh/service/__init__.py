@@ -18,6 +18,7 @@ from atoll.mesh.service import (
     proposals,
     revisions,
     rules,
+    search,
     sensitivity,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "proposals",
     "revisions",
     "rules",
+    "search",
     "sensitivity",
 ]
