@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from itertools import chain, zip_longest
+from itertools import chain
 
 import tantivy
 
@@ -31,10 +31,8 @@ ROLE = "role"
 POSITION = "position"
 
 # A column with one value for each document is counted at 3 ns a document, one with any number of
-# values at 60 (tantivy 0.27); so the first terms of an entry have columns of their own.
+# values at 60 (tantivy 0.27).
 SINGLE_COLUMNS = tuple(name for name in FACETS if name not in ("unit", "term"))
-TERM_COLUMNS = ("term_1", "term_2", "term_3")
-MORE_TERMS = "more_terms"
 UNIT_PATH = "unit_path"
 FORM_COLUMNS = "form"
 
@@ -60,11 +58,11 @@ def schema() -> tantivy.Schema:
     """Lay out the fields; a change makes a new `folder.FORMAT`."""
     builder = tantivy.SchemaBuilder()
     for name in ("id", ROLE, "visibility", "unit", "term", WHOLE_NAME):
-        _add_key(builder, name, stored=name == "id")
+        _add_key(builder, name, stored=name == "id", fast=name == "term")
     for name in TEXT_FIELDS:
         builder.add_text_field(name, tokenizer_name=_WORDS_APART, index_option="position")
     builder.add_text_field(EVERY_WORD, tokenizer_name=_WORDS_APART, index_option="basic")
-    for name in (*SINGLE_COLUMNS, *TERM_COLUMNS, MORE_TERMS, UNIT_PATH, BY_NAME):
+    for name in (*SINGLE_COLUMNS, UNIT_PATH, BY_NAME):
         _add_key(builder, name, fast=True)
     builder.add_json_field(FORM_COLUMNS, fast=True, tokenizer_name="raw", index_option="basic")
     for name in (BY_NAME_START, BY_UPDATED, BY_QUALITY, TIE, POSITION):
@@ -109,7 +107,7 @@ def position_document(position: int) -> tantivy.Document:
     made.add_text(ROLE, POSITION)
     made.add_unsigned(POSITION, position)
     # A single document without a value makes its segment's column slow to count.
-    for name in (*SINGLE_COLUMNS, *TERM_COLUMNS, UNIT_PATH):
+    for name in (*SINGLE_COLUMNS, UNIT_PATH):
         made.add_text(name, "")
     return made
 
@@ -156,12 +154,9 @@ def _add_columns(made: tantivy.Document, entry: Entry) -> None:
     }
     for name, value in singles.items():
         made.add_text(name, value)
-    terms = [*dict.fromkeys(filter(None, entry.terms))]
-    for value in terms:
+    for value in dict.fromkeys(filter(None, entry.terms)):
         made.add_text("term", value)
-    for name, value in zip_longest(TERM_COLUMNS, terms, fillvalue=""):
-        made.add_text(name or MORE_TERMS, value)
-    units = [*dict.fromkeys(filter(None, entry.unit))]
+    units = list(dict.fromkeys(filter(None, entry.unit)))
     made.add_text(UNIT_PATH, json.dumps(units) if units else "")
     for value in units:
         made.add_text("unit", value)

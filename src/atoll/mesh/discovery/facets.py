@@ -10,16 +10,14 @@ from typing import Any
 from tantivy import Query as Matcher
 from tantivy import Searcher
 
-from atoll.mesh.discovery.documents import MORE_TERMS, TERM_COLUMNS, TIE, UNIT_PATH, form_column
+from atoll.mesh.discovery.documents import TIE, UNIT_PATH, form_column
 from atoll.mesh.discovery.model import FORM_PREFIX, FacetValue
 
 # Tantivy refuses requests that make more than 65,000 values in all. What a column has of them
 # besides those that are shown settles ties; where that is not enough, it is asked again, alone.
 _MOST_VALUES = 65_000
 _SPARE_VALUES = 100
-# Of these, all values matter: they are summed up.
-_SUMMED = {"term": (*TERM_COLUMNS, MORE_TERMS), "unit": (UNIT_PATH,)}
-_SUMMED_VALUES = 4000
+_UNITS = 1500
 # Segments keep all their values, or counts of the merged ones would be too low.
 _SEGMENT_VALUES = 10_000_000
 _TOTAL = "total"
@@ -37,7 +35,7 @@ def counted(
 ) -> tuple[int, Counts]:
     """Count what a query finds: in all, and by value of each facet.
 
-    Counts are exact; those of terms and units, where there are up to 65,000 of them.
+    Counts are exact; those of units, where entries lie in up to 65,000 of them.
 
     Args:
         searcher: of one state of the index.
@@ -48,54 +46,52 @@ def counted(
     """
     facets = tuple(facets)
     request = {
-        column: _terms(column, _SUMMED_VALUES if name in _SUMMED else shown + _SPARE_VALUES)
-        for name in facets
-        for column in _columns(name)
+        name: _terms(name, _UNITS if name == "unit" else shown + _SPARE_VALUES) for name in facets
     }
-    answer = searcher.aggregate(matcher, request | {_TOTAL: {"value_count": {"field": TIE}}})
+    total = {_TOTAL: {"value_count": {"field": TIE}}}
+    answer = searcher.aggregate(matcher, request | total)
     listed = {}
     for name in facets:
         values = chosen.get(name, frozenset())
-        for column in _columns(name):
-            if not _suffices(answer[column], name, shown, values):
-                answer |= searcher.aggregate(matcher, {column: _terms(column, _MOST_VALUES)})
-        listed[name] = _listed(_counts(name, answer), shown, values)
+        if not _suffices(answer[name], name, shown, values):
+            answer |= searcher.aggregate(matcher, {name: _terms(name, _MOST_VALUES)})
+        listed[name] = _listed(_counts(answer[name], name), shown, values)
     return int(answer[_TOTAL]["value"]), listed
 
 
-def _columns(facet: str) -> tuple[str, ...]:
+def _column(facet: str) -> str:
     if facet.startswith(FORM_PREFIX):
-        return (form_column(facet),)
-    return _SUMMED.get(facet, (facet,))
+        return form_column(facet)
+    return UNIT_PATH if facet == "unit" else facet
 
 
-def _terms(column: str, size: int) -> Answer:
-    return {"terms": {"field": column, "size": size, "segment_size": _SEGMENT_VALUES}}
+def _terms(facet: str, size: int) -> Answer:
+    field = {"field": _column(facet), "size": size, "segment_size": _SEGMENT_VALUES}
+    return {"terms": field}
 
 
 def _suffices(answer: Answer, facet: str, shown: int, chosen: frozenset[str]) -> bool:
     """Whether a column's values, the most frequent ones, are all that matter."""
     if not answer["sum_other_doc_count"]:
         return True
-    if facet in _SUMMED:
+    if facet == "unit":
         return False
     buckets = answer["buckets"]
     # One of them may be the empty value.
     is_tie = buckets[shown]["doc_count"] == buckets[-1]["doc_count"]
-    return not is_tie and chosen <= {v for bucket in buckets for v in _values(facet, bucket["key"])}
+    return not is_tie and chosen <= _counts(answer, facet).keys()
 
 
-def _counts(facet: str, answer: Answer) -> dict[str, int]:
+def _counts(answer: Answer, facet: str) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for column in _columns(facet):
-        for bucket in answer[column]["buckets"]:
-            for value in _values(facet, bucket["key"]):
-                counts[value] = counts.get(value, 0) + bucket["doc_count"]
+    for bucket in answer["buckets"]:
+        for value in _values(facet, bucket["key"]):
+            counts[value] = counts.get(value, 0) + bucket["doc_count"]
     return counts
 
 
 def _values(facet: str, key: str) -> list[str]:
-    """Read what a column holds: nothing, a path of units, or the value."""
+    """Read what a column holds: nothing, a path of units, or a value."""
     if not key:
         return []
     if facet == "unit":
