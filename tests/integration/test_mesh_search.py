@@ -186,20 +186,27 @@ def test_34_a_lost_or_foreign_index_is_made_anew(mesh, project, tmp_path):
     for damage in (shutil.rmtree, lambda folder: (folder / "CURRENT").write_text("nonsense")):
         damage(tmp_path / "index")
         indexer = Indexer(mesh.store, tmp_path / "index")
-        indexer.catch_up()
-        page = indexer.index.position
+        position = indexer.asked(lambda index: index.position)
         indexer.stop()
         with mesh.store.reading() as reader:
-            assert page == reader.last_change()
+            assert position == reader.last_change()
+
+
+def test_34_an_index_that_is_damaged_under_the_server_is_made_anew(mesh, project, tmp_path):
+    asset(mesh, project, "welds")
+    assert found(mesh, "cy") == ["welds"]
+    for file in (tmp_path / "index").rglob("*"):
+        if file.is_file() and file.name != "lock":
+            file.unlink()
+    assert found(mesh, "cy") == ["welds"]
 
 
 def test_34_an_index_that_is_ahead_of_a_restored_database_is_made_anew(mesh, project, tmp_path):
     asset(mesh, project, "welds")
-    mesh.indexer.catch_up()
-    mesh.indexer.index.apply([], position=1_000_000)
+    mesh.indexer.asked(lambda index: index.apply([], position=1_000_000))
     mesh.indexer.stop()
     indexer = Indexer(mesh.store, tmp_path / "index")
-    assert indexer.index.position < 1_000_000
+    assert indexer.asked(lambda index: index.position) < 1_000_000
     indexer.stop()
 
 

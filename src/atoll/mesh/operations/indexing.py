@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from atoll.core.errors import AtollError, Corrupt
 from atoll.mesh.discovery import Column, Entry, Index, Put, Remove
@@ -33,6 +33,7 @@ from atoll.mesh.store.writing import Store
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 AT_ONCE = 2000
 MAX_SCORE = 100.0
 QUALITY = "quality"
@@ -55,24 +56,29 @@ def draft_class(project_id: str) -> str:
 
 
 class Indexer:
-    """The search index of one server, and what keeps it up to date.
-
-    Attributes:
-        index: to be searched after `catch_up`.
-    """
+    """The search index of one server, and what keeps it up to date."""
 
     def __init__(self, store: Store[Any], place: Path) -> None:
         """Open the index in a folder; make it anew where it is damaged."""
-        self._store, self._following = store, threading.Lock()
+        self._store, self._place, self._following = store, place, threading.Lock()
         self._is_stopping, self._waker = False, threading.Event()
-        self.index = self._opened(place)
-        self._seen = self.index.position
+        self._index = self._opened()
+        self._seen = self._index.position
         store.listeners.append(self._waker.set)
         self._thread = threading.Thread(target=self._run, name="mesh-index", daemon=True)
         self._thread.start()
 
-    def catch_up(self) -> None:
-        """Take over all that was changed until now."""
+    def asked(self, ask: Callable[[Index], T]) -> T:
+        """Ask the index, once all that was changed until now is in it."""
+        try:
+            self._catch_up()
+            return ask(self._index)
+        except Corrupt as error:
+            logger.warning("the search index is made anew: %s", error.message)
+            self._make_anew()
+            return ask(self._index)
+
+    def _catch_up(self) -> None:
         with self._store.reading() as reader:
             if reader.last_change() == self._seen:
                 return
@@ -81,9 +87,9 @@ class Indexer:
             for some in _batches(_affected(reader, self._seen), AT_ONCE):
                 # Not yet `last`: what is cut off here is done again.
                 changes = [_change(reader, id_) for id_ in some]
-                self.index.apply(changes, position=self._seen)
+                self._index.apply(changes, position=self._seen)
             if last > self._seen:
-                self.index.apply([], position=last)
+                self._index.apply([], position=last)
             self._seen = last
 
     def stop(self) -> None:
@@ -91,19 +97,27 @@ class Indexer:
         self._is_stopping = True
         self._waker.set()
         self._thread.join()
-        self.index.close()
+        self._index.close()
 
-    def _opened(self, place: Path) -> Index:
+    def _opened(self) -> Index:
         with self._store.reading() as reader:
             last = reader.last_change()
             try:
-                found = Index.open(place)
+                found = Index.open(self._place)
                 if found.position <= last:
                     return found
                 logger.warning("the search index is ahead of the database and is made anew")
             except Corrupt as error:
                 logger.warning("the search index is made anew: %s", error.message)
-            return Index.rebuilt(place, _all_entries(reader), position=last)
+            return Index.rebuilt(self._place, _all_entries(reader), position=last)
+
+    def _make_anew(self) -> None:
+        with self._following:
+            self._index.close()
+            with self._store.reading() as reader:
+                last = reader.last_change()
+                self._index = Index.rebuilt(self._place, _all_entries(reader), position=last)
+            self._seen = last
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -111,7 +125,7 @@ class Indexer:
             self._waker.clear()
             try:
                 if not self._is_stopping:
-                    self.catch_up()
+                    self.asked(lambda _: None)
             except AtollError as error:
                 logger.warning("the search index could not follow: %s", error.message)
             # Whatever it is: searching says so itself, and the next change is followed again.

@@ -125,12 +125,12 @@ def search(call: Call, domain: Domain, ask: Search) -> Results:
 @operation("GET", "/search/suggestions", Right.BROWSE)
 def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
     """Complete what you type to names of what is published."""
-    call.tools.indexer.catch_up()
-    return Suggestions(list(call.tools.indexer.index.suggest(ask.text, _listed(call))))
+    visible = _listed(call)
+    names = call.tools.indexer.asked(lambda index: index.suggest(ask.text, visible))
+    return Suggestions(list(names))
 
 
 def _searched(call: Call, ask: Search, visible: frozenset[str]) -> Results:
-    call.tools.indexer.catch_up()
     query = Query(
         visible=visible,
         text=ask.text,
@@ -141,7 +141,7 @@ def _searched(call: Call, ask: Search, visible: frozenset[str]) -> Results:
         limit=ask.limit,
         cursor=ask.cursor or None,
     )
-    page = call.tools.indexer.index.search(query)
+    page = call.tools.indexer.asked(lambda index: index.search(query))
     return Results(list(_hits(call, page)), page.total, _counts(call, page), page.next or "")
 
 
