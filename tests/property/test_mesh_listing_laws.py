@@ -2,6 +2,7 @@
 
 import tempfile
 from itertools import count
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ class Publishing(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         if self.mesh is None:
-            home = tempfile.mkdtemp(prefix="atoll-mesh-")
+            home = Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
             Publishing.mesh = World(f"sqlite:///{home}/mesh.db", home)
             Publishing.project = project_of(self.mesh, "bob", "welding")
             kept(self.mesh, plain_type(), storage(self.project))
