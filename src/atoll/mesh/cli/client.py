@@ -16,6 +16,7 @@ from atoll.core.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -24,7 +25,10 @@ TIMEOUT_SECONDS = 60.0
 _ID = re.compile(r"^[a-z]+-[2-9a-km-np-z]{16}$")
 _ERRORS = {
     kind.code: kind
-    for kind in (InvalidInput, NotFound, Forbidden, Unauthenticated, Conflict, Unavailable, Corrupt)
+    for kind in (
+        *(InvalidInput, NotFound, Forbidden, Unauthenticated, Conflict, TooManyRequests),
+        *(Unavailable, Corrupt),
+    )
 }
 
 

@@ -10,6 +10,7 @@ from atoll.compute.port import Executor
 from atoll.core.config import StorageOptions
 from atoll.core.errors import Unavailable
 from atoll.mesh.harvest.model import CollectionReader
+from atoll.mesh.identity.throttle import Throttle
 from atoll.mesh.model.organisation import Association
 
 
@@ -22,12 +23,14 @@ class Tools:
         executor: processes of its own, in which foreign files are read.
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
+        throttle: slows down whoever guesses.
     """
 
     home: Path
     executor: Executor
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)
+    throttle: Throttle = field(default_factory=Throttle)
 
     def options_of(self, storage: Association) -> StorageOptions:
         """Return how to reach what lies in an associated storage.
