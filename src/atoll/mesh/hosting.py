@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
 
 if TYPE_CHECKING:
+    from atoll.mesh.identity.configured import Configured
     from atoll.mesh.service.sso import SingleSignOn
 
 DATABASE_FILE = "mesh.db"
@@ -75,6 +77,7 @@ class Mesh:
             Unavailable, Forbidden, Corrupt: folder or database cannot be used.
             InvalidInput, NotFound, Forbidden: the file of providers cannot be used.
         """
+        configured = _configured(providers)
         with ExitStack() as undo:
             undo.enter_context(_alone_in(home))
             engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
@@ -90,7 +93,7 @@ class Mesh:
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store, tools.throttle)
-            self._sso = _single_sign_on(self.store, tools, providers) if providers else None
+            self._sso = _single_sign_on(self.store, tools, configured)
             attendant = Attendant(self.store, authorizer, tools)
             undo.callback(Worker(self.store, attendant, key.id).stop)
             self._undo = undo.pop_all()
@@ -105,14 +108,25 @@ class Mesh:
         self._undo.close()
 
 
-def _single_sign_on(store: Store[AuditEvent], tools: Tools, providers: Path) -> SingleSignOn:
-    # Late: who has no provider need not wait for what speaks to one.
-    from atoll.mesh.identity.configured import read_providers
+def _single_sign_on(
+    store: Store[AuditEvent], tools: Tools, configured: Sequence[Configured]
+) -> SingleSignOn | None:
+    if not configured:
+        return None
     from atoll.mesh.service.sso import SingleSignOn
 
     with store.reading() as reader:
         [domain] = reader.all(Domain)
-    return SingleSignOn(store, tools.throttle, read_providers(providers), domain.portal_url)
+    return SingleSignOn(store, tools.throttle, configured, domain.portal_url)
+
+
+def _configured(providers: Path | None) -> Sequence[Configured]:
+    if providers is None:
+        return []
+    # Late: who has no provider need not wait for what speaks to one.
+    from atoll.mesh.identity.configured import read_providers
+
+    return read_providers(providers)
 
 
 def _alone_in(home: Path) -> IO[Any]:

@@ -29,9 +29,8 @@ COOKIE = "__Host-atoll"
 DEVICE_COOKIE = "__Host-atoll-device"
 SSO_COOKIE = "__Host-atoll-sso"
 CSRF_HEADER = "x-csrf-token"
-# Passwords are hashed, and providers answer, slowly: other requests have threads of their own.
+# Passwords are hashed, and providers answer, slowly: neither may hold up the other, or the rest.
 SIGNING_THREADS = 8
-PENDING_SECONDS = 600
 _BEARER = "bearer "
 T = TypeVar("T")
 Answered = Callable[[Request, bytes], Response]
@@ -70,7 +69,7 @@ def caller_of(doorkeeper: Doorkeeper) -> Callable[[Request], Caller]:
         header = request.headers.get("authorization", "")
         if header[: len(_BEARER)].lower() == _BEARER:
             text = header[len(_BEARER) :].strip()
-            return doorkeeper.by_token(text, place=_visit(request).place)
+            return doorkeeper.by_token(text, place=_place(request))
         cookie = request.cookies.get(COOKIE)
         if not cookie:
             raise Unauthenticated("say who you are: send a token as `Authorization: Bearer ...`")
@@ -104,27 +103,23 @@ def routes(doorkeeper: Doorkeeper, sso: SingleSignOn | None) -> list[Route]:
     def choices(request: Request, body: bytes) -> Response:
         return encoded({"items": sso.choices if sso else []})
 
-    limiter = CapacityLimiter(SIGNING_THREADS)
-    listed: list[tuple[str, str, Answered]] = [
+    own = _routes(
         ("POST", "/sign-in", sign_in),
         ("POST", "/once", once),
         ("POST", "/sign-out", sign_out),
         ("GET", "/session", session),
         ("GET", "/sso", choices),
-        *(_at_providers(sso) if sso else []),
-    ]
-    return [
-        Route(f"/v1{path}", _endpoint(answered, limiter), methods=[method])
-        for method, path, answered in listed
-    ]
+    )
+    return [*own, *(_at_providers(sso) if sso else [])]
 
 
-def _at_providers(sso: SingleSignOn) -> list[tuple[str, str, Answered]]:
+def _at_providers(sso: SingleSignOn) -> list[Route]:
     def begin(request: Request, body: bytes) -> Response:
         name, return_to = request.path_params["provider"], request.query_params.get("return_to")
         begun = sso.begin(name, return_to or "/", _visit(request))
         answer = _redirected(begun.url)
-        _set(answer, SSO_COOKIE, begun.cookie, PENDING_SECONDS)
+        lasts = begun.pending.expires_at - begun.pending.created_at
+        _set(answer, SSO_COOKIE, begun.cookie, int(lasts.total_seconds()))
         return answer
 
     def finish(request: Request, body: bytes) -> Response:
@@ -137,23 +132,33 @@ def _at_providers(sso: SingleSignOn) -> list[tuple[str, str, Answered]]:
         return answer
 
     path = "/sso/{provider}"
-    return [("GET", path, begin), ("GET", f"{path}/callback", finish)]
+    return _routes(("GET", path, begin), ("GET", f"{path}/callback", finish))
 
 
-def _endpoint(
-    answered: Answered, limiter: CapacityLimiter
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        body = await read_body(request)
-        return await to_thread.run_sync(answered, request, body, limiter=limiter)
+def _routes(*listed: tuple[str, str, Answered]) -> list[Route]:
+    """Make routes that share a few threads."""
+    limiter = CapacityLimiter(SIGNING_THREADS)
 
-    return endpoint
+    def endpoint(answered: Answered) -> Callable[[Request], Awaitable[Response]]:
+        async def called(request: Request) -> Response:
+            body = await read_body(request)
+            return await to_thread.run_sync(answered, request, body, limiter=limiter)
+
+        return called
+
+    return [
+        Route(f"/v1{path}", endpoint(answered), methods=[method])
+        for method, path, answered in listed
+    ]
 
 
 def _visit(request: Request) -> Visit:
     cookies = request.cookies
-    place = place_of(request.client.host) if request.client else ""
-    return Visit(place, cookies.get(COOKIE, ""), cookies.get(DEVICE_COOKIE, ""))
+    return Visit(_place(request), cookies.get(COOKIE, ""), cookies.get(DEVICE_COOKIE, ""))
+
+
+def _place(request: Request) -> str:
+    return place_of(request.client.host) if request.client else ""
 
 
 def _told(opened: Opened) -> Response:

@@ -1,10 +1,10 @@
 """Slows down whoever guesses: waits that grow with each attempt and have an end.
 
 An attempt counts before it is known to be wrong, so many at once gain nothing; one that was right
-is taken back. A name counts, wherever it is tried from, and so does the place, whatever name is
-tried there. A browser in which somebody has signed in before counts by itself, so that no stranger
-keeps them out; and a place waits longer than a name, so whoever tries a name from one place holds
-up others elsewhere for a small part of the time.
+is taken back. Counted are a name at a place, the place for all names, and the name for all places,
+which is free for longer: whoever tries a name from one place holds nobody up elsewhere. A browser
+in which somebody has signed in before counts by itself, so strangers at many places, or at the same
+one, do not keep them out either.
 
 Source: OWASP, "Slow Down Online Guessing Attacks with Device Cookies"; NIST SP 800-63B-4, 3.2.2.
 """
@@ -43,15 +43,21 @@ class Pace:
     longest_s: float
 
 
-NAME = Pace("name", free=5, forgets_s=600, longest_s=300)
+NAME = Pace("name", free=50, forgets_s=600, longest_s=300)
+NAME_AT_PLACE = Pace("name at a place", free=5, forgets_s=3_600, longest_s=3_600)
 PLACE = Pace("place", free=20, forgets_s=60, longest_s=3_600)
 DEVICE = Pace("device", free=10, forgets_s=600, longest_s=300)
 OWN = Pace("own password", free=5, forgets_s=600, longest_s=300)
 # Tokens, cookies and logins cannot be guessed, only tried again and again.
 SECRET = Pace("secret", free=100, forgets_s=1, longest_s=60)
-BEGINNING = Pace("beginning", free=100, forgets_s=1, longest_s=60)
+BEGINNING = Pace("beginning", free=100, forgets_s=2, longest_s=60)
 
 Key: TypeAlias = tuple[Pace, str]
+
+
+def of_name(name: str, place: str) -> list[Key]:
+    """Return what counts when somebody tries a name."""
+    return [(NAME, name), (NAME_AT_PLACE, f"{place} {name}")]
 
 
 @dataclass(frozen=True)

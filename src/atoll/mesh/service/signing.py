@@ -9,7 +9,7 @@ from typing import Any
 from atoll.core.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable
 from atoll.mesh.audit.model import AuditEvent, Outcome, new_event
 from atoll.mesh.identity import logins, passwords, secret, sessions, tokens
-from atoll.mesh.identity.throttle import DEVICE, NAME, PLACE, SECRET, Key, Throttle
+from atoll.mesh.identity.throttle import DEVICE, PLACE, SECRET, Key, Throttle, of_name
 from atoll.mesh.model.people import (
     AccessToken,
     Proof,
@@ -139,7 +139,8 @@ class Doorkeeper:
             profile = reader.one(UserProfile, name=name, type=UserType.LOCAL)
             proof = reader.find(Proof, profile.id) if profile else None
             is_known = bool(profile and _device(reader, profile.id, visit))
-        tried: list[Key] = [(DEVICE, sessions.key_of(visit.device)) if is_known else (NAME, name)]
+        device: list[Key] = [(DEVICE, sessions.key_of(visit.device))]
+        tried = device if is_known else of_name(name, visit.place)
         at: list[Key] = [] if is_known else [(PLACE, visit.place)]
         self._throttle.attempt(*tried, *at)
         try:

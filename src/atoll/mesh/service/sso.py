@@ -200,8 +200,8 @@ def _let_in(
     profile = _as_told(changes, before, door, identity)
     if profile != found:
         if found:
-            at = microseconds(_now())
-            changes.put(replace(profile, version=found.version + 1, updated_at=at))
+            stamp = {"updated_at": microseconds(_now()), "updated_by": found.id}
+            changes.put(replace(profile, version=found.version + 1, **stamp))
         else:
             changes.add(profile)
         how = "UpdateUserProfile" if found else "CreateUserProfile"
