@@ -111,6 +111,7 @@ def test_7_a_login_is_no_token_no_cookie_and_works_once(mesh, browser):
     error(browser.get("/v1/me", headers={"Cookie": f"{COOKIE}={once}"}), 401)
     assert browser.post("/v1/once", json={"text": once}).status_code == 200
     assert "is used" in error(browser.post("/v1/once", json={"text": once}), 401)["message"]
+    assert (mesh.notes[-1].operation, mesh.notes[-1].outcome) == ("UsePortalLogin", "DENIED")
 
 
 def test_7_a_login_that_expired_or_whose_token_was_revoked_opens_nothing(mesh, browser):

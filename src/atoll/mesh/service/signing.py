@@ -137,14 +137,15 @@ class Doorkeeper:
         """
         with self._store.reading() as reader:
             profile = reader.one(UserProfile, name=name, type=UserType.LOCAL)
-            proof = reader.find(Proof, profile.id) if profile else None
-            is_known = bool(profile and _device(reader, profile.id, visit))
+            # Nobody of that name costs as much time as a wrong password, here and below.
+            id_ = profile.id if profile else ""
+            proof = reader.find(Proof, id_)
+            is_known = _device(reader, id_, visit) is not None
         device: list[Key] = [(DEVICE, sessions.key_of(visit.device))]
         tried = device if is_known else of_name(name, visit.place)
         at: list[Key] = [] if is_known else [(PLACE, visit.place)]
         self._throttle.attempt(*tried, *at)
         try:
-            # Nobody of that name costs as much time as a wrong password.
             is_right = passwords.is_right(password, proof.text if proof else None)
         except Unavailable:
             self._throttle.was_right(*tried, *at)
@@ -152,12 +153,10 @@ class Doorkeeper:
 
         def opened(changes: Transaction[AuditEvent]) -> Opened | None:
             # What was changed meanwhile counts: another password, or unassigned.
-            found = changes.find(UserProfile, profile.id) if profile and is_right else None
-            if found and found.status.is_in and changes.find(Proof, found.id) == proof:
-                return _with_device(changes, found.id, visit)
-            changes.notes.append(
-                note("SignIn", profile.id if profile else "", via="password", outcome="DENIED")
-            )
+            found = changes.find(UserProfile, id_) if is_right else None
+            if found and found.status.is_in and changes.find(Proof, id_) == proof:
+                return _with_device(changes, id_, visit)
+            changes.notes.append(note("SignIn", id_, via="password", outcome="DENIED"))
             return None
 
         found = self._store.write(opened)
@@ -193,6 +192,8 @@ class Doorkeeper:
             return self._store.write(used)
         except (Forbidden, InvalidInput) as error:
             self._throttle.attempt((SECRET, visit.place))
+            refused = note("UsePortalLogin", "", via="login", outcome="DENIED")
+            self._store.write(lambda changes: changes.notes.append(refused))
             raise Unauthenticated(error.message) from error
 
     def sign_out(self, cookie: str, *, csrf: str) -> None:

@@ -47,7 +47,7 @@ from atoll.mesh.store.writing import Store, Transaction
 logger = logging.getLogger(__name__)
 
 NAME_LETTERS = 100  # leaves room for a number
-_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,2000}", re.ASCII)
+_PATH = re.compile(r"/[!-\[\]-~]{0,2000}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -113,7 +113,7 @@ class SingleSignOn:
             Unavailable: the provider does not answer as it should.
         """
         door = self._door(name)
-        if not _PATH.fullmatch(return_to) or "//" in return_to:
+        if not is_path(return_to):
             raise InvalidInput("return_to takes a path of the portal, such as /projects?page=2")
         self._throttle.attempt((BEGINNING, visit.place))
         try:
@@ -190,27 +190,54 @@ class SingleSignOn:
         return self._store.write(taken)
 
 
+def is_path(text: str) -> bool:
+    """Tell whether a text is a path of the portal, whoever reads it: browsers take `\\` for `/`.
+
+    >>> is_path("/projects?page=2"), is_path("//evil.example"), is_path("/\\evil.example")
+    (True, False, False)
+    """
+    return _PATH.fullmatch(text) is not None and "//" not in text
+
+
+def merged(
+    groups: Sequence[str], mapped: Sequence[str], told: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Put what a provider tells now in the place of what it told before.
+
+    Args:
+        groups: ids of all that somebody is in.
+        mapped: those of them that the provider gave.
+        told: those that it gives now.
+
+    Returns:
+        All, and those of them that are the provider's: what was given by hand stays by hand.
+    """
+    by_hand = tuple(one for one in groups if one not in mapped)
+    added = tuple(one for one in told if one not in by_hand)
+    return (*by_hand, *added), added
+
+
 def _let_in(
     changes: Transaction[AuditEvent], door: _Door, identity: Identity, visit: Visit
 ) -> Opened | None:
     """Open a session; None where they are not assigned, which is kept, too."""
-    provider = door.configured.provider.name
+    means = door.configured.provider.name
+    via = f"sso:{means}"
     found = changes.one(UserProfile, issuer=identity.issuer, subject=identity.subject)
-    before = found or _newcomer(changes, identity)
-    profile = _as_told(changes, before, door, identity)
+    profile = _as_told(changes, found or _newcomer(changes, identity), door, identity)
     if profile != found:
-        if found:
-            stamp = {"updated_at": microseconds(_now()), "updated_by": found.id}
-            changes.put(replace(profile, version=found.version + 1, **stamp))
-        else:
+        if found is None:
             changes.add(profile)
+        else:
+            at = microseconds(_now())
+            changes.put(replace(profile, version=found.version + 1, updated_at=at))
         how = "UpdateUserProfile" if found else "CreateUserProfile"
-        told: dict[str, Any] = {"groups": list(profile.groups), "status": str(profile.status)}
-        changes.notes.append(note(how, profile.id, via=f"sso:{provider}", **told))
+        told = {"groups": list(profile.groups), "status": str(profile.status)}
+        changes.notes.append(note(how, profile.id, via=via, after=told))
     if not profile.status.is_in:
-        changes.notes.append(note("SignIn", profile.id, via=f"sso:{provider}", outcome="DENIED"))
+        changes.notes.append(note("SignIn", profile.id, via=via, outcome="DENIED"))
         return None
-    return open_session(changes, profile.id, visit, how="SignIn", means=provider)
+    return open_session(changes, profile.id, visit, how="SignIn", means=means)
 
 
 def _newcomer(changes: Transaction[AuditEvent], identity: Identity) -> UserProfile:
@@ -238,9 +265,8 @@ def _as_told(
     mapped = [one.id for one in changes.all(GroupProfile, name=wanted) if one.status.is_in]
     if len(mapped) < len(wanted):
         logger.warning("groups of the configuration are not there, or unassigned: %s", wanted)
-    by_hand = [one for one in profile.groups if one not in profile.mapped_groups]
-    added = tuple(one for one in mapped if one not in by_hand)
-    values: dict[str, Any] = {"groups": (*by_hand, *added), "mapped_groups": added}
+    groups, added = merged(profile.groups, profile.mapped_groups, mapped)
+    values: dict[str, Any] = {"groups": groups, "mapped_groups": added}
     if identity.email and _EMAIL.fullmatch(identity.email):
         values["email"] = identity.email
     if profile.follows_provider:
