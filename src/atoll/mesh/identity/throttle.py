@@ -48,7 +48,7 @@ NAME_AT_PLACE = Pace("name at a place", free=5, forgets_s=3_600, longest_s=3_600
 PLACE = Pace("place", free=20, forgets_s=60, longest_s=3_600)
 DEVICE = Pace("device", free=10, forgets_s=600, longest_s=300)
 OWN = Pace("own password", free=5, forgets_s=600, longest_s=300)
-# Tokens, cookies and logins cannot be guessed, only tried again and again.
+# Tokens and logins cannot be guessed, only tried again and again.
 SECRET = Pace("secret", free=100, forgets_s=1, longest_s=60)
 BEGINNING = Pace("beginning", free=100, forgets_s=2, longest_s=60)
 

@@ -284,6 +284,8 @@ def update_group_profile(call: Call, group: GroupProfile, ask: ChangedGroup) -> 
     """
     call.tell(before=group.status, after=ask.status or group.status)
     if ask.status and group.status.is_in and not ask.status.is_in:
+        if group.id in call.get(UserProfile, call.who.id).groups:
+            raise Conflict("you are in it and might lock yourself out; let somebody else do that")
         for profile in list(call.each(UserProfile, groups=group.id)):
             call.change(profile, generation=profile.generation + 1)
     return call.change(group, **ask.given())

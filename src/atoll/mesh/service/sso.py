@@ -86,10 +86,10 @@ class SingleSignOn:
             InvalidInput: portal_url is no address that a provider may send browsers to.
         """
         self._store, self._throttle = store, throttle
-        self.portal_url = portal_url.rstrip("/")
+        self._portal_url = portal_url.rstrip("/")
         self._doors = {}
         for one in providers:
-            callback = f"{self.portal_url}/v1/sso/{one.provider.name}/callback"
+            callback = f"{self._portal_url}/v1/sso/{one.provider.name}/callback"
             checked_url(callback, "address of the portal (`atoll serve --url`)")
             self._doors[one.provider.name] = _Door(one, RelyingParty(one.provider), callback)
 
@@ -166,7 +166,7 @@ class SingleSignOn:
             raise Forbidden(
                 "you are known here now, but not assigned to this domain; ask an administrator"
             )
-        return opened, f"{self.portal_url}{kept.return_to}"
+        return opened, f"{self._portal_url}{kept.return_to}"
 
     def _door(self, name: str) -> _Door:
         found = self._doors.get(name)
