@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.audit.model import AuditEvent, new_event
+from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.record import Record, Replay, new_id
@@ -72,7 +72,7 @@ class Call:
         who: the caller's standing.
         via: id of the token or session that they came with.
         tools: what the server has at hand.
-        after: id after which a page of a list begins; empty: at the beginning.
+        after: id of the last item of the page before; of a list's first page, empty.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -166,9 +166,21 @@ class Call:
             raise NotFound(f"the {kind.KIND} '{id_}' has no revision {version}", id=id_)
         return found
 
-    def history(self, kind: type[R], id_: str) -> Iterator[R]:
-        """Yield a record as it was and is, the first version first."""
-        return self._reader.history(kind, id_)
+    def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first, or from one on."""
+        return self._reader.history(kind, id_, since=since)
+
+    def events(self, **wanted: Any) -> Iterator[AuditEvent]:
+        """Yield events of the audit; `store.events.events` tells how to ask for them."""
+        return self._reader.events(**wanted)
+
+    def event_head(self) -> Head:
+        """Return where the audit's chain ends."""
+        return self._reader.event_head()
+
+    def last_change(self, *kinds: type[Record]) -> int:
+        """Return the number of the last change of a record of some kinds."""
+        return self._reader.last_change(*kinds)
 
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""

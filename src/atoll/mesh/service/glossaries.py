@@ -10,11 +10,12 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.catalog import Asset, DataProduct
-from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm
+from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, Rule
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.history import what_changed
 
 Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
@@ -100,7 +101,11 @@ def get_glossary(call: Call, glossary: Glossary) -> Glossary:
 @operation("PATCH", "/glossaries/{glossary_id}", Right.DESCRIBE)
 def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glossary:
     """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
-    return call.change(glossary, **ask.given())
+    if ask.status is EnabledStatus.DISABLED:
+        _refuse_demanded(call, glossary)
+    changed = call.change(glossary, **ask.given())
+    call.tell(**what_changed(glossary, changed))
+    return changed
 
 
 @operation("DELETE", "/glossaries/{glossary_id}", Right.CONTRIBUTE)
@@ -108,6 +113,7 @@ def delete_glossary(call: Call, glossary: Glossary) -> Done:
     """Remove a glossary that has no terms."""
     if call.find(GlossaryTerm, glossary_id=glossary.id):
         raise Conflict(f"'{glossary.name}' has terms; remove them first")
+    _refuse_demanded(call, glossary)
     call.remove(glossary)
     return Done()
 
@@ -142,7 +148,7 @@ def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
 def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
     """Count what carries a term."""
     return Usage(
-        call.count(Asset, glossary_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
+        call.count(Asset, all_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
     )
 
 
@@ -154,14 +160,16 @@ def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> Gl
         _free_name(call, term.glossary_id, ask.name or "")
     for parent_id in ask.is_a or ():
         _refuse_circle(call, term, parent_id)
-    return call.change(term, **ask.given())
+    changed = call.change(term, **ask.given())
+    call.tell(**what_changed(term, changed))
+    return changed
 
 
 @operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)
 def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     """Remove a term that nothing carries and no other refers to; disable it otherwise."""
     used = [
-        call.count(Asset, glossary_terms=term.id),
+        call.count(Asset, all_terms=term.id),
         call.count(DataProduct, glossary_terms=term.id),
         call.count(GlossaryTerm, is_a=term.id),
         call.count(GlossaryTerm, classifies=term.id),
@@ -185,6 +193,16 @@ def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = 
             raise InvalidInput(f"there is no glossary term '{id_}'", id=id_)
         if EnabledStatus.DISABLED in (term.status, glossary.status):
             raise InvalidInput(f"the term '{term.name}' is disabled; take another", id=id_)
+
+
+def _refuse_demanded(call: Call, glossary: Glossary) -> None:
+    for rule in call.each(Rule):
+        if glossary.id in rule.glossary_ids:
+            raise Conflict(
+                f"the rule '{rule.name}' demands a term of '{glossary.name}'; have that rule "
+                "changed first",
+                rule=rule.id,
+            )
 
 
 def _free_name(call: Call, glossary_id: str, name: str) -> None:

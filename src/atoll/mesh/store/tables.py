@@ -66,6 +66,7 @@ class Shelf:
         indexes: sets of keys that are looked up often.
         many: fields with several values, by each of which records are looked up.
         keeps_history: whether earlier versions stay.
+        is_followed: whether `changes` tells when each was last changed.
     """
 
     kind: type[Record]
@@ -74,6 +75,7 @@ class Shelf:
     indexes: tuple[Fields, ...] = ()
     many: Fields = ()
     keeps_history: bool = False
+    is_followed: bool = False
 
     def table(self) -> sa.Table:
         """Describe the table."""
@@ -124,8 +126,15 @@ SHELVES: Sequence[Shelf] = (
         ("parent_domain_unit_id", "name"),
         unique=(("parent_domain_unit_id", "name"),),
         many=("owners",),
+        is_followed=True,
     ),
-    Shelf(Project, ("domain_unit_id", "name"), unique=(("name",),), indexes=(("domain_unit_id",),)),
+    Shelf(
+        Project,
+        ("domain_unit_id", "name"),
+        unique=(("name",),),
+        indexes=(("domain_unit_id",),),
+        is_followed=True,
+    ),
     Shelf(
         ProjectMembership,
         ("project_id", "member_id"),
@@ -165,6 +174,7 @@ SHELVES: Sequence[Shelf] = (
         unique=(("glossary_id", "name"),),
         many=("is_a", "classifies"),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         FormType,
@@ -195,6 +205,7 @@ SHELVES: Sequence[Shelf] = (
             "owning_project_id",
             "association_id",
             "data_source_id",
+            "asset_type",
             "schema_print",
             "content_print",
         ),
@@ -203,17 +214,20 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id",),
             ("association_id",),
             ("data_source_id",),
+            ("asset_type",),
             ("schema_print", "content_print"),
         ),
-        many=("glossary_terms", "upstream"),
+        many=("all_terms", "upstream", "form_types"),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         DataProduct,
         ("name", "owning_project_id"),
         indexes=(("owning_project_id",),),
-        many=("glossary_terms",),
+        many=("glossary_terms", "form_types"),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         Listing,
@@ -221,6 +235,7 @@ SHELVES: Sequence[Shelf] = (
         unique=(("entity_id",),),
         indexes=(("name",), ("owning_project_id",)),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         AssetFilter,
@@ -233,6 +248,7 @@ SHELVES: Sequence[Shelf] = (
         ("name", "project_id", "association_id"),
         unique=(("project_id", "name"),),
         indexes=(("association_id",),),
+        many=("form_types",),
     ),
     Shelf(
         DataSourceRun,
@@ -244,6 +260,7 @@ SHELVES: Sequence[Shelf] = (
         TimeSeriesDataPoint,
         ("asset_id", "form_name", "timestamp"),
         unique=(("asset_id", "form_name", "timestamp"),),
+        is_followed=True,
     ),
     Shelf(
         SubscriptionRequest,
@@ -255,6 +272,7 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id", "status"),
             ("status",),
         ),
+        many=("form_types",),
     ),
     Shelf(
         Subscription,
@@ -327,3 +345,12 @@ PAST = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 KEEPING_HISTORY = frozenset(shelf.kind for shelf in SHELVES if shelf.keeps_history)
+# When each record was last changed: the search index follows by it.
+CHANGES = sa.Table(
+    "change",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+)
+FOLLOWED = frozenset(shelf.kind for shelf in SHELVES if shelf.is_followed)

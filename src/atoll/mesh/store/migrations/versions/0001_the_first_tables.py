@@ -35,12 +35,14 @@ def upgrade() -> None:
         sa.Column("owning_project_id", sa.Text(), nullable=False),
         sa.Column("association_id", sa.Text(), nullable=False),
         sa.Column("data_source_id", sa.Text(), nullable=False),
+        sa.Column("asset_type", sa.Text(), nullable=False),
         sa.Column("schema_print", sa.Text(), nullable=False),
         sa.Column("content_print", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_asset")),
     )
     with op.batch_alter_table("asset", schema=None) as batch_op:
+        batch_op.create_index("ix_asset_asset_type", ["asset_type"], unique=False)
         batch_op.create_index("ix_asset_association_id", ["association_id"], unique=False)
         batch_op.create_index("ix_asset_data_source_id", ["data_source_id"], unique=False)
         batch_op.create_index("ix_asset_owning_project_id", ["owning_project_id"], unique=False)
@@ -50,13 +52,22 @@ def upgrade() -> None:
         batch_op.create_index("uq_asset_external_identifier", ["external_identifier"], unique=True)
 
     op.create_table(
-        "asset_glossary_terms",
+        "asset_all_terms",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_glossary_terms")),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_all_terms")),
     )
-    with op.batch_alter_table("asset_glossary_terms", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_asset_glossary_terms_id"), ["id"], unique=False)
+    with op.batch_alter_table("asset_all_terms", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_asset_all_terms_id"), ["id"], unique=False)
+
+    op.create_table(
+        "asset_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_form_types")),
+    )
+    with op.batch_alter_table("asset_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_asset_form_types_id"), ["id"], unique=False)
 
     op.create_table(
         "asset_upstream",
@@ -106,6 +117,14 @@ def upgrade() -> None:
     with op.batch_alter_table("campaign", schema=None) as batch_op:
         batch_op.create_index("ix_campaign_domain_unit_id", ["domain_unit_id"], unique=False)
 
+    op.create_table(
+        "change",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "id", name=op.f("pk_change")),
+        sa.UniqueConstraint("number"),
+    )
     op.create_table(
         "comment",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -196,12 +215,18 @@ def upgrade() -> None:
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("previous", sa.Text(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("is_access", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.create_index("ix_event_asset_id_seq", ["asset_id", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_event_asset_id_is_access_seq", ["asset_id", "is_access", "seq"], unique=False
+        )
+        batch_op.create_index("ix_event_at", ["at"], unique=False)
         batch_op.create_index("ix_event_principal_seq", ["principal", "seq"], unique=False)
-        batch_op.create_index("ix_event_project_seq", ["project", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_event_project_is_access_seq", ["project", "is_access", "seq"], unique=False
+        )
 
     op.create_table(
         "filter",
@@ -387,6 +412,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_product_owning_project_id", ["owning_project_id"], unique=False)
 
     op.create_table(
+        "product_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_product_form_types")),
+    )
+    with op.batch_alter_table("product_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_product_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "product_glossary_terms",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -474,6 +508,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_request_status", ["status"], unique=False)
 
     op.create_table(
+        "request_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_request_form_types")),
+    )
+    with op.batch_alter_table("request_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_request_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "reviewitem",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -548,6 +591,15 @@ def upgrade() -> None:
     with op.batch_alter_table("source", schema=None) as batch_op:
         batch_op.create_index("ix_source_association_id", ["association_id"], unique=False)
         batch_op.create_index("uq_source_project_id_name", ["project_id", "name"], unique=True)
+
+    op.create_table(
+        "source_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_source_form_types")),
+    )
+    with op.batch_alter_table("source_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_source_form_types_id"), ["id"], unique=False)
 
     op.create_table(
         "subscription",
