@@ -84,6 +84,29 @@ def test_7_a_group_gives_its_members_what_it_was_given_until_it_is_gone(mesh):
     assert mesh.ask("cy", "GetUserProfile", user_profile_id="user-cy").groups == ()
 
 
+def test_8_an_unassigned_group_gives_nothing_until_it_is_assigned_again(mesh):
+    group = mesh.ask("ann", "CreateGroupProfile", name="engineers")
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-cy", groups=(group.id,))
+    granted = {"policy_type": PolicyType.CREATE_PROJECT, "principal_id": group.id}
+    mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **granted)
+    given = {"group_profile_id": group.id, "status": ProfileStatus.NOT_ASSIGNED}
+    assert isinstance(mesh.refusal("cy", "UpdateGroupProfile", **given), Forbidden)
+    before = mesh.ask("cy", "WhoAmI").profile.generation
+    mesh.ask("ann", "UpdateGroupProfile", **given)
+    assert mesh.ask("cy", "WhoAmI").profile.generation == before + 1
+    told = mesh.refusal("cy", "CreateProject", domain_unit_id=ROOT, name="first")
+    assert isinstance(told, Forbidden)
+    mesh.ask("ann", "UpdateGroupProfile", **{**given, "status": ProfileStatus.ASSIGNED})
+    assert mesh.ask("cy", "CreateProject", domain_unit_id=ROOT, name="first")
+
+
+def test_8_an_administrator_does_not_unassign_a_group_that_they_are_in(mesh):
+    group = mesh.ask("ann", "CreateGroupProfile", name="administrators")
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-ann", groups=(group.id,))
+    given = {"group_profile_id": group.id, "status": ProfileStatus.NOT_ASSIGNED}
+    assert isinstance(mesh.refusal("ann", "UpdateGroupProfile", **given), Conflict)
+
+
 def test_7_a_password_is_changed_by_who_knows_it_and_reset_by_administrators(mesh):
     made = mesh.ask("ann", "CreateUserProfile", name="eve", password=PASSWORD)
     before, given = kept(mesh, made.id).text, {"user_profile_id": made.id}

@@ -6,6 +6,7 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from hypothesis import assume, given, settings
@@ -21,6 +22,7 @@ from atoll.mesh.identity.passwords import Work, hashed, is_right
 from atoll.mesh.identity.person import identity
 from atoll.mesh.identity.provider import Metadata, Provider, checked_url, read_metadata
 from atoll.mesh.identity.sessions import Lifetime, check, open_session
+from atoll.mesh.service.sso import is_path, merged
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SECOND = int(NOW.timestamp())
@@ -249,3 +251,25 @@ def test_token_is_active_until_it_is_revoked_or_expires_and_never_again(at, revo
         assert not is_active
     else:
         assert is_active
+
+
+GROUPS = st.lists(st.sampled_from("abcd"), unique=True)
+
+
+@given(GROUPS, st.lists(GROUPS, max_size=5))
+def test_7_groups_are_those_given_by_hand_and_those_that_the_provider_told_last(hand, tellings):
+    groups, mapped = tuple(hand), ()
+    for told in tellings:
+        groups, mapped = merged(groups, mapped, told)
+        assert len(groups) == len(set(groups))
+        assert set(groups) == {*hand, *told}
+        assert set(mapped) == {*told} - {*hand}
+
+
+@given(st.text("/\\.:@?#%2f\t\n\r aä", max_size=12).map("/".__add__) | st.text())
+def test_7_what_is_a_path_leads_nowhere_else(text):
+    if is_path(text):
+        joined = urlsplit(urljoin("https://mesh.example/v1/sso/plant/callback", text))
+        assert (joined.scheme, joined.netloc) == ("https", "mesh.example")
+        assert not set(text) & set("\\\t\n\r ")
+        assert text[:1] == "/" != text[1:2]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,8 @@ def test_memory_is_the_smaller_of_the_machine_and_what_the_cgroup_leaves(tmp_pat
     (tmp_path / "memory.max").write_text("3000000\n")
     (tmp_path / "memory.current").write_text("1000000\n")
     assert available_memory(tmp_path, tmp_path / "meminfo") == 2_000_000
+
+
+def test_the_file_of_sign_in_providers_is_named_by_a_variable(tmp_path):
+    found = settings(tmp_path, {"ATOLL_MESH_PROVIDERS": "/etc/atoll/providers.toml"})
+    assert found.mesh_providers == Path("/etc/atoll/providers.toml")

@@ -45,7 +45,12 @@ def serve(
     assert folder is not None
     with _listening(host, port) as listener:
         at = url or f"http://{host}:{listener.getsockname()[1]}"
-        mesh = Mesh(folder, database=database or "", portal_url=at)
+        mesh = Mesh(
+            folder,
+            database=database or "",
+            portal_url=at,
+            providers=settings.mesh_providers,
+        )
         try:
             click.echo(f"the mesh is served at {at}")
             if mesh.first:

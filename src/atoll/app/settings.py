@@ -30,7 +30,9 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "mesh_home": ("ATOLL_MESH_HOME",),
     "mesh_url": ("ATOLL_MESH_URL",),
     "mesh_token": ("ATOLL_MESH_TOKEN",),
+    "mesh_providers": ("ATOLL_MESH_PROVIDERS",),
 }
+PATHS = ("scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home", "mesh_providers")
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "region": ("ATOLL_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -149,10 +151,6 @@ def _parse(setting: str, value: Any) -> Any:
             return value if isinstance(value, bool) else _FLAG[value.lower()]
         if setting == "disk_cache":
             return None if value == OFF else Path(value)
-        return (
-            Path(value)
-            if setting in ("scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home")
-            else str(value)
-        )
+        return Path(value) if setting in PATHS else str(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

@@ -70,6 +70,7 @@ class Settings:
         mesh_home: folder of the mesh that `atoll serve` serves.
         mesh_url: the mesh that `atoll mesh` asks.
         mesh_token: as whom.
+        mesh_providers: file of the sign-in providers of that mesh; None: it has none.
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
         aws: what runs on AWS for us.
@@ -91,6 +92,7 @@ class Settings:
     mesh_home: Path | None = None
     mesh_url: str | None = None
     mesh_token: str | None = field(default=None, repr=False)
+    mesh_providers: Path | None = None
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()

@@ -6,6 +6,7 @@
       Forbidden       credentials or permissions do not allow it
         Unauthenticated   there are no credentials, or they are not valid (any more)
       Conflict        somebody else did, or is doing, something that excludes this
+      TooManyRequests you try too often; wait, then try again
       Unavailable     a store, server or process did not answer; try again later
       Corrupt         stored bytes are not what was written
       Incomplete      part of an answer is missing; what is missing is named
@@ -80,6 +81,13 @@ class Conflict(AtollError):
 
     code = "conflict"
     status = 409
+
+
+class TooManyRequests(AtollError):
+    """Somebody tries too often; `details` say how long to wait, as `retry_after_s`."""
+
+    code = "too_many_requests"
+    status = 429
 
 
 class Unavailable(AtollError):

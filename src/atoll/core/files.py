@@ -47,6 +47,26 @@ def read_failure(error: OSError, place: str | Path) -> AtollError:
     return system_failure(error.errno, error.strerror or str(error), place)
 
 
+def private_text(path: Path) -> str:
+    """Read a file of secrets, which is its owner's alone.
+
+    Raises:
+        Forbidden: others may read it, or we may not.
+        NotFound, InvalidInput, Unavailable: it cannot be read, or is no text.
+    """
+    with reading(path), path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o077:
+            raise Forbidden(
+                f"{path} holds secrets and others may open it; run `chmod 600 {path}`",
+                path=str(path),
+            )
+        data = file.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8; write it anew", path=str(path)) from error
+
+
 @contextmanager
 def writing(place: str | Path, *, mend: str = MAKE_ROOM) -> Iterator[None]:
     """Raise what the system says while `place` is written as an error of Atoll's tree.

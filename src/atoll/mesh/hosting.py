@@ -6,9 +6,11 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from starlette.applications import Starlette
@@ -22,7 +24,7 @@ from atoll.mesh.harvest import CollectionReader
 from atoll.mesh.http.application import application
 from atoll.mesh.identity import passwords, secret
 from atoll.mesh.model.organisation import Domain, DomainUnit
-from atoll.mesh.model.people import Proof, UserProfile
+from atoll.mesh.model.people import Proof, ProofType, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
 from atoll.mesh.operations.indexing import Indexer
@@ -37,6 +39,10 @@ from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
 from atoll.storage import open_storage
+
+if TYPE_CHECKING:
+    from atoll.mesh.identity.configured import Configured
+    from atoll.mesh.service.sso import SingleSignOn
 
 DATABASE_FILE = "mesh.db"
 LOCK_FILE = "serving.lock"
@@ -62,21 +68,25 @@ class Mesh:
         portal_url: str = "",
         anchors: str = "",
         collections: CollectionReader | None = None,
+        providers: Path | None = None,
     ) -> None:
         """Open a mesh; the first time, make it.
 
         Args:
             home: its folder; made if need be.
             database: URL; empty: a SQLite file in the folder.
-            portal_url: where people reach it.
+            portal_url: where people reach it; empty: where they did before.
             anchors: URL of where the end of the audit is written down now and then, best a store
                 that whoever has the database cannot write to; empty: the home folder.
             collections: knows vector collections; None: they are not read.
+            providers: file of the sign-in providers, see `identity.configured`; None: none.
 
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
             Unavailable, Forbidden, Corrupt: folder or database cannot be used.
+            InvalidInput, NotFound, Forbidden: the file of providers cannot be used.
         """
+        configured = _configured(providers)
         with ExitStack() as undo:
             undo.enter_context(_alone_in(home))
             engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
@@ -95,7 +105,8 @@ class Mesh:
             tools = Tools(home, sealing, indexer, ProcessExecutor(1), collections)
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
-            self.doorkeeper = Doorkeeper(self.store)
+            self.doorkeeper = Doorkeeper(self.store, tools.throttle)
+            self._sso = _single_sign_on(self.store, tools, configured)
             attendant = Attendant(self.store, authorizer, tools)
             undo.callback(Worker(self.store, attendant, key.id).stop)
             self._undo = undo.pop_all()
@@ -103,11 +114,32 @@ class Mesh:
     @property
     def application(self) -> Starlette:
         """Return what a server runs."""
-        return application(self.performer, self.doorkeeper)
+        return application(self.performer, self.doorkeeper, self._sso)
 
     def close(self) -> None:
         """Let go of folder and database."""
         self._undo.close()
+
+
+def _single_sign_on(
+    store: Store[AuditEvent], tools: Tools, configured: Sequence[Configured]
+) -> SingleSignOn | None:
+    if not configured:
+        return None
+    from atoll.mesh.service.sso import SingleSignOn
+
+    with store.reading() as reader:
+        [domain] = reader.all(Domain)
+    return SingleSignOn(store, tools.throttle, configured, domain.portal_url)
+
+
+def _configured(providers: Path | None) -> Sequence[Configured]:
+    if providers is None:
+        return []
+    # Late: who has no provider need not wait for what speaks to one.
+    from atoll.mesh.identity.configured import read_providers
+
+    return read_providers(providers)
 
 
 def _alone_in(home: Path) -> IO[Any]:
@@ -144,8 +176,11 @@ def _seal(connection: sa.Connection, events: list[AuditEvent], key: Key) -> None
 def _begun(store: Store[AuditEvent], place: Path, portal_url: str) -> Path | None:
     """Make the domain with its administrator, where there is none yet."""
     with store.reading() as reader:
-        if reader.any(Domain):
-            return place if place.exists() else None
+        domain = reader.any(Domain)
+    if domain:
+        if portal_url not in ("", domain.portal_url):
+            store.write(lambda changes: _move(changes, portal_url))
+        return place if place.exists() else None
     password = secret.new_secret()[:24]
     # Before it holds: whoever dies in between can still be let in.
     with whole_file(place) as file:
@@ -156,6 +191,11 @@ def _begun(store: Store[AuditEvent], place: Path, portal_url: str) -> Path | Non
     return place
 
 
+def _move(changes: Transaction[AuditEvent], portal_url: str) -> None:
+    [domain] = changes.all(Domain)
+    changes.put(replace(domain, version=domain.version + 1, portal_url=portal_url))
+
+
 def _make(changes: Transaction[AuditEvent], password: str, portal_url: str) -> None:
     if changes.any(Domain):
         raise Conflict("another process has made this mesh at the same moment; start again")
@@ -163,7 +203,7 @@ def _make(changes: Transaction[AuditEvent], password: str, portal_url: str) -> N
     stamp: Any = {"created_at": now, "created_by": id_, "updated_at": now, "updated_by": id_}
     root = DomainUnit(id=new_id(DomainUnit.KIND), name="root", owners=(id_,), **stamp)
     changes.add(UserProfile(id=id_, name=FIRST_NAME, **stamp))
-    changes.add(Proof(id=id_, text=password, owner_id=id_, **stamp))
+    changes.add(Proof(id=id_, type=ProofType.PASSWORD, text=password, owner_id=id_, **stamp))
     changes.add(root)
     domain = changes.add(
         Domain(

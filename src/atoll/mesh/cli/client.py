@@ -17,6 +17,7 @@ from atoll.core.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -26,7 +27,10 @@ TIMEOUT_SECONDS = 300.0  # some answers are long thought about
 _ID = re.compile(r"^[a-z]+-[2-9a-km-np-z]{16}$")
 _ERRORS = {
     kind.code: kind
-    for kind in (InvalidInput, NotFound, Forbidden, Unauthenticated, Conflict, Unavailable, Corrupt)
+    for kind in (
+        *(InvalidInput, NotFound, Forbidden, Unauthenticated, Conflict, TooManyRequests),
+        *(Unavailable, Corrupt),
+    )
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,9 +19,14 @@ from atoll.mesh.operations.calls import Performer
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.signing import Doorkeeper
 
+if TYPE_CHECKING:
+    from atoll.mesh.service.sso import SingleSignOn
 
-def application(performer: Performer, doorkeeper: Doorkeeper) -> Starlette:
-    """Make the application of one mesh."""
+
+def application(
+    performer: Performer, doorkeeper: Doorkeeper, sso: SingleSignOn | None = None
+) -> Starlette:
+    """Make the application of one mesh; without `sso` it has no sign-in providers."""
     listed = OPERATIONS.values()
     told = document(listed, title="Atoll mesh", version=version("atoll"))
 
@@ -35,7 +40,7 @@ def application(performer: Performer, doorkeeper: Doorkeeper) -> Starlette:
     return Starlette(
         routes=[
             *(route(one, performer, caller_of(doorkeeper)) for one in listed),
-            *routes(doorkeeper),
+            *routes(doorkeeper, sso),
             Route("/v1/openapi.json", openapi),
             Route("/healthz", health),
         ],

@@ -34,6 +34,7 @@ _REFUSALS = {
     "403": "You may not do this.",
     "404": "There is no such thing, or you may not know of it.",
     "409": "Its state, or somebody else's change, does not allow this.",
+    "429": "You try too often; Retry-After says how many seconds to wait.",
     "503": "The database does not answer; try again.",
 }
 

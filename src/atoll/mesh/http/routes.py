@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from atoll.core.errors import AtollError, InvalidInput
+from atoll.core.errors import AtollError, InvalidInput, TooManyRequests
 from atoll.core.records import converted, decoded
 from atoll.mesh.model.record import Record
 from atoll.mesh.operations.calls import Caller, Demands, Performer
@@ -71,6 +71,8 @@ async def refused(request: Request, error: Exception) -> Response:
             message = "this is a fault of ours; the server's log says more"
     told = {"error": {"code": code, "message": message, "details": details}}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(details["retry_after_s"])
     return Response(
         msgspec.json.encode(told), status, media_type="application/json", headers=headers
     )

@@ -115,7 +115,7 @@ def check(
     Raises:
         Forbidden: sign in again; why is not told.
     """
-    if session is None or not _is_open(session, generation, now, lifetime):
+    if session is None or not is_open(session, generation, now, lifetime):
         raise Forbidden("you are not signed in, or no longer; sign in")
     # Not every request is worth a write.
     if now - session.used_at < timedelta(seconds=lifetime.idle_s / 10):
@@ -138,7 +138,10 @@ def check_csrf(cookie: str, shown: str) -> None:
         raise Forbidden("this form is not of your session; load the page again and repeat it")
 
 
-def _is_open(session: Session, generation: int | None, now: datetime, lifetime: Lifetime) -> bool:
+def is_open(
+    session: Session, generation: int | None, now: datetime, lifetime: Lifetime = Lifetime()
+) -> bool:
+    """Tell whether a session still stands for its user; see `check`."""
     idle = now - session.used_at
     is_busy = -secret.MAX_SKEW < idle < timedelta(seconds=lifetime.idle_s)
     return is_busy and now < session.expires_at and session.generation == generation

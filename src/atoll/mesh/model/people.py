@@ -34,6 +34,16 @@ class ProfileStatus(StrEnum):
         return self in (ProfileStatus.ASSIGNED, ProfileStatus.ACTIVATED)
 
 
+class ProofType(StrEnum):
+    """What a secret opens, or, of a DEVICE, only says: that somebody has come in with it before."""
+
+    PASSWORD = "PASSWORD"
+    TOKEN = "TOKEN"
+    LOGIN = "LOGIN"
+    SESSION = "SESSION"
+    DEVICE = "DEVICE"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserProfile(Record):
     """A user or a service.
@@ -42,6 +52,9 @@ class UserProfile(Record):
         name: what they sign in with, and are shown as.
         issuer, subject: of an OIDC user, who is known by both together and by nothing else.
         groups: ids of groups.
+        mapped_groups: those of them that the provider gave; the others were given by hand.
+        follows_provider: whether each sign-in says anew if they may come in; what an administrator
+            says holds from then on.
         generation: one more each time all their sessions end.
     """
 
@@ -54,6 +67,8 @@ class UserProfile(Record):
     issuer: str = ""
     subject: str = ""
     groups: tuple[str, ...] = ()
+    mapped_groups: tuple[str, ...] = ()
+    follows_provider: bool = False
     generation: int = 0
 
 
@@ -92,17 +107,21 @@ class Proof(Record):
     """What a secret is checked by; no operation shows it. The id is that of what it proves.
 
     Attributes:
+        type: of what it proves.
         text: a password's hash, or the SHA-256 of a token, login or cookie.
         owner_id: of the user that it belongs to.
         token_id: of the token that a login or a session came from; empty: none.
         expires_at: microseconds since the epoch; 0: never.
-        used_at: a login: when it was used up; a session: its last request; 0: not yet.
+        used_at: a login: when it was used up; a session: its last request; a device: when somebody
+            last came in with it; 0: not yet.
         generation: of the user when a session began.
         scopes: of a session.
+        means: what a session was opened by: "password", "token", or the name of a provider.
     """
 
     KIND: ClassVar[str] = "proof"
 
+    type: ProofType
     text: str
     owner_id: str
     token_id: str = ""
@@ -110,6 +129,35 @@ class Proof(Record):
     used_at: int = 0
     generation: int = 0
     scopes: tuple[str, ...] = ()
+    means: str = ""
+
+    @property
+    def via(self) -> str:
+        """Return what a session is called where its key would be too much: in lists and audit."""
+        return self.id[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingSignIn(Record):
+    """A browser is on its way to a provider and back; its id is the state that it brings.
+
+    Attributes:
+        provider: its name in our configuration.
+        issuer, redirect_uri, nonce, verifier, browser_sha256: see `identity.pending.Pending`.
+        return_to: path of the portal, where it goes then.
+        expires_at: microseconds since the epoch.
+    """
+
+    KIND: ClassVar[str] = "signin"
+
+    provider: str
+    issuer: str
+    redirect_uri: str
+    nonce: str
+    verifier: str
+    browser_sha256: str
+    return_to: str
+    expires_at: int
 
 
 def moment(at: int) -> datetime:

@@ -18,7 +18,7 @@ from atoll.mesh.model.organisation import (
     PolicyType,
     ProjectMembership,
 )
-from atoll.mesh.model.people import UserProfile, UserType
+from atoll.mesh.model.people import GroupProfile, UserProfile, UserType
 from atoll.mesh.policies.decisions import Roles, Standing
 from atoll.mesh.store.reading import Reader
 
@@ -42,7 +42,9 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) 
     profile = reader.find(UserProfile, profile_id)
     if profile is None or not profile.status.is_in:
         raise Unauthenticated("you are not assigned to this domain; ask an administrator")
-    ids = {profile.id, *profile.groups}
+    ids = {profile.id}
+    if profile.groups:
+        ids |= {one.id for one in reader.all(GroupProfile, id=profile.groups) if one.status.is_in}
     roles = {EVERYBODY}
     members = list(reader.all(ProjectMembership, member_id=ids))
     roles |= {role_in(one.project_id, one.designation) for one in members}

@@ -14,6 +14,7 @@ from atoll.core.errors import Unavailable
 from atoll.core.files import writing
 from atoll.mesh.audit.keys import Key
 from atoll.mesh.harvest.model import CollectionReader
+from atoll.mesh.identity.throttle import Throttle
 from atoll.mesh.model.organisation import Association
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.indexing import Indexer
@@ -47,6 +48,7 @@ class Tools:
         executor: processes of its own, in which foreign files are read.
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
+        throttle: slows down whoever guesses.
         visibility: remembers which classes of things people may see.
     """
 
@@ -56,6 +58,7 @@ class Tools:
     executor: Executor
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)
+    throttle: Throttle = field(default_factory=Throttle)
     visibility: Visibility = field(default_factory=Visibility)
 
     @contextmanager

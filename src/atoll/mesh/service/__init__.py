@@ -20,6 +20,8 @@ from atoll.mesh.service import (
     rules,
     search,
     sensitivity,
+    sessions,
+    sweeping,
 )
 
 __all__ = [
@@ -42,4 +44,6 @@ __all__ = [
     "rules",
     "search",
     "sensitivity",
+    "sessions",
+    "sweeping",
 ]

@@ -10,12 +10,14 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.identity import logins, passwords, tokens
+from atoll.mesh.identity.throttle import OWN
 from atoll.mesh.model.organisation import Domain, PolicyGrant, ProjectMembership
 from atoll.mesh.model.people import (
     AccessToken,
     GroupProfile,
     ProfileStatus,
     Proof,
+    ProofType,
     UserProfile,
     UserType,
     microseconds,
@@ -79,6 +81,14 @@ class NewGroup(Ask, frozen=True, kw_only=True):
 
     name: Name
     description: Text = ""
+
+
+class ChangedGroup(Ask, frozen=True, kw_only=True):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+    status: ProfileStatus | None = None
 
 
 class NewToken(Ask, frozen=True, kw_only=True):
@@ -153,7 +163,7 @@ def create_user_profile(call: Call, domain: Domain, given: Hashed) -> UserProfil
     ask = given.ask
     made = call.add(UserProfile, name=ask.name, email=ask.email, type=ask.type)
     if given.text:
-        call.add(Proof, id_=made.id, text=given.text, owner_id=made.id)
+        call.add(Proof, id_=made.id, type=ProofType.PASSWORD, text=given.text, owner_id=made.id)
     return made
 
 
@@ -173,7 +183,8 @@ def get_user_profile(call: Call, profile: UserProfile) -> UserProfile:
 def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> UserProfile:
     """Rename, assign or unassign somebody, or say which groups they are in.
 
-    Unassigning ends their sessions; their tokens are refused from then on.
+    Unassigning ends their sessions; their tokens are refused from then on. A user of a provider
+    who is in a group by its word is put back into it at the next sign-in.
     """
     given = {
         key: value
@@ -187,6 +198,10 @@ def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> U
         if profile.id == call.who.id:
             raise Conflict("you would lock yourself out; let another administrator do that")
         given["generation"] = profile.generation + 1
+    if ask.status:
+        given["follows_provider"] = False
+    if ask.groups is not None:
+        given["mapped_groups"] = tuple(one for one in profile.mapped_groups if one in ask.groups)
     call.tell(before=profile.status, after=ask.status or profile.status)
     return call.change(profile, **given)
 
@@ -200,8 +215,10 @@ class Checked(msgspec.Struct, frozen=True):
 
 def _check_first(call: Call, profile: UserProfile, ask: NewPassword) -> Checked:
     found = call.find(Proof, id=profile.id)
+    call.tools.throttle.attempt((OWN, profile.id))
     if not passwords.is_right(ask.current, found.text if found else None):
         raise Forbidden("the current password is not right")
+    call.tools.throttle.forget((OWN, profile.id))
     assert found
     return Checked(_hashed(ask.password, profile.name), found.text)
 
@@ -258,6 +275,22 @@ def get_group_profile(call: Call, group: GroupProfile) -> GroupProfile:
     return group
 
 
+@operation("PATCH", "/group-profiles/{group_profile_id}", Right.GOVERN)
+def update_group_profile(call: Call, group: GroupProfile, ask: ChangedGroup) -> GroupProfile:
+    """Rename, describe, assign or unassign a group.
+
+    Unassigning ends what it was granted and the sessions of its members, who may sign in again as
+    far as they may without it.
+    """
+    call.tell(before=group.status, after=ask.status or group.status)
+    if ask.status and group.status.is_in and not ask.status.is_in:
+        if group.id in call.get(UserProfile, call.who.id).groups:
+            raise Conflict("you are in it and might lock yourself out; let somebody else do that")
+        for profile in list(call.each(UserProfile, groups=group.id)):
+            call.change(profile, generation=profile.generation + 1)
+    return call.change(group, **ask.given())
+
+
 @operation("DELETE", "/group-profiles/{group_profile_id}", Right.GOVERN)
 def delete_group_profile(call: Call, group: GroupProfile) -> Done:
     """Remove a group; what it was granted ends."""
@@ -293,7 +326,7 @@ def create_access_token(call: Call, profile: UserProfile, ask: NewToken) -> Issu
         scopes=tuple(sorted(made.scopes)),
         expires_at=microseconds(made.expires_at),
     )
-    call.add(Proof, id_=made.id, text=made.sha256, owner_id=profile.id)
+    call.add(Proof, id_=made.id, type=ProofType.TOKEN, text=made.sha256, owner_id=profile.id)
     call.tell(token_id=made.id, scopes=list(token.scopes))
     return IssuedToken(token, text)
 
@@ -312,7 +345,9 @@ def get_access_token(call: Call, token: AccessToken) -> AccessToken:
 
 @operation("DELETE", "/access-tokens/{access_token_id}", Right.ACT)
 def revoke_access_token(call: Call, token: AccessToken) -> AccessToken:
-    """Refuse a token from now on, and end what was opened by it."""
+    """Refuse a token from now on, and end the sessions and logins that came from it."""
+    for one in list(call.each(Proof, owner_id=token.principal_id, token_id=token.id)):
+        call.remove(one)
     return token if token.revoked_at else call.change(token, revoked_at=call.now)
 
 
@@ -328,6 +363,7 @@ def create_portal_login(call: Call, profile: UserProfile) -> PortalLogin:
     call.add(
         Proof,
         id_=made.id,
+        type=ProofType.LOGIN,
         text=made.sha256,
         owner_id=profile.id,
         token_id=token.id,
@@ -358,5 +394,5 @@ def _keep_password(call: Call, profile: UserProfile, found: Proof | None, text: 
     if found:
         call.change(found, text=text)
     else:
-        call.add(Proof, id_=profile.id, text=text, owner_id=profile.id)
+        call.add(Proof, id_=profile.id, type=ProofType.PASSWORD, text=text, owner_id=profile.id)
     call.change(profile, generation=profile.generation + 1)

@@ -86,6 +86,13 @@ class Reader:
                 return
             after = rows[-1].id
 
+    def until(self, kind: type[R], key: str, last: int, *, most: int = PAGE_ROWS) -> list[R]:
+        """List records whose number in a field is above 0 and at most `last`, the lowest first."""
+        table = TABLES[kind]
+        column = table.c[key]
+        asked = sa.select(table.c.body).where(column > 0, column <= last).order_by(column)
+        return [decoded(row.body, kind) for row in self._connection.execute(asked.limit(most))]
+
     def events(self, **wanted: Any) -> Iterator[AuditEvent]:
         """Yield events of the audit; `store.events.events` tells how to ask for them."""
         return events(self._connection, **wanted)

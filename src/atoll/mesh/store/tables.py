@@ -41,7 +41,13 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
-from atoll.mesh.model.people import AccessToken, GroupProfile, Proof, UserProfile
+from atoll.mesh.model.people import (
+    AccessToken,
+    GroupProfile,
+    PendingSignIn,
+    Proof,
+    UserProfile,
+)
 from atoll.mesh.model.record import Record, Replay
 
 METADATA = sa.MetaData(
@@ -321,7 +327,12 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(Replay, ("created_at",), indexes=(("created_at",),)),
     Shelf(AccessToken, ("principal_id", "name"), indexes=(("principal_id",),)),
-    Shelf(Proof, ("owner_id", "token_id", "expires_at"), indexes=(("owner_id",), ("expires_at",))),
+    Shelf(
+        Proof,
+        ("owner_id", "type", "token_id", "expires_at"),
+        indexes=(("owner_id",), ("expires_at",)),
+    ),
+    Shelf(PendingSignIn, ("expires_at",), indexes=(("expires_at",),)),
 )
 TABLES = {shelf.kind: shelf.table() for shelf in SHELVES}
 VALUES = {shelf.kind: shelf.values() for shelf in SHELVES}

@@ -447,6 +447,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("owner_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
         sa.Column("token_id", sa.Text(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -565,6 +566,17 @@ def upgrade() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index("ix_run_data_source_id", ["data_source_id"], unique=False)
         batch_op.create_index("ix_run_status", ["status"], unique=False)
+
+    op.create_table(
+        "signin",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_signin")),
+    )
+    with op.batch_alter_table("signin", schema=None) as batch_op:
+        batch_op.create_index("ix_signin_expires_at", ["expires_at"], unique=False)
 
     op.create_table(
         "source",
