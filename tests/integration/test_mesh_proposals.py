@@ -227,6 +227,14 @@ def test_24_what_cannot_be_any_more_is_not_accepted(mesh, asset, term):
     assert (type(told), "is disabled" in told.message) == (Conflict, True)
 
 
+def test_24_terms_that_would_be_kinds_of_each_other_are_not_accepted(mesh, term):
+    given = {"glossary_id": term.glossary_id, "name": "alloy", "is_a": (term.id,)}
+    other = mesh.ask("bob", "CreateGlossaryTerm", **given)
+    one = proposed(mesh, "dee", term, "is_a", (other.id,))
+    told = mesh.refusal("cy", "AcceptProposal", proposal_id=one.id)
+    assert (type(told), "a kind of itself" in told.message) == (Conflict, True)
+
+
 def test_24_what_is_about_a_thing_that_is_gone_is_only_rejected(mesh, term):
     one = proposed(mesh, "dee", term, "short_description", "metal")
     mesh.ask("bob", "DeleteGlossaryTerm", glossary_term_id=term.id)
