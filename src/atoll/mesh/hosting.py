@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,9 +25,10 @@ from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import Proof, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
-from atoll.mesh.operations.tools import Tools
+from atoll.mesh.operations.tools import FILES_FOLDER, Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.service.signing import Doorkeeper
@@ -34,12 +36,15 @@ from atoll.mesh.store.database import opened
 from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
+from atoll.storage import open_storage
 
 DATABASE_FILE = "mesh.db"
 LOCK_FILE = "serving.lock"
 FIRST_FILE = "first-administrator.txt"
 FIRST_NAME = "administrator"
 KEY_FILE = "audit.key"
+ANCHORS_FOLDER = "anchors"
+INDEX_FOLDER = "index"
 
 
 class Mesh:
@@ -55,6 +60,7 @@ class Mesh:
         *,
         database: str = "",
         portal_url: str = "",
+        anchors: str = "",
         collections: CollectionReader | None = None,
     ) -> None:
         """Open a mesh; the first time, make it.
@@ -63,6 +69,8 @@ class Mesh:
             home: its folder; made if need be.
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it.
+            anchors: URL of where the end of the audit is written down now and then, best a store
+                that whoever has the database cannot write to; empty: the home folder.
             collections: knows vector collections; None: they are not read.
 
         Raises:
@@ -74,13 +82,17 @@ class Mesh:
             engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
             undo.callback(engine.dispose)
             upgrade(engine)
+            shutil.rmtree(home / FILES_FOLDER, ignore_errors=True)
             key = _key(home / KEY_FILE)
             self.store: Store[AuditEvent] = Store(
                 engine, lambda connection, events: _seal(connection, events, key)
             )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
-            tools = Tools(home, ProcessExecutor(1), collections)
+            sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
+            indexer = Indexer(self.store, home / INDEX_FOLDER)
+            undo.callback(indexer.stop)
+            tools = Tools(home, sealing, indexer, ProcessExecutor(1), collections)
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store)

@@ -4,6 +4,7 @@ from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.service import (
     asset_types,
     assets,
+    audit,
     duplicates,
     forms,
     glossaries,
@@ -17,6 +18,7 @@ from atoll.mesh.service import (
     proposals,
     revisions,
     rules,
+    search,
     sensitivity,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     "OPERATIONS",
     "asset_types",
     "assets",
+    "audit",
     "duplicates",
     "forms",
     "glossaries",
@@ -37,5 +40,6 @@ __all__ = [
     "proposals",
     "revisions",
     "rules",
+    "search",
     "sensitivity",
 ]
