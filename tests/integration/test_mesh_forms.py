@@ -211,7 +211,13 @@ def test_20_forms_are_made_by_grant_and_kept_by_their_project(mesh, project):
     assert isinstance(told, Forbidden)
 
 
-def test_20_a_form_that_is_used_is_not_removed(mesh, project):
+def test_20_a_form_that_is_used_is_not_removed(database):
+    with world(database) as mesh:
+        project = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="press shop")
+        refuse_to_remove_what_is_used(mesh, project)
+
+
+def refuse_to_remove_what_is_used(mesh, project):
     one, other = form_type(mesh, project), form_type(mesh, project, name="Other")
     kept(mesh, plain_type(), table(project, forms=(Form("Refresh", 1, {}),)))
     told = mesh.refusal("ann", "DeleteFormType", form_type_id=one.id)

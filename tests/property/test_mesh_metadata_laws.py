@@ -134,7 +134,7 @@ def test_24_a_path_reads_what_was_set_there_and_nothing_else_changes(mesh, data,
 BOUND = st.none() | st.integers(0, 3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(tries=st.lists(st.tuples(st.integers(0, 2), BOUND, BOUND, BOUND), max_size=6))
 def test_47_what_holds_is_the_strictest_bound_and_the_nearest_default(tries):
     with world(f"sqlite:///{tempfile.mkdtemp(prefix='atoll-laws-')}/mesh.db") as mesh:
