@@ -143,6 +143,28 @@ def test_a_body_that_is_wrong_is_said_so(signed_in, root, body):
     assert error(answer, 400)["code"] == "invalid_input"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"subject_id": "asset-none", "path": "name", "after": "x"},
+        {"subject_id": "asset-none", "path": "name", "after": {"a": [1]}},
+        {"subject_id": "none", "path": "../name", "after": None},
+        {"subject_id": "asset-none", "path": "name", "after": ["\ud800"]},
+        {"subject_id": "asset-none", "after": 1e400},
+    ],
+)
+def test_24_a_proposal_that_is_none_is_said_so(signed_in, body):
+    answer = signed_in.post("/v1/proposals", content=json.dumps(body))
+    assert answer.status_code in (400, 404), answer.text
+
+
+def test_21_a_new_mesh_has_the_form_that_all_assets_share(signed_in):
+    [common] = signed_in.get("/v1/form-types").json()["items"]
+    assert (common["name"], common["owning_project_id"]) == ("CommonAttributes", "")
+    changed = signed_in.patch(f"/v1/form-types/{common['id']}", json={"description": "mine"})
+    error(changed, 403)
+
+
 def test_a_body_that_is_too_large_is_not_read(signed_in, root):
     def endless():
         yield b'{"name": "'

@@ -116,8 +116,10 @@ def _save(parts: Iterator[bytes], place: Path) -> None:
 def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
     match kind:
         case inspect.UnionType(types=types):
-            [some] = [one for one in types if not isinstance(one, inspect.NoneType)]
-            return _click_type(some)
+            some = [one for one in types if not isinstance(one, inspect.NoneType)]
+            if len(some) == 1:
+                return _click_type(some[0])
+            return _Json(or_text=any(isinstance(one, inspect.StrType) for one in some)), False
         case inspect.StrType():
             return click.STRING, False
         case inspect.IntType():
@@ -151,11 +153,17 @@ class _Moment(click.ParamType[int]):
 class _Json(click.ParamType[Any]):
     name = "JSON or @FILE"
 
+    def __init__(self, *, or_text: bool = False) -> None:
+        self._or_text = or_text
+        self.name = "JSON, @FILE or text" if or_text else self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             text = Path(value[1:]).read_text() if value.startswith("@") else value
             return json.loads(text)
         except (OSError, ValueError) as error:
+            if self._or_text and not value.startswith("@"):
+                return value
             return self.fail(f"{value!r} is neither JSON nor @FILE of it: {error}", param, ctx)
 
 

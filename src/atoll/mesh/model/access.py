@@ -291,7 +291,8 @@ class ReviewItem(Record):
 class Guardrails(Record):
     """What a domain unit sets for all projects in it and below. The id is the unit's.
 
-    What is None is as in the unit above; in the end as in `DEFAULT_GUARDRAILS`.
+    What is None is as in the unit above; in the end as in `service.guardrails.DEFAULT`. Bounds
+    hold wherever a stricter one is not set further down.
 
     Attributes:
         default_classification: of new assets.

@@ -15,6 +15,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.text import some_of
 from atoll.mesh.model.access import SubscriptionRequest
 from atoll.mesh.model.catalog import Asset, AssetType, DataProduct, DataSource
 from atoll.mesh.model.describing import (
@@ -37,7 +38,7 @@ from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
 
 MAX_LETTERS = 100_000  # of all values of one form
 MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here
-PROBLEMS_TOLD = 20
+NAMES_TOLD = 20  # of what a person is to choose from, or to mend
 
 Word = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$(?!\n)")]
 Given = Text | int | float | bool
@@ -226,17 +227,19 @@ def _checked(call: Call, given: FormInput, before: Form | None) -> Form:
     problems = []
     for key, value in content.items():
         if key not in fields:
-            problems.append(f"'{key}' is no field of it; it has {', '.join(fields)}")
+            problems.append(
+                f"'{key}' is no field of it; it has {some_of(list(fields), NAMES_TOLD)}"
+            )
         elif found := _problem(call, fields[key], value, known.get(key)):
             problems.append(f"'{key}' {found}")
     if sum(_letters(one) for one in content.values()) > MAX_LETTERS:
         problems.append(f"its values are longer than {MAX_LETTERS:,} characters together")
     if problems:
-        told = problems[:PROBLEMS_TOLD]
         raise InvalidInput(
-            f"the form '{type_.name}' is not right: {'; '.join(told)}",
+            f"the form '{type_.name}' is not right: "
+            f"{some_of(problems, NAMES_TOLD, separator='; ')}",
             form=type_.name,
-            problems=told,
+            problems=problems[:NAMES_TOLD],
         )
     return Form(type_.name, type_.version, content)
 
@@ -264,7 +267,7 @@ def _problem_of_one(call: Call, field: FormField, value: OneValue, *, is_known: 
         case FieldType.STRING:
             return _out_of_bounds(field, len(value), " characters")
         case FieldType.CHOICE if value not in field.choices:
-            return f"takes one of {', '.join(field.choices)}"
+            return f"takes one of {some_of(field.choices, NAMES_TOLD)}"
         case FieldType.DATE if not _is_date(value):
             return "takes a date such as 2026-11-26"
         case FieldType.TIMESTAMP if not _is_timestamp(value):
@@ -272,7 +275,7 @@ def _problem_of_one(call: Call, field: FormField, value: OneValue, *, is_known: 
         case FieldType.TERM if not is_known:
             return _problem_of_term(call, value)
         case FieldType.USER if not is_known and not _is_somebody(call, value):
-            return f"takes the id of a user or group; there is no '{value}'"
+            return "takes the id of a user or group"
     return ""
 
 
@@ -288,9 +291,9 @@ def _problem_of_number(field: FormField, value: OneValue) -> str:
 
 def _out_of_bounds(field: FormField, value: float, unit: str) -> str:
     if field.least is not None and value < field.least:
-        return f"takes at least {field.least:g}{unit}"
+        return f"takes at least {field.least:,.15g}{unit}"
     if field.most is not None and value > field.most:
-        return f"takes at most {field.most:g}{unit}"
+        return f"takes at most {field.most:,.15g}{unit}"
     return ""
 
 

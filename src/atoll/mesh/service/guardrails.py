@@ -80,7 +80,7 @@ def set_guardrails(call: Call, unit: DomainUnit, ask: NewGuardrails) -> InForce:
         wanted, bound = getattr(ask, key), getattr(above, key)
         if wanted is not None and is_stricter(bound, wanted):
             raise InvalidInput(
-                f"{key} is {bound:g} in the unit above; a unit below sets stricter bounds only",
+                f"{key} is {bound:,} in a unit above; a unit below sets stricter bounds only",
                 unit=above.set_in[key],
             )
     call.tell(before=asdict(_in_force(call, unit.id)), after=ask.given())
@@ -103,10 +103,13 @@ def _in_force(call: Call, domain_unit_id: str) -> InForce:
     set_in: dict[str, str] = values["set_in"]
     for unit_id in reversed(call.know.above(domain_unit_id)):
         found = call.find(Guardrails, id=unit_id)
-        for key in values.keys() - {"set_in"} if found else ():
-            value = getattr(found, key)
-            is_stricter = _STRICTER.get(key)
-            if value is None or (is_stricter and not is_stricter(value, values[key])):
-                continue
-            values[key], set_in[key] = value, unit_id
+        for key in NewGuardrails.__struct_fields__:
+            value = getattr(found, key, None)
+            is_stricter = _STRICTER.get(key, _is_nearer)
+            if value is not None and is_stricter(value, values[key]):
+                values[key], set_in[key] = value, unit_id
     return InForce(**values)
+
+
+def _is_nearer(_one: object, _other: object) -> bool:
+    return True

@@ -40,6 +40,7 @@ PROPOSAL_EDGES = {
     ProposalStatus.WITHDRAWN: (),
 }
 MAX_PENDING = 1000  # of one person
+LETTERS_TOLD = 120  # of a value, in an error
 _VALUE: Any = GivenValue
 _KINDS: dict[str, type[Described]] = {
     one.KIND: one for one in (Asset, DataProduct, GlossaryTerm, Glossary)
@@ -53,12 +54,12 @@ class NewProposal(Ask, frozen=True, kw_only=True):
         subject_id: of an asset, data product, glossary term or glossary.
         path: what of it, such as "description", "columns/NAME/business_name", "columns/NAME/pii"
             (what the column tells of persons; empty: nothing) or "forms/FORM/FIELD".
-        after: its new value; null empties a field of a form.
+        after: its new value; null, or nothing, empties a field of a form.
     """
 
     subject_id: Id
     path: Annotated[str, Meta(min_length=1, max_length=1200)]
-    after: GivenValue
+    after: GivenValue = None
     reason: Text = ""
 
 
@@ -104,8 +105,9 @@ def create_proposal(call: Call, domain: Domain, ask: NewProposal) -> Proposal:
     after = _told(value_at(with_value(call, seen, ask.path, ask.after), ask.path))
     if after == before:
         raise InvalidInput(f"{ask.path} is so already", path=ask.path)
-    for one in call.each(Proposal, subject_id=seen.id, created_by=call.who.id):
-        if (one.path, one.after, one.status) == (ask.path, after, ProposalStatus.PENDING):
+    mine = {"subject_id": seen.id, "created_by": call.who.id, "status": ProposalStatus.PENDING}
+    for one in call.each(Proposal, **mine):
+        if (one.path, one.after) == (ask.path, after):
             raise Conflict(f"you have proposed that already, as '{one.id}'", id=one.id)
     call.tell(subject_id=seen.id, path=ask.path)
     return _add(call, seen, ask.path, before, after, reason=ask.reason)
@@ -259,30 +261,34 @@ def _accepted(call: Call, proposals: Sequence[Proposal], comment: str) -> list[P
     subject = call.find(_KINDS[proposals[0].subject_kind], id=proposals[0].subject_id)
     if subject is None:
         raise Conflict("what this is about is gone; reject it")
-    wanted = subject
     decided = [_decided(call, one, ProposalStatus.ACCEPTED, comment) for one in proposals]
-    for one in proposals:
-        after = decoded(one.after, _VALUE)
-        call.need(editing(wanted, one.path, after), subject)
-        now = _told(value_at(wanted, one.path))
-        if now not in (one.before, one.after):
-            raise Conflict(
-                f"{one.path} was changed since that was proposed: it was {one.before} and is "
-                f"{now}; reject it, or change it by hand",
-                id=one.id,
-            )
-        wanted = _fitting(call, wanted, one, after)
-    applied(call, subject, wanted)
+    wanted = subject
+    try:
+        for one in proposals:
+            wanted = _with(call, wanted, one)
+        applied(call, subject, wanted)
+    except InvalidInput as error:
+        raise Conflict(f"what was proposed does not fit any more: {error.message}") from error
     return decided
 
 
-def _fitting(call: Call, subject: Described, proposal: Proposal, after: Any) -> Described:
-    try:
-        return with_value(call, subject, proposal.path, after)
-    except InvalidInput as error:
+def _with(call: Call, subject: Described, proposal: Proposal) -> Described:
+    """Return something as a proposal would have it.
+
+    Raises:
+        Forbidden: the caller may not change that.
+        Conflict: it is not as it was when that was proposed.
+    """
+    path, after = proposal.path, decoded(proposal.after, _VALUE)
+    call.need(editing(subject, path, after), subject)
+    now = _told(value_at(subject, path))
+    if now not in (proposal.before, proposal.after):
         raise Conflict(
-            f"what was proposed does not fit any more: {error.message}", id=proposal.id
-        ) from error
+            f"{path} was changed since '{proposal.id}' was made: it was {_short(proposal.before)} "
+            f"and is {_short(now)}; reject it, or change it by hand",
+            id=proposal.id,
+        )
+    return with_value(call, subject, path, after)
 
 
 def _decided(call: Call, proposal: Proposal, to: ProposalStatus, comment: str = "") -> Proposal:
@@ -295,3 +301,7 @@ def _decided(call: Call, proposal: Proposal, to: ProposalStatus, comment: str = 
 
 def _told(value: Any) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _short(told: str) -> str:
+    return told if len(told) <= LETTERS_TOLD else f"{told[:LETTERS_TOLD]}..."

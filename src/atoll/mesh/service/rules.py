@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
+from atoll.core.text import some_of
 from atoll.mesh.model.catalog import AssetType
 from atoll.mesh.model.describing import (
     EnabledStatus,
@@ -29,6 +30,7 @@ from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.forms import Word, missing_fields, required_form
 from atoll.mesh.service.history import what_changed
 
+PROBLEMS_TOLD = 50
 Words = Annotated[tuple[Word, ...], Meta(max_length=50)]
 Glossaries = Annotated[tuple[Id, ...], Meta(max_length=50)]
 TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
@@ -149,7 +151,8 @@ def enforced(
         for what in _missing(call, rule, forms, glossary_terms)
     ]
     if problems:
-        raise InvalidInput("; ".join(problems), problems=problems)
+        told = some_of(problems, PROBLEMS_TOLD, separator="; ")
+        raise InvalidInput(told, problems=problems[:PROBLEMS_TOLD])
 
 
 def _holds_in(rule: Rule, domain_unit_id: str) -> bool:
