@@ -284,8 +284,7 @@ def update_group_profile(call: Call, group: GroupProfile, ask: ChangedGroup) -> 
     """
     call.tell(before=group.status, after=ask.status or group.status)
     if ask.status and group.status.is_in and not ask.status.is_in:
-        if group.id in call.get(UserProfile, call.who.id).groups:
-            raise Conflict("you are in it and might lock yourself out; let somebody else do that")
+        _refuse_own(call, group)
         for profile in list(call.each(UserProfile, groups=group.id)):
             call.change(profile, generation=profile.generation + 1)
     return call.change(group, **ask.given())
@@ -294,6 +293,7 @@ def update_group_profile(call: Call, group: GroupProfile, ask: ChangedGroup) -> 
 @operation("DELETE", "/group-profiles/{group_profile_id}", Right.GOVERN)
 def delete_group_profile(call: Call, group: GroupProfile) -> Done:
     """Remove a group; what it was granted ends."""
+    _refuse_own(call, group)
     for profile in list(call.each(UserProfile, groups=group.id)):
         left = tuple(one for one in profile.groups if one != group.id)
         call.change(profile, groups=left)
@@ -302,6 +302,11 @@ def delete_group_profile(call: Call, group: GroupProfile) -> Done:
             call.remove(one)
     call.remove(group)
     return Done()
+
+
+def _refuse_own(call: Call, group: GroupProfile) -> None:
+    if group.id in call.get(UserProfile, call.who.id).groups:
+        raise Conflict("you are in it and might lock yourself out; let somebody else do that")
 
 
 @operation("POST", "/user-profiles/{user_profile_id}/access-tokens", Right.ACT)
