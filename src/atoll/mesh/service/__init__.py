@@ -7,6 +7,8 @@ from atoll.mesh.service import (
     duplicates,
     forms,
     glossaries,
+    granting,
+    grants,
     guardrails,
     listings,
     organisation,
@@ -14,9 +16,12 @@ from atoll.mesh.service import (
     places,
     policies,
     products,
+    requests,
     revisions,
     rules,
     sensitivity,
+    subscriptions,
+    targets,
 )
 
 __all__ = [
@@ -26,6 +31,8 @@ __all__ = [
     "duplicates",
     "forms",
     "glossaries",
+    "granting",
+    "grants",
     "guardrails",
     "listings",
     "organisation",
@@ -33,7 +40,10 @@ __all__ = [
     "places",
     "policies",
     "products",
+    "requests",
     "revisions",
     "rules",
     "sensitivity",
+    "subscriptions",
+    "targets",
 ]
