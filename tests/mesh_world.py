@@ -36,7 +36,10 @@ class World:
         upgrade(engine)
         self.notes = []
         self.store = Store(engine, lambda _, notes: self.notes.extend(notes))
-        self.store.write(_begin)
+        with self.store.reading() as reader:
+            is_new = reader.any(Domain) is None
+        if is_new:
+            self.store.write(_begin)
         self.authorizer = Authorizer(actions(), policies)
         self.tools = Tools(home, ProcessExecutor(1))
         self.attendant = Attendant(self.store, self.authorizer, self.tools)

@@ -8,6 +8,7 @@ import pytest
 from mesh_access import COLUMNS, Plant, project, technical
 from mesh_world import STAMP, world
 
+from atoll.core.config import StorageOptions
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import (
     AssetGrantStatus,
@@ -94,6 +95,18 @@ def test_43_a_store_that_lets_nobody_in_is_tried_again_and_seen_meanwhile(plant,
     (plant.folder / "elsewhere").rename(place)
     plant.do_now("grant-again")
     assert statuses(plant, found) == ("COMPLETED", ["GRANTED"])
+
+
+def test_43_a_store_that_does_not_answer_is_asked_once_and_not_named(plant, mesh, caplog):
+    dead = StorageOptions("http://127.0.0.1:9", "r", "id", "key", allow_http=True)
+    mesh.attendant.tools = replace(mesh.tools, credentials={"key": dead})
+    plant.change(plant.storage, credentials="key")
+    for name in ("internal", "secret"):
+        plant.change(plant.find(Asset, f"asset-{name}"), external_identifier=f"s3://lake/{name}")
+    found = plant.subscribe(plant.product)
+    causes = {one.failure_cause for one in plant.grant(found).assets}
+    assert causes == {"its storage does not answer, or cannot be reached"}
+    assert len([one for one in caplog.messages if "cannot be granted" in one]) == 1
 
 
 def test_43_after_many_attempts_somebody_must_ask_for_another(plant, mesh, monkeypatch):
