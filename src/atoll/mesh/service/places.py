@@ -143,7 +143,7 @@ def withdraw_association(call: Call, association: Association) -> Association:
 
 @operation("POST", "/associations/{association_id}/remove", Right.GOVERN)
 def remove_association(call: Call, association: Association) -> Association:
-    """Let something belong to the domain no longer; environments on it become inaccessible."""
+    """Let something belong to the domain no longer; what is on it becomes inaccessible."""
     return _removed(call, association)
 
 

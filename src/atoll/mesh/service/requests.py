@@ -191,6 +191,7 @@ def update_subscription_request(
 def delete_subscription_request(call: Call, request: SubscriptionRequest) -> Done:
     """Ask no longer for what nobody has decided on."""
     _require_pending(request)
+    call.tell(listing=request.listing_id, wanted=to_builtins(request.wanted))
     for comment in list(call.each(Comment, request_id=request.id)):
         call.remove(comment)
     call.remove(request)

@@ -92,7 +92,7 @@ class ChangedTerms(Ask, frozen=True, kw_only=True):
         unmasked: those of the unmasked columns that stay so; another takes a request.
         expires_at: microseconds since the epoch; 0: never, or as late as the guardrails allow.
         takes_current_columns: whether the columns that are published now are shown, not those
-            that were when access was given.
+            that were when access was given. An asset that a data product got since then is not.
     """
 
     filter_ids: FilterIds | None = None
@@ -144,24 +144,17 @@ def update_subscription_terms(
     listing = call.find(Listing, id=subscription.listing_id)
     if listing is None:
         raise Conflict("what is subscribed to is not listed any more; revoke the subscription")
-    before = subscription.terms
-    terms = checked(call, listing, _changed_terms(before, ask))
-    if ask.expires_at is None:
-        terms = replace(terms, expires_at=before.expires_at)
-    else:
-        terms = replace(
-            terms, expires_at=terms.expires_at or latest_end(call, listing.owning_project_id)
-        )
+    terms = _changed_terms(call, listing, subscription.terms, ask)
+    columns = subscription.columns
+    if ask.takes_current_columns:
+        now = {one.id: columns_of(one) for one in listed_assets(call, listing)}
+        columns = {id_: now.get(id_, names) for id_, names in columns.items()}
     call.tell(
-        before=to_builtins(before),
+        before=to_builtins(subscription.terms),
         after=to_builtins(terms),
         takes_current_columns=ask.takes_current_columns,
         comment=ask.comment,
     )
-    columns = subscription.columns
-    if ask.takes_current_columns:
-        shown = {one.id: columns_of(one) for one in listed_assets(call, listing)}
-        columns = {id_: shown.get(id_, names) for id_, names in columns.items()}
     changed = call.change(subscription, terms=terms, columns=columns)
     note_access(call, "TERMS_CHANGED", changed, held(call, changed), why=ask.comment)
     for grant in grants_of(call, changed):
@@ -261,18 +254,23 @@ def _end_in_time(call: Call, subscription: Subscription) -> None:
         later(call, "expire-subscription", subscription.id, due_at=end)
 
 
-def _changed_terms(before: Terms, ask: ChangedTerms) -> Terms:
+def _changed_terms(call: Call, listing: Listing, before: Terms, ask: ChangedTerms) -> Terms:
     unmasked = before.unmasked if ask.unmasked is None else ask.unmasked
     if more := set(unmasked) - set(before.unmasked):
         raise InvalidInput(
             f"'{min(more):.100}' is masked; to unmask a column takes a request that names it"
         )
-    return replace(
+    terms = replace(
         before,
         filter_ids=before.filter_ids if ask.filter_ids is None else ask.filter_ids,
         unmasked=unmasked,
         expires_at=ask.expires_at or 0,
     )
+    end = before.expires_at
+    if ask.expires_at is not None:
+        end = ask.expires_at or latest_end(call, listing.owning_project_id)
+    # An end that stays is not held against guardrails that came later.
+    return replace(checked(call, listing, terms), expires_at=end)
 
 
 def _moved(
