@@ -35,14 +35,17 @@ SCOPES = frozenset({"admin"})
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home):
+    def __init__(self, url, home, policies=""):
         engine = opened(url)
         upgrade(engine)
         self.notes = []
         self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
         self.store = Store(engine, self._append)
-        self.store.write(_begin)
-        self.authorizer = Authorizer(actions())
+        with self.store.reading() as reader:
+            is_new = reader.any(Domain) is None
+        if is_new:
+            self.store.write(_begin)
+        self.authorizer = Authorizer(actions(), policies)
         self.indexer = Indexer(self.store, home / "index")
         self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1))
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
@@ -98,8 +101,9 @@ class World:
 
 
 @contextmanager
-def world(url, home=None):
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")))
+def world(url, home=None, policies=""):
+    """A mesh; `policies` are those of the house."""
+    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), policies)
     try:
         yield made
     finally:
