@@ -72,6 +72,7 @@ class Call:
         who: the caller's standing.
         via: id of the token or session that they came with.
         tools: what the server has at hand.
+        after: id of the last item of the page before; of a list's first page, empty.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -86,7 +87,7 @@ class Call:
         after: str = "",
     ) -> None:
         """Begin a call for somebody."""
-        self._reader, self._authorizer, self._after = reader, authorizer, after
+        self._reader, self._authorizer, self.after = reader, authorizer, after
         self.who, self.via, self.tools = who, via, tools
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
@@ -173,10 +174,14 @@ class Call:
         """Yield the records with these keys, whether the caller may look at them or not."""
         return self._reader.all(kind, **keys)
 
+    def newest(self, kind: type[R], by: str, /, **keys: Any) -> Iterator[R]:
+        """Yield the records with these keys, the greatest number first, as `each` does."""
+        return self._reader.newest(kind, by, **keys)
+
     def shown(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records of this page and after it that the caller may look at."""
         given = {key: value for key, value in keys.items() if value}
-        yield from self.visible(self._reader.all(kind, after=self._after, **given))
+        yield from self.visible(self._reader.all(kind, after=self.after, **given))
 
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""
