@@ -41,7 +41,7 @@ class NewFilter(Ask, frozen=True, kw_only=True):
 
     name: FilterName
     description: Annotated[Text, Meta(max_length=views.MAX_DESCRIPTION)] = ""
-    configuration: Configuration = {}
+    configuration: Configuration = msgspec.field(default_factory=dict)
 
 
 class ChangedFilter(Ask, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ class NewPoint(Ask, frozen=True, kw_only=True):
     form_name: Series = QUALITY
     timestamp: Moment
     score: Score | None = None
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Points(Page, frozen=True, kw_only=True):

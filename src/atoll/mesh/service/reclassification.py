@@ -1,4 +1,4 @@
-"""Reclassification: what is asked for and given is looked at anew when data get more, or less, secret.
+"""Reclassification: when data get more or less secret, requests and subscriptions are reconsidered.
 
 A listing that became stricter flags its live subscriptions, until somebody who approves requests
 has looked at them. Open requests follow the listing: what policies now allow is accepted by them,
