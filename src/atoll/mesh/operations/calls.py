@@ -166,9 +166,9 @@ class Call:
             raise NotFound(f"the {kind.KIND} '{id_}' has no revision {version}", id=id_)
         return found
 
-    def history(self, kind: type[R], id_: str) -> Iterator[R]:
-        """Yield a record as it was and is, the first version first."""
-        return self._reader.history(kind, id_)
+    def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first, or from one on."""
+        return self._reader.history(kind, id_, since=since)
 
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
