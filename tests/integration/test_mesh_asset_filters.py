@@ -1,4 +1,4 @@
-"""Filters of assets: owners make them, subscriptions read through them, consumers choose of them."""
+"""Filters of assets: owners make them, subscriptions read through them, consumers choose."""
 
 import pytest
 from mesh_sharing import AS_IS, COLUMNS, LINE_A, Shop, technical
@@ -135,7 +135,7 @@ def test_42_a_filter_that_fits_no_more_is_invalid_until_it_fits_again_and_its_re
 
 
 def test_42_consumers_see_what_they_may_choose_and_not_what_is_sensitive(shop):
-    made(shop, "open", **AS_IS, **LINE_A, columnMasks={"torque": {"kind": "round", "digits": 1}})
+    made(shop, "open", **AS_IS, **LINE_A, columnMasks={"torque": {"kind": "round", "step": 5}})
     secret = {"rowConfiguration": {**LINE_A["rowConfiguration"], "sensitive": True}}
     made(shop, "secret", **AS_IS, **secret)
     by_name = {"expression": {"equalTo": {"columnName": "worker", "value": "Ida"}}}

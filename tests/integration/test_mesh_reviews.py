@@ -4,16 +4,22 @@ import time
 
 import pytest
 from mesh_sharing import Shop
-from mesh_world import ROOT, world
+from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import (
+    AssetGrantStatus,
     CampaignStatus,
+    GrantedAsset,
+    SubscriptionGrant,
+    SubscriptionGrantStatus,
     SubscriptionRequestStatus,
     SubscriptionStatus,
-    Verdict,
+    SubscriptionTarget,
+    Terms,
 )
 from atoll.mesh.model.catalog import Classification
+from atoll.mesh.model.notices import Job
 from atoll.mesh.service import reviews
 from atoll.mesh.service.reclassification import reclassified
 
@@ -38,8 +44,13 @@ def begun(shop, unit=ROOT, **more):
 def over(shop, campaign):
     """Let a campaign's time be over, and its end be carried out."""
     shop.put(shop.seen(campaign), due_at=now() - 1)
-    shop.mesh.store.write(lambda changes: [_due_now(changes, one) for one in changes.all(Job)])
+    shop.put(end_of(shop, campaign), due_at=now() - 1)
     shop.mesh.work("campaign")
+
+
+def end_of(shop, campaign):
+    with shop.mesh.store.reading() as reader:
+        return reader.one(Job, kind="campaign", subject_id=campaign.id)
 
 
 def items(shop, who="bob", **given):
@@ -120,7 +131,7 @@ def test_46_at_its_end_what_nobody_decided_on_is_revoked_or_named(shop, monkeypa
 def test_46_a_campaign_whose_time_has_not_come_stays_open(shop):
     shop.subscribed()
     campaign = begun(shop)
-    task = _task(shop, campaign)
+    task = end_of(shop, campaign)
     assert reviews.close_review_campaign(shop.mesh.attendant, task) == campaign.due_at
     assert shop.seen(campaign).status is CampaignStatus.OPEN
 
@@ -179,10 +190,30 @@ def test_39_an_open_request_for_data_that_got_less_secret_is_accepted_by_policy(
     assert shop.seen(masked).status is SubscriptionRequestStatus.PENDING
 
 
+def granted(shop):
+    """A subscription that holds at the mesh's doors."""
+    held = shop.subscribed()
+    target = SubscriptionTarget(
+        id="target-doors", name="doors", project_id=shop.consumer.id, **STAMP
+    )
+    grant = SubscriptionGrant(
+        id="grant-given",
+        subscription_id=held.id,
+        target_id=target.id,
+        project_id=shop.consumer.id,
+        owning_project_id=shop.producer.id,
+        status=SubscriptionGrantStatus.COMPLETED,
+        assets=(GrantedAsset(shop.asset.id, AssetGrantStatus.GRANTED),),
+        **STAMP,
+    )
+    shop.keep(target, grant)
+    return held
+
+
 def test_54_a_project_sees_what_it_may_read_now_on_which_terms_and_since_when(shop):
     granted(shop)
     [found] = shop.mesh.ask("cy", "ListMyData", project_id=shop.consumer.id)["items"]
-    assert (found.listing_name, found.approved_by) == ("torque", "policy")
+    assert (found.listing_name, found.approved_by) == ("torque", "user-bob")
     assert [(one.name, one.score) for one in found.assets] == [("torque", None)]
     shop.mesh.ask(
         "bob", "PostTimeSeriesDataPoints", asset_id=shop.asset.id, timestamp=now(), score=92.0

@@ -11,7 +11,7 @@ from atoll.mesh.model.catalog import Classification, Listing
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Page, Right, operation
-from atoll.mesh.service.grants import reads
+from atoll.mesh.service.access import reads
 from atoll.mesh.service.quality import newest
 from atoll.mesh.service.terms import listed_assets
 

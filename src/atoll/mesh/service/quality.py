@@ -28,6 +28,7 @@ from atoll.mesh.service.terms import listed_assets
 
 QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10
+MAX_CONTENT_DEPTH = 16
 _DAY_US = 86_400_000_000
 _AHEAD_US = 60_000_000  # clocks differ
 _OLDEST_US = 3653 * _DAY_US
@@ -167,8 +168,8 @@ def post_time_series_data_points(call: Call, asset: Asset, ask: NewPoint) -> Tim
     owner = asset.owning_project_id
     made = call.add(TimeSeriesDataPoint, id_=id_, owning_project_id=owner, **keys, **told)
     call.tell(form_name=ask.form_name, timestamp=ask.timestamp, score=ask.score)
-    for one, before in zip(held, scores, strict=True):
-        _judged(call, one, before)
+    for one, score in zip(held, scores, strict=True):
+        _judged(call, one, score)
     return made
 
 
@@ -250,15 +251,22 @@ def _check(call: Call, ask: NewPoint) -> None:
         raise InvalidInput("the timestamp lies in the future; it is in microseconds since 1970")
     if ask.timestamp < call.now - _OLDEST_US:
         raise InvalidInput("the timestamp is over ten years old, or not in microseconds since 1970")
-    try:
-        size = len(msgspec.json.encode(ask.content))
-    except (OverflowError, RecursionError, ValueError) as error:
-        raise InvalidInput(f"the content cannot be kept: {error}") from error
+    if not _is_flat(ask.content, MAX_CONTENT_DEPTH):
+        raise InvalidInput(f"the content is nested more than {MAX_CONTENT_DEPTH} deep; flatten it")
+    size = len(msgspec.json.encode(ask.content))
     if size > MAX_CONTENT_BYTES:
         raise InvalidInput(
             f"the content takes {sized(size)}; {sized(MAX_CONTENT_BYTES)} are the most, so link to "
             "what is larger"
         )
+
+
+def _is_flat(value: object, depth: int) -> bool:
+    """Tell whether lists and objects are nested at most so deep; deeper ones are not read back."""
+    parts = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(parts, list | tuple):
+        return True
+    return depth > 0 and all(_is_flat(one, depth - 1) for one in parts)
 
 
 def _between(
@@ -296,8 +304,7 @@ def _judged(call: Call, subscription: Subscription, before: float | None) -> Non
     shall_be = is_low and subscription.terms.on_low_score is OnLowScore.SUSPEND
     why = f"the newest quality score is {score}; {least:g} were asked for"
     if is_low and not was_low:
-        details = {"score": score, "min_score": least, "before": before}
-        call.note("QualityBelowThreshold", subscription, **details)
+        call.note("QualityBelowThreshold", subscription, score=score, min_score=least)
     if shall_be and not is_suspended:
         suspended(call, subscription, why)
     if is_suspended and not shall_be:

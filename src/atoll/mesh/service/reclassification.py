@@ -36,8 +36,7 @@ def reclassified(call: Call, listing: Listing) -> None:
     if _STRICTNESS.index(listing.classification) > _STRICTNESS.index(before):
         for one in list(call.each(Subscription, listing_id=listing.id, status=list(LIVE))):
             flagged = call.change(one, is_flagged=True)
-            details = {"before": before, "after": listing.classification}
-            call.note("FlagSubscription", flagged, **details)
+            call.note("FlagSubscription", flagged, before=before, after=listing.classification)
 
 
 @operation("POST", "/subscriptions/{subscription_id}/unflag", Right.REVIEW)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from atoll.mesh.model.access import SubscriptionRequest, SubscriptionRequestStatus
 from atoll.mesh.model.notices import Job
 from atoll.mesh.operations.calls import Call
@@ -20,7 +22,7 @@ def remind_reviewers(attendant: Attendant, task: Job) -> int | None:
         due = [one.id for one in waiting if _is_due(call, one)]
         again = call.now + EVERY_S * 1_000_000
     for id_ in due:
-        attendant.act("RemindReviewers", _JOB, lambda call, id_=id_: _reminded(call, id_))
+        attendant.act("RemindReviewers", _JOB, partial(_reminded, request_id=id_))
     return again
 
 
