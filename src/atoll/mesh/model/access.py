@@ -98,17 +98,21 @@ class SubscriptionStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+LIVE = (SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription(Record):
     """A project may read what a listing shows.
 
     Attributes:
         terms: on which.
-        columns: per asset id: the columns that a whole-table grant shows: what the table had when
-            it was given. A column that comes later is not shown.
+        columns: per id of the assets that it is for: the columns that a whole-table grant shows:
+            what the listing told of when it was given. A column that comes later is not shown.
         approved_by: who allowed it, "policy" where a policy did.
         is_flagged: its listing was reclassified since: somebody should look at it.
         ended_by: who ended it.
+        comment: why it was suspended, or ended.
         last_used_at: when data were last read by it; 0: never.
     """
 
@@ -125,6 +129,7 @@ class Subscription(Record):
     approved_by: str
     is_flagged: bool = False
     ended_by: str = ""
+    comment: str = ""
     last_used_at: int = 0
 
 

@@ -35,6 +35,7 @@ R = TypeVar("R", bound=Record)
 CHECKED_AT_ONCE = 200
 ID_LETTERS = 64
 WHY_LETTERS = 500
+BY_POLICY = "policy"  # who did what a policy does by itself
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ class Call:
         """
         who = standing(self._reader, profile_id, tokens.EVERYTHING, self.now)
         return Call(self._reader, who, "", self._authorizer, self.tools)
+
+    @property
+    def reader(self) -> Reader:
+        """Return the moment that this call sees."""
+        return self._reader
 
     @property
     def changes(self) -> Transaction[AuditEvent]:
@@ -228,17 +234,26 @@ class Call:
         self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
     ) -> None:
         """Say to the audit what else has happened in this call, as an event of its own."""
+        self._note(operation, record, self.who.id, asset_id=asset_id, details=details)
+
+    def note_by_policy(
+        self, operation: str, record: Record, decision: Decision, **details: Any
+    ) -> None:
+        """Say to the audit what policies did in this call by themselves, whoever calls."""
+        policies = decision.policies
+        self._note(operation, record, BY_POLICY, policies=policies, details=details)
+
+    def _note(self, operation: str, record: Record, principal: str, **more: Any) -> None:
         self.changes.notes.append(
             new_event(
                 operation,
                 "ALLOWED",
-                principal=self.who.id,
+                principal=principal,
                 via=self.via,
                 project=project_of(record),
                 resource_kind=record.KIND,
                 resource_id=record.id,
-                asset_id=asset_id,
-                details=details,
+                **more,
             )
         )
 

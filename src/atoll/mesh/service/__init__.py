@@ -7,6 +7,8 @@ from atoll.mesh.service import (
     duplicates,
     forms,
     glossaries,
+    granting,
+    grants,
     guardrails,
     listings,
     organisation,
@@ -15,9 +17,12 @@ from atoll.mesh.service import (
     policies,
     products,
     proposals,
+    requests,
     revisions,
     rules,
     sensitivity,
+    subscriptions,
+    targets,
 )
 
 __all__ = [
@@ -27,6 +32,8 @@ __all__ = [
     "duplicates",
     "forms",
     "glossaries",
+    "granting",
+    "grants",
     "guardrails",
     "listings",
     "organisation",
@@ -35,7 +42,10 @@ __all__ = [
     "policies",
     "products",
     "proposals",
+    "requests",
     "revisions",
     "rules",
     "sensitivity",
+    "subscriptions",
+    "targets",
 ]

@@ -58,7 +58,8 @@ class Shelf:
         keys: fields with a column of their own.
         unique: sets of keys that no two records share.
         indexes: sets of keys that are looked up often.
-        many: fields with several values, by each of which records are looked up.
+        many: fields with several values (of a dict its keys), by each of which records are looked
+            up.
         keeps_history: whether earlier versions stay.
     """
 
@@ -253,6 +254,7 @@ SHELVES: Sequence[Shelf] = (
             ("status",),
         ),
         many=("form_types",),
+        keeps_history=True,
     ),
     Shelf(
         Subscription,
@@ -265,12 +267,15 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id",),
             ("status",),
         ),
+        many=("columns",),
+        keeps_history=True,
     ),
     Shelf(
         SubscriptionGrant,
         ("subscription_id", "target_id", "project_id", "owning_project_id", "status"),
         unique=(("subscription_id", "target_id"),),
         indexes=(("project_id",), ("owning_project_id",), ("target_id",)),
+        keeps_history=True,
     ),
     Shelf(
         SubscriptionTarget,

@@ -599,6 +599,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_subscription_status", ["status"], unique=False)
 
     op.create_table(
+        "subscription_columns",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_subscription_columns")),
+    )
+    with op.batch_alter_table("subscription_columns", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_subscription_columns_id"), ["id"], unique=False)
+
+    op.create_table(
         "target",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
