@@ -16,12 +16,11 @@ from atoll.core.text import some_of
 from atoll.mesh.filters import conditions, views
 from atoll.mesh.filters.conditions import comparisons
 from atoll.mesh.harvest.arrowtypes import arrow_schema
-from atoll.mesh.model.access import Subscription
+from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
 from atoll.mesh.model.record import Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.grants import LIVE
 from atoll.mesh.service.terms import listed_assets
 
 MOST_OF_ASSET = views.MAX_FILTERS
@@ -187,7 +186,7 @@ def _free_name(call: Call, asset_id: str, name: str) -> None:
 
 
 def _readers(call: Call, one: AssetFilter) -> list[Subscription]:
-    held = call.each(Subscription, columns=one.asset_id, status=list(LIVE))
+    held = call.each(Subscription, columns=one.asset_id, status=LIVE)
     return [each for each in held if one.id in each.terms.filter_ids]
 
 

@@ -15,13 +15,12 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.text import sized
-from atoll.mesh.model.access import OnLowScore, Subscription, SubscriptionStatus
+from atoll.mesh.model.access import LIVE, OnLowScore, Subscription, SubscriptionStatus
 from atoll.mesh.model.catalog import Asset, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
-from atoll.mesh.service.grants import LIVE
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
 from atoll.mesh.service.terms import listed_assets
@@ -161,7 +160,7 @@ def post_time_series_data_points(call: Call, asset: Asset, ask: NewPoint) -> Tim
                 "they are, so tell of another time"
             )
         return before
-    held = list(call.each(Subscription, columns=asset.id, status=list(LIVE)))
+    held = list(call.each(Subscription, columns=asset.id, status=LIVE))
     scores = [_score_of(call, one) for one in held]
     # Ids in the order of time: they are read in that order.
     id_ = new_id(f"{TimeSeriesDataPoint.KIND}-{ask.timestamp:016d}")
@@ -239,9 +238,9 @@ def require_score(call: Call, listing: Listing) -> None:
         )
 
 
-def held_to_terms(call: Call, subscription: Subscription) -> None:
-    """Hold a subscription that was given, or got other terms, against its data as they are now."""
-    _judged(call, subscription, None)
+def held_to_terms(call: Call, subscription: Subscription) -> Subscription:
+    """Hold a subscription that was just given against its data as they are now."""
+    return _judged(call, subscription, None)
 
 
 def _check(call: Call, ask: NewPoint) -> None:
@@ -295,7 +294,7 @@ def _score_of(call: Call, subscription: Subscription) -> float | None:
     return _least(_newest_of(call, subscription.columns))
 
 
-def _judged(call: Call, subscription: Subscription, before: float | None) -> None:
+def _judged(call: Call, subscription: Subscription, before: float | None) -> Subscription:
     """Warn, suspend or let go on, where that has changed since the score was `before`."""
     least, score = subscription.terms.min_score, _score_of(call, subscription)
     is_low = score is not None and score < least
@@ -306,9 +305,10 @@ def _judged(call: Call, subscription: Subscription, before: float | None) -> Non
     if is_low and not was_low:
         call.note("QualityBelowThreshold", subscription, score=score, min_score=least)
     if shall_be and not is_suspended:
-        suspended(call, subscription, why)
+        return suspended(call, subscription, why)
     if is_suspended and not shall_be:
-        resumed(call, subscription)
+        return resumed(call, subscription)
+    return subscription
 
 
 def _asset_score(call: Call, asset: Asset, ask: Standards) -> AssetScore:

@@ -8,6 +8,7 @@ and the others wait for a reviewer.
 from __future__ import annotations
 
 from atoll.mesh.model.access import (
+    LIVE,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
@@ -15,8 +16,7 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Classification, Listing
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Right, operation
-from atoll.mesh.service.grants import LIVE
-from atoll.mesh.service.requests import accepted_by_policy
+from atoll.mesh.service.requests import considered
 
 _STRICTNESS = list(Classification)
 
@@ -31,10 +31,9 @@ def reclassified(call: Call, listing: Listing) -> None:
     before = call.past(Listing, listing.id, listing.version - 1).classification
     open_ones = {"listing_id": listing.id, "status": SubscriptionRequestStatus.PENDING}
     for request in list(call.each(SubscriptionRequest, **open_ones)):
-        changed = call.change(request, classification=listing.classification)
-        accepted_by_policy(call, changed)
+        considered(call, call.change(request, classification=listing.classification))
     if _STRICTNESS.index(listing.classification) > _STRICTNESS.index(before):
-        for one in list(call.each(Subscription, listing_id=listing.id, status=list(LIVE))):
+        for one in list(call.each(Subscription, listing_id=listing.id, status=LIVE)):
             flagged = call.change(one, is_flagged=True)
             call.note("FlagSubscription", flagged, before=before, after=listing.classification)
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
+    LIVE,
     CampaignStatus,
     ReviewCampaign,
     ReviewItem,
@@ -30,7 +31,6 @@ from atoll.mesh.model.record import Name, Text, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
-from atoll.mesh.service.grants import LIVE
 from atoll.mesh.service.subscriptions import ended
 
 MOST_ITEMS = 10_000
@@ -204,7 +204,7 @@ def close_review_campaign(attendant: Attendant, task: Job) -> int | None:
 
 def _access_to(call: Call, unit: DomainUnit) -> Iterator[Subscription]:
     for project in call.each(Project, domain_unit_id=unit.id):
-        yield from call.each(Subscription, owning_project_id=project.id, status=list(LIVE))
+        yield from call.each(Subscription, owning_project_id=project.id, status=LIVE)
     for below in call.each(DomainUnit, parent_domain_unit_id=unit.id):
         yield from _access_to(call, below)
 
