@@ -18,17 +18,16 @@ from atoll.mesh.filters.conditions import comparisons
 from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
-from atoll.mesh.model.record import Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.terms import listed_assets
+from atoll.mesh.service.terms import Remark, listed_assets
 
 MOST_OF_ASSET = views.MAX_FILTERS
-FilterName = Annotated[str, Meta(pattern=r"^[\w -]{1,64}$")]
+FilterName = Annotated[str, Meta(pattern=r"^[\w -]{1,64}$(?!\n)")]
 Configuration = dict[str, Any]  # DataZone's AssetFilterConfiguration; `views.asset_filter` reads it
 
 
-class NewFilter(Ask, frozen=True, kw_only=True):
+class NewAssetFilter(Ask, frozen=True, kw_only=True):
     """Some columns of some rows.
 
     Attributes:
@@ -39,19 +38,19 @@ class NewFilter(Ask, frozen=True, kw_only=True):
     """
 
     name: FilterName
-    description: Annotated[Text, Meta(max_length=views.MAX_DESCRIPTION)] = ""
+    description: Remark = ""
     configuration: Configuration = msgspec.field(default_factory=dict)
 
 
-class ChangedFilter(Ask, frozen=True, kw_only=True):
+class ChangedAssetFilter(Ask, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
     name: FilterName | None = None
-    description: Annotated[Text, Meta(max_length=views.MAX_DESCRIPTION)] | None = None
+    description: Remark | None = None
     configuration: Configuration | None = None
 
 
-class Filters(Page, frozen=True, kw_only=True):
+class AssetFilters(Page, frozen=True, kw_only=True):
     """Which filters."""
 
     status: FilterStatus | None = None
@@ -78,7 +77,7 @@ class ListedFilter(msgspec.Struct, frozen=True):
 
 
 @operation("POST", "/assets/{asset_id}/filters", Right.OWN)
-def create_asset_filter(call: Call, asset: Asset, ask: NewFilter) -> AssetFilter:
+def create_asset_filter(call: Call, asset: Asset, ask: NewAssetFilter) -> AssetFilter:
     """Name some columns of some rows of an asset, through which its data can be given away."""
     if call.count(AssetFilter, asset_id=asset.id) >= MOST_OF_ASSET:
         raise Conflict(f"'{asset.name}' has {MOST_OF_ASSET} filters; remove one first")
@@ -94,7 +93,7 @@ def create_asset_filter(call: Call, asset: Asset, ask: NewFilter) -> AssetFilter
 
 
 @operation("GET", "/assets/{asset_id}/filters", Right.VIEW)
-def list_asset_filters(call: Call, asset: Asset, ask: Filters) -> Iterator[AssetFilter]:
+def list_asset_filters(call: Call, asset: Asset, ask: AssetFilters) -> Iterator[AssetFilter]:
     """List the filters of an asset."""
     found = call.shown(AssetFilter, asset_id=asset.id)
     return (one for one in found if ask.status in (None, one.status))
@@ -107,7 +106,7 @@ def get_asset_filter(call: Call, one: AssetFilter) -> AssetFilter:
 
 
 @operation("PATCH", "/asset-filters/{asset_filter_id}", Right.OWN)
-def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedFilter) -> AssetFilter:
+def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -> AssetFilter:
     """Change a filter; whoever reads through it sees what it shows now, from now on."""
     name = one.name if ask.name is None else ask.name
     description = one.description if ask.description is None else ask.description
