@@ -31,13 +31,13 @@ SCOPES = frozenset({"admin"})
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home):
+    def __init__(self, url, home, policies=""):
         engine = opened(url)
         upgrade(engine)
         self.notes = []
         self.store = Store(engine, lambda _, notes: self.notes.extend(notes))
         self.store.write(_begin)
-        self.authorizer = Authorizer(actions())
+        self.authorizer = Authorizer(actions(), policies)
         self.tools = Tools(home, ProcessExecutor(1))
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
@@ -88,8 +88,9 @@ class World:
 
 
 @contextmanager
-def world(url, home=None):
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")))
+def world(url, home=None, policies=""):
+    """A mesh; `policies` are those of the house."""
+    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), policies)
     try:
         yield made
     finally:
