@@ -18,10 +18,12 @@ from atoll.mesh.filters.conditions import comparisons
 from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
-from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.history import what_changed
 from atoll.mesh.service.terms import Remark, listed_assets
 
+READERS_NAMED = 100  # in one event of the audit
 MOST_OF_ASSET = views.MAX_FILTERS
 FilterName = Annotated[str, Meta(pattern=r"^[\w -]{1,64}$(?!\n)")]
 Configuration = dict[str, Any]  # DataZone's AssetFilterConfiguration; `views.asset_filter` reads it
@@ -112,15 +114,16 @@ def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -
     description = one.description if ask.description is None else ask.description
     if name != one.name:
         _free_name(call, one.asset_id, name)
-    named: dict[str, Any] = {"name": name, "description": description}
+    values: dict[str, Any] = {"name": name, "description": description}
     if ask.configuration is None:
-        return call.change(one, definition=one.definition | named, **named)
-    asset = call.get(Asset, one.asset_id)
-    definition = _definition(asset, name, description, ask.configuration)
-    call.tell(before=one.definition, after=definition)
-    return call.change(
-        one, definition=definition, status=FilterStatus.VALID, error_message="", **named
-    )
+        values["definition"] = one.definition | values
+    else:
+        asset = call.get(Asset, one.asset_id)
+        values["definition"] = _definition(asset, name, description, ask.configuration)
+        values |= {"status": FilterStatus.VALID, "error_message": ""}
+    changed = call.change(one, **values)
+    call.tell(**what_changed(one, changed))
+    return changed
 
 
 @operation("DELETE", "/asset-filters/{asset_filter_id}", Right.OWN)
@@ -155,7 +158,7 @@ def revalidated(call: Call, asset: Asset) -> None:
     """Hold the filters of an asset against its columns, which have changed.
 
     One that does not fit becomes INVALID, and nobody reads through it any more; one that fits
-    again becomes VALID. The audit tells of each, and names who reads through it.
+    again becomes VALID. The audit tells of each, and names 100 of those who read through it.
     """
     schema = arrow_schema(asset.technical)
     for one in list(call.each(AssetFilter, asset_id=asset.id)):
@@ -163,12 +166,14 @@ def revalidated(call: Call, asset: Asset) -> None:
         to = FilterStatus(status)
         changed = call.change(one, status=to, error_message=some_of(problems, separator="; "))
         if to is not one.status:
+            readers = _readers(call, one)
             call.note(
                 "InvalidateAssetFilter" if to is FilterStatus.INVALID else "RevalidateAssetFilter",
                 changed,
                 asset_id=asset.id,
-                why=changed.error_message,
-                subscriptions=[held.id for held in _readers(call, one)],
+                why=changed.error_message[:WHY_LETTERS],
+                readers=len(readers),
+                subscriptions=[held.id for held in readers[:READERS_NAMED]],
             )
 
 

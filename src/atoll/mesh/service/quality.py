@@ -23,7 +23,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
-from atoll.mesh.service.terms import listed_assets
+from atoll.mesh.service.terms import Moment, Score, listed_assets
 
 QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10
@@ -33,8 +33,6 @@ _AHEAD_US = 60_000_000  # clocks differ
 _OLDEST_US = 3653 * _DAY_US
 _POINTS_LOOKED_AT = 1000  # of one asset, for how long it has been bad
 Series = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)")]
-Moment = Annotated[int, Meta(ge=0, le=1 << 62)]
-Score = Annotated[float, Meta(ge=0, le=100)]
 
 
 class NewDataPoint(Ask, frozen=True, kw_only=True):

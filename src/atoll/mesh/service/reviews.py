@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
@@ -32,7 +30,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.subscriptions import ended
-from atoll.mesh.service.terms import Remark
+from atoll.mesh.service.terms import Moment, Remark
 
 MOST_ITEMS = 5_000
 _AT_ONCE = 20  # of what is revoked at the end: others change things in between
@@ -54,7 +52,7 @@ class NewReviewCampaign(Ask, frozen=True, kw_only=True):
     """
 
     name: Name
-    due_at: Annotated[int, Meta(ge=1, le=1 << 62)]
+    due_at: Moment
     revokes_undecided: bool = False
 
 
@@ -187,6 +185,7 @@ def decide_review_item(call: Call, item: ReviewItem, ask: ReviewDecision) -> Rev
     if campaign is None or campaign.status is not CampaignStatus.OPEN:
         raise Conflict("the review is closed; revoke the subscription itself, if need be")
     call.tell(before=item.verdict, after=ask.verdict, subscription=item.subscription_id)
+    call.tell(comment=ask.comment)
     decided = _decided(call, item, ask.verdict, ask.comment)
     if not call.count(ReviewItem, campaign_id=campaign.id, verdict=Verdict.UNDECIDED):
         later(call, _JOB, campaign.id)
