@@ -10,6 +10,8 @@ from atoll.mesh.model.catalog import (
     Asset,
     Classification,
     ColumnMetadata,
+    DataProduct,
+    DataProductItem,
     EntityType,
     Listing,
     PiiFlag,
@@ -98,6 +100,21 @@ class Shop:
             **own,
         )
         return self.keep(asset, listing)
+
+    def offered_together(self, *names):
+        """The listing of a data product of listed tables."""
+        own = {"owning_project_id": self.producer.id, "name": "together", **STAMP}
+        items = tuple(DataProductItem(f"asset-{one}", 1) for one in names)
+        product = DataProduct(id="product-together", items=items, **own)
+        listing = Listing(
+            id="listing-together",
+            entity_type=EntityType.DATA_PRODUCT,
+            entity_id=product.id,
+            entity_revision=1,
+            classification=self.classification,
+            **own,
+        )
+        return self.keep(product, listing)[1]
 
     def subscribed(self, name="given", of="torque", *, created_at=1, **terms):
         """The analysis' subscription to a listed table, as if somebody had let them."""

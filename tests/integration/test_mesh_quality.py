@@ -139,6 +139,22 @@ def test_31_who_opted_in_is_suspended_and_goes_on_when_it_is_good_enough(shop):
     assert shop.seen(held).status is SubscriptionStatus.APPROVED
 
 
+def test_31_a_data_product_is_as_good_as_the_worst_of_its_assets(shop):
+    other, _ = shop.listed("speed")
+    product = shop.offered_together("torque", "speed")
+    terms = {"min_score": 90.0, "on_low_score": OnLowScore.SUSPEND}
+    columns = {one.id: ("line",) for one in (shop.asset, other)}
+    held = shop.put(shop.subscribed(of="torque", **terms), columns=columns)
+    posted(shop, 50, -3)
+    posted(shop, 95, -2, asset_id=other.id)
+    assert shop.seen(held).status is SubscriptionStatus.SUSPENDED
+    found = shop.mesh.ask("cy", "GetListingQuality", listing_id=product.id)
+    assert (found.score, found.trend) == (50, None)
+    posted(shop, 91, -1)
+    assert shop.seen(held).status is SubscriptionStatus.APPROVED
+    assert shop.mesh.ask("cy", "GetListingQuality", listing_id=product.id).score == 91
+
+
 def test_31_a_point_that_comes_late_changes_nothing(shop):
     held = shop.subscribed(min_score=90.0, on_low_score=OnLowScore.SUSPEND)
     posted(shop, 95)

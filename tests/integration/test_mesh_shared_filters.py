@@ -1,5 +1,7 @@
 """Filters of assets: owners make them, subscriptions read through them, consumers choose."""
 
+from functools import partial
+
 import pytest
 from mesh_sharing import AS_IS, COLUMNS, LINE_A, Shop, technical
 from mesh_world import world
@@ -8,8 +10,8 @@ from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.access import SubscriptionStatus
 from atoll.mesh.model.catalog import ColumnMetadata, FilterStatus, ListingStatus
-from atoll.mesh.operations.jobs import Attendant
-from atoll.mesh.service.filters import MOST_OF_ASSET, revalidated
+from atoll.mesh.service.assets import changed_asset
+from atoll.mesh.service.filters import MOST_OF_ASSET
 
 
 @pytest.fixture
@@ -24,9 +26,10 @@ def made(shop, name="as it is", who="bob", **configuration):
 
 
 def changed_columns(shop, *columns):
-    asset = shop.put(shop.seen(shop.asset), technical=technical("torque", columns))
-    attendant: Attendant = shop.mesh.attendant
-    attendant.act("Harvest", "test", lambda call: revalidated(call, asset))
+    """Let the asset be read anew, with other columns."""
+    asset, found = shop.seen(shop.asset), technical("torque", columns)
+    work = partial(changed_asset, asset=asset, technical=found)
+    shop.mesh.attendant.act("Harvest", "test", work)
 
 
 def offered(shop, who="cy"):
@@ -156,6 +159,19 @@ def test_42_consumers_see_what_they_may_choose_and_not_what_is_sensitive(shop):
     assert (found["open"].columns, found["open"].masks) == (("line", "torque"), {"torque": "round"})
     for name in ("secret", "personal"):
         assert (found[name].row_filter, found[name].has_row_filter) == (None, True)
+
+
+def test_42_filters_of_all_assets_of_a_data_product_are_offered(shop):
+    other, _ = shop.listed("speed")
+    product = shop.offered_together("torque", "speed")
+    made(shop)
+    given = {"asset_id": other.id, "name": "fast", "configuration": AS_IS}
+    shop.mesh.ask("bob", "CreateAssetFilter", **given)
+    found = shop.mesh.ask("cy", "ListListingFilters", listing_id=product.id)["items"]
+    assert {(one.asset_id, one.name) for one in found} == {
+        (shop.asset.id, "as it is"),
+        (other.id, "fast"),
+    }
 
 
 def test_42_a_column_found_personal_later_hides_the_values_that_it_is_compared_with(shop):
