@@ -165,6 +165,12 @@ def test_21_a_new_mesh_has_the_form_that_all_assets_share(signed_in):
     error(changed, 403)
 
 
+def test_a_body_that_is_nested_too_deep_is_said_so(signed_in, root):
+    body = b'{"name": ' + b"[" * 100_000
+    answer = signed_in.post(f"/v1/domain-units/{root['id']}/projects", content=body)
+    assert "nested" in error(answer, 400)["message"]
+
+
 def test_a_body_that_is_too_large_is_not_read(signed_in, root):
     def endless():
         yield b'{"name": "'

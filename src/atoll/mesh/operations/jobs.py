@@ -58,6 +58,12 @@ class Attendant:
         with self._store.reading() as reader:
             yield reader
 
+    @contextmanager
+    def looking(self, via: str) -> Iterator[Call]:
+        """Look, as `act` does, without changing anything."""
+        with self._store.reading() as reader:
+            yield Call(reader, SYSTEM, via, self._authorizer, self.tools)
+
     def act(self, operation: str, via: str, work: Callable[[Call], R | None]) -> R | None:
         """Change something in one transaction, and have the audit say so.
 

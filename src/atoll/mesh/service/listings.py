@@ -42,6 +42,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
+from atoll.mesh.service.reclassification import reclassified
 from atoll.mesh.service.rules import enforced
 
 LISTING_EDGES = {
@@ -354,6 +355,7 @@ def _changed(call: Call, listing: Listing, **values: Any) -> Listing:
     if changed.classification is not listing.classification:
         details = {"before": listing.classification, "after": changed.classification}
         call.note("ReclassifyListing", changed, **details)
+        reclassified(call, changed)
     return changed
 
 
