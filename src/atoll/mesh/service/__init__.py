@@ -1,6 +1,25 @@
 """The use cases: one function for each operation, by subject; here is the list of all."""
 
 from atoll.mesh.operations.registry import OPERATIONS
-from atoll.mesh.service import glossaries, organisation, people, places, policies
+from atoll.mesh.service import (
+    glossaries,
+    organisation,
+    people,
+    places,
+    policies,
+    registering,
+    runs,
+    sources,
+)
 
-__all__ = ["OPERATIONS", "glossaries", "organisation", "people", "places", "policies"]
+__all__ = [
+    "OPERATIONS",
+    "glossaries",
+    "organisation",
+    "people",
+    "places",
+    "policies",
+    "registering",
+    "runs",
+    "sources",
+]

@@ -82,6 +82,11 @@ class Reader:
                 return
             after = rows[-1].id
 
+    def values(self, kind: type[Record], key: str, /, **keys: Any) -> list[str]:
+        """List what records with these keys have in one text field that has a column."""
+        asked = sa.select(TABLES[kind].c[key]).where(*_conditions(kind, keys))
+        return list(self._connection.execute(asked).scalars())
+
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
         table = TABLES[kind]
