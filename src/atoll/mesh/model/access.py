@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from atoll.mesh.model.catalog import Classification
-from atoll.mesh.model.describing import Form
+from atoll.mesh.model.describing import Form, types_of
 from atoll.mesh.model.record import Record
 
 
@@ -81,6 +81,11 @@ class SubscriptionRequest(Record):
     reviewer_id: str = ""
     decision_comment: str = ""
     reminded_at: int = 0
+
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
 
 
 class SubscriptionStatus(StrEnum):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from atoll.mesh.harvest.model import Technical
-from atoll.mesh.model.describing import EnabledStatus, Form
+from atoll.mesh.model.describing import EnabledStatus, Form, types_of
 from atoll.mesh.model.record import Record
 
 
@@ -134,6 +134,11 @@ class Asset(Record):
         """Names of the columns that are masked by default."""
         return frozenset(one.name for one in self.columns if one.pii and one.pii.is_personal)
 
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
+
 
 @dataclass(frozen=True)
 class DataProductItem:
@@ -165,6 +170,11 @@ class DataProduct(Record):
     items: tuple[DataProductItem, ...] = ()
     forms: tuple[Form, ...] = ()
     glossary_terms: tuple[str, ...] = ()
+
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
 
 
 class ListingStatus(StrEnum):
@@ -279,6 +289,11 @@ class DataSource(Record):
     enable_setting: EnabledStatus = EnabledStatus.ENABLED
     status: DataSourceStatus = DataSourceStatus.READY
     last_run_id: str = ""
+
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
 
 
 class DataSourceRunStatus(StrEnum):

@@ -2,24 +2,28 @@
 
 from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.service import (
+    forms,
     glossaries,
     organisation,
     people,
     places,
     policies,
     registering,
+    rules,
     runs,
     sources,
 )
 
 __all__ = [
     "OPERATIONS",
+    "forms",
     "glossaries",
     "organisation",
     "people",
     "places",
     "policies",
     "registering",
+    "rules",
     "runs",
     "sources",
 ]

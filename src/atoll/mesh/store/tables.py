@@ -199,14 +199,14 @@ SHELVES: Sequence[Shelf] = (
             ("data_source_id",),
             ("schema_print", "content_print"),
         ),
-        many=("glossary_terms", "upstream"),
+        many=("glossary_terms", "upstream", "form_types"),
         keeps_history=True,
     ),
     Shelf(
         DataProduct,
         ("name", "owning_project_id"),
         indexes=(("owning_project_id",),),
-        many=("glossary_terms",),
+        many=("glossary_terms", "form_types"),
         keeps_history=True,
     ),
     Shelf(
@@ -227,6 +227,7 @@ SHELVES: Sequence[Shelf] = (
         ("name", "project_id", "association_id"),
         unique=(("project_id", "name"),),
         indexes=(("association_id",),),
+        many=("form_types",),
     ),
     Shelf(
         DataSourceRun,
@@ -249,6 +250,7 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id", "status"),
             ("status",),
         ),
+        many=("form_types",),
     ),
     Shelf(
         Subscription,

@@ -50,6 +50,15 @@ def upgrade() -> None:
         batch_op.create_index("uq_asset_external_identifier", ["external_identifier"], unique=True)
 
     op.create_table(
+        "asset_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_form_types")),
+    )
+    with op.batch_alter_table("asset_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_asset_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "asset_glossary_terms",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -387,6 +396,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_product_owning_project_id", ["owning_project_id"], unique=False)
 
     op.create_table(
+        "product_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_product_form_types")),
+    )
+    with op.batch_alter_table("product_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_product_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "product_glossary_terms",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -473,6 +491,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_request_status", ["status"], unique=False)
 
     op.create_table(
+        "request_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_request_form_types")),
+    )
+    with op.batch_alter_table("request_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_request_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "reviewitem",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -536,6 +563,15 @@ def upgrade() -> None:
     with op.batch_alter_table("source", schema=None) as batch_op:
         batch_op.create_index("ix_source_association_id", ["association_id"], unique=False)
         batch_op.create_index("uq_source_project_id_name", ["project_id", "name"], unique=True)
+
+    op.create_table(
+        "source_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_source_form_types")),
+    )
+    with op.batch_alter_table("source_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_source_form_types_id"), ["id"], unique=False)
 
     op.create_table(
         "subscription",
