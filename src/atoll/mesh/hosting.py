@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 
 from atoll.compute.processes import ProcessExecutor
+from atoll.core.config import StorageOptions
 from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.core.files import reading, whole_file, writing
 from atoll.mesh.audit.keys import Key, new_key
@@ -55,6 +58,7 @@ class Mesh:
         database: str = "",
         portal_url: str = "",
         collections: CollectionReader | None = None,
+        credentials: Mapping[str, StorageOptions] | None = None,
     ) -> None:
         """Open a mesh; the first time, make it.
 
@@ -63,6 +67,7 @@ class Mesh:
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it.
             collections: knows vector collections; None: they are not read.
+            credentials: how to reach a store, by the names that associations give.
 
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
@@ -79,12 +84,14 @@ class Mesh:
             )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
-            tools = Tools(home, ProcessExecutor(1), collections)
+            tools = Tools(home, ProcessExecutor(1), collections, credentials or {})
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store)
             attendant = Attendant(self.store, authorizer, tools)
-            undo.callback(Worker(self.store, attendant, key.id).stop)
+            # Not the key's: servers of one database share that.
+            holder = f"{socket.gethostname()}:{home.resolve()}"
+            undo.callback(Worker(self.store, attendant, holder).stop)
             self._undo = undo.pop_all()
 
     @property

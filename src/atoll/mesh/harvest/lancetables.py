@@ -73,7 +73,8 @@ def first_rows(table: tuple[Storage, str], most: int) -> pa.Table:
 
     storage, path = table
     with _lance_errors():
-        found = lance.dataset(storage.lance_uri(path), storage_options=storage.lance_options())
+        options = storage.lance_options()
+        found: Any = lance.dataset(storage.lance_uri(path), storage_options=options)
         _check_inside(found)
         return found.head(most, columns=[one.name for one in found.schema if _is_read(one.type)])
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.core.text import printable
+from atoll.core.text import printable, some_of
 from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
 from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.catalog import (
@@ -34,6 +34,8 @@ ASSET_TYPES = {
 }
 NAME_LETTERS = 128
 MOST_COPIES = 10
+PERSONAL_TOLD, COLUMN_LETTERS = 20, 60
+MOST_BYTES = 2000  # of a location: PostgreSQL's indexes take a few more
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".lance")
 
 
@@ -139,7 +141,8 @@ def created(
     *,
     classification: Classification,
     source: DataSource | None = None,
-    **values: Any,
+    name: str = "",
+    description: str = "",
 ) -> Asset:
     """Make an asset of what was harvested; whoever calls has seen to it that its place is free.
 
@@ -152,29 +155,28 @@ def created(
         classification: how far it may go.
         source: what found it; its terms that are not disabled meanwhile, and its forms, are the
             asset's, too.
-        values: of other fields, such as `name`.
+        name: empty: the last part of the location.
+        description: of the asset.
 
     Raises:
         Conflict: an asset is registered at the same place.
     """
     if call.find(Asset, external_identifier=technical.location):
         raise Conflict("it is registered already, perhaps by another project")
-    begun = {"data_source_id": source.id, "forms": source.forms} if source else {}
     return call.add(
         Asset,
-        **{
-            "name": name_of(technical.location),
-            "asset_type": ASSET_TYPES[technical.kind],
-            "external_identifier": technical.location,
-            "owning_project_id": project.id,
-            "association_id": storage.id,
-            "classification": classification,
-            "technical": technical,
-            "columns": tuple(_columns(technical, {}, proposals)),
-            "glossary_terms": tuple(_usable(call, source.glossary_terms if source else ())),
-            **begun,
-            **values,
-        },
+        name=name or name_of(technical.location),
+        description=description,
+        asset_type=ASSET_TYPES[technical.kind],
+        external_identifier=technical.location,
+        owning_project_id=project.id,
+        association_id=storage.id,
+        data_source_id=source.id if source else "",
+        classification=classification,
+        technical=technical,
+        columns=tuple(_columns(technical, {}, proposals)),
+        forms=source.forms if source else (),
+        glossary_terms=tuple(_usable(call, source.glossary_terms if source else ())),
     )
 
 
@@ -213,12 +215,12 @@ def told_of(before: Asset, after: Asset) -> dict[str, Any]:
     """Tell the audit what a new revision of an asset changed."""
     if after.technical is None or after.version == before.version:
         return {}
-    flagged = sorted(after.personal - before.personal)
+    flagged = [repr(one)[:COLUMN_LETTERS] for one in sorted(after.personal - before.personal)]
     return {
         "before": before.version,
         "after": after.version,
         "schema": change_between(before, after.technical).sentence(),
-        **({"personal": flagged} if flagged else {}),
+        **({"personal": some_of(flagged, PERSONAL_TOLD)} if flagged else {}),
     }
 
 

@@ -94,7 +94,6 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     taken = harvested.taken_in(call, storage)
     if other := harvested.overlapping(taken, read.technical.location):
         raise Conflict(f"the asset at {other} and this one would hold the same files")
-    given = {"name": ask.name} if ask.name else {}
     made = harvested.created(
         call,
         project,
@@ -102,8 +101,8 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
         read.technical,
         read.findings.proposals,
         classification=harvested.first_classification(call, project, ask.classification),
+        name=ask.name or "",
         description=ask.description,
-        **given,
     )
     call.tell(location=made.external_identifier, classification=made.classification)
     return Registered(made.id, made, harvested.copies_of(call, made, call), read.findings.remark)

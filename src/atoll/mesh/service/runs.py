@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import batched
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 from urllib.parse import unquote
 
 from atoll.core.errors import AtollError, Conflict
@@ -44,6 +46,7 @@ from atoll.mesh.pii.looking import Findings, look_through
 from atoll.mesh.service import harvested
 from atoll.mesh.store.reading import Reader
 
+T = TypeVar("T")
 RUN, SCHEDULE, FORGET = "data-source-run", "data-source-schedule", "data-source-forget"
 # A process is started for each such number of tables, which takes a second or two.
 LOOKED_AT_ONCE = 200
@@ -66,11 +69,7 @@ RUN_EDGES = {
 }
 IS_GOING = (DataSourceRunStatus.REQUESTED, DataSourceRunStatus.RUNNING)
 _REFUSED = ("forbidden", "unauthenticated")
-_NOT_WELL = (
-    AssetRunStatus.FAILED,
-    AssetRunStatus.PUBLISHING_FAILED,
-    AssetRunStatus.SKIPPED_NO_ACCESS,
-)
+_LOST = (AssetRunStatus.FAILED, AssetRunStatus.SKIPPED_NO_ACCESS)
 
 
 @dataclass(frozen=True)
@@ -153,12 +152,18 @@ def forget_old_runs(attendant: Attendant, job: Job) -> int | None:
             *(one for run in old for one in reader.all(DataSourceRunActivity, run_id=run.id)),
             *old,
         ]
-    for some in batched(gone, REMOVED_AT_ONCE):
-        attendant.act("", FORGET, lambda call, some=some: _remove(call, some))
+    for some in _in_groups(gone, REMOVED_AT_ONCE):
+        attendant.act("", FORGET, partial(_remove, records=some))
     return None
 
 
-def _remove(call: Call, records: Sequence[Record]) -> None:
+def _in_groups(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    waiting = iter(items)
+    while some := list(islice(waiting, most)):
+        yield some
+
+
+def _remove(call: Call, *, records: Sequence[Record]) -> None:
     for one in records:
         call.remove(one)
 
@@ -180,10 +185,11 @@ def _ended(call: Call, run_id: str, why: str) -> DataSourceRun | None:
         for status in AssetRunStatus
         if (count := call.count(DataSourceRunActivity, run_id=run.id, status=status))
     }
-    failed = sum(counts.get(status, 0) for status in _NOT_WELL)
-    if failed and failed == sum(counts.values()):
-        why = why or "nothing that was found could be dealt with; see its activities"
-    wanted = DataSourceRunStatus.PARTIALLY_SUCCEEDED if failed else DataSourceRunStatus.SUCCESS
+    lost = sum(counts.get(status, 0) for status in _LOST)
+    if lost and lost == sum(counts.values()):
+        why = why or "nothing that was found could be read; its activities say why"
+    is_whole = not lost and AssetRunStatus.PUBLISHING_FAILED not in counts
+    wanted = DataSourceRunStatus.SUCCESS if is_whole else DataSourceRunStatus.PARTIALLY_SUCCEEDED
     wanted = DataSourceRunStatus.FAILED if why else wanted
     source = call.find(DataSource, id=run.data_source_id)
     if source and source.last_run_id == run.id:
@@ -208,18 +214,14 @@ def _look_through(attendant: Attendant, run_id: str) -> None:
     with attendant.reading() as reader:
         grounds = _grounds(reader, run_id)
     source, outcomes = _found(attendant.tools, grounds)
-    for some in batched(outcomes, LOOKED_AT_ONCE):
-        proposals = _proposals(attendant, grounds, source, some)
-        for few in batched(some, CHANGED_AT_ONCE):
-            attendant.act(
-                "",
-                RUN,
-                lambda call, few=few, proposals=proposals: _take_in(call, run_id, few, proposals),
-            )
+    for some in _in_groups(outcomes, LOOKED_AT_ONCE):
+        findings = _findings(attendant, grounds, source, some)
+        for few in _in_groups(some, CHANGED_AT_ONCE):
+            attendant.act("", RUN, partial(_take_in, run_id=run_id, found=few, findings=findings))
     with attendant.reading() as reader:
         gone = list(_gone(reader, grounds, source, outcomes))
-    for some_gone in batched(gone, CHANGED_AT_ONCE):
-        attendant.act("", RUN, lambda call, some=some_gone: _miss(call, run_id, some))
+    for some_gone in _in_groups(gone, CHANGED_AT_ONCE):
+        attendant.act("", RUN, partial(_miss, run_id=run_id, assets=some_gone))
 
 
 def _grounds(reader: Reader, run_id: str) -> Grounds:
@@ -260,7 +262,7 @@ def _found(tools: Tools, grounds: Grounds) -> tuple[Source, list[Outcome]]:
     return source, found
 
 
-def _proposals(
+def _findings(
     attendant: Attendant, grounds: Grounds, source: Source, outcomes: Sequence[Outcome]
 ) -> Mapping[str, Findings]:
     """Look what is new or changed through for personal data; by location."""
@@ -280,14 +282,16 @@ def _proposals(
 
 
 def _take_in(
-    call: Call, run_id: str, outcomes: Sequence[Outcome], found: Mapping[str, Findings]
+    call: Call, *, run_id: str, found: Sequence[Outcome], findings: Mapping[str, Findings]
 ) -> None:
     grounds = _grounds(call.changes, run_id)
+    if not all(harvested.is_within(grounds.storage, one.location) for one in found):
+        raise Conflict(f"'{grounds.source.name}' was given another location meanwhile")
     taken = harvested.taken_in(call, grounds.storage)
-    for one in outcomes:
+    for one in found:
         if not _is_told(call, run_id, one.location):
-            findings = found.get(one.location, Findings())
-            _tell(call, grounds, one.location, _dealt_with(call, grounds, one, findings, taken))
+            seen = findings.get(one.location, Findings())
+            _tell(call, grounds, one.location, _dealt_with(call, grounds, one, seen, taken))
 
 
 def _dealt_with(
@@ -318,6 +322,8 @@ def _dealt_with(
 def _created(
     call: Call, grounds: Grounds, found: Technical, findings: Findings, taken: list[str]
 ) -> Deed:
+    if len(found.location.encode()) > harvested.MOST_BYTES:
+        return Deed(AssetRunStatus.FAILED, "", "its location is too long; move it")
     if other := harvested.overlapping(taken, found.location):
         told = f"the asset at {other} and this one would hold the same files; delete that one first"
         return Deed(AssetRunStatus.FAILED, "", told)
@@ -340,10 +346,10 @@ def _created(
         classification=made.classification,
     )
     copies = harvested.copies_of(call, made, call.seen_by_members(grounds.project.id))
-    told = [f"it seems to hold the same as {some_of(copies)}"] if copies else []
+    copy = f"it seems to hold the same as {some_of(copies)}" if copies else ""
     refused = _published(call, made) if source.publish_on_import else ""
     status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_CREATED
-    return Deed(status, made.id, "; ".join(filter(None, [refused, *told, findings.remark])))
+    return Deed(status, made.id, "; ".join(filter(None, [refused, copy, findings.remark])))
 
 
 def _published(call: Call, asset: Asset) -> str:
@@ -394,7 +400,7 @@ def _is_looked_for(source: Source, place: str) -> bool:
     return is_wanted(source, unquote(path) if place.startswith("file:") else path)
 
 
-def _miss(call: Call, run_id: str, assets: Sequence[Asset]) -> None:
+def _miss(call: Call, *, run_id: str, assets: Sequence[Asset]) -> None:
     grounds = _grounds(call.changes, run_id)
     told = "there is nothing at its location any more; archive or delete it"
     for one in assets:

@@ -29,6 +29,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service import harvested
+from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import Ids, require_usable
 from atoll.mesh.service.registering import Location
 from atoll.mesh.service.runs import FORGET, SCHEDULE, begun
@@ -53,7 +54,7 @@ class NewDataSource(Ask, frozen=True, kw_only=True):
         recommendation: whether columns are looked through for personal data.
         classification: of new assets; left out: as the guardrails say; less than that takes an
             owner.
-        glossary_terms: ids, for new assets.
+        forms, glossary_terms: of new assets; of terms their ids.
     """
 
     name: Name
@@ -65,6 +66,7 @@ class NewDataSource(Ask, frozen=True, kw_only=True):
     publish_on_import: bool = False
     recommendation: bool = True
     classification: Classification | None = None
+    forms: FormInputs = ()
     glossary_terms: Ids = ()
 
 
@@ -80,6 +82,7 @@ class ChangedDataSource(Ask, frozen=True, kw_only=True):
     publish_on_import: bool | None = None
     recommendation: bool | None = None
     classification: Classification | None = None
+    forms: FormInputs | None = None
     glossary_terms: Ids | None = None
     enable_setting: EnabledStatus | None = None
 
@@ -174,6 +177,9 @@ def _checked(
         raise InvalidInput(f"every_s is {LEAST_SECONDS} at least; 0: only when asked for")
     harvested.check_classification(call, project, given.get("classification"))
     require_usable(call, given.get("glossary_terms", ()), before.glossary_terms if before else ())
+    if "forms" in given:
+        forms = checked_forms(call, given["forms"], before.forms if before else ())
+        given = {**given, "forms": forms}
     if "location" in given:
         storage, location = harvested.storage_of(call, project, given["location"])
         given = {**given, "location": location, "association_id": storage.id}
