@@ -4,6 +4,7 @@ from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.service import (
     forms,
     glossaries,
+    guardrails,
     organisation,
     people,
     places,
@@ -18,6 +19,7 @@ __all__ = [
     "OPERATIONS",
     "forms",
     "glossaries",
+    "guardrails",
     "organisation",
     "people",
     "places",
