@@ -130,6 +130,12 @@ class Asset(Record):
         return (self.technical.fingerprint.content or "") if self.technical else ""
 
     @property
+    def all_terms(self) -> tuple[str, ...]:
+        """Ids of the glossary terms that it and its columns carry."""
+        of_columns = (term for one in self.columns for term in one.glossary_terms)
+        return tuple(dict.fromkeys([*self.glossary_terms, *of_columns]))
+
+    @property
     def personal(self) -> frozenset[str]:
         """Names of the columns that are masked by default."""
         return frozenset(one.name for one in self.columns if one.pii and one.pii.is_personal)

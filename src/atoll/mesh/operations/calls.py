@@ -72,6 +72,7 @@ class Call:
         who: the caller's standing.
         via: id of the token or session that they came with.
         tools: what the server has at hand.
+        after: id of the last item of the page before; of a list's first page, empty.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -86,7 +87,7 @@ class Call:
         after: str = "",
     ) -> None:
         """Begin a call for somebody."""
-        self._reader, self._authorizer, self._after = reader, authorizer, after
+        self._reader, self._authorizer, self.after = reader, authorizer, after
         self.who, self.via, self.tools = who, via, tools
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
@@ -175,9 +176,9 @@ class Call:
             raise NotFound(f"the {kind.KIND} '{id_}' has no revision {version}", id=id_)
         return found
 
-    def history(self, kind: type[R], id_: str) -> Iterator[R]:
-        """Yield a record as it was and is, the first version first."""
-        return self._reader.history(kind, id_)
+    def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first, or from one on."""
+        return self._reader.history(kind, id_, since=since)
 
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
@@ -185,12 +186,8 @@ class Call:
 
     def shown(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records of this page and after it that the caller may look at."""
-        yield from self.visible(self.listed(kind, **keys))
-
-    def listed(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
-        """Yield the records of this page and after it; whoever asks may look at all of them."""
         given = {key: value for key, value in keys.items() if value}
-        return self._reader.all(kind, after=self._after, **given)
+        yield from self.visible(self._reader.all(kind, after=self.after, **given))
 
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""

@@ -145,7 +145,7 @@ def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
 def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
     """Count what carries a term."""
     return Usage(
-        call.count(Asset, glossary_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
+        call.count(Asset, all_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
     )
 
 
@@ -164,7 +164,7 @@ def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> Gl
 def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     """Remove a term that nothing carries and no other refers to; disable it otherwise."""
     used = [
-        call.count(Asset, glossary_terms=term.id),
+        call.count(Asset, all_terms=term.id),
         call.count(DataProduct, glossary_terms=term.id),
         call.count(GlossaryTerm, is_a=term.id),
         call.count(GlossaryTerm, classifies=term.id),
