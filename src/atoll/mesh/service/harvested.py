@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,15 +18,17 @@ from atoll.mesh.model.catalog import (
     Classification,
     ColumnMetadata,
     DataSource,
-    Listing,
     PiiFlag,
     PiiStatus,
 )
 from atoll.mesh.model.organisation import Association, AssociationKind, AssociationStatus, Project
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, viewing
+from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.pii import Proposal
+from atoll.mesh.service.assets import changed_asset
+from atoll.mesh.service.duplicates import duplicates
 from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.guardrails import guardrails_of
 
 # What comes with Atoll, by what a harvest calls it.
 ASSET_TYPES = {
@@ -82,8 +86,7 @@ def first_classification(
     call: Call, project: Project, wanted: Classification | None
 ) -> Classification:
     """Tell how far new assets of a project may go: as somebody wants, or as the guardrails say."""
-    # placeholder until guardrails
-    return wanted or Classification.CONFIDENTIAL
+    return wanted or guardrails_of(call, project.id).default_classification
 
 
 def check_classification(call: Call, project: Project, wanted: Classification | None) -> None:
@@ -142,6 +145,7 @@ def created(
     classification: Classification,
     source: DataSource | None = None,
     name: str = "",
+    asset_type: str = "",
     description: str = "",
 ) -> Asset:
     """Make an asset of what was harvested; whoever calls has seen to it that its place is free.
@@ -156,6 +160,7 @@ def created(
         source: what found it; its terms that are not disabled meanwhile, and its forms, are the
             asset's, too.
         name: empty: the last part of the location.
+        asset_type: empty: what comes with Atoll for its kind.
         description: of the asset.
 
     Raises:
@@ -167,7 +172,7 @@ def created(
         Asset,
         name=name or name_of(technical.location),
         description=description,
-        asset_type=ASSET_TYPES[technical.kind],
+        asset_type=asset_type or ASSET_TYPES[technical.kind],
         external_identifier=technical.location,
         owning_project_id=project.id,
         association_id=storage.id,
@@ -197,7 +202,7 @@ def updated(
         values: of other fields that change.
     """
     if asset.technical == technical:
-        return call.change(asset, **values)
+        return changed_asset(call, asset, **values)
     before = {one.name: one for one in asset.columns}
     diff = change_between(asset, technical)
     if diff.added:
@@ -206,9 +211,8 @@ def updated(
     kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
     if asset.technical and asset.asset_type == ASSET_TYPES[asset.technical.kind]:
         values.setdefault("asset_type", ASSET_TYPES[technical.kind])
-    return call.change(
-        asset, technical=technical, columns=tuple(_columns(technical, kept, proposals)), **values
-    )
+    columns = tuple(_columns(technical, kept, proposals))
+    return changed_asset(call, asset, technical=technical, columns=columns, **values)
 
 
 def told_of(before: Asset, after: Asset) -> dict[str, Any]:
@@ -217,8 +221,7 @@ def told_of(before: Asset, after: Asset) -> dict[str, Any]:
         return {}
     flagged = [repr(one)[:COLUMN_LETTERS] for one in sorted(after.personal - before.personal)]
     return {
-        "before": before.version,
-        "after": after.version,
+        "revision": after.version,
         "schema": change_between(before, after.technical).sentence(),
         **({"personal": some_of(flagged, PERSONAL_TOLD)} if flagged else {}),
     }
@@ -230,20 +233,9 @@ def change_between(before: Asset, technical: Technical) -> SchemaChange:
     return schema_diff(_all_columns(old) if old else (), _all_columns(technical))
 
 
-def copies_of(call: Call, asset: Asset, sees: Call) -> list[str]:
-    """Name other assets that seem to hold the same, as far as somebody may know of them.
-
-    Args:
-        call: the moment.
-        asset: whose copies.
-        sees: the same moment as they see it who are told.
-    """
-    if not asset.content_print:
-        return []
-    prints = {"schema_print": asset.schema_print, "content_print": asset.content_print}
-    others = (one for one in call.each(Asset, **prints) if one.id != asset.id)
-    named = (name for one in others if (name := _name_for(sees, one)))
-    return [name for name, _ in zip(named, range(MOST_COPIES), strict=False)]
+def copies_of(sees: Call, asset: Asset) -> list[str]:
+    """Name some assets that seem to hold the same, of those that somebody may know of."""
+    return [f"'{one.name}' ({one.id})" for one in islice(duplicates(sees, asset), MOST_COPIES)]
 
 
 def name_of(location: str) -> str:
@@ -272,7 +264,7 @@ def _columns(
         proposal = found.get(column.name)
         if proposal and not (known and known.pii):
             flag = PiiFlag(proposal.kind, PiiStatus.PROPOSED, proposal.evidence)
-            yield _flagged(known or ColumnMetadata(column.name), flag)
+            yield replace(known or ColumnMetadata(column.name), pii=flag)
         elif known:
             yield known
 
@@ -281,23 +273,20 @@ def _all_columns(technical: Technical) -> tuple[Column, ...]:
     return (*technical.columns, *technical.partitions)
 
 
-def _flagged(column: ColumnMetadata, flag: PiiFlag | None) -> ColumnMetadata:
-    return ColumnMetadata(
-        column.name, column.business_name, column.description, column.glossary_terms, flag
-    )
-
-
 def _unrefused(column: ColumnMetadata) -> ColumnMetadata:
     is_refused = column.pii is not None and not column.pii.is_personal
-    return _flagged(column, None) if is_refused else column
+    return replace(column, pii=None) if is_refused else column
 
 
 def _former(call: Call, asset: Asset, names: set[str]) -> dict[str, ColumnMetadata]:
     """Find what was last said of columns that were there once: a flag must outlive a bad load."""
     found: dict[str, ColumnMetadata] = {}
     for revision in call.history(Asset, asset.id):
-        found |= {one.name: _unrefused(one) for one in revision.columns if one.name in names}
-    return found
+        found |= {one.name: one for one in revision.columns if one.name in names}
+    return {
+        name: replace(_unrefused(one), glossary_terms=tuple(_usable(call, one.glossary_terms)))
+        for name, one in found.items()
+    }
 
 
 def _usable(call: Call, term_ids: Iterable[str]) -> Iterator[str]:
@@ -307,13 +296,3 @@ def _usable(call: Call, term_ids: Iterable[str]) -> Iterator[str]:
         except InvalidInput:
             continue
         yield id_
-
-
-def _name_for(sees: Call, asset: Asset) -> str:
-    """Name an asset as somebody knows it; empty: they do not."""
-    if sees.decide(viewing(Asset), asset).is_allowed:
-        return f"'{asset.name}' ({asset.id})"
-    listing = sees.find(Listing, entity_id=asset.id)
-    if listing and sees.decide(viewing(Listing), listing).is_allowed:
-        return f"'{listing.name}' ({listing.id})"
-    return ""

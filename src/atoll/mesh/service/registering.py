@@ -18,6 +18,8 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Right, operation
 from atoll.mesh.pii.looking import Findings, look_through
 from atoll.mesh.service import harvested
+from atoll.mesh.service.asset_types import usable_type
+from atoll.mesh.service.forms import Word
 
 Location = Annotated[str, Meta(min_length=1, max_length=MAX_LOCATION_CHARACTERS)]
 
@@ -28,12 +30,14 @@ class NewAsset(Ask, frozen=True, kw_only=True):
     Attributes:
         location: of one table, vector collection or file set, in an accepted storage of the
             project.
-        name: empty: the last part of the location.
+        name: left out: the last part of the location.
+        asset_type: left out: what comes with Atoll for what is there.
         classification: left out: as the guardrails say; less than that takes an owner.
     """
 
     location: Location
     name: Name | None = None
+    asset_type: Word | None = None
     description: Text = ""
     classification: Classification | None = None
 
@@ -90,6 +94,8 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     ask = read.ask
     assert ask
     harvested.check_classification(call, project, ask.classification)
+    if ask.asset_type:
+        usable_type(call, project, ask.asset_type)
     storage = _accepted(call, read.storage_id)
     taken = harvested.taken_in(call, storage)
     if other := harvested.overlapping(taken, read.technical.location):
@@ -102,10 +108,11 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
         read.findings.proposals,
         classification=harvested.first_classification(call, project, ask.classification),
         name=ask.name or "",
+        asset_type=ask.asset_type or "",
         description=ask.description,
     )
     call.tell(location=made.external_identifier, classification=made.classification)
-    return Registered(made.id, made, harvested.copies_of(call, made, call), read.findings.remark)
+    return Registered(made.id, made, harvested.copies_of(call, made), read.findings.remark)
 
 
 def _read_again(call: Call, asset: Asset) -> Read:

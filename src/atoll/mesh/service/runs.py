@@ -44,6 +44,7 @@ from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.pii.looking import Findings, look_through
 from atoll.mesh.service import harvested
+from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader
 
 T = TypeVar("T")
@@ -345,7 +346,7 @@ def _created(
         location=made.external_identifier,
         classification=made.classification,
     )
-    copies = harvested.copies_of(call, made, call.seen_by_members(grounds.project.id))
+    copies = harvested.copies_of(call.seen_by_members(grounds.project.id), made)
     copy = f"it seems to hold the same as {some_of(copies)}" if copies else ""
     refused = _published(call, made) if source.publish_on_import else ""
     status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_CREATED
@@ -354,7 +355,12 @@ def _created(
 
 def _published(call: Call, asset: Asset) -> str:
     """List a new asset; returns why it cannot be."""
-    return "listings are not there yet"
+    try:
+        listing = published(call, asset)
+    except Conflict as error:
+        return error.message
+    call.note("CreateListingChangeSet", listing, action="PUBLISH", revision=asset.version)
+    return ""
 
 
 def _updated(

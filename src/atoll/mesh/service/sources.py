@@ -166,7 +166,8 @@ def list_data_source_run_activities(
     call: Call, run: DataSourceRun, ask: Activities
 ) -> Iterator[DataSourceRunActivity]:
     """List what a run did with each asset, and why."""
-    return call.listed(DataSourceRunActivity, run_id=run.id, status=ask.status)
+    wanted = {"status": ask.status} if ask.status else {}
+    return call.each(DataSourceRunActivity, run_id=run.id, after=call.after, **wanted)
 
 
 def _checked(
