@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -15,7 +15,7 @@ from atoll.mesh.model.catalog import Asset, Classification
 from atoll.mesh.model.organisation import Association, AssociationStatus, Project
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Right, operation
+from atoll.mesh.operations.registry import Ask, Nothing, Right, operation
 from atoll.mesh.pii.looking import Findings, look_through
 from atoll.mesh.service import harvested
 from atoll.mesh.service.asset_types import usable_type
@@ -115,7 +115,7 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     return Registered(made.id, made, harvested.copies_of(call, made), read.findings.remark)
 
 
-def _read_again(call: Call, asset: Asset) -> Read:
+def _read_again(call: Call, asset: Asset, _: Nothing) -> Read:
     storage = _accepted(call, asset.association_id)
     try:
         technical = _read(call, storage, asset.external_identifier)
@@ -171,11 +171,17 @@ def _only(storage: Association, location: str, found: list[Outcome]) -> Technica
     if any(not harvested.is_within(storage, one.location) for one in found) or not found:
         raise NotFound("it has become a link to another place")
     [*others, last] = found
-    if others or last.location != location:
+    if others or location not in (last.location, _folder_of_table(last)):
         raise InvalidInput(
             f"{len(found):,} assets lie there, such as {last.location}; register one of them, or "
             "make a data source"
         )
     if isinstance(last, Unreadable):
         raise InvalidInput(f"it cannot be read: {last.reason}")
-    return last
+    return replace(last, location=location)
+
+
+def _folder_of_table(found: Outcome) -> str:
+    """Return the folder whose only file is a table of Parquet: seen from above, it is the table."""
+    is_parquet = isinstance(found, Technical) and (found.format, found.files) == ("parquet", 1)
+    return found.location.rsplit("/", 1)[0] if is_parquet else ""
