@@ -7,10 +7,8 @@ from mesh_files import csv_bytes, lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, workers, write_workers
 from mesh_world import ROOT, world
 
-from atoll.app.assets import Collections
-from atoll.core.config import Settings
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
-from atoll.mesh.model.catalog import Asset, Classification, PiiStatus
+from atoll.mesh.model.catalog import Classification, PiiStatus
 from atoll.mesh.model.organisation import AssociationKind, Designation
 
 
