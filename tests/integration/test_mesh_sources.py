@@ -36,6 +36,7 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.describing import EnabledStatus, RuleAction, RuleType
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import AssociationKind, Designation
+from atoll.mesh.plant import generate
 from atoll.mesh.service import runs
 from atoll.mesh.service.forms import NewField
 from atoll.mesh.store.database import opened
@@ -232,6 +233,20 @@ def test_40_new_columns_are_looked_through_for_personal_data_at_once(mesh, place
     ran(mesh, source)
     [found] = [one for one in assets(mesh, project) if one.name == "workers"]
     assert found.personal == {"worker_name", "email"}
+
+
+def test_40_what_a_plant_has_of_persons_is_proposed_and_little_else(mesh, tmp_path):
+    tables = {one.path: one for one in generate(tmp_path / "plant", seed=7, scale=0.02)}
+    project, _ = project_with(mesh, "bob", str(tmp_path / "plant"))
+    ran(mesh, made(mesh, project, tmp_path / "plant", exclude=("manifest.json",)))
+    root = f"{(tmp_path / 'plant').as_uri()}/"
+    found = {one.external_identifier.removeprefix(root): one for one in assets(mesh, project)}
+    true = {(path, name) for path, one in tables.items() for name in one.personal}
+    proposed = {(path, name) for path, one in found.items() for name in one.personal}
+    assert found.keys() == tables.keys()
+    # Suppliers are firms, but for a few.
+    assert true - proposed <= {("sap/suppliers.csv", "NAME1")}
+    assert proposed <= true
 
 
 def test_40_a_source_may_go_without_proposals(mesh, place, project):
