@@ -10,13 +10,16 @@ import threading
 from pathlib import Path
 
 from atoll.compute.inline import InlineExecutor
+from atoll.mesh.audit.keys import new_key
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
-from atoll.mesh.operations.tools import Tools
+from atoll.mesh.operations.tools import Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.writing import Store
+from atoll.storage import open_storage
 
 
 def serve(url, home, stop):
@@ -31,7 +34,9 @@ def serve(url, home, stop):
             threading.Event().wait()
 
     store.listeners.append(told)
-    tools = Tools(Path(home), InlineExecutor())
+    sealing = Sealing(new_key(), open_storage(f"{home}/anchors"))
+    indexer = Indexer(store, Path(home) / "index")
+    tools = Tools(Path(home), sealing, indexer, InlineExecutor())
     Worker(store, Attendant(store, Authorizer(actions()), tools), "the same server")
     threading.Event().wait()
 

@@ -7,20 +7,24 @@ from pathlib import Path
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
+from atoll.mesh.audit.keys import new_key
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call, Caller, Demands, Performer
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, _put_back
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.standings import standing
-from atoll.mesh.operations.tools import Tools
+from atoll.mesh.operations.tools import Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.store.database import opened
+from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store
+from atoll.storage import open_storage
 
 STAMP = {"created_at": 1, "created_by": "test", "updated_at": 1, "updated_by": "test"}
 ROOT = "unit-root"
@@ -35,12 +39,18 @@ class World:
         engine = opened(url)
         upgrade(engine)
         self.notes = []
-        self.store = Store(engine, lambda _, notes: self.notes.extend(notes))
+        self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
+        self.store = Store(engine, self._append)
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
-        self.tools = Tools(home, ProcessExecutor(1))
+        self.indexer = Indexer(self.store, home / "index")
+        self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1))
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
+
+    def _append(self, connection, notes):
+        self.notes += notes
+        append(connection, notes, time.time_ns() // 1000, self.sealing.key)
 
     def ask(self, who, name, /, *, by=SCOPES, version=0, key="", **given):
         """Perform an operation for somebody; what is in the path and what is asked, by name.
@@ -93,6 +103,7 @@ def world(url, home=None):
     try:
         yield made
     finally:
+        made.indexer.stop()
         made.store.close()
 
 

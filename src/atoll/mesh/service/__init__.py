@@ -4,6 +4,7 @@ from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.service import (
     asset_types,
     assets,
+    audit,
     duplicates,
     forms,
     glossaries,
@@ -19,6 +20,7 @@ from atoll.mesh.service import (
     revisions,
     rules,
     runs,
+    search,
     sensitivity,
     sources,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "OPERATIONS",
     "asset_types",
     "assets",
+    "audit",
     "duplicates",
     "forms",
     "glossaries",
@@ -42,6 +45,7 @@ __all__ = [
     "revisions",
     "rules",
     "runs",
+    "search",
     "sensitivity",
     "sources",
 ]

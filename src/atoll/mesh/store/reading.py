@@ -9,11 +9,14 @@ import sqlalchemy as sa
 
 from atoll.core.errors import NotFound
 from atoll.core.records import decoded
+from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.tables import PAST, TABLES, VALUES
+from atoll.mesh.store.events import events, head
+from atoll.mesh.store.tables import CHANGES, PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
+NEWEST_ROWS = 20  # most who ask for the newest want one or two
 
 
 class Reader:
@@ -93,6 +96,53 @@ class Reader:
         """List what records with these keys have in one text field that has a column."""
         asked = sa.select(TABLES[kind].c[key]).where(*_conditions(kind, keys))
         return list(self._connection.execute(asked).scalars())
+
+    def events(self, **wanted: Any) -> Iterator[AuditEvent]:
+        """Yield events of the audit; `store.events.events` tells how to ask for them."""
+        return events(self._connection, **wanted)
+
+    def event_head(self) -> Head:
+        """Return where the audit's chain ends."""
+        return head(self._connection)
+
+    def changes(self, after: int) -> Iterator[tuple[int, str, str]]:
+        """Yield numbers, kinds and ids of followed records that were changed, or removed, since.
+
+        Args:
+            after: number of the last change that is known; each record comes with its newest.
+        """
+        asked = CHANGES.select().where(CHANGES.c.number > after).order_by(CHANGES.c.number)
+        for row in self._connection.execute(asked):
+            yield row.number, row.kind, row.id
+
+    def last_change(self, *kinds: type[Record]) -> int:
+        """Return the number of the last change of a followed record, of some kinds or of any.
+
+        Returns:
+            0 where there is none.
+        """
+        asked = sa.select(sa.func.max(CHANGES.c.number))
+        if kinds:
+            asked = asked.where(CHANGES.c.kind.in_([one.KIND for one in kinds]))
+        return self._connection.execute(asked).scalar() or 0
+
+    def newest(self, kind: type[R], by: str, /, **keys: Any) -> Iterator[R]:
+        """Yield the records with these keys, those with the greatest number first.
+
+        Args:
+            kind: of what kind.
+            by: a key whose numbers no two of them share.
+            keys: as of `all`.
+        """
+        table = TABLES[kind]
+        column = table.c[by]
+        asked = sa.select(column, table.c.body).order_by(column.desc()).limit(NEWEST_ROWS)
+        asked = asked.where(*_conditions(kind, keys))
+        rows = self._connection.execute(asked).all()
+        while rows:
+            for row in rows:
+                yield decoded(row.body, kind)
+            rows = self._connection.execute(asked.where(column < rows[-1][0])).all()
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
