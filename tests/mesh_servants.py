@@ -9,21 +9,23 @@ import sys
 import threading
 from pathlib import Path
 
+import atoll.mesh.service  # noqa: F401 - the handlers
 from atoll.compute.inline import InlineExecutor
 from atoll.mesh.audit.keys import new_key
 from atoll.mesh.operations.indexing import Indexer
-from atoll.mesh.operations.jobs import Attendant, Worker
+from atoll.mesh.operations.jobs import HANDLERS, Attendant, Worker
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.tools import Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
-from atoll.mesh.service import OPERATIONS
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.writing import Store
 from atoll.storage import open_storage
 
 
 def serve(url, home, stop):
-    assert OPERATIONS
+    # Schedules would change things in between.
+    for kind in [kind for kind, one in HANDLERS.items() if one.is_standing]:
+        del HANDLERS[kind]
     store = Store(opened(url), lambda connection, notes: None)
     done = [0]
 
