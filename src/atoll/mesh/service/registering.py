@@ -16,7 +16,7 @@ from atoll.mesh.model.organisation import Association, AssociationStatus, Projec
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Nothing, Right, operation
-from atoll.mesh.pii.looking import Findings, look_through
+from atoll.mesh.personal import Findings, look_through
 from atoll.mesh.service import harvested
 from atoll.mesh.service.asset_types import usable_type
 from atoll.mesh.service.forms import Word

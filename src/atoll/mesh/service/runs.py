@@ -42,7 +42,7 @@ from atoll.mesh.model.record import Record, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.tools import Tools
-from atoll.mesh.pii.looking import Findings, look_through
+from atoll.mesh.personal import Findings, look_through
 from atoll.mesh.service import harvested
 from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader

@@ -10,8 +10,7 @@ from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, InvalidInput
 from atoll.mesh.harvest.model import Technical
 from atoll.mesh.harvest.sampling import sample_of
-from atoll.mesh.pii.detector import propose
-from atoll.mesh.pii.model import Column, Proposal
+from atoll.mesh.pii import Column, Proposal, propose
 
 
 @dataclass(frozen=True)
