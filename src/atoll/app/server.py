@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 import uvicorn
 
-from atoll.core.config import Settings
+from atoll.app.credentials import read_credentials
+from atoll.core.config import Settings, StorageOptions
 from atoll.core.errors import Unavailable
+from atoll.mesh.harvest import CollectionFacts
 from atoll.mesh.hosting import Mesh
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -43,6 +45,8 @@ def serve(
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     folder = home or settings.mesh_home
     assert folder is not None
+    keys = settings.mesh_credentials
+    credentials = read_credentials(keys) if keys else {}
     with _listening(host, port) as listener:
         at = url or f"http://{host}:{listener.getsockname()[1]}"
         mesh = Mesh(
@@ -50,6 +54,8 @@ def serve(
             database=database or "",
             portal_url=at,
             providers=settings.mesh_providers,
+            collections=_Collections(settings),
+            credentials=credentials,
         )
         try:
             click.echo(f"the mesh is served at {at}")
@@ -66,6 +72,18 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             mesh.close()
+
+
+class _Collections:
+    """Describes vector collections; what that takes is loaded when the first one is met."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self, location: str, options: StorageOptions) -> CollectionFacts:
+        from atoll.app.assets import Collections
+
+        return Collections(self._settings).describe(location, options)
 
 
 def _listening(host: str, port: int) -> socket.socket:

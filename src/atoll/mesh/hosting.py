@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 
 from atoll.compute.processes import ProcessExecutor
+from atoll.core.config import StorageOptions
 from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.core.files import reading, whole_file, writing
 from atoll.mesh.audit.keys import Key, new_key
@@ -69,6 +71,7 @@ class Mesh:
         anchors: str = "",
         collections: CollectionReader | None = None,
         providers: Path | None = None,
+        credentials: Mapping[str, StorageOptions] | None = None,
     ) -> None:
         """Open a mesh; the first time, make it.
 
@@ -80,6 +83,7 @@ class Mesh:
                 that whoever has the database cannot write to; empty: the home folder.
             collections: knows vector collections; None: they are not read.
             providers: file of the sign-in providers, see `identity.configured`; None: none.
+            credentials: how to reach a store, by the names that associations give.
 
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
@@ -102,13 +106,16 @@ class Mesh:
             sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
             indexer = Indexer(self.store, home / INDEX_FOLDER)
             undo.callback(indexer.stop)
-            tools = Tools(home, sealing, indexer, ProcessExecutor(1), collections)
+            executor = ProcessExecutor(1)
+            tools = Tools(home, sealing, indexer, executor, collections, credentials or {})
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store, tools.throttle)
             self._sso = _single_sign_on(self.store, tools, configured)
             attendant = Attendant(self.store, authorizer, tools)
-            undo.callback(Worker(self.store, attendant, key.id).stop)
+            # Not the key's: servers of one database share that.
+            holder = f"{socket.gethostname()}:{home.resolve()}"
+            undo.callback(Worker(self.store, attendant, holder).stop)
             self._undo = undo.pop_all()
 
     @property

@@ -86,12 +86,24 @@ class Reader:
                 return
             after = rows[-1].id
 
-    def until(self, kind: type[R], key: str, last: int, *, most: int = PAGE_ROWS) -> list[R]:
-        """List records whose number in a field is above 0 and at most `last`, the lowest first."""
+    def until(
+        self, kind: type[R], key: str, last: int, /, *, most: int = PAGE_ROWS, **keys: Any
+    ) -> list[R]:
+        """List records with these keys whose number in another is above 0 and at most `last`.
+
+        Returns:
+            Up to `most` of them, the lowest number first.
+        """
         table = TABLES[kind]
         column = table.c[key]
-        asked = sa.select(table.c.body).where(column > 0, column <= last).order_by(column)
-        return [decoded(row.body, kind) for row in self._connection.execute(asked.limit(most))]
+        asked = sa.select(table.c.body).where(column > 0, column <= last, *_conditions(kind, keys))
+        rows = self._connection.execute(asked.order_by(column).limit(most))
+        return [decoded(row.body, kind) for row in rows]
+
+    def values(self, kind: type[Record], key: str, /, **keys: Any) -> list[str]:
+        """List what records with these keys have in one text field that has a column."""
+        asked = sa.select(TABLES[kind].c[key]).where(*_conditions(kind, keys))
+        return list(self._connection.execute(asked).scalars())
 
     def events(self, **wanted: Any) -> Iterator[AuditEvent]:
         """Yield events of the audit; `store.events.events` tells how to ask for them."""
