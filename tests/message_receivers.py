@@ -1,10 +1,15 @@
-"""Who is notified of alarms: a webhook over HTTP, and a mail server that speaks just SMTP."""
+"""Who gets messages: a webhook over HTTP, a mail server that speaks just SMTP, and a real one."""
 
+import email
 import json
+import socket
 import socketserver
 import threading
 from contextlib import contextmanager
+from email import policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from aiosmtpd.controller import Controller
 
 
 class Webhook:
@@ -18,7 +23,7 @@ class Webhook:
 
 
 @contextmanager
-def webhook():
+def webhook(tls=None):
     hook = Webhook()
 
     class Handler(BaseHTTPRequestHandler):
@@ -31,7 +36,10 @@ def webhook():
         def log_message(self, *args):
             pass
 
-    with _running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    with _running(server) as port:
         hook.url = f"http://127.0.0.1:{port}/hook?team=search"
         yield hook
 
@@ -75,6 +83,40 @@ def mail_server():
 
     with _running(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
         yield port, mails
+
+
+class SmtpServer:
+    """Keeps the mail it gets, for whom it knows."""
+
+    def __init__(self, unknown):
+        self.port, self.got, self._unknown = 0, [], unknown
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self._unknown:
+            return "550 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server, session, envelope):
+        self.got.append((envelope.rcpt_tos, envelope.content))
+        return "250 taken"
+
+    def messages(self):
+        return [email.message_from_bytes(one, policy=policy.default) for _, one in self.got]
+
+
+@contextmanager
+def smtp_server(unknown=()):
+    handler = SmtpServer(unknown)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(handler, "127.0.0.1", port)
+    controller.start()
+    handler.port = port
+    try:
+        yield handler
+    finally:
+        controller.stop()
 
 
 @contextmanager
