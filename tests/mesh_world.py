@@ -7,6 +7,7 @@ from pathlib import Path
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
+from atoll.mesh.audit.keys import Key
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
@@ -18,6 +19,7 @@ from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.store.database import opened
+from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store
 
@@ -25,21 +27,27 @@ STAMP = {"created_at": 1, "created_by": "test", "updated_at": 1, "updated_by": "
 ROOT = "unit-root"
 PEOPLE = ("ann", "bob", "cy", "dee")  # Ann owns the root
 SCOPES = frozenset({"admin"})
+KEY = Key(b"k" * 32)
 
 
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home):
+    def __init__(self, url, home, is_sealed):
         engine = opened(url)
         upgrade(engine)
-        self.notes = []
-        self.store = Store(engine, lambda _, notes: self.notes.extend(notes))
+        self.notes, self.is_sealed = [], is_sealed
+        self.store = Store(engine, self._append)
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
         self.tools = Tools(home, ProcessExecutor(1))
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
+
+    def _append(self, connection, notes):
+        self.notes.extend(notes)
+        if self.is_sealed:
+            append(connection, notes, time.time_ns() // 1000, KEY)
 
     def ask(self, who, name, /, *, by=SCOPES, version=0, key="", **given):
         """Perform an operation for somebody; what is in the path and what is asked, by name.
@@ -87,8 +95,9 @@ class World:
 
 
 @contextmanager
-def world(url, home=None):
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")))
+def world(url, home=None, *, is_sealed=False):
+    """Make a mesh; its audit is only in `notes`, unless it is sealed as a server's is."""
+    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), is_sealed)
     try:
         yield made
     finally:

@@ -12,6 +12,7 @@ import uvicorn
 from atoll.core.config import Settings
 from atoll.core.errors import Unavailable
 from atoll.mesh.hosting import Mesh
+from atoll.messages.addresses import networks_in
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 DRAIN_SECONDS = 10
@@ -45,7 +46,13 @@ def serve(
     assert folder is not None
     with _listening(host, port) as listener:
         at = url or f"http://{host}:{listener.getsockname()[1]}"
-        mesh = Mesh(folder, database=database or "", portal_url=at)
+        mesh = Mesh(
+            folder,
+            database=database or "",
+            portal_url=at,
+            mail=settings.mail,
+            webhook_networks=networks_in(settings.mesh_webhook_networks),
+        )
         try:
             click.echo(f"the mesh is served at {at}")
             if mesh.first:

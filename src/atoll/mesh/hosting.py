@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 
 from atoll.compute.processes import ProcessExecutor
+from atoll.core.config import MailServer
 from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.core.files import reading, whole_file, writing
 from atoll.mesh.audit.keys import Key, new_key
@@ -24,15 +25,18 @@ from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import Proof, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
+from atoll.mesh.operations.following import Follower
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.signing import Doorkeeper
+from atoll.mesh.service.telling import tell
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
+from atoll.messages.addresses import Network
 
 DATABASE_FILE = "mesh.db"
 LOCK_FILE = "serving.lock"
@@ -55,6 +59,8 @@ class Mesh:
         database: str = "",
         portal_url: str = "",
         collections: CollectionReader | None = None,
+        mail: MailServer | None = None,
+        webhook_networks: tuple[Network, ...] = (),
     ) -> None:
         """Open a mesh; the first time, make it.
 
@@ -63,6 +69,8 @@ class Mesh:
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it.
             collections: knows vector collections; None: they are not read.
+            mail: through what it sends mail; None: it sends none.
+            webhook_networks: where webhooks may go besides public addresses.
 
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
@@ -79,12 +87,19 @@ class Mesh:
             )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
-            tools = Tools(home, ProcessExecutor(1), collections)
+            tools = Tools(
+                home,
+                ProcessExecutor(1),
+                collections,
+                mail=mail,
+                webhook_networks=webhook_networks,
+            )
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store)
             attendant = Attendant(self.store, authorizer, tools)
             undo.callback(Worker(self.store, attendant, key.id).stop)
+            undo.callback(Follower(self.store, attendant, tell).stop)
             self._undo = undo.pop_all()
 
     @property

@@ -49,6 +49,12 @@ def public_or(networks: Iterable[Network]) -> MayReach:
     return may_reach
 
 
+def within(networks: Iterable[Network]) -> MayReach:
+    """Let only addresses of some networks be reached."""
+    allowed = list(networks)
+    return lambda address: any(address in one for one in allowed)
+
+
 def networks_in(text: str) -> tuple[Network, ...]:
     """Read networks with commas between, such as "10.1.0.0/16, fd00::/8".
 

@@ -186,6 +186,10 @@ class Call:
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)
 
+    def events(self, *, after: int) -> Iterator[AuditEvent]:
+        """Yield what the audit says, in order; numbers up to `after` are left out."""
+        return self._reader.events(after=after)
+
     def add(self, kind: type[R], /, *, id_: str = "", **values: Any) -> R:
         """Keep a new record."""
         made = kind(
@@ -369,7 +373,7 @@ class Performer:
             principal=caller.profile_id,
             via=caller.via,
             project=project_of(record),
-            resource_kind=record.KIND,
+            resource_kind=answer.KIND if isinstance(answer, Record) else record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atoll.compute.port import Executor
-from atoll.core.config import StorageOptions
+from atoll.core.config import MailServer, StorageOptions
 from atoll.core.errors import Unavailable
 from atoll.mesh.harvest.model import CollectionReader
 from atoll.mesh.model.organisation import Association
+from atoll.messages.addresses import Network
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,16 @@ class Tools:
         executor: processes of its own, in which foreign files are read.
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
+        mail: through what it sends mail; None: it sends none.
+        webhook_networks: where webhooks may go besides public addresses.
     """
 
     home: Path
     executor: Executor
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)
+    mail: MailServer | None = None
+    webhook_networks: tuple[Network, ...] = ()
 
     def options_of(self, storage: Association) -> StorageOptions:
         """Return how to reach what lies in an associated storage.

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from atoll.core.errors import NotFound
 from atoll.core.records import decoded
+from atoll.mesh.audit.model import AuditEvent
 from atoll.mesh.model.record import Record
+from atoll.mesh.store.events import events
 from atoll.mesh.store.tables import PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
@@ -81,6 +83,10 @@ class Reader:
             if len(rows) < PAGE_ROWS:
                 return
             after = rows[-1].id
+
+    def events(self, *, after: int) -> Iterator[AuditEvent]:
+        """Yield what the audit says, in order; numbers up to `after` are left out."""
+        return events(self._connection, after=after)
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
