@@ -33,14 +33,14 @@ KEY = Key(b"k" * 32)
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home, is_sealed):
+    def __init__(self, url, home, is_sealed, **tools):
         engine = opened(url)
         upgrade(engine)
         self.notes, self.is_sealed = [], is_sealed
         self.store = Store(engine, self._append)
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
-        self.tools = Tools(home, ProcessExecutor(1))
+        self.tools = Tools(home, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
 
@@ -95,9 +95,9 @@ class World:
 
 
 @contextmanager
-def world(url, home=None, *, is_sealed=False):
-    """Make a mesh; its audit is only in `notes`, unless it is sealed as a server's is."""
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), is_sealed)
+def world(url, home=None, *, is_sealed=False, **tools):
+    """Make a mesh with these tools; its audit is in `notes` only, unless it is sealed, too."""
+    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), is_sealed, **tools)
     try:
         yield made
     finally:

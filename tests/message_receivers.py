@@ -13,10 +13,13 @@ from aiosmtpd.controller import Controller
 
 
 class Webhook:
-    """Keeps what it gets; answers with the statuses it is told to, then with 200."""
+    """Keeps what it gets; answers with the statuses it is told to, then with 200.
+
+    It waits before it answers where it is told to: until `holding` is set.
+    """
 
     def __init__(self):
-        self.got, self.statuses, self.url = [], [], ""
+        self.got, self.statuses, self.url, self.holding = [], [], "", None
 
     def bodies(self):
         return [json.loads(body) for _, body in self.got]
@@ -30,6 +33,8 @@ def webhook(tls=None):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             hook.got.append((dict(self.headers), body))
+            if hook.holding:
+                hook.holding.wait()
             self.send_response(hook.statuses.pop(0) if hook.statuses else 200)
             self.end_headers()
 
