@@ -18,6 +18,7 @@ from atoll.mesh.operations.standings import standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
+from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
@@ -109,3 +110,4 @@ def _begin(changes):
         changes.add(UserProfile(id=f"user-{name}", name=name, **STAMP))
     changes.add(DomainUnit(id=ROOT, name="plant", owners=("user-ann",), **STAMP))
     changes.add(Domain(id="domain-plant", name="plant", root_domain_unit_id=ROOT, **STAMP))
+    add_shipped(changes, STAMP)

@@ -39,7 +39,7 @@ MAY = {
 }
 # Of what is between two projects: what those of the project that reads may do, and what those of
 # the project whose data are read may.
-READS = {Right.VIEW, Right.CONSUME}
+READS = {Right.VIEW, Right.CONSUME, Right.CONTRIBUTE}
 OF_ROOT = {"ann": {Right.VIEW, Right.REVOKE, Right.GOVERN}, "uma": set()}
 GIVES = {Right.VIEW, Right.REVIEW, Right.REVOKE, Right.GOVERN}
 DESIGNATIONS = {
@@ -80,6 +80,9 @@ def things(mesh):
     place, environment = places(mesh, project)
     made = [domain, unit, project, joined, grant, group, robot, token, place, environment]
     others = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="others")
+    given = {"project_id": others.id, "member_id": mesh.person("other").id}
+    mesh.ask("ann", "CreateProjectMembership", designation=Designation.OWNER, **given)
+    mesh.ask("ann", "DeleteProjectMembership", project_id=others.id, member_id="user-ann")
     sampled = samples(project.id, unit.id, "user-somebody")
     read, given = shared(project.id, others.id, "read"), shared(others.id, project.id, "given")
     mesh.store.write(lambda changes: [changes.add(one) for one in (*sampled, *read, *given)])

@@ -15,7 +15,7 @@ from atoll.mesh.audit.model import GENESIS
 FOREVER = 10**9
 MOMENTS = st.integers(0, 12)
 ENDS = {"REVOKED", "CANCELLED", "EXPIRED"}
-KINDS = ["GRANTED"] * 5 + ["FILTERS_CHANGED", "SUSPENDED", "RESUMED", *sorted(ENDS)]
+KINDS = ["GRANTED"] * 5 + ["TERMS_CHANGED", "SUSPENDED", "RESUMED", *sorted(ENDS)]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ STEPS = st.builds(
         filters=st.sampled_from([(), ("f1",), ("f1", "f2")]),
         why=st.sampled_from(["", "reports"]),
         until=st.none() | st.integers(1, 12),
+        granted_by=st.sampled_from(["", "approver"]),
     ),
 )
 
@@ -75,18 +76,19 @@ def standing(steps):
     if len(since) == len(steps) or ENDS & {*kinds} or pauses[:1] == ["SUSPENDED"]:
         return None
     grant = steps[-len(since) - 1]
-    filters = [step.change.filters for step in since if step.change.kind == "FILTERS_CHANGED"]
     change = grant.change
+    terms = [step.change for step in since if step.change.kind == "TERMS_CHANGED"]
+    newest = [*terms, change][0]
     return {
         "asset_id": change.asset_id,
         "subscription": change.subscription,
         "project": change.project,
         "principal": None,
-        "filters": [*filters, change.filters][0],
+        "filters": newest.filters,
         "since": grant.at,
-        "granted_by": grant.actor,
+        "granted_by": change.granted_by or grant.actor,
         "why": change.why,
-        "until": change.until,
+        "until": newest.until,
     }
 
 

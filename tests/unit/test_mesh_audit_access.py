@@ -48,7 +48,7 @@ def test_access_ends_with_the_event_that_ends_it(end):
 
 
 def test_suspended_access_is_none_until_it_is_resumed_and_is_as_old_as_before():
-    events = history(GRANT, ("SUSPENDED", {}), ("FILTERS_CHANGED", {"filters": ("f2",)}))
+    events = history(GRANT, ("SUSPENDED", {}), ("TERMS_CHANGED", {"filters": ("f2",)}))
     events += history(*[GRANT] * 3, ("RESUMED", {}))[3:]
     assert after(events, 2) == []
     (access,) = after(events, 3)
@@ -87,7 +87,7 @@ def test_what_was_denied_or_failed_changes_nothing(outcome):
 
 
 def test_changes_without_a_grant_give_no_access():
-    kinds = ["RESUMED", "FILTERS_CHANGED", "SUSPENDED", "REVOKED", "RESUMED"]
+    kinds = ["RESUMED", "TERMS_CHANGED", "SUSPENDED", "REVOKED", "RESUMED"]
     assert after(history(*((kind, {}) for kind in kinds)), 9) == []
 
 

@@ -30,6 +30,7 @@ from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Authorizer
+from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.service.signing import Doorkeeper
 from atoll.mesh.service.telling import tell
 from atoll.mesh.store.database import opened
@@ -176,6 +177,7 @@ def _make(changes: Transaction[AuditEvent], password: str, portal_url: str) -> N
             **stamp,
         )
     )
+    add_shipped(changes, stamp)
     changes.notes.append(
         new_event(
             "CreateDomain",

@@ -17,7 +17,7 @@ from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent
 
 Kind = Literal[
-    "GRANTED", "FILTERS_CHANGED", "SUSPENDED", "RESUMED", "REVOKED", "CANCELLED", "EXPIRED"
+    "GRANTED", "TERMS_CHANGED", "SUSPENDED", "RESUMED", "REVOKED", "CANCELLED", "EXPIRED"
 ]
 
 
@@ -30,9 +30,12 @@ class AccessChange:
         asset_id: access to what.
         subscription: by which.
         project, principal: whose, one of them.
-        filters: ids of the asset's filters through which it is read; of GRANTED, FILTERS_CHANGED.
-        why: the reason of the grant, in words.
-        until: from when on it is no more, microseconds since the epoch; None where it stays.
+        filters: ids of the asset's filters through which it is read; of GRANTED, TERMS_CHANGED.
+        why: the reason of the grant, or of its end, in words.
+        until: from when on it is no more, microseconds since the epoch; None where it stays; of
+            GRANTED, TERMS_CHANGED.
+        granted_by: of GRANTED: who allowed it, "policy" where a policy did; empty: the event's
+            principal.
     """
 
     kind: Kind
@@ -43,6 +46,7 @@ class AccessChange:
     filters: tuple[str, ...] = ()
     why: str = ""
     until: int | None = None
+    granted_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Access:
         project, principal: who, one of them.
         filters: ids of the filters through which it is read.
         since: when it was granted, microseconds since the epoch.
-        granted_by: the principal who did.
+        granted_by: who allowed it.
         why: the reason, in words.
         until: when it ends by itself, microseconds since the epoch; None if never.
     """
@@ -134,9 +138,9 @@ def who(events: Iterable[AuditEvent], at: int) -> list[Access]:
             case "GRANTED":
                 held[place] = _granted(event, change)
                 suspended.discard(place)
-            case "FILTERS_CHANGED":
+            case "TERMS_CHANGED":
                 if place in held:
-                    held[place] = replace(held[place], filters=change.filters)
+                    held[place] = replace(held[place], filters=change.filters, until=change.until)
             case "SUSPENDED":
                 suspended.add(place)
             case "RESUMED":
@@ -159,7 +163,7 @@ def _granted(event: AuditEvent, change: AccessChange) -> Access:
         principal=change.principal,
         filters=change.filters,
         since=event.at,
-        granted_by=event.principal,
+        granted_by=change.granted_by or event.principal,
         why=change.why,
         until=change.until,
     )

@@ -66,6 +66,23 @@ def list_location(location: str, options: StorageOptions) -> Listing:
     return _single_object(storage)
 
 
+def check_location(location: str, options: StorageOptions) -> None:
+    """See that something lies at a location and may be listed, for the price of one request or two.
+
+    Raises:
+        NotFound: nothing is there. Forbidden: it may not be listed. Unavailable: the store fails.
+        InvalidInput: it is no location.
+    """
+    storage = open_location(location, options)
+    if storage.root is None:
+        if not any(storage.list(most=1)):
+            _single_object(storage)
+        return
+    with reading(storage.root):
+        if not storage.root.is_file() and not any(storage.root.iterdir()):
+            raise NotFound(f"{storage} is empty; check the location")
+
+
 def _single_object(storage: Storage) -> Listing:
     parent, _, name = storage.url.rpartition("/")
     try:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from atoll.mesh.model.catalog import Classification
-from atoll.mesh.model.describing import Form
+from atoll.mesh.model.describing import Form, types_of
 from atoll.mesh.model.record import Record
 
 
@@ -82,6 +82,11 @@ class SubscriptionRequest(Record):
     decision_comment: str = ""
     reminded_at: int = 0
 
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
+
 
 class SubscriptionStatus(StrEnum):
     """Where a subscription stands; EXPIRED and SUSPENDED are ours, the others DataZone's."""
@@ -93,17 +98,21 @@ class SubscriptionStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+LIVE = (SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription(Record):
     """A project may read what a listing shows.
 
     Attributes:
         terms: on which.
-        columns: per asset id: the columns that a whole-table grant shows: what the table had when
-            it was given. A column that comes later is not shown.
+        columns: per id of the assets that it is for: the columns that a whole-table grant shows:
+            what the listing told of when it was given. A column that comes later is not shown.
         approved_by: who allowed it, "policy" where a policy did.
         is_flagged: its listing was reclassified since: somebody should look at it.
         ended_by: who ended it.
+        comment: why it was suspended, or ended.
         last_used_at: when data were last read by it; 0: never.
     """
 
@@ -120,6 +129,7 @@ class Subscription(Record):
     approved_by: str
     is_flagged: bool = False
     ended_by: str = ""
+    comment: str = ""
     last_used_at: int = 0
 
 

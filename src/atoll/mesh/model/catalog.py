@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from atoll.mesh.harvest.model import Technical
-from atoll.mesh.model.describing import EnabledStatus, Form
+from atoll.mesh.model.describing import EnabledStatus, Form, types_of
 from atoll.mesh.model.record import Record
 
 
@@ -130,9 +130,20 @@ class Asset(Record):
         return (self.technical.fingerprint.content or "") if self.technical else ""
 
     @property
+    def all_terms(self) -> tuple[str, ...]:
+        """Ids of the glossary terms that it and its columns carry."""
+        of_columns = (term for one in self.columns for term in one.glossary_terms)
+        return tuple(dict.fromkeys([*self.glossary_terms, *of_columns]))
+
+    @property
     def personal(self) -> frozenset[str]:
         """Names of the columns that are masked by default."""
         return frozenset(one.name for one in self.columns if one.pii and one.pii.is_personal)
+
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,11 @@ class DataProduct(Record):
     items: tuple[DataProductItem, ...] = ()
     forms: tuple[Form, ...] = ()
     glossary_terms: tuple[str, ...] = ()
+
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
 
 
 class ListingStatus(StrEnum):
@@ -279,6 +295,11 @@ class DataSource(Record):
     enable_setting: EnabledStatus = EnabledStatus.ENABLED
     status: DataSourceStatus = DataSourceStatus.READY
     last_run_id: str = ""
+
+    @property
+    def form_types(self) -> tuple[str, ...]:
+        """Names of the types of its forms."""
+        return types_of(self.forms)
 
 
 class DataSourceRunStatus(StrEnum):

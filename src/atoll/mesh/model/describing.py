@@ -103,7 +103,8 @@ class FormType(Record):
     fields: tuple[FormField, ...] = ()
 
 
-FieldValue = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
+OneValue = str | int | float | bool
+FieldValue = OneValue | tuple[OneValue, ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,11 @@ class Form:
     form_type: str
     revision: int
     content: dict[str, FieldValue] = field(default_factory=dict)
+
+
+def types_of(forms: tuple[Form, ...]) -> tuple[str, ...]:
+    """Name the types of forms."""
+    return tuple(one.form_type for one in forms)
 
 
 class RuleType(StrEnum):

@@ -15,11 +15,14 @@ from atoll.core.errors import Conflict
 _LETTERS = "23456789abcdefghijkmnpqrstuvwxyz"
 _ID_LETTERS = 16  # 80 bits
 
-Id: TypeAlias = Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9-]+$")]
+# `$` alone lets a newline follow.
+Id: TypeAlias = Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9-]+$(?!\n)")]
 # One line that a person reads; control characters would steer terminals and logs.
 Name: TypeAlias = Annotated[
     str,
-    Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f]$"),
+    Meta(
+        min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f]$(?!\n)"
+    ),
 ]
 Text: TypeAlias = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 

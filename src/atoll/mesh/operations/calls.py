@@ -35,6 +35,7 @@ R = TypeVar("R", bound=Record)
 CHECKED_AT_ONCE = 200
 ID_LETTERS = 64
 WHY_LETTERS = 500
+BY_POLICY = "policy"  # who did what a policy does by itself
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Call:
         who: the caller's standing.
         via: id of the token or session that they came with.
         tools: what the server has at hand.
+        after: id of the last item of the page before; of a list's first page, empty.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -86,7 +88,7 @@ class Call:
         after: str = "",
     ) -> None:
         """Begin a call for somebody."""
-        self._reader, self._authorizer, self._after = reader, authorizer, after
+        self._reader, self._authorizer, self.after = reader, authorizer, after
         self.who, self.via, self.tools = who, via, tools
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
@@ -106,6 +108,11 @@ class Call:
         """
         who = standing(self._reader, profile_id, tokens.EVERYTHING, self.now)
         return Call(self._reader, who, "", self._authorizer, self.tools)
+
+    @property
+    def reader(self) -> Reader:
+        """Return the moment that this call sees."""
+        return self._reader
 
     @property
     def changes(self) -> Transaction[AuditEvent]:
@@ -165,9 +172,9 @@ class Call:
             raise NotFound(f"the {kind.KIND} '{id_}' has no revision {version}", id=id_)
         return found
 
-    def history(self, kind: type[R], id_: str) -> Iterator[R]:
-        """Yield a record as it was and is, the first version first."""
-        return self._reader.history(kind, id_)
+    def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
+        """Yield a record as it was and is, the first version first, or from one on."""
+        return self._reader.history(kind, id_, since=since)
 
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
@@ -176,7 +183,7 @@ class Call:
     def shown(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records of this page and after it that the caller may look at."""
         given = {key: value for key, value in keys.items() if value}
-        yield from self.visible(self._reader.all(kind, after=self._after, **given))
+        yield from self.visible(self._reader.all(kind, after=self.after, **given))
 
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""
@@ -227,17 +234,26 @@ class Call:
         self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
     ) -> None:
         """Say to the audit what else has happened in this call, as an event of its own."""
+        self._note(operation, record, self.who.id, asset_id=asset_id, details=details)
+
+    def note_by_policy(
+        self, operation: str, record: Record, decision: Decision, **details: Any
+    ) -> None:
+        """Say to the audit what policies did in this call by themselves, whoever calls."""
+        policies = decision.policies
+        self._note(operation, record, BY_POLICY, policies=policies, details=details)
+
+    def _note(self, operation: str, record: Record, principal: str, **more: Any) -> None:
         self.changes.notes.append(
             new_event(
                 operation,
                 "ALLOWED",
-                principal=self.who.id,
+                principal=principal,
                 via=self.via,
                 project=project_of(record),
                 resource_kind=record.KIND,
                 resource_id=record.id,
-                asset_id=asset_id,
-                details=details,
+                **more,
             )
         )
 

@@ -1,6 +1,51 @@
 """The use cases: one function for each operation, by subject; here is the list of all."""
 
 from atoll.mesh.operations.registry import OPERATIONS
-from atoll.mesh.service import glossaries, notices, organisation, people, places, policies
+from atoll.mesh.service import (
+    asset_types,
+    assets,
+    duplicates,
+    forms,
+    glossaries,
+    granting,
+    grants,
+    guardrails,
+    listings,
+    notices,
+    organisation,
+    people,
+    places,
+    policies,
+    products,
+    requests,
+    revisions,
+    rules,
+    sensitivity,
+    subscriptions,
+    targets,
+)
 
-__all__ = ["OPERATIONS", "glossaries", "notices", "organisation", "people", "places", "policies"]
+__all__ = [
+    "OPERATIONS",
+    "asset_types",
+    "assets",
+    "duplicates",
+    "forms",
+    "glossaries",
+    "granting",
+    "grants",
+    "guardrails",
+    "listings",
+    "notices",
+    "organisation",
+    "people",
+    "places",
+    "policies",
+    "products",
+    "requests",
+    "revisions",
+    "rules",
+    "sensitivity",
+    "subscriptions",
+    "targets",
+]

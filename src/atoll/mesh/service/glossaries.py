@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.catalog import Asset, DataProduct
-from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm
+from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, Rule
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
@@ -100,6 +100,8 @@ def get_glossary(call: Call, glossary: Glossary) -> Glossary:
 @operation("PATCH", "/glossaries/{glossary_id}", Right.DESCRIBE)
 def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glossary:
     """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
+    if ask.status is EnabledStatus.DISABLED:
+        _refuse_demanded(call, glossary)
     return call.change(glossary, **ask.given())
 
 
@@ -108,6 +110,7 @@ def delete_glossary(call: Call, glossary: Glossary) -> Done:
     """Remove a glossary that has no terms."""
     if call.find(GlossaryTerm, glossary_id=glossary.id):
         raise Conflict(f"'{glossary.name}' has terms; remove them first")
+    _refuse_demanded(call, glossary)
     call.remove(glossary)
     return Done()
 
@@ -142,7 +145,7 @@ def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
 def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
     """Count what carries a term."""
     return Usage(
-        call.count(Asset, glossary_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
+        call.count(Asset, all_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
     )
 
 
@@ -161,7 +164,7 @@ def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> Gl
 def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     """Remove a term that nothing carries and no other refers to; disable it otherwise."""
     used = [
-        call.count(Asset, glossary_terms=term.id),
+        call.count(Asset, all_terms=term.id),
         call.count(DataProduct, glossary_terms=term.id),
         call.count(GlossaryTerm, is_a=term.id),
         call.count(GlossaryTerm, classifies=term.id),
@@ -185,6 +188,16 @@ def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = 
             raise InvalidInput(f"there is no glossary term '{id_}'", id=id_)
         if EnabledStatus.DISABLED in (term.status, glossary.status):
             raise InvalidInput(f"the term '{term.name}' is disabled; take another", id=id_)
+
+
+def _refuse_demanded(call: Call, glossary: Glossary) -> None:
+    for rule in call.each(Rule):
+        if glossary.id in rule.glossary_ids:
+            raise Conflict(
+                f"the rule '{rule.name}' demands a term of '{glossary.name}'; have that rule "
+                "changed first",
+                rule=rule.id,
+            )
 
 
 def _free_name(call: Call, glossary_id: str, name: str) -> None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
+from atoll.mesh.model.access import (
+    Delegation,
+    Guardrails,
+    Subscription,
+    SubscriptionRequest,
+    SubscriptionRequestStatus,
+    SubscriptionStatus,
+    SubscriptionTarget,
+)
+from atoll.mesh.model.catalog import Asset, AssetType, DataProduct, DataSource
+from atoll.mesh.model.describing import FormType, Glossary, Rule
 from atoll.mesh.model.organisation import (
     ALL_USERS,
+    Association,
+    AssociationStatus,
     Designation,
     Domain,
     DomainUnit,
@@ -20,11 +33,39 @@ from atoll.mesh.model.organisation import (
     ProjectMembership,
 )
 from atoll.mesh.model.people import GroupProfile, UserProfile
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id, Name, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
 
 MAX_DEPTH = 16  # of domain units
+# What goes with a unit, or with a project.
+_OF_UNITS: tuple[tuple[type[Record], str], ...] = (
+    (PolicyGrant, "domain_unit_id"),
+    (Rule, "domain_unit_id"),
+    (Guardrails, "id"),
+)
+_OF_PROJECTS: tuple[type[Record], ...] = (ProjectMembership, Delegation, SubscriptionTarget)
+# What a project must be rid of before it goes, and by which of its fields it is found.
+_OWNED: tuple[tuple[type[Record], str, dict[str, Any]], ...] = (
+    (Environment, "project_id", {}),
+    (
+        Association,
+        "project_id",
+        {"status": [AssociationStatus.PENDING, AssociationStatus.ACCEPTED]},
+    ),
+    (Glossary, "owning_project_id", {}),
+    (FormType, "owning_project_id", {}),
+    (AssetType, "owning_project_id", {}),
+    (DataSource, "project_id", {}),
+    (Asset, "owning_project_id", {}),
+    (DataProduct, "owning_project_id", {}),
+    (SubscriptionRequest, "project_id", {"status": SubscriptionRequestStatus.PENDING}),
+    (
+        Subscription,
+        "project_id",
+        {"status": [SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED]},
+    ),
+)
 
 
 class UpdateDomain(Ask, frozen=True, kw_only=True):
@@ -183,8 +224,9 @@ def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
     for kind, key in ((DomainUnit, "parent_domain_unit_id"), (Project, "domain_unit_id")):
         if call.find(kind, **{key: unit.id}):
             raise Conflict(f"there is a {kind.KIND} in '{unit.name}'; move or remove it first")
-    for one in call.each(PolicyGrant, domain_unit_id=unit.id):
-        call.remove(one)
+    for part, part_key in _OF_UNITS:
+        for one in list(call.each(part, **{part_key: unit.id})):
+            call.remove(one)
     call.remove(unit)
     return Done()
 
@@ -274,10 +316,12 @@ def move_project(call: Call, project: Project, ask: MoveProject) -> Project:
 @operation("DELETE", "/projects/{project_id}", Right.OWN)
 def delete_project(call: Call, project: Project) -> Done:
     """Remove a project that owns nothing."""
-    if call.find(Environment, project_id=project.id):
-        raise Conflict(f"'{project.name}' has environments; remove them first")
-    for one in call.each(ProjectMembership, project_id=project.id):
-        call.remove(one)
+    for kind, key, more in _OWNED:
+        if call.find(kind, **{key: project.id}, **more):
+            raise Conflict(f"'{project.name}' has a {kind.KIND}; remove it first")
+    for part in _OF_PROJECTS:
+        for one in list(call.each(part, project_id=project.id)):
+            call.remove(one)
     call.remove(project)
     return Done()
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.harvest.locations import normalised
+from atoll.mesh.model.access import SubscriptionTarget
 from atoll.mesh.model.organisation import (
     Association,
     AssociationKind,
@@ -26,6 +27,7 @@ from atoll.mesh.model.organisation import (
 from atoll.mesh.model.record import Id, Name, Text, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.grants import inaccessible
 
 ASSOCIATION_EDGES = {
     AssociationStatus.PENDING: (AssociationStatus.ACCEPTED, AssociationStatus.REMOVED),
@@ -196,6 +198,8 @@ def update_environment(
 @operation("DELETE", "/environments/{environment_id}", Right.OWN)
 def delete_environment(call: Call, environment: Environment) -> Done:
     """Remove an environment; what lies below its prefix stays, and is nobody's."""
+    if call.find(SubscriptionTarget, environment_id=environment.id):
+        raise Conflict(f"'{environment.name}' has subscription targets; remove them first")
     call.tell(prefix=environment.prefix)
     call.remove(environment)
     return Done()
@@ -231,4 +235,5 @@ def _removed(call: Call, association: Association) -> Association:
     for one in list(call.each(Environment, **{key: association.id})):
         if one.status is not EnvironmentStatus.DELETED:
             call.change(one, status=EnvironmentStatus.INACCESSIBLE)
+    inaccessible(call, changed)
     return changed

@@ -48,9 +48,10 @@ class Reader:
         row = self._connection.execute(sa.select(PAST.c.body).where(wanted)).first()
         return decoded(row.body, kind) if row else None
 
-    def history(self, kind: type[R], id_: str) -> Iterator[R]:
-        """Yield a record as it was and is, the first version first; after its removal, too."""
-        asked = sa.select(PAST.c.body).where(PAST.c.id == id_).order_by(PAST.c.version)
+    def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
+        """Yield a record as it was and is, from a version on; after its removal, too."""
+        wanted = (PAST.c.id == id_) & (PAST.c.version >= since)
+        asked = sa.select(PAST.c.body).where(wanted).order_by(PAST.c.version)
         for row in self._connection.execute(asked):
             yield decoded(row.body, kind)
 

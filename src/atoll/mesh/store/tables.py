@@ -58,7 +58,8 @@ class Shelf:
         keys: fields with a column of their own.
         unique: sets of keys that no two records share.
         indexes: sets of keys that are looked up often.
-        many: fields with several values, by each of which records are looked up.
+        many: fields with several values (of a dict its keys), by each of which records are looked
+            up.
         keeps_history: whether earlier versions stay.
     """
 
@@ -189,6 +190,7 @@ SHELVES: Sequence[Shelf] = (
             "owning_project_id",
             "association_id",
             "data_source_id",
+            "asset_type",
             "schema_print",
             "content_print",
         ),
@@ -197,16 +199,17 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id",),
             ("association_id",),
             ("data_source_id",),
+            ("asset_type",),
             ("schema_print", "content_print"),
         ),
-        many=("glossary_terms", "upstream"),
+        many=("all_terms", "upstream", "form_types"),
         keeps_history=True,
     ),
     Shelf(
         DataProduct,
         ("name", "owning_project_id"),
         indexes=(("owning_project_id",),),
-        many=("glossary_terms",),
+        many=("glossary_terms", "form_types"),
         keeps_history=True,
     ),
     Shelf(
@@ -227,6 +230,7 @@ SHELVES: Sequence[Shelf] = (
         ("name", "project_id", "association_id"),
         unique=(("project_id", "name"),),
         indexes=(("association_id",),),
+        many=("form_types",),
     ),
     Shelf(
         DataSourceRun,
@@ -249,6 +253,8 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id", "status"),
             ("status",),
         ),
+        many=("form_types",),
+        keeps_history=True,
     ),
     Shelf(
         Subscription,
@@ -261,12 +267,15 @@ SHELVES: Sequence[Shelf] = (
             ("owning_project_id",),
             ("status",),
         ),
+        many=("columns",),
+        keeps_history=True,
     ),
     Shelf(
         SubscriptionGrant,
         ("subscription_id", "target_id", "project_id", "owning_project_id", "status"),
         unique=(("subscription_id", "target_id"),),
         indexes=(("project_id",), ("owning_project_id",), ("target_id",)),
+        keeps_history=True,
     ),
     Shelf(
         SubscriptionTarget,

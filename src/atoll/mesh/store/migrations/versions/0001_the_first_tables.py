@@ -35,12 +35,14 @@ def upgrade() -> None:
         sa.Column("owning_project_id", sa.Text(), nullable=False),
         sa.Column("association_id", sa.Text(), nullable=False),
         sa.Column("data_source_id", sa.Text(), nullable=False),
+        sa.Column("asset_type", sa.Text(), nullable=False),
         sa.Column("schema_print", sa.Text(), nullable=False),
         sa.Column("content_print", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_asset")),
     )
     with op.batch_alter_table("asset", schema=None) as batch_op:
+        batch_op.create_index("ix_asset_asset_type", ["asset_type"], unique=False)
         batch_op.create_index("ix_asset_association_id", ["association_id"], unique=False)
         batch_op.create_index("ix_asset_data_source_id", ["data_source_id"], unique=False)
         batch_op.create_index("ix_asset_owning_project_id", ["owning_project_id"], unique=False)
@@ -50,13 +52,22 @@ def upgrade() -> None:
         batch_op.create_index("uq_asset_external_identifier", ["external_identifier"], unique=True)
 
     op.create_table(
-        "asset_glossary_terms",
+        "asset_all_terms",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_glossary_terms")),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_all_terms")),
     )
-    with op.batch_alter_table("asset_glossary_terms", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_asset_glossary_terms_id"), ["id"], unique=False)
+    with op.batch_alter_table("asset_all_terms", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_asset_all_terms_id"), ["id"], unique=False)
+
+    op.create_table(
+        "asset_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_asset_form_types")),
+    )
+    with op.batch_alter_table("asset_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_asset_form_types_id"), ["id"], unique=False)
 
     op.create_table(
         "asset_upstream",
@@ -390,6 +401,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_product_owning_project_id", ["owning_project_id"], unique=False)
 
     op.create_table(
+        "product_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_product_form_types")),
+    )
+    with op.batch_alter_table("product_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_product_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "product_glossary_terms",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -476,6 +496,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_request_status", ["status"], unique=False)
 
     op.create_table(
+        "request_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_request_form_types")),
+    )
+    with op.batch_alter_table("request_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_request_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "reviewitem",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -541,6 +570,15 @@ def upgrade() -> None:
         batch_op.create_index("uq_source_project_id_name", ["project_id", "name"], unique=True)
 
     op.create_table(
+        "source_form_types",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_source_form_types")),
+    )
+    with op.batch_alter_table("source_form_types", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_source_form_types_id"), ["id"], unique=False)
+
+    op.create_table(
         "subscription",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -562,6 +600,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_subscription_project_id", ["project_id"], unique=False)
         batch_op.create_index("ix_subscription_request_id", ["request_id"], unique=False)
         batch_op.create_index("ix_subscription_status", ["status"], unique=False)
+
+    op.create_table(
+        "subscription_columns",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_subscription_columns")),
+    )
+    with op.batch_alter_table("subscription_columns", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_subscription_columns_id"), ["id"], unique=False)
 
     op.create_table(
         "target",

@@ -1,0 +1,515 @@
+"""Listings: what others find of assets and data products, and how that is published.
+
+    (none) -> ACTIVE <-> INACTIVE      by a change set: PUBLISH, UNPUBLISH
+
+A listing keeps its id for as long as its asset or data product is there. It shows one revision;
+a newer draft changes nothing of it but this: what becomes more sensitive is so at once, whichever
+revision is shown. What becomes less so is that once it is published again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.text import some_of
+from atoll.mesh.harvest.model import Column, Format, Kind, Technical
+from atoll.mesh.model.access import (
+    Subscription,
+    SubscriptionRequest,
+    SubscriptionRequestStatus,
+    SubscriptionStatus,
+)
+from atoll.mesh.model.catalog import (
+    Asset,
+    AssetType,
+    Basis,
+    Classification,
+    ColumnMetadata,
+    DataProduct,
+    EntityType,
+    Listing,
+    ListingStatus,
+)
+from atoll.mesh.model.describing import Form, RuleAction
+from atoll.mesh.model.organisation import Association, AssociationStatus, Domain, Project
+from atoll.mesh.model.record import moved
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
+from atoll.mesh.service.forms import missing_fields
+from atoll.mesh.service.history import Number, as_it_was, what_changed
+from atoll.mesh.service.rules import enforced
+
+LISTING_EDGES = {
+    ListingStatus.CREATING: (ListingStatus.ACTIVE,),
+    ListingStatus.ACTIVE: (ListingStatus.ACTIVE, ListingStatus.INACTIVE),
+    ListingStatus.INACTIVE: (ListingStatus.ACTIVE,),
+}
+LIVE = (SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED)
+OBSTACLES_TOLD = 50
+# The others (of a CSV file its encoding, ...) are nobody's business who reads through the mesh.
+_SHOWN_DETAILS = ("dim", "dtype", "distance_type", "embedder")
+
+
+class ListingAction(StrEnum):
+    """What a change set does; DataZone's."""
+
+    PUBLISH = "PUBLISH"
+    UNPUBLISH = "UNPUBLISH"
+
+
+class ListingChangeSet(Ask, frozen=True, kw_only=True):
+    """What to do.
+
+    Attributes:
+        revision: which one to publish; 0: the newest.
+    """
+
+    action: ListingAction
+    revision: Number = 0
+
+
+class Listings(Page, frozen=True, kw_only=True):
+    """Which listings."""
+
+    name: str = ""
+    entity_id: str = ""
+    owning_project_id: str = ""
+    status: ListingStatus | None = None
+
+
+class ListedColumn(msgspec.Struct, frozen=True):
+    """A column, as consumers see it.
+
+    Attributes:
+        type: Arrow's text for it.
+        is_partition: whether its values stand in folder names.
+        is_personal: whether it is masked unless somebody allows otherwise; `pii` says of what kind.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    is_partition: bool
+    business_name: str
+    description: str
+    glossary_terms: tuple[str, ...]
+    is_personal: bool
+    pii: str
+
+
+class ListedAsset(msgspec.Struct, frozen=True):
+    """A published revision of an asset, as consumers see it; where its files are stays untold.
+
+    Attributes:
+        listing_id: its own; empty where it is shown in a data product only.
+        upstream: ids of the assets it is made of, as far as the reader may know of them.
+        kind, format: as harvested; None where nothing was.
+        rows: None where nobody counted.
+        is_available: whether its storage belongs to the domain; else nobody can read it now.
+        revised_at: when this revision was made, microseconds since the epoch.
+    """
+
+    listing_id: str
+    asset_id: str
+    revision: int
+    name: str
+    description: str
+    asset_type: str
+    classification: Classification
+    owning_project_id: str
+    project_name: str
+    basis: Basis
+    upstream: tuple[str, ...]
+    kind: Kind | None
+    format: Format | None
+    rows: int | None
+    rows_estimate: int | None
+    size_bytes: int
+    files: int
+    details: dict[str, str | int]
+    columns: tuple[ListedColumn, ...]
+    forms: tuple[Form, ...]
+    glossary_terms: tuple[str, ...]
+    is_available: bool
+    revised_at: int
+
+
+class ListedDataProduct(msgspec.Struct, frozen=True):
+    """A published revision of a data product, as consumers see it."""
+
+    listing_id: str
+    data_product_id: str
+    revision: int
+    name: str
+    description: str
+    classification: Classification
+    owning_project_id: str
+    project_name: str
+    basis: Basis
+    items: tuple[ListedAsset, ...]
+    forms: tuple[Form, ...]
+    glossary_terms: tuple[str, ...]
+    revised_at: int
+
+
+@operation("POST", "/assets/{asset_id}/listing-change-sets", Right.CONTRIBUTE)
+def create_listing_change_set(call: Call, asset: Asset, ask: ListingChangeSet) -> Listing:
+    """Publish a revision of an asset, or show it to others no longer; who subscribed still reads.
+
+    What keeps it from being published is told all at once.
+    """
+    return _change_set(call, asset, ask)
+
+
+@operation("POST", "/data-products/{data_product_id}/listing-change-sets", Right.CONTRIBUTE)
+def create_data_product_listing_change_set(
+    call: Call, product: DataProduct, ask: ListingChangeSet
+) -> Listing:
+    """Publish a revision of a data product, or show it to others no longer."""
+    return _change_set(call, product, ask)
+
+
+@operation("GET", "/listings", Right.BROWSE)
+def list_listings(call: Call, domain: Domain, ask: Listings) -> Iterator[Listing]:
+    """List what is published, as far as you may know of it."""
+    return call.shown(
+        Listing,
+        name=ask.name,
+        entity_id=ask.entity_id,
+        owning_project_id=ask.owning_project_id,
+        status=ask.status,
+    )
+
+
+@operation("GET", "/listings/{listing_id}", Right.DISCOVER)
+def get_listing(call: Call, listing: Listing) -> Listing:
+    """Show a listing."""
+    return listing
+
+
+@operation("GET", "/listings/{listing_id}/asset", Right.DISCOVER)
+def get_listed_asset(call: Call, listing: Listing) -> ListedAsset:
+    """Show the published revision of an asset."""
+    if listing.entity_type is not EntityType.ASSET:
+        raise InvalidInput(f"'{listing.name}' is a data product; see GetListedDataProduct")
+    asset = call.past(Asset, listing.entity_id, listing.entity_revision)
+    return _listed(call, asset, listing, listing.classification)
+
+
+@operation("GET", "/listings/{listing_id}/data-product", Right.DISCOVER)
+def get_listed_data_product(call: Call, listing: Listing) -> ListedDataProduct:
+    """Show the published revision of a data product, with its assets."""
+    if listing.entity_type is not EntityType.DATA_PRODUCT:
+        raise InvalidInput(f"'{listing.name}' is an asset; see GetListedAsset")
+    product = call.past(DataProduct, listing.entity_id, listing.entity_revision)
+    return ListedDataProduct(
+        listing_id=listing.id,
+        data_product_id=product.id,
+        revision=product.version,
+        name=product.name,
+        description=product.description,
+        classification=listing.classification,
+        owning_project_id=product.owning_project_id,
+        project_name=_project_name(call, product.owning_project_id),
+        basis=product.basis,
+        items=tuple(_listed_items(call, product)),
+        forms=product.forms,
+        glossary_terms=product.glossary_terms,
+        revised_at=product.updated_at,
+    )
+
+
+def published(call: Call, entity: Asset | DataProduct, revision: int = 0) -> Listing:
+    """Show a revision of an asset or data product to others.
+
+    Args:
+        call: the moment.
+        entity: as it is now.
+        revision: which one; 0: the newest.
+
+    Raises:
+        NotFound: there is no such revision.
+        Conflict: it cannot be published; all the reasons are named.
+    """
+    shown = as_it_was(call, entity, revision)
+    if reasons := obstacles(call, shown):
+        told = some_of(reasons, OBSTACLES_TOLD, separator="; ")
+        raise Conflict(f"'{entity.name}' cannot be published: {told}", why=reasons[:OBSTACLES_TOLD])
+    is_asset = isinstance(shown, Asset)
+    assets = list(_as_shown_and_as_they_are(call, shown))
+    values: dict[str, Any] = {
+        "name": shown.name,
+        "description": shown.description,
+        "entity_revision": shown.version,
+        "classification": strictest(one.classification for one in assets),
+        "has_pii": any(one.personal for one in assets),
+        "status": ListingStatus.ACTIVE,
+    }
+    listing = call.find(Listing, entity_id=entity.id)
+    if listing is None:
+        call.tell(revision=shown.version, classification=values["classification"])
+        return call.add(
+            Listing,
+            entity_type=EntityType.ASSET if is_asset else EntityType.DATA_PRODUCT,
+            entity_id=entity.id,
+            owning_project_id=entity.owning_project_id,
+            **values,
+        )
+    moved(f"the listing of '{entity.name}'", listing.status, values["status"], LISTING_EDGES)
+    changed = _changed(call, listing, **values)
+    call.tell(**what_changed(listing, changed))
+    return changed
+
+
+def obstacles(call: Call, entity: Asset | DataProduct) -> list[str]:
+    """List what keeps a revision of an asset or data product from being published."""
+    if isinstance(entity, Asset):
+        return [*_obstacles_of_asset(call, entity), *_obstacles_of_forms(call, entity)]
+    found = [] if entity.items else ["it has no assets; add some"]
+    for one in entity.items:
+        asset = call.find(Asset, id=one.asset_id)
+        if asset is None:
+            found.append(f"its asset '{one.asset_id}' is gone")
+        else:
+            reasons = obstacles(call, as_it_was(call, asset, one.revision))
+            found += [f"its asset '{asset.name}': {reason}" for reason in reasons]
+    return [*found, *_obstacles_of_forms(call, entity)]
+
+
+def followed(call: Call, asset: Asset) -> None:
+    """Make all that shows an asset as sensitive as the asset is now, if it is less so."""
+    for listing in list(_showing(call, asset)):
+        _changed(
+            call,
+            listing,
+            classification=strictest([listing.classification, asset.classification]),
+            has_pii=listing.has_pii or bool(asset.personal),
+        )
+
+
+def strictest(classifications: Iterable[Classification]) -> Classification:
+    """Return the one that lets data go least far."""
+    return max(classifications, key=list(Classification).index)
+
+
+def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
+    """Return the listing of what nobody else sees, reads or asks for; None where it has none.
+
+    Raises:
+        Conflict: it is published, or there are subscriptions or requests.
+    """
+    listing = call.find(Listing, entity_id=entity.id)
+    if listing and listing.status is ListingStatus.ACTIVE:
+        raise Conflict(f"'{entity.name}' is published; unpublish it first", listing=listing.id)
+    if _is_used(call, entity.id):
+        raise Conflict(
+            f"others have '{entity.name}', or ask for it; revoke and decide first", id=entity.id
+        )
+    return listing
+
+
+def products_with(call: Call, asset: Asset) -> Iterator[DataProduct]:
+    """Yield the data products that an asset is in, in their draft or as others have them."""
+    for product, listing in _products(call, asset.owning_project_id):
+        is_seen = listing.status is ListingStatus.ACTIVE if listing else False
+        items = [*product.items]
+        if listing and (is_seen or _is_used(call, product.id)):
+            items += call.past(DataProduct, product.id, listing.entity_revision).items
+        if asset.id in {one.asset_id for one in items}:
+            yield product
+
+
+def may_know(call: Call, asset_id: str) -> bool:
+    """Tell whether the caller may view an asset, or discover its listing."""
+    asset = call.find(Asset, id=asset_id)
+    if asset is None:
+        return False
+    if call.decide(viewing(Asset), asset).is_allowed:
+        return True
+    return shown_listing(call, asset_id) is not None
+
+
+def shown_listing(call: Call, entity_id: str) -> Listing | None:
+    """Return the listing of an asset or data product, where the caller may discover it."""
+    found = call.find(Listing, entity_id=entity_id)
+    if found is None or not call.decide(viewing(Listing), found).is_allowed:
+        return None
+    return found
+
+
+def _change_set(call: Call, entity: Asset | DataProduct, ask: ListingChangeSet) -> Listing:
+    call.tell(action=ask.action)
+    if ask.action is ListingAction.PUBLISH:
+        return published(call, entity, ask.revision)
+    return _unpublished(call, entity)
+
+
+def _changed(call: Call, listing: Listing, **values: Any) -> Listing:
+    """Change a listing: the one way, by which its requests and subscriptions are looked at anew."""
+    changed = call.change(listing, **values)
+    if changed.classification is not listing.classification:
+        details = {"before": listing.classification, "after": changed.classification}
+        call.note("ReclassifyListing", changed, **details)
+    return changed
+
+
+def _unpublished(call: Call, entity: Asset | DataProduct) -> Listing:
+    listing = call.find(Listing, entity_id=entity.id)
+    if listing is None:
+        raise Conflict(f"'{entity.name}' is not published")
+    to = ListingStatus.INACTIVE
+    moved(f"the listing of '{entity.name}'", listing.status, to, LISTING_EDGES)
+    call.tell(before=listing.status, after=to)
+    return _changed(call, listing, status=to)
+
+
+def _obstacles_of_asset(call: Call, asset: Asset) -> Iterator[str]:
+    """Tell what else than its forms is in the way."""
+    now = call.find(Asset, id=asset.id)
+    if now is None or now.is_archived:
+        yield "it is archived; restore it"
+    if asset.technical is None:
+        yield "its files were not read yet; refresh it"
+    if not _is_available(call, asset):
+        yield "its storage does not belong to the domain any more; have it associated again"
+    if asset.basis is Basis.CONSUMER_BASED and not asset.upstream:
+        yield f"it is {Basis.CONSUMER_BASED}, so say of what it is made (upstream)"
+    asset_type = call.find(AssetType, name=asset.asset_type)
+    filled = {one.form_type for one in asset.forms}
+    for name in asset_type.required_forms if asset_type else ():
+        if name not in filled:
+            yield f"its type '{asset.asset_type}' requires the form '{name}'; fill it in"
+
+
+def _obstacles_of_forms(call: Call, entity: Asset | DataProduct) -> Iterator[str]:
+    for form in entity.forms:
+        if names := missing_fields(call, form):
+            yield f"its form '{form.form_type}' lacks {', '.join(names)}"
+    try:
+        enforced(
+            call,
+            entity.owning_project_id,
+            RuleAction.CREATE_LISTING_CHANGE_SET,
+            asset_type=entity.asset_type if isinstance(entity, Asset) else "",
+            forms=entity.forms,
+            glossary_terms=entity.glossary_terms,
+        )
+    except InvalidInput as error:
+        yield from error.details.get("problems", [error.message])
+
+
+def _as_shown_and_as_they_are(call: Call, entity: Asset | DataProduct) -> Iterator[Asset]:
+    """Yield the assets that a revision shows, as it shows them and as they are now."""
+    if isinstance(entity, DataProduct):
+        for one in entity.items:
+            yield from _as_shown_and_as_they_are(call, call.past(Asset, one.asset_id, one.revision))
+        return
+    yield entity
+    if now := call.find(Asset, id=entity.id):
+        yield now
+
+
+def _showing(call: Call, asset: Asset) -> Iterator[Listing]:
+    """Yield the listing of an asset, and those of data products that it is published in."""
+    yield from call.each(Listing, entity_id=asset.id)
+    for product, listing in _products(call, asset.owning_project_id):
+        if listing:
+            shown = call.past(DataProduct, product.id, listing.entity_revision)
+            if asset.id in {one.asset_id for one in shown.items}:
+                yield listing
+
+
+def _products(call: Call, project_id: str) -> Iterator[tuple[DataProduct, Listing | None]]:
+    """Yield the data products of a project, the only ones that its assets are in."""
+    for product in call.each(DataProduct, owning_project_id=project_id):
+        yield product, call.find(Listing, entity_id=product.id)
+
+
+def _is_used(call: Call, entity_id: str) -> bool:
+    pending = {"entity_id": entity_id, "status": SubscriptionRequestStatus.PENDING}
+    return bool(
+        call.find(Subscription, entity_id=entity_id, status=LIVE)
+        or call.find(SubscriptionRequest, **pending)
+    )
+
+
+def _listed_items(call: Call, product: DataProduct) -> Iterator[ListedAsset]:
+    for one in product.items:
+        asset = call.past(Asset, one.asset_id, one.revision)
+        now = call.find(Asset, id=one.asset_id) or asset
+        classification = strictest([asset.classification, now.classification])
+        yield _listed(call, asset, shown_listing(call, asset.id), classification)
+
+
+def _listed(
+    call: Call, asset: Asset, listing: Listing | None, classification: Classification
+) -> ListedAsset:
+    technical = asset.technical
+    details = technical.details if technical else {}
+    return ListedAsset(
+        listing_id=listing.id if listing else "",
+        asset_id=asset.id,
+        revision=asset.version,
+        name=asset.name,
+        description=asset.description,
+        asset_type=asset.asset_type,
+        classification=classification,
+        owning_project_id=asset.owning_project_id,
+        project_name=_project_name(call, asset.owning_project_id),
+        basis=asset.basis,
+        upstream=tuple(id_ for id_ in asset.upstream if may_know(call, id_)),
+        kind=technical.kind if technical else None,
+        format=technical.format if technical else None,
+        rows=technical.rows if technical else None,
+        rows_estimate=technical.rows_estimate if technical else None,
+        size_bytes=technical.size_bytes if technical else 0,
+        files=technical.files if technical else 0,
+        details={key: details[key] for key in _SHOWN_DETAILS if key in details},
+        columns=tuple(_listed_columns(call, asset, technical)) if technical else (),
+        forms=asset.forms,
+        glossary_terms=asset.glossary_terms,
+        is_available=_is_available(call, asset),
+        revised_at=asset.updated_at,
+    )
+
+
+def _listed_columns(call: Call, asset: Asset, technical: Technical) -> Iterator[ListedColumn]:
+    now = call.find(Asset, id=asset.id) or asset
+    told = {one.name: one for one in asset.columns}
+    flags = {
+        one.name: one.pii.kind
+        for one in (*asset.columns, *now.columns)
+        if one.pii and one.pii.is_personal
+    }
+    placed: list[tuple[Column, bool]] = [
+        *((one, False) for one in technical.columns),
+        *((one, True) for one in technical.partitions),
+    ]
+    for column, is_partition in placed:
+        said = told.get(column.name, ColumnMetadata(column.name))
+        yield ListedColumn(
+            name=column.name,
+            type=column.type,
+            nullable=column.nullable,
+            is_partition=is_partition,
+            business_name=said.business_name,
+            description=said.description,
+            glossary_terms=said.glossary_terms,
+            is_personal=column.name in flags,
+            pii=flags.get(column.name, ""),
+        )
+
+
+def _is_available(call: Call, asset: Asset) -> bool:
+    found = call.find(Association, id=asset.association_id)
+    return found is not None and found.status is AssociationStatus.ACCEPTED
+
+
+def _project_name(call: Call, project_id: str) -> str:
+    found = call.find(Project, id=project_id)
+    return found.name if found else ""
