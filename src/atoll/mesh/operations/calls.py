@@ -180,6 +180,10 @@ class Call:
         """Yield the records with these keys, whether the caller may look at them or not."""
         return self._reader.all(kind, **keys)
 
+    def newest(self, kind: type[R], by: str, /, **keys: Any) -> Iterator[R]:
+        """Yield the records with these keys, the greatest number first, as `each` does."""
+        return self._reader.newest(kind, by, **keys)
+
     def shown(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records of this page and after it that the caller may look at."""
         given = {key: value for key, value in keys.items() if value}

@@ -56,7 +56,7 @@ class Attendant:
 
     @contextmanager
     def looking(self, via: str) -> Iterator[Call]:
-        """Look things up as one moment shows them, and change nothing."""
+        """Look, as `act` does, without changing anything."""
         with self._store.reading() as reader:
             yield Call(reader, SYSTEM, via, self._authorizer, self.tools)
 

@@ -32,6 +32,7 @@ from atoll.mesh.model.record import Name, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import Ids, require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
@@ -183,6 +184,8 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
     call.tell(**what_changed(asset, changed))
     if (changed.classification, changed.personal) != (asset.classification, asset.personal):
         followed(call, changed)
+    if changed.technical != asset.technical:
+        revalidated(call, changed)
     return changed
 
 

@@ -33,6 +33,7 @@ from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
 
 MAX_LETTERS = 100_000  # of all values of one form
 MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here
@@ -110,12 +111,6 @@ class FormTypes(Page, frozen=True, kw_only=True):
     owning_project_id: str = ""
 
 
-class FormTypeRevision(Ask, frozen=True, kw_only=True):
-    """Which revision; 0: the newest."""
-
-    revision: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
-
-
 @operation(
     "POST", "/projects/{project_id}/form-types", Right.CREATE, grant=PolicyType.CREATE_FORM_TYPE
 )
@@ -139,22 +134,22 @@ def list_form_types(call: Call, domain: Domain, ask: FormTypes) -> Iterator[Form
 
 
 @operation("GET", "/form-types/{form_type_id}", Right.BROWSE)
-def get_form_type(call: Call, form_type: FormType, ask: FormTypeRevision) -> FormType:
+def get_form_type(call: Call, form_type: FormType, ask: OneRevision) -> FormType:
     """Show a metadata form, as it is or as it was."""
-    if ask.revision in (0, form_type.version):
-        return form_type
-    return call.past(FormType, form_type.id, ask.revision)
+    return as_it_was(call, form_type, ask.revision)
 
 
 @operation("PATCH", "/form-types/{form_type_id}", Right.DESCRIBE)
 def update_form_type(call: Call, form_type: FormType, ask: ChangedFormType) -> FormType:
     """Make a new revision of a metadata form; a disabled one is not newly filled in."""
-    changed = {key: value for key, value in ask.given().items() if key != "fields"}
+    values = ask.given()
     if ask.fields is not None:
-        changed["fields"] = _fields(ask.fields)
+        values["fields"] = _fields(ask.fields)
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, form_type)
-    return call.change(form_type, **changed)
+    changed = call.change(form_type, **values)
+    call.tell(**what_changed(form_type, changed))
+    return changed
 
 
 @operation("DELETE", "/form-types/{form_type_id}", Right.CONTRIBUTE)

@@ -15,6 +15,7 @@ from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.history import what_changed
 
 Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
@@ -102,7 +103,9 @@ def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glo
     """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, glossary)
-    return call.change(glossary, **ask.given())
+    changed = call.change(glossary, **ask.given())
+    call.tell(**what_changed(glossary, changed))
+    return changed
 
 
 @operation("DELETE", "/glossaries/{glossary_id}", Right.CONTRIBUTE)
@@ -157,7 +160,9 @@ def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> Gl
         _free_name(call, term.glossary_id, ask.name or "")
     for parent_id in ask.is_a or ():
         _refuse_circle(call, term, parent_id)
-    return call.change(term, **ask.given())
+    changed = call.change(term, **ask.given())
+    call.tell(**what_changed(term, changed))
+    return changed
 
 
 @operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)

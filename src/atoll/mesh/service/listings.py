@@ -42,6 +42,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
+from atoll.mesh.service.reclassification import reclassified
 from atoll.mesh.service.rules import enforced
 
 LISTING_EDGES = {
@@ -306,7 +307,7 @@ def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
     listing = call.find(Listing, entity_id=entity.id)
     if listing and listing.status is ListingStatus.ACTIVE:
         raise Conflict(f"'{entity.name}' is published; unpublish it first", listing=listing.id)
-    if _is_used(call, entity.id):
+    if listing and _is_used(call, listing):
         raise Conflict(
             f"others have '{entity.name}', or ask for it; revoke and decide first", id=entity.id
         )
@@ -316,9 +317,8 @@ def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
 def products_with(call: Call, asset: Asset) -> Iterator[DataProduct]:
     """Yield the data products that an asset is in, in their draft or as others have them."""
     for product, listing in _products(call, asset.owning_project_id):
-        is_seen = listing.status is ListingStatus.ACTIVE if listing else False
         items = [*product.items]
-        if listing and (is_seen or _is_used(call, product.id)):
+        if listing and (listing.status is ListingStatus.ACTIVE or _is_used(call, listing)):
             items += call.past(DataProduct, product.id, listing.entity_revision).items
         if asset.id in {one.asset_id for one in items}:
             yield product
@@ -355,6 +355,7 @@ def _changed(call: Call, listing: Listing, **values: Any) -> Listing:
     if changed.classification is not listing.classification:
         details = {"before": listing.classification, "after": changed.classification}
         call.note("ReclassifyListing", changed, **details)
+        reclassified(call, changed)
     return changed
 
 
@@ -430,10 +431,10 @@ def _products(call: Call, project_id: str) -> Iterator[tuple[DataProduct, Listin
         yield product, call.find(Listing, entity_id=product.id)
 
 
-def _is_used(call: Call, entity_id: str) -> bool:
-    pending = {"entity_id": entity_id, "status": SubscriptionRequestStatus.PENDING}
+def _is_used(call: Call, listing: Listing) -> bool:
+    pending = {"listing_id": listing.id, "status": SubscriptionRequestStatus.PENDING}
     return bool(
-        call.find(Subscription, entity_id=entity_id, status=LIVE)
+        call.find(Subscription, entity_id=listing.entity_id, status=LIVE)
         or call.find(SubscriptionRequest, **pending)
     )
 

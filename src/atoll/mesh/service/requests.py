@@ -35,6 +35,7 @@ from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.policies.decisions import Action, Decision
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.guardrails import guardrails_of
+from atoll.mesh.service.quality import held_to_terms, require_score
 from atoll.mesh.service.rules import enforced
 from atoll.mesh.service.subscriptions import given
 from atoll.mesh.service.terms import Columns, FilterIds, Moment, Remark, Score, checked
@@ -303,6 +304,7 @@ def _made(
         raise InvalidInput(f"'{listing.name}' is this project's own; it needs no subscription")
     _refuse_second(call, project, listing)
     _enforce(call, listing, forms)
+    require_score(call, listing)
     expires_s = guardrails_of(call, listing.owning_project_id).request_expires_s
     made = call.add(
         SubscriptionRequest,
@@ -362,13 +364,14 @@ def _still_fit(call: Call, request: SubscriptionRequest, terms: Terms) -> Terms:
     listing = call.find(Listing, id=request.listing_id)
     if listing is None or listing.status is not ListingStatus.ACTIVE:
         raise Conflict("what is asked for is not published any more; reject the request")
+    require_score(call, listing)
     return checked(call, listing, terms)
 
 
 def _accepted(
     call: Call, request: SubscriptionRequest, terms: Terms, reviewer_id: str, comment: str
 ) -> tuple[SubscriptionRequest, Subscription]:
-    subscription = given(call, request, terms, reviewer_id)
+    subscription = held_to_terms(call, given(call, request, terms, reviewer_id))
     accepted = call.change(
         request,
         status=S.ACCEPTED,

@@ -27,6 +27,7 @@ from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.forms import Word, missing_fields, required_form
+from atoll.mesh.service.history import what_changed
 
 Words = Annotated[tuple[Word, ...], Meta(max_length=50)]
 Glossaries = Annotated[tuple[Id, ...], Meta(max_length=50)]
@@ -103,12 +104,14 @@ def update_rule(call: Call, rule: Rule, ask: ChangedRule) -> Rule:
     """Change what a rule demands, and where."""
     changed = call.change(rule, **ask.given())
     _require_sense(call, changed, rule)
+    call.tell(**what_changed(rule, changed))
     return changed
 
 
 @operation("DELETE", "/rules/{rule_id}", Right.GOVERN)
 def delete_rule(call: Call, rule: Rule) -> Done:
     """Demand something no longer."""
+    call.tell(name=rule.name, domain_unit_id=rule.domain_unit_id)
     call.remove(rule)
     return Done()
 

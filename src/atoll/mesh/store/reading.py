@@ -16,6 +16,7 @@ from atoll.mesh.store.tables import PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
+NEWEST_ROWS = 20  # most who ask for the newest want one or two
 
 
 class Reader:
@@ -88,6 +89,24 @@ class Reader:
     def events(self, *, after: int) -> Iterator[AuditEvent]:
         """Yield what the audit says, in order; numbers up to `after` are left out."""
         return events(self._connection, after=after)
+
+    def newest(self, kind: type[R], by: str, /, **keys: Any) -> Iterator[R]:
+        """Yield the records with these keys, those with the greatest number first.
+
+        Args:
+            kind: of what kind.
+            by: a key whose numbers no two of them share.
+            keys: as of `all`.
+        """
+        table = TABLES[kind]
+        column = table.c[by]
+        asked = sa.select(column, table.c.body).order_by(column.desc()).limit(NEWEST_ROWS)
+        asked = asked.where(*_conditions(kind, keys))
+        rows = self._connection.execute(asked).all()
+        while rows:
+            for row in rows:
+                yield decoded(row.body, kind)
+            rows = self._connection.execute(asked.where(column < rows[-1][0])).all()
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""

@@ -1,0 +1,66 @@
+"""Delegations: who decides on requests for a project's data in place of its owners, until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from atoll.core.errors import InvalidInput
+from atoll.mesh.model.access import Delegation
+from atoll.mesh.model.organisation import Project
+from atoll.mesh.model.people import GroupProfile, UserProfile, UserType
+from atoll.mesh.model.record import Id
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+
+Moment = Annotated[int, Meta(ge=0, le=1 << 62)]
+
+
+class NewDelegation(Ask, frozen=True, kw_only=True):
+    """Who decides, and how long.
+
+    Attributes:
+        principal_id: a user or group.
+        until: microseconds since the epoch; 0: until it is removed.
+    """
+
+    principal_id: Id
+    until: Moment = 0
+
+
+@operation("POST", "/projects/{project_id}/delegations", Right.OWN)
+def create_delegation(call: Call, project: Project, ask: NewDelegation) -> Delegation:
+    """Let somebody decide on requests for the project's data, or say anew until when."""
+    user = call.find(UserProfile, id=ask.principal_id)
+    is_person = user is not None and user.type is not UserType.SERVICE
+    if not is_person and call.find(GroupProfile, id=ask.principal_id) is None:
+        raise InvalidInput(f"there is no user or group '{ask.principal_id}'", id=ask.principal_id)
+    if 0 < ask.until <= call.now:
+        raise InvalidInput("the delegation would be over already; choose a later end, or none")
+    before = call.find(Delegation, project_id=project.id, principal_id=ask.principal_id)
+    if before is None:
+        return call.add(Delegation, project_id=project.id, **ask.given())
+    call.tell(before=before.until, after=ask.until)
+    return call.change(before, until=ask.until)
+
+
+@operation("GET", "/projects/{project_id}/delegations", Right.VIEW)
+def list_delegations(call: Call, project: Project, ask: Page) -> Iterator[Delegation]:
+    """List who decides for a project, those whose time is over among them."""
+    return call.shown(Delegation, project_id=project.id)
+
+
+@operation("GET", "/delegations/{delegation_id}", Right.VIEW)
+def get_delegation(call: Call, delegation: Delegation) -> Delegation:
+    """Show a delegation."""
+    return delegation
+
+
+@operation("DELETE", "/delegations/{delegation_id}", Right.OWN)
+def delete_delegation(call: Call, delegation: Delegation) -> Done:
+    """Let somebody decide no longer; what they decided stays."""
+    call.tell(principal=delegation.principal_id, until=delegation.until)
+    call.remove(delegation)
+    return Done()

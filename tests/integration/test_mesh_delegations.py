@@ -1,0 +1,120 @@
+"""Who decides in the owners' place, what both sides say, and how those who wait are remembered."""
+
+import time
+
+import pytest
+from mesh_sharing import Shop
+from mesh_world import ROOT, STAMP, world
+
+from atoll.core.errors import Conflict, InvalidInput, NotFound
+from atoll.mesh.model.access import SubscriptionRequestStatus
+from atoll.mesh.model.catalog import Classification
+from atoll.mesh.model.notices import Job
+from atoll.mesh.model.people import UserType
+from atoll.mesh.operations.jobs import HANDLERS
+from atoll.mesh.operations.registry import OPERATIONS
+from atoll.mesh.service import comments
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+        yield Shop(made, Classification.CONFIDENTIAL)
+
+
+def now():
+    return time.time_ns() // 1000
+
+
+def delegated(shop, principal, until=0):
+    given = {"principal_id": principal, "until": until}
+    return shop.mesh.ask("bob", "CreateDelegation", project_id=shop.producer.id, **given)
+
+
+def may_review(shop, who, request):
+    with shop.mesh.store.reading() as reader:
+        call = shop.mesh.call(reader, who)
+        return call.decide(OPERATIONS["AcceptSubscriptionRequest"].action, request).is_allowed
+
+
+def swept(shop):
+    """Do the standing job, as a server does each minute."""
+    task = Job(id="job-x", kind="reminders", subject_id="", due_at=0, **STAMP)
+    return HANDLERS["reminders"].run(shop.mesh.attendant, task)
+
+
+def test_41_a_delegate_decides_until_their_time_is_over_or_they_are_removed(shop):
+    request = shop.asked()
+    assert not may_review(shop, "dee", request)
+    one = delegated(shop, "user-dee", now() + HOUR_US)
+    assert may_review(shop, "dee", request)
+    shop.put(one, until=now() - 1)
+    assert not may_review(shop, "dee", request)
+    again = delegated(shop, "user-dee")
+    assert (again.id, again.until) == (one.id, 0)
+    assert may_review(shop, "dee", request)
+    shop.mesh.ask("bob", "DeleteDelegation", delegation_id=one.id)
+    assert not may_review(shop, "dee", request)
+
+
+def test_41_a_group_decides_too_and_services_and_nobody_do_not(shop):
+    group = shop.mesh.ask("ann", "CreateGroupProfile", name="stewards")
+    delegated(shop, group.id)
+    robot = shop.mesh.ask("ann", "CreateUserProfile", name="robot", type=UserType.SERVICE)
+    for principal, until in ((robot.id, 0), ("user-none", 0), ("user-dee", now() - 1)):
+        given = {"project_id": shop.producer.id, "principal_id": principal, "until": until}
+        assert isinstance(shop.mesh.refusal("bob", "CreateDelegation", **given), InvalidInput)
+    found = shop.mesh.ask("bob", "ListDelegations", project_id=shop.producer.id)["items"]
+    assert [one.principal_id for one in found] == [group.id]
+
+
+def test_41_only_owners_delegate(shop):
+    one = delegated(shop, "user-dee")
+    given = {"project_id": shop.producer.id, "principal_id": "user-cy"}
+    for who in ("cy", "dee"):
+        assert isinstance(shop.mesh.refusal(who, "CreateDelegation", **given), NotFound)
+        assert isinstance(
+            shop.mesh.refusal(who, "DeleteDelegation", delegation_id=one.id), NotFound
+        )
+
+
+def test_41_both_sides_speak_and_are_read_in_order_and_others_hear_nothing(shop):
+    request = shop.asked()
+    about = {"subscription_request_id": request.id}
+    for who, text in (("cy", "please"), ("bob", "what for?"), ("cy", "to predict"), ("ann", "ok")):
+        said = shop.mesh.ask(who, "CreateComment", text=text, **about)
+    for who in ("bob", "cy", "ann"):
+        found = shop.mesh.ask(who, "ListComments", **about)["items"]
+        assert [one.text for one in found] == ["please", "what for?", "to predict", "ok"]
+        assert shop.mesh.ask(who, "GetComment", comment_id=said.id) == said
+    assert isinstance(shop.mesh.refusal("dee", "ListComments", **about), NotFound)
+    assert isinstance(shop.mesh.refusal("dee", "CreateComment", text="hi", **about), NotFound)
+    assert isinstance(shop.mesh.refusal("dee", "GetComment", comment_id=said.id), NotFound)
+
+
+def test_41_there_are_only_so_many_comments(shop, monkeypatch):
+    monkeypatch.setattr(comments, "MOST_OF_REQUEST", 1)
+    about = {"subscription_request_id": shop.asked().id, "text": "again"}
+    shop.mesh.ask("cy", "CreateComment", **about)
+    assert isinstance(shop.mesh.refusal("cy", "CreateComment", **about), Conflict)
+
+
+def test_41_reviewers_are_reminded_once_in_each_span_that_their_unit_sets(shop):
+    given = {"domain_unit_id": ROOT, "remind_after_s": 3600}
+    shop.mesh.ask("ann", "SetGuardrails", **given)
+    late = shop.asked("late", reminded_at=now() - HOUR_US - 1)
+    early = shop.asked("early", reminded_at=now() - HOUR_US // 2)
+    assert swept(shop) > now()
+    assert shop.seen(late).reminded_at > late.reminded_at
+    assert shop.seen(early) == early
+    swept(shop)
+    assert [one.resource_id for one in shop.noted("RemindReviewers")] == [late.id]
+
+
+def test_41_nobody_is_reminded_of_what_is_decided_or_over(shop):
+    shop.asked("decided", status=SubscriptionRequestStatus.REJECTED)
+    shop.asked("over", expires_at=now() - 1)
+    swept(shop)
+    assert shop.noted("RemindReviewers") == []
