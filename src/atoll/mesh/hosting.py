@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +15,7 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 
 from atoll.compute.processes import ProcessExecutor
-from atoll.core.config import MailServer
+from atoll.core.config import MailServer, StorageOptions
 from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.core.files import reading, whole_file, writing
 from atoll.mesh.audit.keys import Key, new_key
@@ -60,6 +62,7 @@ class Mesh:
         database: str = "",
         portal_url: str = "",
         collections: CollectionReader | None = None,
+        credentials: Mapping[str, StorageOptions] | None = None,
         mail: MailServer | None = None,
         webhook_networks: tuple[Network, ...] = (),
     ) -> None:
@@ -70,6 +73,7 @@ class Mesh:
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it.
             collections: knows vector collections; None: they are not read.
+            credentials: how to reach a store, by the names that associations give.
             mail: through what it sends mail; None: it sends none.
             webhook_networks: where webhooks may go besides public addresses.
 
@@ -92,6 +96,7 @@ class Mesh:
                 home,
                 ProcessExecutor(1),
                 collections,
+                credentials or {},
                 mail=mail,
                 webhook_networks=webhook_networks,
             )
@@ -99,7 +104,9 @@ class Mesh:
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store)
             attendant = Attendant(self.store, authorizer, tools)
-            undo.callback(Worker(self.store, attendant, key.id).stop)
+            # Not the key's: servers of one database share that.
+            holder = f"{socket.gethostname()}:{home.resolve()}"
+            undo.callback(Worker(self.store, attendant, holder).stop)
             undo.callback(Follower(self.store, attendant, tell).stop)
             self._undo = undo.pop_all()
 

@@ -57,6 +57,20 @@ def read_csv(storage: Storage, stored: StoredObject) -> Content:
     )
 
 
+def first_rows(storage: Storage, stored: StoredObject) -> pa.Table:
+    """Read the rows in the first MiB of a CSV file, as `read_csv` would.
+
+    Raises:
+        InvalidInput: it is no CSV, or its rows have not as many fields as the header.
+        NotFound, Forbidden, Unavailable, Corrupt: as the store says.
+    """
+    is_whole = stored.size_bytes <= SAMPLE_BYTES
+    data = storage.get_range(stored.path, 0, min(stored.size_bytes, SAMPLE_BYTES))
+    text, _ = decode(data, is_whole=is_whole)
+    kept = text if is_whole else text[: _last_record_end(text)]
+    return _parse(kept, find_delimiter(text, is_whole=is_whole))[0]
+
+
 def _of_sample(storage: Storage, stored: StoredObject, start: bytes) -> str:
     """Hash size, beginning and end: equal for copies of the file, for nothing else."""
     end = storage.get_range(stored.path, stored.size_bytes - _TAIL_BYTES, _TAIL_BYTES)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 
 from atoll.core.errors import AtollError, Corrupt, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.core.text import counted
@@ -56,6 +57,31 @@ def read_lance(table: tuple[Storage, str]) -> Content:
         remarks=() if is_whole else (f"{counted(SAMPLE_ROWS, 'row')} stand for its content",),
         version=int(found.version),
     )
+
+
+def first_rows(table: tuple[Storage, str], most: int) -> pa.Table:
+    """Read the first rows of the newest version of a Lance table, without vectors and raw bytes.
+
+    Args:
+        table: as of `read_lance`.
+        most: rows.
+
+    Raises:
+        InvalidInput, Corrupt, NotFound, Forbidden, Unavailable: as `read_lance`.
+    """
+    import lance
+
+    storage, path = table
+    with _lance_errors():
+        options = storage.lance_options()
+        found: Any = lance.dataset(storage.lance_uri(path), storage_options=options)
+        _check_inside(found)
+        return found.head(most, columns=[one.name for one in found.schema if _is_read(one.type)])
+
+
+def _is_read(kind: pa.DataType) -> bool:
+    is_bytes = pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
+    return not (is_bytes or pt.is_fixed_size_list(kind))
 
 
 def _check_inside(found: Any) -> None:

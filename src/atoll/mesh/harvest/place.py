@@ -43,7 +43,10 @@ class Place:
         except AtollError as error:
             return self._unreadable(unit.path, error)
         objects = unit.objects
-        written = digest([(one.path, one.size_bytes, one.version) for one in objects])
+        # By paths within the asset: the same, whichever folder above it was looked through.
+        paths = [one.path[len(unit.path) :].lstrip("/") for one in objects if len(objects) > 1]
+        states = [(one.size_bytes, one.version) for one in objects]
+        written = digest(paths, states)
         return Technical(
             kind=_KINDS.get(unit.format, "table"),
             format=unit.format,

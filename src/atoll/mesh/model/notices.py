@@ -112,7 +112,8 @@ class Job(Record):
         kind: whose work: a name in `work.HANDLERS`.
         subject_id: what about. There is one job of a kind about one thing.
         due_at: not before, microseconds since the epoch.
-        leased_until: who took it has so long.
+        wanted: how often it was; more than when it was taken: it is to be done once more.
+        leased_until: who took it has so long, and asks for more while it lives.
         holder: who took it: the home folder's id.
         attempts: how often it was begun since it last went well.
         error: how the last attempt ended.
@@ -123,6 +124,7 @@ class Job(Record):
     kind: str
     subject_id: str
     due_at: int
+    wanted: int = 1
     leased_until: int = 0
     holder: str = ""
     attempts: int = 0

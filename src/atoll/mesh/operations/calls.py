@@ -21,11 +21,11 @@ import msgspec
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.audit.model import AuditEvent, new_event
 from atoll.mesh.identity import tokens
-from atoll.mesh.model.organisation import Domain
+from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
 from atoll.mesh.operations.registry import Operation, Page, viewing
-from atoll.mesh.operations.standings import standing
+from atoll.mesh.operations.standings import EVERYBODY, PARTICIPANT, role_in, standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
 from atoll.mesh.store.reading import Reader
@@ -109,6 +109,12 @@ class Call:
         who = standing(self._reader, profile_id, tokens.EVERYTHING, self.now)
         return Call(self._reader, who, "", self._authorizer, self.tools)
 
+    def seen_by_members(self, project_id: str) -> Call:
+        """Return the same moment as each member of a project sees it, whatever else they are."""
+        roles = {EVERYBODY, PARTICIPANT, role_in(project_id, Designation.VIEWER)}
+        who = Standing("User", "member", frozenset(roles), tokens.EVERYTHING)
+        return Call(self._reader, who, "", self._authorizer, self.tools)
+
     @property
     def reader(self) -> Reader:
         """Return the moment that this call sees."""
@@ -156,6 +162,10 @@ class Call:
     def find(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, whether the caller may look at it or not."""
         return self._reader.one(kind, **keys)
+
+    def values(self, kind: type[Record], key: str, /, **keys: Any) -> list[str]:
+        """List one field of the records with these keys, whoever may look at them."""
+        return self._reader.values(kind, key, **keys)
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys, whether the caller may look at them or not."""

@@ -1,8 +1,9 @@
 """Work that the mesh does by itself: after a change, or at a time, until it went well.
 
 A job is kept in the same transaction as the change that wants it, so neither is there without the
-other. Whoever takes one holds it for a while; a server that dies lets go of it by its lease, or,
-where it is started again, at once. So a job may be begun twice: handlers look what stands first.
+other. Whoever takes one holds it by a lease, which is made longer for as long as it takes; a server
+that dies lets go of it by that lease, or, where it is started again, at once. So a job may be begun
+twice: handlers look what stands first.
 """
 
 from __future__ import annotations
@@ -141,12 +142,18 @@ def later(call: Call, kind: str, subject_id: str, *, due_at: int = 0) -> None:
     if found is None:
         call.add(Job, kind=kind, subject_id=subject_id, due_at=due)
     elif found.leased_until or found.due_at != due:
-        # One that is being done learns by the version that it is wanted again.
-        call.changes.put(replace(found, version=found.version + 1, due_at=due, attempts=0))
+        call.changes.put(
+            replace(
+                found, version=found.version + 1, due_at=due, wanted=found.wanted + 1, attempts=0
+            )
+        )
 
 
 class Worker:
-    """Threads that do jobs until they are stopped: one for each lane."""
+    """Threads that do jobs until they are stopped: one for each lane.
+
+    One more makes the leases of what these do longer.
+    """
 
     def __init__(self, store: Store[AuditEvent], attendant: Attendant, holder: str) -> None:
         """Begin.
@@ -158,6 +165,8 @@ class Worker:
         """
         self._store, self._attendant, self._holder = store, attendant, holder
         self._is_stopping = False
+        self._has_stopped = threading.Event()
+        self._taken: dict[str, Job] = {}
         lanes = sorted({one.lane for one in HANDLERS.values()})
         self._wakers = [threading.Event() for _ in lanes]
         store.write(self._begin)
@@ -166,7 +175,8 @@ class Worker:
             threading.Thread(target=self._run, args=(lane, waker), name="mesh-job", daemon=True)
             for lane, waker in zip(lanes, self._wakers, strict=True)
         ]
-        for thread in self._threads:
+        self._keeper = threading.Thread(target=self._keep, name="mesh-leases", daemon=True)
+        for thread in (*self._threads, self._keeper):
             thread.start()
 
     def stop(self) -> None:
@@ -175,6 +185,8 @@ class Worker:
         self._wake()
         for thread in self._threads:
             thread.join()
+        self._has_stopped.set()
+        self._keeper.join()
 
     def _wake(self) -> None:
         for waker in self._wakers:
@@ -201,6 +213,20 @@ class Worker:
                 logger.exception("a job could not be taken or put back")
                 waker.wait(POLL_S)
 
+    def _keep(self) -> None:
+        while not self._has_stopped.wait(LEASE_S / 4):
+            try:
+                if self._taken:
+                    self._store.write(self._renew)
+            except Exception:
+                logger.exception("leases of jobs could not be made longer")
+
+    def _renew(self, changes: Transaction[AuditEvent]) -> None:
+        for id_ in list(self._taken):
+            found = changes.find(Job, id_)
+            if found and found.holder == self._holder:
+                changes.put(replace(found, version=found.version + 1, leased_until=_lease()))
+
     def _do_one(self, kinds: list[str]) -> bool:
         """Take the job that has been due for longest, and do it; False if none is due."""
         with self._store.reading() as reader:
@@ -209,21 +235,27 @@ class Worker:
         taken = self._store.write(lambda changes: self._take(changes, kinds))
         if taken is None:
             return False
-        error = ""
-        due_at: int | None = None
+        self._taken[taken.id] = taken
         try:
-            due_at = HANDLERS[taken.kind].run(self._attendant, taken)
+            due_at, error = self._done(taken)
+            self._store.write(lambda changes: _put_back(changes, taken, due_at, error))
+        finally:
+            del self._taken[taken.id]
+        return True
+
+    def _done(self, taken: Job) -> tuple[int | None, str]:
+        """Do a job; returns when it is due again, and why it failed."""
+        try:
+            return HANDLERS[taken.kind].run(self._attendant, taken), ""
         except AtollError as raised:
             error = raised.message
             logger.warning("a job failed kind=%s about=%s: %s", taken.kind, taken.subject_id, error)
         except Exception:
             error = "a fault of ours; see the server's log"
             logger.exception("a job failed kind=%s about=%s", taken.kind, taken.subject_id)
-        if error:
-            wait = min(FIRST_RETRY_S * 2 ** (taken.attempts - 1), LAST_RETRY_S)
-            due_at = _now() + int(wait * 1e6)
-        self._store.write(lambda changes: _put_back(changes, taken, due_at, error))
-        return True
+        # After some days of doubling it would be no number any more.
+        wait = min(FIRST_RETRY_S * 2 ** min(taken.attempts - 1, 20), LAST_RETRY_S)
+        return _now() + int(wait * 1e6), error
 
     def _take(self, changes: Transaction[AuditEvent], kinds: list[str]) -> Job | None:
         due = _due(changes, kinds)
@@ -234,7 +266,7 @@ class Worker:
             replace(
                 first,
                 version=first.version + 1,
-                leased_until=_now() + int(LEASE_S * 1e6),
+                leased_until=_lease(),
                 holder=self._holder,
                 attempts=first.attempts + 1,
             )
@@ -256,16 +288,16 @@ def _standing_job(kind: str, now: int) -> Job:
 
 def _due(reader: Reader, kinds: list[str]) -> list[Job]:
     now = _now()
-    return [one for one in reader.all(Job, kind=kinds) if max(one.due_at, one.leased_until) <= now]
+    due = reader.until(Job, "due_at", now, kind=kinds)
+    return [one for one in due if one.leased_until <= now]
 
 
 def _put_back(changes: Transaction[AuditEvent], taken: Job, due_at: int | None, error: str) -> None:
     found = changes.find(Job, taken.id)
-    if found is None:
+    if found is None or found.holder != taken.holder:  # its lease ran out: it is another's
         return
-    if found.version != taken.version:  # wanted again meanwhile, or its lease ran out
-        if found.holder == taken.holder:
-            changes.put(replace(found, version=found.version + 1, leased_until=0, holder=""))
+    if found.wanted != taken.wanted:
+        changes.put(replace(found, version=found.version + 1, leased_until=0, holder=""))
     elif due_at is None:
         changes.remove(found)
     else:
@@ -280,6 +312,10 @@ def _put_back(changes: Transaction[AuditEvent], taken: Job, due_at: int | None, 
                 error=error,
             )
         )
+
+
+def _lease() -> int:
+    return _now() + int(LEASE_S * 1e6)
 
 
 def _now() -> int:

@@ -108,6 +108,17 @@ class Reader:
                 yield decoded(row.body, kind)
             rows = self._connection.execute(asked.where(column < rows[-1][0])).all()
 
+    def until(self, kind: type[R], key: str, most: int, /, **keys: Any) -> list[R]:
+        """List the records with these keys whose number under another key is not greater."""
+        table = TABLES[kind]
+        asked = sa.select(table.c.body).where(table.c[key] <= most, *_conditions(kind, keys))
+        return [decoded(row.body, kind) for row in self._connection.execute(asked)]
+
+    def values(self, kind: type[Record], key: str, /, **keys: Any) -> list[str]:
+        """List what records with these keys have in one text field that has a column."""
+        asked = sa.select(TABLES[kind].c[key]).where(*_conditions(kind, keys))
+        return list(self._connection.execute(asked).scalars())
+
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
         table = TABLES[kind]

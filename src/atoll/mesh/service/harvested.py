@@ -1,0 +1,298 @@
+"""The one place where technical metadata become assets, and assets follow what their files say."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+from urllib.parse import unquote
+
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.text import printable, some_of
+from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
+from atoll.mesh.harvest.model import Column
+from atoll.mesh.model.catalog import (
+    Asset,
+    Classification,
+    ColumnMetadata,
+    DataSource,
+    PiiFlag,
+    PiiStatus,
+)
+from atoll.mesh.model.organisation import Association, AssociationKind, AssociationStatus, Project
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import OPERATIONS
+from atoll.mesh.pii import Proposal
+from atoll.mesh.service.assets import changed_asset
+from atoll.mesh.service.duplicates import duplicates
+from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.guardrails import guardrails_of
+
+# What comes with Atoll, by what a harvest calls it.
+ASSET_TYPES = {
+    "table": "Table",
+    "vector collection": "VectorCollection",
+    "file set": "FileSet",
+}
+NAME_LETTERS = 128
+MOST_COPIES = 10
+PERSONAL_TOLD, COLUMN_LETTERS = 20, 60
+MOST_BYTES = 2000  # of a location: PostgreSQL's indexes take a few more
+_SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".lance")
+
+
+def storage_of(call: Call, project: Project, location: str) -> tuple[Association, str]:
+    """Find the accepted storage of a project that a location lies in.
+
+    Returns:
+        The storage, and the location, normalised.
+
+    Raises:
+        NotFound: it lies in none, or is no location: told like a place where nothing is.
+    """
+    try:
+        place = normalised(location)
+    except InvalidInput as error:
+        raise nothing_at(project) from error
+    storages = call.each(
+        Association,
+        project_id=project.id,
+        kind=AssociationKind.STORAGE,
+        status=AssociationStatus.ACCEPTED,
+    )
+    found = next((one for one in storages if is_within(one, place)), None)
+    if found is None:
+        raise nothing_at(project)
+    return found, place
+
+
+def is_within(storage: Association, location: str) -> bool:
+    """Tell whether a normalised location is a storage's, or below it."""
+    return f"{location}/".startswith(f"{storage.location.rstrip('/')}/")
+
+
+def nothing_at(project: Project) -> NotFound:
+    """Return the error for a place with nothing that a project may register."""
+    # Not the location: it may hold keys.
+    return NotFound(
+        f"there is nothing at this location that '{project.name}' may register; check its "
+        "spelling, and that it lies in a storage of the project that was accepted"
+    )
+
+
+def first_classification(
+    call: Call, project: Project, wanted: Classification | None
+) -> Classification:
+    """Tell how far new assets of a project may go: as somebody wants, or as the guardrails say."""
+    return wanted or guardrails_of(call, project.id).default_classification
+
+
+def check_classification(call: Call, project: Project, wanted: Classification | None) -> None:
+    """See that the caller may let new assets of a project begin so.
+
+    Raises:
+        Forbidden: it is less than the guardrails say, which only owners may decide.
+    """
+    least = first_classification(call, project, None)
+    order = list(Classification)
+    if wanted is None or order.index(wanted) >= order.index(least):
+        return
+    # Any operation that takes an owner.
+    if not call.decide(OPERATIONS["UpdateProject"].action, project).is_allowed:
+        raise Forbidden(
+            f"only owners of '{project.name}' let assets begin as {wanted}; the guardrails say "
+            f"{least}"
+        )
+
+
+def taken_in(call: Call, storage: Association) -> list[str]:
+    """List the locations of assets in a storage, sorted."""
+    return sorted(call.values(Asset, "external_identifier", association_id=storage.id))
+
+
+def overlapping(taken: Sequence[str], location: str) -> str:
+    """Find an asset's location that a location lies in, or that lies in it; empty: there is none.
+
+    Args:
+        taken: from `taken_in`.
+        location: of what is to be an asset.
+
+    >>> taken = ["s3://plant/a", "s3://plant/a-b", "s3://plant/c/d"]
+    >>> overlapping(taken, "s3://plant/a/x"), overlapping(taken, "s3://plant/c")
+    ('s3://plant/a', 's3://plant/c/d')
+    >>> overlapping(taken, "s3://plant/a"), overlapping(taken, "s3://plant/a-")
+    ('', '')
+    """
+    below = bisect_left(taken, f"{location}/")
+    if below < len(taken) and taken[below].startswith(f"{location}/"):
+        return taken[below]
+    for end in (at for at, letter in enumerate(location) if letter == "/"):
+        at = bisect_left(taken, location[:end])
+        if at < len(taken) and taken[at] == location[:end]:
+            return location[:end]
+    return ""
+
+
+def created(
+    call: Call,
+    project: Project,
+    storage: Association,
+    technical: Technical,
+    proposals: Sequence[Proposal],
+    *,
+    classification: Classification,
+    source: DataSource | None = None,
+    name: str = "",
+    asset_type: str = "",
+    description: str = "",
+) -> Asset:
+    """Make an asset of what was harvested; whoever calls has seen to it that its place is free.
+
+    Args:
+        call: changes something.
+        project: whose it is.
+        storage: accepted storage of the project, in which it lies.
+        technical: what its files say.
+        proposals: columns that may hold personal data.
+        classification: how far it may go.
+        source: what found it; its terms that are not disabled meanwhile, and its forms, are the
+            asset's, too.
+        name: empty: the last part of the location.
+        asset_type: empty: what comes with Atoll for its kind.
+        description: of the asset.
+
+    Raises:
+        Conflict: an asset is registered at the same place.
+    """
+    if call.find(Asset, external_identifier=technical.location):
+        raise Conflict("it is registered already, perhaps by another project")
+    return call.add(
+        Asset,
+        name=name or name_of(technical.location),
+        description=description,
+        asset_type=asset_type or ASSET_TYPES[technical.kind],
+        external_identifier=technical.location,
+        owning_project_id=project.id,
+        association_id=storage.id,
+        data_source_id=source.id if source else "",
+        classification=classification,
+        technical=technical,
+        columns=tuple(_columns(technical, {}, proposals)),
+        forms=source.forms if source else (),
+        glossary_terms=tuple(_usable(call, source.glossary_terms if source else ())),
+    )
+
+
+def updated(
+    call: Call, asset: Asset, technical: Technical, proposals: Sequence[Proposal], **values: Any
+) -> Asset:
+    """Let an asset follow what was harvested at its place: a new revision, if anything is new.
+
+    What was said of columns that are gone is gone from the revision, too; whoever brings such a
+    column back brings back what was said of it. Where a column has another type, it is looked at
+    anew, unless it was found personal.
+
+    Args:
+        call: changes something.
+        asset: as it is.
+        technical: what its files say now.
+        proposals: columns that may hold personal data.
+        values: of other fields that change.
+    """
+    if asset.technical == technical:
+        return changed_asset(call, asset, **values)
+    before = {one.name: one for one in asset.columns}
+    diff = change_between(asset, technical)
+    if diff.added:
+        before = {**_former(call, asset, {one.name for one in diff.added}), **before}
+    retyped = {one.name for one, _ in diff.retyped}
+    kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
+    if asset.technical and asset.asset_type == ASSET_TYPES[asset.technical.kind]:
+        values.setdefault("asset_type", ASSET_TYPES[technical.kind])
+    columns = tuple(_columns(technical, kept, proposals))
+    return changed_asset(call, asset, technical=technical, columns=columns, **values)
+
+
+def told_of(before: Asset, after: Asset) -> dict[str, Any]:
+    """Tell the audit what a new revision of an asset changed."""
+    if after.technical is None or after.version == before.version:
+        return {}
+    flagged = [repr(one)[:COLUMN_LETTERS] for one in sorted(after.personal - before.personal)]
+    return {
+        "revision": after.version,
+        "schema": change_between(before, after.technical).sentence(),
+        **({"personal": some_of(flagged, PERSONAL_TOLD)} if flagged else {}),
+    }
+
+
+def change_between(before: Asset, technical: Technical) -> SchemaChange:
+    """Compare the schema of an asset with what was harvested."""
+    old = before.technical
+    return schema_diff(_all_columns(old) if old else (), _all_columns(technical))
+
+
+def copies_of(sees: Call, asset: Asset) -> list[str]:
+    """Name some assets that seem to hold the same, of those that somebody may know of."""
+    return [f"'{one.name}' ({one.id})" for one in islice(duplicates(sees, asset), MOST_COPIES)]
+
+
+def name_of(location: str) -> str:
+    """Make a name of the last part of a location.
+
+    >>> name_of("file:///lake/press%20shop/orders.csv"), name_of("s3://plant/welds.lance")
+    ('orders', 'welds')
+    """
+    last = location.rsplit("/", 1)[-1]
+    shown = unquote(last) if location.startswith("file:") else last
+    for suffix in _SUFFIXES:
+        if shown.lower().endswith(suffix) and len(shown) > len(suffix):
+            shown = shown[: -len(suffix)]
+            break
+    return printable(shown)[:NAME_LETTERS].strip() or "unnamed"
+
+
+def _columns(
+    technical: Technical, before: dict[str, ColumnMetadata], proposals: Sequence[Proposal]
+) -> Iterator[ColumnMetadata]:
+    """Yield what is known of the columns that there are; personal ones that nobody flagged, too."""
+    # The surest last, which stays.
+    found = {one.column: one for one in sorted(proposals, key=lambda one: one.confidence)}
+    for column in _all_columns(technical):
+        known = before.get(column.name)
+        proposal = found.get(column.name)
+        if proposal and not (known and known.pii):
+            flag = PiiFlag(proposal.kind, PiiStatus.PROPOSED, proposal.evidence)
+            yield replace(known or ColumnMetadata(column.name), pii=flag)
+        elif known:
+            yield known
+
+
+def _all_columns(technical: Technical) -> tuple[Column, ...]:
+    return (*technical.columns, *technical.partitions)
+
+
+def _unrefused(column: ColumnMetadata) -> ColumnMetadata:
+    is_refused = column.pii is not None and not column.pii.is_personal
+    return replace(column, pii=None) if is_refused else column
+
+
+def _former(call: Call, asset: Asset, names: set[str]) -> dict[str, ColumnMetadata]:
+    """Find what was last said of columns that were there once: a flag must outlive a bad load."""
+    found: dict[str, ColumnMetadata] = {}
+    for revision in call.history(Asset, asset.id):
+        found |= {one.name: one for one in revision.columns if one.name in names}
+    return {
+        name: replace(_unrefused(one), glossary_terms=tuple(_usable(call, one.glossary_terms)))
+        for name, one in found.items()
+    }
+
+
+def _usable(call: Call, term_ids: Iterable[str]) -> Iterator[str]:
+    for id_ in term_ids:
+        try:
+            require_usable(call, [id_])
+        except InvalidInput:
+            continue
+        yield id_

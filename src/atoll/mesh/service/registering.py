@@ -1,0 +1,187 @@
+"""Assets that people register, one at a time, and read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.mesh.harvest import Outcome, Source, Technical, Unreadable, harvest
+from atoll.mesh.harvest.locations import MAX_LOCATION_CHARACTERS
+from atoll.mesh.model.catalog import Asset, Classification
+from atoll.mesh.model.organisation import Association, AssociationStatus, Project
+from atoll.mesh.model.record import Name, Text
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import Ask, Nothing, Right, operation
+from atoll.mesh.pii.looking import Findings, look_through
+from atoll.mesh.service import harvested
+from atoll.mesh.service.asset_types import usable_type
+from atoll.mesh.service.forms import Word
+
+Location = Annotated[str, Meta(min_length=1, max_length=MAX_LOCATION_CHARACTERS)]
+
+
+class NewAsset(Ask, frozen=True, kw_only=True):
+    """What is registered.
+
+    Attributes:
+        location: of one table, vector collection or file set, in an accepted storage of the
+            project.
+        name: left out: the last part of the location.
+        asset_type: left out: what comes with Atoll for what is there.
+        classification: left out: as the guardrails say; less than that takes an owner.
+    """
+
+    location: Location
+    name: Name | None = None
+    asset_type: Word | None = None
+    description: Text = ""
+    classification: Classification | None = None
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """An asset that was registered.
+
+    Attributes:
+        id: the asset's.
+        copies: names of assets and listings that you may know of and that seem to hold the same.
+        remark: what was not looked at, and why.
+    """
+
+    id: str
+    asset: Asset
+    copies: list[str]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What stands at a location, read while others went on.
+
+    Attributes:
+        ask: what was asked.
+        storage_id: of the accepted storage that it lies in.
+        technical: what its files say.
+        findings: what speaks for personal data in it; of what is unchanged, nothing.
+    """
+
+    ask: NewAsset | None
+    storage_id: str
+    technical: Technical
+    findings: Findings
+
+
+def _read_new(call: Call, project: Project, ask: NewAsset) -> Read:
+    harvested.check_classification(call, project, ask.classification)
+    storage, location = harvested.storage_of(call, project, ask.location)
+    try:
+        technical = _read(call, storage, location)
+    except NotFound as error:
+        raise harvested.nothing_at(project) from error
+    [findings] = look_through(call.tools.executor, [technical], call.tools.options_of(storage))
+    return Read(ask, storage.id, technical, findings)
+
+
+@operation("POST", "/projects/{project_id}/assets", Right.CONTRIBUTE, before=_read_new)
+def create_asset(call: Call, project: Project, read: Read) -> Registered:
+    """Register a table, vector collection or file set; only its project sees it until it is listed.
+
+    Columns that may hold personal data are masked from the start, until an owner says otherwise.
+    """
+    ask = read.ask
+    assert ask
+    harvested.check_classification(call, project, ask.classification)
+    if ask.asset_type:
+        usable_type(call, project, ask.asset_type)
+    storage = _accepted(call, read.storage_id)
+    taken = harvested.taken_in(call, storage)
+    if other := harvested.overlapping(taken, read.technical.location):
+        raise Conflict(f"the asset at {other} and this one would hold the same files")
+    made = harvested.created(
+        call,
+        project,
+        storage,
+        read.technical,
+        read.findings.proposals,
+        classification=harvested.first_classification(call, project, ask.classification),
+        name=ask.name or "",
+        asset_type=ask.asset_type or "",
+        description=ask.description,
+    )
+    call.tell(location=made.external_identifier, classification=made.classification)
+    return Registered(made.id, made, harvested.copies_of(call, made), read.findings.remark)
+
+
+def _read_again(call: Call, asset: Asset, _: Nothing) -> Read:
+    storage = _accepted(call, asset.association_id)
+    try:
+        technical = _read(call, storage, asset.external_identifier)
+    except NotFound as error:
+        raise Conflict("there is nothing at the asset's location any more; archive it") from error
+    changed = [technical] if technical != asset.technical else []
+    options = call.tools.options_of(storage)
+    [findings] = look_through(call.tools.executor, changed, options) or [Findings()]
+    return Read(None, storage.id, technical, findings)
+
+
+@operation("POST", "/assets/{asset_id}/refresh", Right.CONTRIBUTE, before=_read_again)
+def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
+    """Read an asset's files again; if they changed, it has a new revision.
+
+    What was said of columns that are gone is gone, too, until they come back; new columns are
+    looked through for personal data.
+    """
+    if asset.is_archived:
+        raise Conflict(f"'{asset.name}' is archived; restore it first")
+    _accepted(call, asset.association_id)
+    changed = harvested.updated(call, asset, read.technical, read.findings.proposals)
+    call.tell(**harvested.told_of(asset, changed))
+    return changed
+
+
+def _accepted(call: Call, association_id: str) -> Association:
+    storage = call.find(Association, id=association_id)
+    if storage is None or storage.status is not AssociationStatus.ACCEPTED:
+        raise Conflict("its storage does not belong to the domain any more; associate it again")
+    return storage
+
+
+def _read(call: Call, storage: Association, location: str) -> Technical:
+    """Read what must be one asset.
+
+    Raises:
+        NotFound: nothing is there.
+        InvalidInput: it is not one asset, or cannot be read.
+        Unavailable: the store does not answer, or not to the server.
+    """
+    tools = call.tools
+    source = Source(location, options=tools.options_of(storage))
+    try:
+        found = harvest(source, executor=tools.executor, collections=tools.collections)
+    except Forbidden as error:
+        # Not the caller's right, but the server's.
+        raise Unavailable(f"the store refuses the server: {error.message}") from error
+    return _only(storage, location, found)
+
+
+def _only(storage: Association, location: str, found: list[Outcome]) -> Technical:
+    if any(not harvested.is_within(storage, one.location) for one in found) or not found:
+        raise NotFound("it has become a link to another place")
+    [*others, last] = found
+    if others or location not in (last.location, _folder_of_table(last)):
+        raise InvalidInput(
+            f"{len(found):,} assets lie there, such as {last.location}; register one of them, or "
+            "make a data source"
+        )
+    if isinstance(last, Unreadable):
+        raise InvalidInput(f"it cannot be read: {last.reason}")
+    return replace(last, location=location)
+
+
+def _folder_of_table(found: Outcome) -> str:
+    """Return the folder whose only file is a table of Parquet: seen from above, it is the table."""
+    is_parquet = isinstance(found, Technical) and (found.format, found.files) == ("parquet", 1)
+    return found.location.rsplit("/", 1)[0] if is_parquet else ""

@@ -1,0 +1,438 @@
+"""Runs of data sources: each looks through a place and does something with each asset there.
+
+REQUESTED -> RUNNING -> SUCCESS              all that was found was dealt with
+                     -> PARTIALLY_SUCCEEDED  some of it could not be; its activities say why
+                     -> FAILED               none of it, or nothing could be looked through
+          -> FAILED
+
+A run changes a few assets at a time, each together with the activity that tells of it, so that
+others need not wait for all of it; one that is begun again, by a server that was killed, passes
+over what has its activity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+from urllib.parse import unquote
+
+from atoll.core.errors import AtollError, Conflict
+from atoll.core.text import some_of
+from atoll.mesh.harvest import Outcome, Source, Technical, Unreadable, harvest
+from atoll.mesh.harvest.patterns import is_wanted
+from atoll.mesh.model.catalog import (
+    Asset,
+    AssetRunStatus,
+    DataSource,
+    DataSourceRun,
+    DataSourceRunActivity,
+    DataSourceRunStatus,
+    DataSourceStatus,
+    RunType,
+)
+from atoll.mesh.model.describing import EnabledStatus
+from atoll.mesh.model.notices import Job
+from atoll.mesh.model.organisation import Association, AssociationStatus, Project
+from atoll.mesh.model.record import Record, moved
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.jobs import Attendant, job, later
+from atoll.mesh.operations.tools import Tools
+from atoll.mesh.pii.looking import Findings, look_through
+from atoll.mesh.service import harvested
+from atoll.mesh.service.listings import published
+from atoll.mesh.store.reading import Reader
+
+T = TypeVar("T")
+RUN, SCHEDULE, FORGET = "data-source-run", "data-source-schedule", "data-source-forget"
+# A process is started for each such number of tables, which takes a second or two.
+LOOKED_AT_ONCE = 200
+CHANGED_AT_ONCE = 10
+KEPT_RUNS = 100
+REMOVED_AT_ONCE = 200
+# Whatever keeps it from ending ends it in the end.
+MOST_ATTEMPTS = 5
+MESSAGE_LETTERS = 1000
+RUN_EDGES = {
+    DataSourceRunStatus.REQUESTED: (DataSourceRunStatus.RUNNING, DataSourceRunStatus.FAILED),
+    DataSourceRunStatus.RUNNING: (
+        DataSourceRunStatus.SUCCESS,
+        DataSourceRunStatus.PARTIALLY_SUCCEEDED,
+        DataSourceRunStatus.FAILED,
+    ),
+    DataSourceRunStatus.SUCCESS: (),
+    DataSourceRunStatus.PARTIALLY_SUCCEEDED: (),
+    DataSourceRunStatus.FAILED: (),
+}
+IS_GOING = (DataSourceRunStatus.REQUESTED, DataSourceRunStatus.RUNNING)
+_REFUSED = ("forbidden", "unauthenticated")
+_LOST = (AssetRunStatus.FAILED, AssetRunStatus.SKIPPED_NO_ACCESS)
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What a run stands on; read anew whenever something is changed on it."""
+
+    run: DataSourceRun
+    source: DataSource
+    project: Project
+    storage: Association
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What was done with one asset."""
+
+    status: AssetRunStatus
+    asset_id: str = ""
+    message: str = ""
+
+
+def begun(call: Call, source: DataSource, type_: RunType) -> DataSourceRun:
+    """Have a data source looked through that is not running."""
+    run = call.add(
+        DataSourceRun, data_source_id=source.id, project_id=source.project_id, type=type_
+    )
+    call.change(source, status=DataSourceStatus.RUNNING, last_run_id=run.id)
+    later(call, RUN, run.id)
+    return run
+
+
+@job(SCHEDULE)
+def begin_scheduled_run(attendant: Attendant, job: Job) -> int | None:
+    """Begin a run that is due, unless one is going; due again after the source's interval."""
+    due: list[int] = []
+
+    def work(call: Call) -> DataSourceRun | None:
+        source = call.find(DataSource, id=job.subject_id)
+        if not (source and source.every_s and source.enable_setting is EnabledStatus.ENABLED):
+            return None
+        due.append(call.now + source.every_s * 1_000_000)
+        if source.status is DataSourceStatus.RUNNING:
+            return None
+        return begun(call, source, RunType.SCHEDULED)
+
+    attendant.act("StartDataSourceRun", SCHEDULE, work)
+    return due[-1] if due else None
+
+
+@job(RUN, is_slow=True)
+def carry_out_run(attendant: Attendant, job: Job) -> int | None:
+    """Look through a data source, from the start or from where another left off."""
+    run_id = job.subject_id
+    with attendant.reading() as reader:
+        run = reader.find(DataSourceRun, run_id)
+    if run is None or run.status not in IS_GOING:
+        return None
+    attendant.act("BeginDataSourceRun", RUN, lambda call: _running(call, run_id))
+    why = ""
+    try:
+        if job.attempts > MOST_ATTEMPTS:
+            raise Conflict(f"it was begun {MOST_ATTEMPTS} times and never ended; see the log")
+        _look_through(attendant, run_id)
+    except Conflict as error:
+        why = error.message
+    attendant.act("EndDataSourceRun", RUN, lambda call: _ended(call, run_id, why))
+    return None
+
+
+@job(FORGET, is_slow=True)
+def forget_old_runs(attendant: Attendant, job: Job) -> int | None:
+    """Remove all but a source's newest runs; of a source that is gone, all."""
+    with attendant.reading() as reader:
+        is_there = reader.find(DataSource, job.subject_id) is not None
+        runs = sorted(
+            reader.all(DataSourceRun, data_source_id=job.subject_id), key=lambda one: one.created_at
+        )
+        old = runs[:-KEPT_RUNS] if is_there else runs
+        gone = [
+            *(one for run in old for one in reader.all(DataSourceRunActivity, run_id=run.id)),
+            *old,
+        ]
+    for some in _in_groups(gone, REMOVED_AT_ONCE):
+        attendant.act("", FORGET, partial(_remove, records=some))
+    return None
+
+
+def _in_groups(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    waiting = iter(items)
+    while some := list(islice(waiting, most)):
+        yield some
+
+
+def _remove(call: Call, *, records: Sequence[Record]) -> None:
+    for one in records:
+        call.remove(one)
+
+
+def _running(call: Call, run_id: str) -> DataSourceRun | None:
+    run = call.find(DataSourceRun, id=run_id)
+    if run is None or run.status is not DataSourceRunStatus.REQUESTED:
+        return None
+    to = moved("the run", run.status, DataSourceRunStatus.RUNNING, RUN_EDGES)
+    return call.change(run, status=to, started_at=call.now)
+
+
+def _ended(call: Call, run_id: str, why: str) -> DataSourceRun | None:
+    run = call.find(DataSourceRun, id=run_id)
+    if run is None or run.status not in IS_GOING:
+        return None
+    counts = {
+        str(status): count
+        for status in AssetRunStatus
+        if (count := call.count(DataSourceRunActivity, run_id=run.id, status=status))
+    }
+    lost = sum(counts.get(status, 0) for status in _LOST)
+    if lost and lost == sum(counts.values()):
+        why = why or "nothing that was found could be read; its activities say why"
+    is_whole = not lost and AssetRunStatus.PUBLISHING_FAILED not in counts
+    wanted = DataSourceRunStatus.SUCCESS if is_whole else DataSourceRunStatus.PARTIALLY_SUCCEEDED
+    wanted = DataSourceRunStatus.FAILED if why else wanted
+    source = call.find(DataSource, id=run.data_source_id)
+    if source and source.last_run_id == run.id:
+        call.change(source, status=DataSourceStatus.READY)
+        later(call, FORGET, source.id)
+    call.tell(status=wanted, statistics=counts, why=why)
+    return call.change(
+        run,
+        status=moved("the run", run.status, wanted, RUN_EDGES),
+        statistics=counts,
+        stopped_at=call.now,
+        error_message=why,
+    )
+
+
+def _look_through(attendant: Attendant, run_id: str) -> None:
+    """Deal with all that is there.
+
+    Raises:
+        Conflict: nothing can be looked through, or not any more.
+    """
+    with attendant.reading() as reader:
+        grounds = _grounds(reader, run_id)
+    source, outcomes = _found(attendant.tools, grounds)
+    for some in _in_groups(outcomes, LOOKED_AT_ONCE):
+        findings = _findings(attendant, grounds, source, some)
+        for few in _in_groups(some, CHANGED_AT_ONCE):
+            attendant.act("", RUN, partial(_take_in, run_id=run_id, found=few, findings=findings))
+    with attendant.reading() as reader:
+        gone = list(_gone(reader, grounds, source, outcomes))
+    for some_gone in _in_groups(gone, CHANGED_AT_ONCE):
+        attendant.act("", RUN, partial(_miss, run_id=run_id, assets=some_gone))
+
+
+def _grounds(reader: Reader, run_id: str) -> Grounds:
+    """Find what a run stands on.
+
+    Raises:
+        Conflict: it stands on nothing any more.
+    """
+    run = reader.find(DataSourceRun, run_id)
+    source = reader.find(DataSource, run.data_source_id) if run else None
+    project = reader.find(Project, source.project_id) if source else None
+    if not (run and source and project and run.status in IS_GOING):
+        raise Conflict("its data source or its project is gone")
+    storage = reader.find(Association, source.association_id)
+    if storage is None or storage.status is not AssociationStatus.ACCEPTED:
+        raise Conflict(
+            f"the storage of '{source.name}' does not belong to the domain any more; associate it "
+            "again and give the data source its location anew"
+        )
+    return Grounds(run, source, project, storage)
+
+
+def _found(tools: Tools, grounds: Grounds) -> tuple[Source, list[Outcome]]:
+    """Harvest a data source.
+
+    Raises:
+        Conflict: it cannot be, for whatever reason.
+    """
+    one = grounds.source
+    try:
+        source = Source(one.location, one.include, one.exclude, tools.options_of(grounds.storage))
+        found = harvest(source, executor=tools.executor, collections=tools.collections)
+    except AtollError as error:
+        raise Conflict(error.message) from error
+    if not all(harvested.is_within(grounds.storage, each.location) for each in found):
+        # Nothing of what is there: it is somebody else's.
+        raise Conflict(f"{one.location} has become a link to another place")
+    return source, found
+
+
+def _findings(
+    attendant: Attendant, grounds: Grounds, source: Source, outcomes: Sequence[Outcome]
+) -> Mapping[str, Findings]:
+    """Look what is new or changed through for personal data; by location."""
+    if not grounds.source.recommendation:
+        return {}
+    with attendant.reading() as reader:
+        places = [one.location for one in outcomes]
+        known = {
+            one.external_identifier: one.technical
+            for one in reader.all(Asset, external_identifier=places)
+        }
+    changed = [
+        one for one in outcomes if isinstance(one, Technical) and known.get(one.location) != one
+    ]
+    found = look_through(attendant.tools.executor, changed, source.options)
+    return {one.location: each for one, each in zip(changed, found, strict=True)}
+
+
+def _take_in(
+    call: Call, *, run_id: str, found: Sequence[Outcome], findings: Mapping[str, Findings]
+) -> None:
+    grounds = _grounds(call.changes, run_id)
+    if not all(harvested.is_within(grounds.storage, one.location) for one in found):
+        raise Conflict(f"'{grounds.source.name}' was given another location meanwhile")
+    taken = harvested.taken_in(call, grounds.storage)
+    for one in found:
+        if not _is_told(call, run_id, one.location):
+            seen = findings.get(one.location, Findings())
+            _tell(call, grounds, one.location, _dealt_with(call, grounds, one, seen, taken))
+
+
+def _dealt_with(
+    call: Call, grounds: Grounds, found: Outcome, findings: Findings, taken: list[str]
+) -> Deed:
+    """Make or change the asset at a place, if it is this run's to change."""
+    asset = call.find(Asset, external_identifier=found.location)
+    if asset and asset.owning_project_id != grounds.project.id:
+        return Deed(AssetRunStatus.SKIPPED_ALREADY_IMPORTED, "", "it is registered already")
+    id_ = asset.id if asset else ""
+    if isinstance(found, Unreadable):
+        is_refused = found.code in _REFUSED
+        status = AssetRunStatus.SKIPPED_NO_ACCESS if is_refused else AssetRunStatus.FAILED
+        return Deed(status, id_, found.reason)
+    if asset is None:
+        return _created(call, grounds, found, findings, taken)
+    if asset.is_archived:
+        return Deed(AssetRunStatus.SKIPPED_ARCHIVED, id_, "it is archived")
+    other = asset.data_source_id != grounds.source.id and call.find(
+        DataSource, id=asset.data_source_id
+    )
+    if other:
+        told = f"the data source '{other.name}' has brought it in"
+        return Deed(AssetRunStatus.SKIPPED_ALREADY_IMPORTED, id_, told)
+    return _updated(call, grounds, asset, found, findings)
+
+
+def _created(
+    call: Call, grounds: Grounds, found: Technical, findings: Findings, taken: list[str]
+) -> Deed:
+    if len(found.location.encode()) > harvested.MOST_BYTES:
+        return Deed(AssetRunStatus.FAILED, "", "its location is too long; move it")
+    if other := harvested.overlapping(taken, found.location):
+        told = f"the asset at {other} and this one would hold the same files; delete that one first"
+        return Deed(AssetRunStatus.FAILED, "", told)
+    source = grounds.source
+    made = harvested.created(
+        call,
+        grounds.project,
+        grounds.storage,
+        found,
+        findings.proposals,
+        classification=harvested.first_classification(call, grounds.project, source.classification),
+        source=source,
+    )
+    insort(taken, made.external_identifier)
+    call.note(
+        "CreateAsset",
+        made,
+        run=grounds.run.id,
+        location=made.external_identifier,
+        classification=made.classification,
+    )
+    copies = harvested.copies_of(call.seen_by_members(grounds.project.id), made)
+    copy = f"it seems to hold the same as {some_of(copies)}" if copies else ""
+    refused = _published(call, made) if source.publish_on_import else ""
+    status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_CREATED
+    return Deed(status, made.id, "; ".join(filter(None, [refused, copy, findings.remark])))
+
+
+def _published(call: Call, asset: Asset) -> str:
+    """List a new asset; returns why it cannot be."""
+    try:
+        listing = published(call, asset)
+    except Conflict as error:
+        return error.message
+    call.note("CreateListingChangeSet", listing, action="PUBLISH", revision=asset.version)
+    return ""
+
+
+def _updated(
+    call: Call, grounds: Grounds, asset: Asset, found: Technical, findings: Findings
+) -> Deed:
+    changed = harvested.updated(
+        call,
+        asset,
+        found,
+        findings.proposals,
+        association_id=grounds.storage.id,
+        data_source_id=grounds.source.id,
+    )
+    if changed.version == asset.version:
+        return Deed(AssetRunStatus.UNCHANGED, asset.id)
+    call.note("RefreshAsset", changed, run=grounds.run.id, **harvested.told_of(asset, changed))
+    diff = harvested.change_between(asset, found)
+    told = [diff.sentence() if diff else "its schema is as it was", findings.remark]
+    return Deed(AssetRunStatus.SUCCEEDED_UPDATED, asset.id, "; ".join(filter(None, told)))
+
+
+def _gone(
+    reader: Reader, grounds: Grounds, source: Source, outcomes: Sequence[Outcome]
+) -> Iterator[Asset]:
+    """Yield the assets that this source once found, still looks for, and finds no more."""
+    there = {one.location for one in outcomes}
+    refused = [f"{one.location}/" for one in outcomes if isinstance(one, Unreadable)]
+    for one in reader.all(Asset, data_source_id=grounds.source.id):
+        place = one.external_identifier
+        if (
+            place not in there
+            and not one.is_archived
+            and not any(place.startswith(each) for each in refused)
+            and _is_looked_for(source, place)
+        ):
+            yield one
+
+
+def _is_looked_for(source: Source, place: str) -> bool:
+    if not f"{place}/".startswith(f"{source.location}/"):
+        return False
+    path = place.removeprefix(source.location).lstrip("/") or place.rsplit("/", 1)[-1]
+    return is_wanted(source, unquote(path) if place.startswith("file:") else path)
+
+
+def _miss(call: Call, *, run_id: str, assets: Sequence[Asset]) -> None:
+    grounds = _grounds(call.changes, run_id)
+    told = "there is nothing at its location any more; archive or delete it"
+    for one in assets:
+        if not _is_told(call, run_id, one.external_identifier):
+            deed = Deed(AssetRunStatus.FAILED, one.id, told)
+            _tell(call, grounds, one.external_identifier, deed)
+
+
+def _is_told(call: Call, run_id: str, location: str) -> bool:
+    return call.find(DataSourceRunActivity, id=_activity_id(run_id, location)) is not None
+
+
+def _tell(call: Call, grounds: Grounds, location: str, deed: Deed) -> None:
+    call.add(
+        DataSourceRunActivity,
+        id_=_activity_id(grounds.run.id, location),
+        run_id=grounds.run.id,
+        project_id=grounds.project.id,
+        location=location,
+        asset_id=deed.asset_id,
+        status=deed.status,
+        message=deed.message[:MESSAGE_LETTERS],
+    )
+
+
+def _activity_id(run_id: str, location: str) -> str:
+    # The same for whoever takes a run up again: nothing is dealt with twice.
+    made = hashlib.sha256(f"{run_id} {location}".encode()).hexdigest()[:32]
+    return f"{DataSourceRunActivity.KIND}-{made}"
