@@ -262,8 +262,8 @@ def position(mesh):
 
 
 def test_41_an_event_that_cannot_be_told_keeps_no_later_one_back(mesh, project, monkeypatch):
-    broken = replace(TOPICS["Associate"], title="{nothing}")
-    monkeypatch.setitem(TOPICS, "Associate", broken)
+    broken = replace(TOPICS["ASSOCIATION_OFFERED"], title="{nothing}")
+    monkeypatch.setitem(TOPICS, broken.name, broken)
     offered(mesh, project)
     join(mesh, project, "cy")
     assert (len(told(mesh, "cy")), told(mesh, "ann")) == (1, [])

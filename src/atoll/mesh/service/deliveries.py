@@ -37,7 +37,7 @@ from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job
 from atoll.mesh.operations.tools import Tools
-from atoll.mesh.service.topics import NAMES
+from atoll.mesh.service.topics import TOPICS
 from atoll.messages import mail, webhooks
 from atoll.messages.addresses import public_or, within
 
@@ -72,7 +72,7 @@ class Delivery:
 def channels_of(settings: NotificationSettings | None, topic: str) -> tuple[Channel, ...]:
     """Tell by which ways a user wants to be told of a topic."""
     chosen = settings.channels if settings else {}
-    return chosen.get(topic, chosen.get("", DEFAULT[NAMES[topic]]))
+    return chosen.get(topic, chosen.get("", DEFAULT[TOPICS[topic].type]))
 
 
 def ways_out(

@@ -25,7 +25,7 @@ from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call, missing
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.deliveries import channels_of
-from atoll.mesh.service.topics import NAMES
+from atoll.mesh.service.topics import TOPICS
 from atoll.messages import webhooks
 
 TopicName = Annotated[str, Meta(max_length=64)]
@@ -55,7 +55,7 @@ class ChangedWays(Ask, frozen=True, kw_only=True):
     """
 
     channels: (
-        Annotated[dict[TopicName, Channels | None], Meta(max_length=len(NAMES) + 1)] | None
+        Annotated[dict[TopicName, Channels | None], Meta(max_length=len(TOPICS) + 1)] | None
     ) = None
     webhook_url: Annotated[str, Meta(max_length=2000)] | None = None
 
@@ -193,9 +193,9 @@ def _settings(call: Call, profile: UserProfile) -> NotificationSettings:
 def _with_channels(
     before: dict[str, tuple[Channel, ...]], given: dict[str, tuple[Channel, ...] | None]
 ) -> dict[str, tuple[Channel, ...]]:
-    if unknown := sorted(given.keys() - NAMES.keys() - {""}):
+    if unknown := sorted(given.keys() - TOPICS.keys() - {""}):
         raise InvalidInput(
-            f"there is no topic '{unknown[0]}'; there are {some_of(sorted(NAMES), len(NAMES))}"
+            f"there is no topic '{unknown[0]}'; there are {some_of(sorted(TOPICS), len(TOPICS))}"
         )
     both = {**before, **given}
     return {key: tuple(dict.fromkeys(one)) for key, one in both.items() if one is not None}
@@ -215,7 +215,7 @@ def _ways(call: Call, profile: UserProfile, settings: NotificationSettings | Non
     elif not profile.email:
         why = "your profile has no address"
     return Ways(
-        channels={name: channels_of(settings, name) for name in NAMES},
+        channels={name: channels_of(settings, name) for name in TOPICS},
         email="" if why else profile.email,
         why_no_email=why,
         webhook_url=settings.webhook_url if settings else "",

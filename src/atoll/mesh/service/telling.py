@@ -14,7 +14,10 @@ from itertools import islice
 from string import Formatter
 from typing import Any
 
+from msgspec import MsgspecError
+
 from atoll.core.errors import NotFound, Unauthenticated
+from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent
 from atoll.mesh.model.access import ReviewCampaign, ReviewItem
 from atoll.mesh.model.catalog import Asset, DataSource, Listing
@@ -110,31 +113,38 @@ def _steps(call: Call, event: AuditEvent) -> list[Notice | Over]:
     try:
         return [*_over(call, event), *_notices(call, event)]
     # One that cannot be told must not keep all later ones back.
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError, MsgspecError):
         logger.exception("an event was not told seq=%d operation=%s", event.seq, event.operation)
         return []
 
 
 def _over(call: Call, event: AuditEvent) -> Iterator[Over]:
     """Find the tasks that an event may have done away with, and that are not to be done now."""
-    ids = {event.resource_id, event.project} - {None, ""}
+    ids = {*_ids(event), event.project or ""} - {""}
     if event.resource_kind == ReviewCampaign.KIND:
         items = call.each(ReviewItem, campaign_id=event.resource_id)
         ids |= {one.owning_project_id for one in items}
     active = {"type": NotificationType.TASK, "status": NotificationStatus.ACTIVE}
     tasks = call.each(Notification, subject_id=ids, **active)
-    by_name = {one.name: one for one in TOPICS.values()}
     for name, id_ in sorted({(one.topic, one.subject_id) for one in tasks}):
-        topic = by_name.get(name)
+        topic = TOPICS.get(name)
         about = topic.about(call, id_) if topic else ()
         if not any(record.id == id_ for record, _ in about):
             yield Over(name, id_)
 
 
 def _notices(call: Call, event: AuditEvent) -> Iterator[Notice]:
-    if topic := TOPICS.get(event.operation):
-        for record, said in topic.about(call, event.resource_id):
-            yield from _notices_of(call, topic, event, record, said)
+    for topic in TOPICS.values():
+        for id_ in _ids(event) if event.operation in topic.of else ():
+            for record, said in topic.about(call, id_):
+                yield from _notices_of(call, topic, event, record, said)
+
+
+def _ids(event: AuditEvent) -> list[str]:
+    """List the ids that an event names: of what it is about, and in lists of its details."""
+    lists = [one for one in decoded(event.details, dict[str, Any]).values() if type(one) is list]
+    named = [one for some in lists for one in some if isinstance(one, str)]
+    return list(dict.fromkeys([event.resource_id, *named]))
 
 
 def _notices_of(
@@ -200,7 +210,7 @@ def _word(seen: Call, word: str, event: AuditEvent, record: Record) -> str:
     try:
         return f"'{seen.get(kind, getattr(record, field)).name}'"
     except NotFound:
-        return f"a {kind.KIND}"
+        return f"{'an' if kind is Asset else 'a'} {kind.KIND}"
 
 
 def _kept(call: Call, steps: Iterable[Notice | Over], done: int, last: int) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from atoll.mesh.model.access import (
+    LIVE,
     CampaignStatus,
     Comment,
     Delegation,
@@ -49,9 +50,8 @@ from atoll.mesh.operations.calls import Call
 R = TypeVar("R", bound=Record)
 TASK, EVENT = NotificationType.TASK, NotificationType.EVENT
 DAY_S = 86_400
-LIVE = (SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED)
 
-# What is told of by the id that an event names, as it is now, each with what somebody said. Nothing
+# What is told of by an id that an event names, as it is now, each with what somebody said. Nothing
 # where it is over: a task about it is done then.
 About = Callable[[Call, str], Iterable[tuple[Record, str]]]
 # Ids of the users and groups whom it concerns.
@@ -60,11 +60,12 @@ Concerned = Callable[[Call, Any], Iterable[str]]
 
 @dataclass(frozen=True)
 class Topic:
-    """What is told of one kind of event.
+    """What is told of some operations.
 
     Attributes:
         name: by which people choose how they are told.
         type: whether there is something to do.
+        of: the operations, as the audit names them.
         about: finds what it is about.
         concerns: finds who should know.
         title: one sentence; names stand for the words in braces, see `telling`.
@@ -74,6 +75,7 @@ class Topic:
 
     name: str
     type: NotificationType
+    of: tuple[str, ...]
     about: About
     concerns: Concerned
     title: str
@@ -160,12 +162,18 @@ def _reviewers(call: Call, project: Project) -> Iterator[str]:
     yield from _delegates(call, project.id)
 
 
+def _both(call: Call, record: Any) -> Iterator[str]:
+    """Find who reads data, and who owns them."""
+    yield from _READERS(call, record)
+    yield from _OWNERS_OF_DATA(call, record)
+
+
 def _delegates(call: Call, project_id: str) -> Iterator[str]:
     # Whether the time is over is seen by what they may look at.
     return (one.principal_id for one in call.each(Delegation, project_id=project_id))
 
 
-def _both_sides(call: Call, record: Any) -> Iterator[str]:
+def _asking_and_deciding(call: Call, record: Any) -> Iterator[str]:
     yield record.created_by
     yield from _approvers(call, record)
 
@@ -189,163 +197,188 @@ _READERS = _members("project_id", Designation.OWNER, Designation.CONSUMER)
 _OWNERS = _members("project_id", Designation.OWNER)
 _OWNERS_OF_DATA = _members("owning_project_id", Designation.OWNER)
 _PENDING = SubscriptionRequestStatus.PENDING
-_ENDED = Topic(
-    "SUBSCRIPTION_ENDED",
-    EVENT,
-    _subscriptions(
-        SubscriptionStatus.REVOKED, SubscriptionStatus.CANCELLED, SubscriptionStatus.EXPIRED
-    ),
-    lambda call, one: [*_READERS(call, one), *_OWNERS_OF_DATA(call, one)],
-    "The access of {project} to {listing} has ended: it is {status}",
-)
-_ACCEPTED = Topic(
-    "SUBSCRIPTION_REQUEST_ACCEPTED",
-    EVENT,
-    _requests(SubscriptionRequestStatus.ACCEPTED, said="decision_comment"),
-    _author,
-    "Your request for {listing} was accepted",
-)
-_REJECTED = Topic(
-    "SUBSCRIPTION_REQUEST_REJECTED",
-    EVENT,
-    _requests(SubscriptionRequestStatus.REJECTED, said="decision_comment"),
-    _author,
-    "Your request for {listing} was rejected",
-)
-_RUN_FAILED = Topic(
-    "DATA_SOURCE_RUN_FAILED",
-    EVENT,
-    _found(DataSourceRun, _failed, "error_message"),
-    _members("project_id", Designation.OWNER, Designation.CONTRIBUTOR),
-    "A run of the data source {source} has ended {status}",
-)
-_GRANT_FAILED = Topic(
-    "SUBSCRIPTION_GRANT_FAILED",
-    EVENT,
-    _found(SubscriptionGrant, _has_failed),
-    lambda call, one: [*_READERS(call, one), *_OWNERS_OF_DATA(call, one)],
-    "What was granted to {project} is {status}",
-)
-_PROPOSAL_DECIDED = Topic(
-    "PROPOSAL_DECIDED",
-    EVENT,
-    _found(Proposal, lambda one: one.status is not ProposalStatus.PENDING, "comment"),
-    _author,
-    "What you proposed is {status}",
-)
 
-# By the operation that the audit names.
-TOPICS: dict[str, Topic] = {
-    "CreateSubscriptionRequest": Topic(
+_ALL = (
+    # Asking for data.
+    Topic(
         "SUBSCRIPTION_REQUEST_CREATED",
         TASK,
+        ("CreateSubscriptionRequests",),
         _requests(_PENDING, said="request_reason"),
         _approvers,
         "{who} asks for {listing} on behalf of {project}",
     ),
-    "RemindReviewers": Topic(
+    Topic(
         "SUBSCRIPTION_REQUEST_REMINDER",
         TASK,
+        ("RemindReviewers",),
         _requests(_PENDING, said="request_reason"),
         _approvers,
         "A request of {project} for {listing} still waits for you",
         again_s=0,
     ),
-    "AcceptSubscriptionRequest": _ACCEPTED,
-    "RejectSubscriptionRequest": _REJECTED,
-    "ExpireSubscriptionRequest": _REJECTED,
-    "CreateComment": Topic(
+    Topic(
+        "SUBSCRIPTION_REQUEST_ACCEPTED",
+        EVENT,
+        ("AcceptSubscriptionRequest",),
+        _requests(SubscriptionRequestStatus.ACCEPTED, said="decision_comment"),
+        _author,
+        "Your request for {listing} was accepted",
+    ),
+    Topic(
+        "SUBSCRIPTION_REQUEST_REJECTED",
+        EVENT,
+        ("RejectSubscriptionRequest", "ExpireSubscriptionRequest"),
+        _requests(SubscriptionRequestStatus.REJECTED, said="decision_comment"),
+        _author,
+        "Your request for {listing} was rejected",
+    ),
+    Topic(
         "SUBSCRIPTION_REQUEST_COMMENT",
         EVENT,
+        ("CreateComment",),
         _commented,
-        _both_sides,
+        _asking_and_deciding,
         "{who} has said something on a request for {listing}",
     ),
-    "EndAccess": _ENDED,
-    "RevokeSubscription": _ENDED,
-    "CancelSubscription": _ENDED,
-    "SuspendAccess": Topic(
+    # Having access.
+    Topic(
+        "SUBSCRIPTION_GRANT_FAILED",
+        EVENT,
+        ("FailSubscriptionGrant", "SettleSubscriptionGrant", "UpdateSubscriptionGrantStatus"),
+        _found(SubscriptionGrant, _has_failed),
+        _both,
+        "What was granted to {project} is {status}",
+    ),
+    Topic(
+        "SUBSCRIPTION_ENDED",
+        EVENT,
+        ("RevokeSubscription", "CancelSubscription", "ExpireSubscription", "EndAccess"),
+        _found(Subscription, lambda one: one.status not in LIVE, "comment"),
+        _both,
+        "The access of {project} to {listing} has ended: it is {status}",
+    ),
+    Topic(
         "SUBSCRIPTION_SUSPENDED",
         EVENT,
+        ("SuspendAccess",),
         _subscriptions(SubscriptionStatus.SUSPENDED),
         _READERS,
         "The access of {project} to {listing} is suspended",
     ),
-    "ResumeAccess": Topic(
+    Topic(
         "SUBSCRIPTION_RESUMED",
         EVENT,
+        ("ResumeAccess",),
         _subscriptions(SubscriptionStatus.APPROVED),
         _READERS,
         "The access of {project} to {listing} is no longer suspended",
     ),
-    "FlagSubscription": Topic(
+    Topic(
         "SUBSCRIPTION_FLAGGED",
         TASK,
+        ("FlagSubscription",),
         _found(Subscription, lambda one: one.is_flagged and one.status in LIVE),
         _approvers,
         "{listing} was reclassified: should {project} still have access?",
     ),
-    "QualityBelowThreshold": Topic(
-        "QUALITY_BELOW_THRESHOLD",
-        EVENT,
-        _subscriptions(*LIVE),
-        lambda call, one: [*_READERS(call, one), *_OWNERS_OF_DATA(call, one)],
-        "The quality of {listing} is lower than {project} asks for",
-    ),
-    "InvalidateAssetFilter": Topic(
-        "ASSET_FILTER_INVALID",
-        EVENT,
-        _found(AssetFilter, lambda one: one.status is FilterStatus.INVALID, "error_message"),
-        _OWNERS_OF_DATA,
-        "The filter {name} of {asset} no longer fits: nothing is read through it",
-    ),
-    "CreateListingChangeSet": Topic(
-        "LISTING_REVISED", EVENT, _revised, _readers_of, "{name} was published anew"
-    ),
-    "CreateReviewCampaign": Topic(
+    Topic(
         "ACCESS_REVIEW",
         TASK,
+        ("CreateReviewCampaign",),
         _to_review,
         _reviewers,
         "Access to the data of {name} is to be reviewed",
     ),
-    "EndDataSourceRun": _RUN_FAILED,
-    "CreateProjectMembership": Topic(
-        "MEMBERSHIP_CHANGED",
+    # The data themselves.
+    Topic(
+        "QUALITY_BELOW_THRESHOLD",
         EVENT,
-        _found(ProjectMembership),
-        lambda _, one: [one.member_id],
-        "You are {designation} of {project}",
+        ("QualityBelowThreshold",),
+        _subscriptions(*LIVE),
+        _both,
+        "The quality of {listing} is lower than {project} asks for",
     ),
-    "Associate": Topic(
-        "ASSOCIATION_OFFERED",
-        TASK,
-        _found(Association, lambda one: one.status is AssociationStatus.PENDING),
-        _governors,
-        "{project} offers {name} to the domain",
-    ),
-    "AcceptAssociation": Topic(
-        "ASSOCIATION_ACCEPTED",
+    Topic(
+        "LISTING_REVISED",
         EVENT,
-        _found(Association, lambda one: one.status is AssociationStatus.ACCEPTED),
-        _OWNERS,
-        "{name} belongs to the domain now",
+        ("CreateListingChangeSet", "CreateDataProductListingChangeSet"),
+        _revised,
+        _readers_of,
+        "{name} was published anew",
     ),
-    "RemoveAssociation": Topic(
-        "ASSOCIATION_REMOVED",
+    Topic(
+        "ASSET_FILTER_INVALID",
         EVENT,
-        _found(Association, lambda one: one.status is AssociationStatus.REMOVED),
-        _OWNERS,
-        "{name} belongs to the domain no longer",
+        ("InvalidateAssetFilter",),
+        _found(AssetFilter, lambda one: one.status is FilterStatus.INVALID, "error_message"),
+        _OWNERS_OF_DATA,
+        "The filter {name} of {asset} does not fit any more: nothing is read through it",
     ),
-    "CreateProposal": Topic(
+    Topic(
+        "SUBSCRIPTION_FILTER_INVALID",
+        EVENT,
+        ("InvalidateAssetFilter",),
+        _subscriptions(*LIVE),
+        _READERS,
+        "{listing} has changed, and {project} reads nothing until a filter of it is mended",
+    ),
+    Topic(
+        "DATA_SOURCE_RUN_FAILED",
+        EVENT,
+        ("EndDataSourceRun",),
+        _found(DataSourceRun, _failed, "error_message"),
+        _members("project_id", Designation.OWNER, Designation.CONTRIBUTOR),
+        "A run of the data source {source} has ended {status}",
+    ),
+    # Working together.
+    Topic(
         "PROPOSAL_CREATED",
         TASK,
+        ("CreateProposal",),
         _found(Proposal, lambda one: one.status is ProposalStatus.PENDING, "reason"),
         _members("owning_project_id", Designation.OWNER, Designation.STEWARD),
         "{who} proposes to change something of {producer}",
     ),
-    "AcceptProposal": _PROPOSAL_DECIDED,
-    "RejectProposal": _PROPOSAL_DECIDED,
-}
-NAMES = {one.name: one.type for one in TOPICS.values()}
+    Topic(
+        "PROPOSAL_DECIDED",
+        EVENT,
+        ("AcceptProposal", "RejectProposal", "AcceptProposals", "RejectProposals"),
+        _found(Proposal, lambda one: one.status is not ProposalStatus.PENDING, "comment"),
+        _author,
+        "What you proposed is {status}",
+    ),
+    Topic(
+        "MEMBERSHIP_CHANGED",
+        EVENT,
+        ("CreateProjectMembership",),
+        _found(ProjectMembership),
+        lambda _, one: [one.member_id],
+        "You are {designation} of {project}",
+    ),
+    Topic(
+        "ASSOCIATION_OFFERED",
+        TASK,
+        ("Associate",),
+        _found(Association, lambda one: one.status is AssociationStatus.PENDING),
+        _governors,
+        "{project} offers {name} to the domain",
+    ),
+    Topic(
+        "ASSOCIATION_ACCEPTED",
+        EVENT,
+        ("AcceptAssociation",),
+        _found(Association, lambda one: one.status is AssociationStatus.ACCEPTED),
+        _OWNERS,
+        "{name} belongs to the domain now",
+    ),
+    Topic(
+        "ASSOCIATION_REMOVED",
+        EVENT,
+        ("RemoveAssociation",),
+        _found(Association, lambda one: one.status is AssociationStatus.REMOVED),
+        _OWNERS,
+        "{name} belongs to the domain no longer",
+    ),
+)
+TOPICS = {one.name: one for one in _ALL}
