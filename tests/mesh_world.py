@@ -38,14 +38,14 @@ class World:
         engine = opened(url)
         upgrade(engine)
         self.notes, self.is_sealed = [], is_sealed
-        self.store = Store(engine, self._append)
+        self.store = Store(engine, self.append)
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
         self.tools = Tools(home, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
 
-    def _append(self, connection, notes):
+    def append(self, connection, notes):
         self.notes.extend(notes)
         if self.is_sealed:
             append(connection, notes, time.time_ns() // 1000, KEY)

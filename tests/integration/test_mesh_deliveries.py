@@ -17,7 +17,7 @@ from atoll.core.config import MailServer
 from atoll.mesh.model.notices import Channel, Job, Notification, NotificationSettings
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.model.people import ProfileStatus
-from atoll.mesh.operations.jobs import HANDLERS
+from atoll.mesh.operations.jobs import HANDLERS, Worker
 from atoll.mesh.service import deliveries
 from atoll.mesh.service.telling import tell
 from atoll.mesh.store.database import opened
@@ -226,6 +226,18 @@ def test_41_who_has_left_gets_nothing_more(mesh, project, hook):
     mesh.ask("ann", "UpdateUserProfile", **given)
     tried(mesh)
     assert (hook.got, jobs(mesh)) == ([], [])
+
+
+def test_41_a_webhook_that_is_waited_for_holds_up_no_mail(mesh, project, smtp, hook):
+    hook.holding = threading.Event()
+    choose(mesh, Channel.EMAIL, Channel.WEBHOOK, url=hook.url, email="cy@example.org")
+    join(mesh, project)
+    worker = Worker(mesh.store, mesh.attendant, "home")
+    awaited(lambda: smtp.got and hook.got)
+    assert "notice-webhook" in {one.kind for one in jobs(mesh)}
+    hook.holding.set()
+    worker.stop()
+    assert [one for one in jobs(mesh) if one.subject_id] == []
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from fleet_lab import awaited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_world import ROOT, world
@@ -11,9 +12,13 @@ from atoll.core.errors import InvalidInput, NotFound
 from atoll.mesh.model.notices import Cursor, Notification
 from atoll.mesh.model.organisation import AssociationKind, Designation
 from atoll.mesh.model.people import ProfileStatus, UserType
+from atoll.mesh.operations.following import Follower
+from atoll.mesh.operations.jobs import Attendant
 from atoll.mesh.service import telling
 from atoll.mesh.service.telling import CURSOR, tell
 from atoll.mesh.service.topics import DAY_S, TOPICS
+from atoll.mesh.store.database import opened
+from atoll.mesh.store.writing import Store
 
 DEEDS = ("offer", "accept", "withdraw", "read", "tell")
 
@@ -254,6 +259,20 @@ def test_41_another_server_that_was_faster_leaves_nothing_to_tell(mesh, project)
     mesh.attendant.act("", "x", lambda call: kept.append(telling._kept(call, steps, 0, 99)))
     assert kept == [position(mesh)]
     assert len(told(mesh, "cy")) == 1
+
+
+def test_41_two_servers_tell_each_thing_once(database):
+    with world(database, is_sealed=True) as mesh:
+        other = Store(opened(database), mesh.append)
+        attendant = Attendant(other, mesh.authorizer, mesh.tools)
+        followers = [Follower(mesh.store, mesh.attendant, tell), Follower(other, attendant, tell)]
+        for number in range(8):
+            project_of(mesh, "cy", f"p{number}")
+        awaited(lambda: mesh.store.write(lambda changes: changes.count(Notification)) >= 8)
+        for one in followers:
+            one.stop()
+        other.close()
+        assert len({one.subject_id for one in told(mesh, "cy")}) == len(told(mesh, "cy")) == 8
 
 
 def position(mesh):

@@ -104,20 +104,25 @@ def _connected(parts: SplitResult, may_reach: MayReach) -> Iterator[http.client.
 
 def _first(allowed: list[tuple[int, Any]]) -> socket.socket:
     """Connect to the first address that answers."""
-    error: OSError | None = None
+    failure = OSError("it has no address")
     for family, address in allowed:
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.settimeout(ANSWER_SECONDS / len(allowed))
         try:
-            made.connect(address)
-        except OSError as raised:
-            made.close()
-            error = raised
-        else:
-            made.settimeout(ANSWER_SECONDS)
-            return made
-    assert error
-    raise error
+            return _connected_to(family, address, ANSWER_SECONDS / len(allowed))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connected_to(family: int, address: Any, timeout_s: float) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.settimeout(timeout_s)
+        made.connect(address)
+    except OSError:
+        made.close()
+        raise
+    made.settimeout(ANSWER_SECONDS)
+    return made
 
 
 def _encrypted(plain: socket.socket, host: str) -> ssl.SSLSocket:

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 CURSOR = "notices"
 EVENTS_AT_ONCE = 100
+STEPS_AT_ONCE = 200  # others change things in between
 FAR = 1000  # events that concern nobody are looked through again after a restart, so many at most
 MOST_RECIPIENTS = 1000
 MESSAGE_LETTERS = 1000
@@ -90,11 +91,15 @@ def tell(attendant: Attendant, after: int) -> int:
     Returns:
         The number of the last event that was looked through, `after` where there was none.
     """
+    steps: list[Notice | Over] = []
     with attendant.looking(CURSOR) as call:
         done = _position(call)
-        events = list(islice(call.events(after=max(after, done)), EVENTS_AT_ONCE))
-        steps = [step for one in events for step in _steps(call, one)]
-    last = events[-1].seq if events else max(after, done)
+        last = max(after, done)
+        for event in islice(call.events(after=last), EVENTS_AT_ONCE):
+            steps += _steps(call, event)
+            last = event.seq
+            if len(steps) >= STEPS_AT_ONCE:
+                break
     if not steps and last - done < FAR:
         return last
     reached: list[int] = []
