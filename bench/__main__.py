@@ -30,6 +30,7 @@ from bench import (
     index,
     ingest,
     kernels,
+    meshsearch,
     partitions,
     projection,
     query,
@@ -59,8 +60,9 @@ DAILY = (
     embedding,
     allocator,
     spottraces,
+    meshsearch,
 )
-AT_NIGHT = (huge, query, batch, wide, fanout, cold)
+AT_NIGHT = (huge, query, batch, wide, fanout, cold, meshsearch)
 BENCHES = {module.NAME: module.run for module in (*DAILY, huge)}
 
 

@@ -24,6 +24,7 @@ PACKAGES = (
     "faiss-cpu",
     "usearch",
     "hnswlib",
+    "tantivy",
 )
 HEADER = ("bench", "what", "measured", "baseline", "ratio", "bar", "goal", "met")
 

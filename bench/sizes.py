@@ -37,6 +37,8 @@ class Sizes:
         allocations: random ones whose laws are checked.
         optima: random ones compared with the best of all choices.
         replays: launches of each fleet on the spot traces.
+        listings: of the catalog that is searched.
+        searches: of it, in each round.
     """
 
     repeats: int = 3
@@ -75,9 +77,11 @@ class Sizes:
     allocations: int = 1_000_000
     optima: int = 20_000
     replays: int = 5
+    listings: int = 100_000
+    searches: int = 500
 
 
-NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100)
+NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100, listings=1_000_000)
 QUICK = Sizes(
     repeats=1,
     ingest_rows=2000,
@@ -114,4 +118,6 @@ QUICK = Sizes(
     allocations=700,
     optima=50,
     replays=1,
+    listings=300,
+    searches=10,
 )

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
-from atoll.mesh.audit.keys import Key
+from atoll.mesh.audit.keys import new_key
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call, Caller, Demands, Performer
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, _put_back
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.standings import standing
-from atoll.mesh.operations.tools import Tools
+from atoll.mesh.operations.tools import Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.shipped import add_shipped
@@ -23,32 +24,33 @@ from atoll.mesh.store.database import opened
 from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store
+from atoll.storage import open_storage
 
 STAMP = {"created_at": 1, "created_by": "test", "updated_at": 1, "updated_by": "test"}
 ROOT = "unit-root"
 PEOPLE = ("ann", "bob", "cy", "dee")  # Ann owns the root
 SCOPES = frozenset({"admin"})
-KEY = Key(b"k" * 32)
 
 
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home, is_sealed, **tools):
+    def __init__(self, url, home, **tools):
         engine = opened(url)
         upgrade(engine)
-        self.notes, self.is_sealed = [], is_sealed
+        self.notes = []
+        self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
         self.store = Store(engine, self.append)
         self.store.write(_begin)
         self.authorizer = Authorizer(actions())
-        self.tools = Tools(home, ProcessExecutor(1), **tools)
+        self.indexer = Indexer(self.store, home / "index")
+        self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
 
     def append(self, connection, notes):
-        self.notes.extend(notes)
-        if self.is_sealed:
-            append(connection, notes, time.time_ns() // 1000, KEY)
+        self.notes += notes
+        append(connection, notes, time.time_ns() // 1000, self.sealing.key)
 
     def ask(self, who, name, /, *, by=SCOPES, version=0, key="", **given):
         """Perform an operation for somebody; what is in the path and what is asked, by name.
@@ -96,12 +98,12 @@ class World:
 
 
 @contextmanager
-def world(url, home=None, *, is_sealed=False, **tools):
-    """Make a mesh with these tools; its audit is in `notes` only, unless it is sealed, too."""
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), is_sealed, **tools)
+def world(url, home=None, **tools):
+    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), **tools)
     try:
         yield made
     finally:
+        made.indexer.stop()
         made.store.close()
 
 

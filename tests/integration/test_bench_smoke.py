@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # That of an object store is for nights.
 BENCHES = (
     "ingest", "create", "index", "partitions", "search", "contract", "query", "batch", "wide",
-    "fanout", "cold", "randconv", "huge", "allocator", "spottraces",
+    "fanout", "cold", "randconv", "huge", "allocator", "spottraces", "meshsearch",
 )  # fmt: skip
 COLUMNS = {
     "bench",

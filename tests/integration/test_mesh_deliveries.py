@@ -46,7 +46,7 @@ def hook():
 def mesh(tmp_path, smtp):
     server = MailServer("127.0.0.1", "atoll@example.org", smtp.port, starttls=False)
     tools = {"mail": server, "webhook_networks": LOOPBACK}
-    with world(f"sqlite:///{tmp_path}/mesh.db", is_sealed=True, **tools) as made:
+    with world(f"sqlite:///{tmp_path}/mesh.db", **tools) as made:
         yield made
 
 
@@ -209,7 +209,7 @@ def test_41_webhooks_do_not_go_inside_nor_in_clear_and_tell_nothing_of_it(
 
 
 def test_41_without_a_mail_server_it_is_in_the_list_and_settings_say_so(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db", is_sealed=True) as mesh:
+    with world(f"sqlite:///{tmp_path}/mesh.db") as mesh:
         choose(mesh, Channel.EMAIL, email="cy@example.org")
         join(mesh, mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="press"))
         me = {"user_profile_id": "user-cy"}

@@ -25,7 +25,7 @@ DEEDS = ("offer", "accept", "withdraw", "read", "tell")
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db", is_sealed=True) as made:
+    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
         yield made
 
 
@@ -262,7 +262,7 @@ def test_41_another_server_that_was_faster_leaves_nothing_to_tell(mesh, project)
 
 
 def test_41_two_servers_tell_each_thing_once(database):
-    with world(database, is_sealed=True) as mesh:
+    with world(database) as mesh:
         other = Store(opened(database), mesh.append)
         attendant = Attendant(other, mesh.authorizer, mesh.tools)
         followers = [Follower(mesh.store, mesh.attendant, tell), Follower(other, attendant, tell)]
@@ -302,7 +302,7 @@ def test_41_events_that_concern_nobody_are_passed_over(mesh, monkeypatch):
     deeds=st.lists(st.sampled_from(["offer", "accept", "withdraw", "read", "tell"]), max_size=12)
 )
 def test_41_a_task_waits_exactly_while_there_is_something_to_do(tmp_path_factory, deeds):
-    with world(f"sqlite:///{tmp_path_factory.mktemp('laws')}/mesh.db", is_sealed=True) as mesh:
+    with world(f"sqlite:///{tmp_path_factory.mktemp('laws')}/mesh.db") as mesh:
         project, waiting, names = project_of(mesh, "bob", "press"), [], iter("abcdefghijkl")
         for deed in deeds:
             match deed:

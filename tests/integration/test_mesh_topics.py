@@ -29,7 +29,7 @@ HOUR_US = 3_600_000_000
 @pytest.fixture
 def plant(tmp_path):
     """Bob gives, Cy asks, Dee consumes with him; Ann governs both."""
-    with world(f"sqlite:///{tmp_path}/mesh.db", is_sealed=True) as mesh:
+    with world(f"sqlite:///{tmp_path}/mesh.db") as mesh:
         made = Plant(mesh, tmp_path / "lake")
         told(made, "ann")
         yield made

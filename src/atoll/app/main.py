@@ -20,7 +20,7 @@ import click
 from atoll.app.settings import read_settings, with_general
 from atoll.compute.port import Executor
 from atoll.core.config import Settings
-from atoll.core.errors import AtollError
+from atoll.core.errors import AtollError, InvalidInput
 from atoll.core.resources import limit_threads
 from atoll.core.text import printable
 from atoll.vectors.cli.executing import EXECUTORS
@@ -163,15 +163,35 @@ def _fleet() -> Sequence[click.Command]:
 
 @cache
 def _mesh() -> Sequence[click.Command]:
-    from atoll.mesh.cli import mesh
-
+    try:
+        from atoll.mesh.cli import mesh
+    except ModuleNotFoundError as error:
+        return (_not_installed("mesh", error),)
     return (mesh,)
 
 
+@cache
 def _serve() -> Sequence[click.Command]:
-    from atoll.app.server import serve
-
+    try:
+        from atoll.app.server import serve
+    except ModuleNotFoundError as error:
+        return (_not_installed("serve", error),)
     return (serve,)
+
+
+def _not_installed(name: str, error: ModuleNotFoundError) -> click.Command:
+    def say(**_: Any) -> None:
+        raise InvalidInput(
+            f"this needs {error.name}, which is not installed: install atoll[mesh]"
+        ) from error
+
+    return click.Command(
+        name,
+        callback=say,
+        params=[click.Argument(["rest"], nargs=-1)],
+        help="Needs atoll[mesh].",
+        context_settings={"ignore_unknown_options": True},
+    )
 
 
 def _demo() -> Sequence[click.Command]:

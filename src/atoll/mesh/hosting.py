@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -28,9 +29,10 @@ from atoll.mesh.model.people import Proof, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
 from atoll.mesh.operations.following import Follower
+from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
-from atoll.mesh.operations.tools import Tools
+from atoll.mesh.operations.tools import FILES_FOLDER, Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.service.signing import Doorkeeper
@@ -40,12 +42,15 @@ from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
 from atoll.messages.addresses import Network
+from atoll.storage import open_storage
 
 DATABASE_FILE = "mesh.db"
 LOCK_FILE = "serving.lock"
 FIRST_FILE = "first-administrator.txt"
 FIRST_NAME = "administrator"
 KEY_FILE = "audit.key"
+ANCHORS_FOLDER = "anchors"
+INDEX_FOLDER = "index"
 
 
 class Mesh:
@@ -61,6 +66,7 @@ class Mesh:
         *,
         database: str = "",
         portal_url: str = "",
+        anchors: str = "",
         collections: CollectionReader | None = None,
         credentials: Mapping[str, StorageOptions] | None = None,
         mail: MailServer | None = None,
@@ -72,6 +78,8 @@ class Mesh:
             home: its folder; made if need be.
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it.
+            anchors: URL of where the end of the audit is written down now and then, best a store
+                that whoever has the database cannot write to; empty: the home folder.
             collections: knows vector collections; None: they are not read.
             credentials: how to reach a store, by the names that associations give.
             mail: through what it sends mail; None: it sends none.
@@ -86,14 +94,20 @@ class Mesh:
             engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
             undo.callback(engine.dispose)
             upgrade(engine)
+            shutil.rmtree(home / FILES_FOLDER, ignore_errors=True)
             key = _key(home / KEY_FILE)
             self.store: Store[AuditEvent] = Store(
                 engine, lambda connection, events: _seal(connection, events, key)
             )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
+            sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
+            indexer = Indexer(self.store, home / INDEX_FOLDER)
+            undo.callback(indexer.stop)
             tools = Tools(
                 home,
+                sealing,
+                indexer,
                 ProcessExecutor(1),
                 collections,
                 credentials or {},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from atoll.mesh.cli.audit import audit
+from atoll.mesh.cli.blueprint.applying import apply, export
 from atoll.mesh.cli.commands import command
 from atoll.mesh.cli.signing import login
 from atoll.mesh.service import OPERATIONS
@@ -20,6 +22,7 @@ def mesh() -> None:
 
 for _operation in OPERATIONS.values():
     mesh.add_command(command(_operation))
-mesh.add_command(login)
+for _command in (apply, audit, export, login):
+    mesh.add_command(_command)
 
 __all__ = ["mesh"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 
 from atoll.core.errors import (
     AtollError,
@@ -19,8 +20,9 @@ from atoll.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from atoll.mesh.operations.registry import Operation
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0  # some answers are long thought about
 _ID = re.compile(r"^[a-z]+-[2-9a-km-np-z]{16}$")
 _ERRORS = {
     kind.code: kind
@@ -33,12 +35,16 @@ class MeshClient:
 
     def __init__(self, url: str, token: str) -> None:
         """Ask the mesh at an address, by a token."""
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=url.rstrip("/"),
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=TIMEOUT_SECONDS,
         )
         self._url = url
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
 
     def ask(
         self,
@@ -55,7 +61,7 @@ class MeshClient:
             AtollError: the one that the mesh answered with.
             Unavailable: it does not answer.
         """
-        try:
+        with self._answering():
             answer = self._http.request(
                 method,
                 f"/v1{path}",
@@ -63,11 +69,52 @@ class MeshClient:
                 json=body,
                 headers=dict(headers or {}),
             )
-        except httpx.HTTPError as error:
+            return self._told(answer)
+
+    def perform(
+        self,
+        operation: Operation,
+        given: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Have an operation performed; a list is read page by page, as it is asked for."""
+        path, rest = _addressed(operation, given)
+        if operation.is_list:
+            return self.pages(path, rest)
+        if operation.is_read:
+            return self.ask("GET", path, query=rest)
+        return self.ask(operation.method, path, body=rest, headers=headers)
+
+    def download(
+        self, operation: Operation, given: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Iterator[bytes]:
+        """Have an operation performed; yield the bytes of the file that it answers with.
+
+        Raises:
+            AtollError: the one that the mesh answered with.
+            Unavailable: it does not answer, or not to the end.
+        """
+        path, body = _addressed(operation, given)
+        sent = self._http.build_request(
+            operation.method, f"/v1{path}", json=body, headers=dict(headers)
+        )
+        with self._answering(), closing(self._http.send(sent, stream=True)) as answer:
+            if not answer.is_success:
+                answer.read()
+                self._told(answer)
+            yield from answer.iter_bytes()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.HTTPError as error:
             raise Unavailable(
                 f"the mesh at {self._url} does not answer ({type(error).__name__}); "
                 "is `atoll serve` running there?"
             ) from error
+
+    def _told(self, answer: httpx2.Response) -> Any:
         try:
             told = answer.json()
         except ValueError as error:
@@ -102,11 +149,11 @@ class MeshClient:
             if not cursor:
                 return
 
-    def id_of(self, path: str, text: str) -> str:
+    def id_of(self, paths: Sequence[str], text: str) -> str:
         """Return the id of what is called something, or the id itself.
 
         Args:
-            path: of the list of all of that kind.
+            paths: of the lists of all that it may be.
             text: an id, or a name.
 
         Raises:
@@ -115,17 +162,20 @@ class MeshClient:
         """
         if _ID.match(text):
             return text
-        found = [one["id"] for one in self.pages(path, {"name": text})]
+        found = [one["id"] for path in paths for one in self.pages(path, {"name": text})]
         if not found:
-            raise NotFound(f"nothing under {path} is called '{text}'; give a name or an id")
+            lists = " or ".join(paths)
+            raise NotFound(f"nothing under {lists} is called '{text}'; give a name or an id")
         if len(found) > 1:
             raise Conflict(f"'{text}' is the name of {', '.join(found)}; give an id")
         return str(found[0])
 
 
-def quoted(path: str, ids: Mapping[str, str]) -> str:
-    """Fill a path in."""
-    return path.format_map({key: quote(value, safe="") for key, value in ids.items()})
+def _addressed(operation: Operation, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path, filled in, and what is told besides it."""
+    ids = {name: quote(str(given[name]), safe="") for name in operation.names}
+    rest = {key: value for key, value in given.items() if key not in ids}
+    return operation.path.format_map(ids), rest
 
 
 def _error(status: int, told: Any) -> AtollError:

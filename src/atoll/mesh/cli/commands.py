@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from msgspec import inspect
 
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
+from atoll.core.files import whole_file
 from atoll.core.tables import clock, table
-from atoll.mesh.cli.client import MeshClient, quoted
-from atoll.mesh.operations.registry import Operation
+from atoll.mesh.cli.client import MeshClient
+from atoll.mesh.model.people import microseconds
+from atoll.mesh.operations.registry import Download, Operation, viewing
+from atoll.mesh.service import OPERATIONS
 
+_MOMENTS = ("at", "since", "until", "due_at", "expires_at", "timestamp")
 _HIDDEN = ("cursor", "limit")
-_STAMPS = {"created_at", "updated_at", "expires_at"}
+_STAMPS = {"created_at", "updated_at", "expires_at", "at", "since", "until", "due_at", "timestamp"}
 _NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_by", "description"}
 
 
@@ -45,22 +51,23 @@ def command(operation: Operation) -> click.Command:
     }
     names = operation.names
 
-    def run(as_json: bool, if_match: str | None = None, **given: Any) -> None:
+    def run(
+        as_json: bool = False,
+        if_match: str | None = None,
+        output: Path | None = None,
+        **given: Any,
+    ) -> None:
         settings: Settings = click.get_current_context().obj
         client = client_of(settings)
         values = {key: value for key, value in given.items() if value not in (None, ())}
         for key, value in values.items():
             values[key] = _resolved(client, key, value)
-        ids = {name: values.pop(name) for name in names}
-        path = quoted(operation.path, ids)
-        if operation.is_list:
-            _print(list(client.pages(path, values)), as_json=as_json)
-        elif operation.is_read:
-            _print(client.ask("GET", path, query=values), as_json=as_json)
-        else:
-            headers = {"If-Match": if_match} if if_match else {}
-            answer = client.ask(operation.method, path, body=values, headers=headers)
-            _print(answer, as_json=as_json)
+        headers = {"If-Match": if_match} if if_match else {}
+        if output:
+            _save(client.download(operation, values, headers), output)
+            return
+        answer = client.perform(operation, values, headers)
+        _print(list(answer) if operation.is_list else answer, as_json=as_json)
 
     parameters: list[click.Parameter] = [click.Argument([name]) for name in names]
     parameters += [_option(one) for name, one in fields.items() if name not in (*names, *_HIDDEN)]
@@ -68,7 +75,11 @@ def command(operation: Operation) -> click.Command:
         parameters.append(
             click.Option(["--if-match"], metavar="ETAG", help="Only if it is of this version.")
         )
-    parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
+    if operation.answer is Download:
+        place = click.Path(dir_okay=False, path_type=Path)
+        parameters.append(click.Argument(["output"], type=place))
+    else:
+        parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
     return click.Command(
         name=dashed(operation.name), callback=run, params=parameters, help=operation.told
     )
@@ -85,12 +96,21 @@ def dashed(name: str) -> str:
 
 def _option(one: inspect.Field) -> click.Option:
     kind, is_many = _click_type(one.type)
+    if one.name in _MOMENTS:
+        kind = _Moment()
     has_default = one.default is not msgspec.NODEFAULT or (
         one.default_factory is not msgspec.NODEFAULT
     )
     flag = f"--{one.name.replace('_', '-')}"
     flags = [f"{flag}/--no-{flag[2:]}" if kind is click.BOOL else flag, one.name]
     return click.Option(flags, type=kind, multiple=is_many, required=not has_default, default=None)
+
+
+def _save(parts: Iterator[bytes], place: Path) -> None:
+    with whole_file(place) as file:
+        for part in parts:
+            file.write(part)
+    click.echo(f"written to {place}")
 
 
 def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
@@ -115,6 +135,19 @@ def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
             return _Json(), False
 
 
+class _Moment(click.ParamType[int]):
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int) or value.isdigit():
+            return int(value)
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            return self.fail(f"{value!r} is no time; write one like 2026-11-26T08:30Z", param, ctx)
+        return microseconds(found if found.tzinfo else found.replace(tzinfo=UTC))
+
+
 class _Json(click.ParamType[Any]):
     name = "JSON or @FILE"
 
@@ -127,16 +160,41 @@ class _Json(click.ParamType[Any]):
 
 
 def _resolved(client: MeshClient, key: str, value: Any) -> Any:
-    if key == "owners":
-        return [_resolved(client, "member_id", one) for one in value]
-    lists = _LISTS.get(key)
-    return client.id_of(lists, value) if lists else value
+    lists = _lists().get(key)
+    if not lists:
+        return value
+    if isinstance(value, tuple):
+        return [client.id_of(lists, one) for one in value]
+    return client.id_of(lists, value)
 
 
-_LISTS = {
-    "domain_unit_id": "/domain-units",
-    "parent_domain_unit_id": "/domain-units",
-    "project_id": "/projects",
+@cache
+def _lists() -> dict[str, tuple[str, ...]]:
+    """Tell in which lists things are found by name, by what their ids are called."""
+    of_kind = {
+        one.answer: one.path
+        for one in OPERATIONS.values()
+        if one.is_list and not one.names and "name" in one.ask.__struct_fields__
+    }
+    found: dict[str, tuple[str, ...]] = {
+        one.about: (of_kind[one.on],)
+        for one in OPERATIONS.values()
+        if one.name == viewing(one.on).name and one.on in of_kind
+    }
+    for other, keys in _OTHER_NAMES.items():
+        found[other] = tuple(path for key in keys for path in found[key])
+    return found
+
+
+_PEOPLE = ("user_profile_id", "group_profile_id")
+_OTHER_NAMES = {
+    "owners": _PEOPLE,
+    "member_id": _PEOPLE,
+    "groups": ("group_profile_id",),
+    "parent_domain_unit_id": ("domain_unit_id",),
+    "owning_project_id": ("project_id",),
+    "storage_id": ("association_id",),
+    "workgroup_id": ("association_id",),
 }
 
 
@@ -147,8 +205,20 @@ def _print(answer: Any, *, as_json: bool) -> None:
         rows = [_row(one) for one in answer]
         click.echo("\n".join(table(rows, empty="nothing that you may look at")))
     else:
-        rows = [{"field": key, "value": _text(key, one)} for key, one in answer.items()]
+        parts = {key: one for key, one in answer.items() if _is_table(one)}
+        rows = [
+            {"field": key, "value": _text(key, one)}
+            for key, one in answer.items()
+            if key not in parts
+        ]
         click.echo("\n".join(table(rows, empty="done")))
+        for key, part in parts.items():
+            click.echo(f"\n{key}:")
+            _print(part, as_json=False)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
 
 
 def _row(item: Mapping[str, Any]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from atoll.mesh.operations.registry import Nothing, Operation
+from atoll.mesh.operations.registry import Download, Nothing, Operation
 
 _REFERENCE = "#/components/schemas/{name}"
 _ERROR: dict[str, Any] = {
@@ -41,7 +41,7 @@ _REFUSALS = {
 def document(operations: Iterable[Operation], *, title: str, version: str) -> dict[str, Any]:
     """Write the document."""
     listed = list(operations)
-    kinds = {kind for one in listed for kind in (one.ask, one.answer)}
+    kinds = {kind for one in listed for kind in (one.ask, one.answer)} - {Download}
     ordered = sorted(kinds, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     paths: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "description": one.told,
         "parameters": in_path,
         "responses": {
-            "200": {"description": "Done.", "content": _content(_answer(one))},
+            "200": {"description": "Done.", "content": _answered(one)},
             **{
                 status: {"description": why, "content": _content(_named("Error"))}
                 for status, why in _REFUSALS.items()
@@ -99,6 +99,12 @@ def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         body = {**schemas[one.ask.__name__], "properties": left, "required": required}
         found["requestBody"] = {"required": True, "content": _content(body)}
     return found
+
+
+def _answered(one: Operation) -> dict[str, Any]:
+    if one.answer is Download:
+        return {"application/octet-stream": {"schema": {}}}
+    return _content(_answer(one))
 
 
 def _answer(one: Operation) -> dict[str, Any]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from atoll.core.errors import AtollError, InvalidInput
 from atoll.core.records import converted, decoded
 from atoll.mesh.model.record import Record
 from atoll.mesh.operations.calls import Caller, Demands, Performer
-from atoll.mesh.operations.registry import Nothing, Operation
+from atoll.mesh.operations.registry import Download, Nothing, Operation
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,11 @@ def route(operation: Operation, performer: Performer, authenticate: Authenticate
 
 
 def encoded(answer: Any) -> Response:
-    """Write an answer; a record carries its version as ETag."""
+    """Write an answer; a record carries its version as ETag, a file is sent and removed."""
+    if isinstance(answer, Download):
+        gone = BackgroundTask(Path(answer.path).unlink, missing_ok=True)
+        headers = {"Cache-Control": "no-store"}
+        return FileResponse(answer.path, headers=headers, filename=answer.name, background=gone)
     headers = {"ETag": f'"{answer.version}"'} if isinstance(answer, Record) else {}
     headers["Cache-Control"] = "no-store"
     return Response(msgspec.json.encode(answer), media_type="application/json", headers=headers)
@@ -90,7 +96,7 @@ def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[st
     about = {key: ids.pop(key) for key in [operation.about] if key}
     try:
         if operation.is_read:
-            query = {**dict(request.query_params), **ids}
+            query = {**_query(operation, request), **ids}
             return about, converted(query, operation.ask, strict=False)
         given = decoded(body, dict[str, Any]) if body.strip() else {}
         return about, converted({**given, **ids}, operation.ask)
@@ -100,6 +106,12 @@ def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[st
         raise InvalidInput(f"{operation.name}: {error}{hint}") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{operation.name}: the body is not UTF-8") from error
+
+
+def _query(operation: Operation, request: Request) -> dict[str, Any]:
+    """Read the query; what can be given several times is a list."""
+    given = request.query_params
+    return {key: given.getlist(key) if key in operation.many else given[key] for key in given}
 
 
 def _demands(request: Request) -> Demands:

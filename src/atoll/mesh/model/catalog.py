@@ -178,6 +178,11 @@ class DataProduct(Record):
     glossary_terms: tuple[str, ...] = ()
 
     @property
+    def all_terms(self) -> tuple[str, ...]:
+        """Ids of the glossary terms that it carries."""
+        return self.glossary_terms
+
+    @property
     def form_types(self) -> tuple[str, ...]:
         """Names of the types of its forms."""
         return types_of(self.forms)

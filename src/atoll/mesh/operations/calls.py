@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.audit.model import AuditEvent, new_event
+from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
@@ -186,6 +186,18 @@ class Call:
         """Yield a record as it was and is, the first version first, or from one on."""
         return self._reader.history(kind, id_, since=since)
 
+    def events(self, **wanted: Any) -> Iterator[AuditEvent]:
+        """Yield events of the audit; `store.events.events` tells how to ask for them."""
+        return self._reader.events(**wanted)
+
+    def event_head(self) -> Head:
+        """Return where the audit's chain ends."""
+        return self._reader.event_head()
+
+    def last_change(self, *kinds: type[Record]) -> int:
+        """Return the number of the last change of a record of some kinds."""
+        return self._reader.last_change(*kinds)
+
     def each(self, kind: type[R], /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, whether the caller may look at them or not."""
         return self._reader.all(kind, **keys)
@@ -206,10 +218,6 @@ class Call:
             facts = [self.know.facts(one) for one in some]
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)
-
-    def events(self, *, after: int) -> Iterator[AuditEvent]:
-        """Yield what the audit says, in order; numbers up to `after` are left out."""
-        return self._reader.events(after=after)
 
     def add(self, kind: type[R], /, *, id_: str = "", **values: Any) -> R:
         """Keep a new record."""

@@ -49,6 +49,11 @@ class Attendant:
         """Act in a store."""
         self._store, self._authorizer, self.tools = store, authorizer, tools
 
+    @staticmethod
+    def now() -> int:
+        """Tell the time, microseconds since the epoch."""
+        return _now()
+
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """Read; all calls within the block see the same moment."""

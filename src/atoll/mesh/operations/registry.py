@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import getdoc
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -36,6 +36,7 @@ class Right(StrEnum):
     OWN = "Own"  # decide for a project
     REVIEW = "Review"  # decide on requests for a project's data
     REVOKE = "Revoke"  # take access away
+    OVERSEE = "Oversee"  # see who did what with a project's own, and who may
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +66,18 @@ class Page(Ask, frozen=True):
 
 class Done(msgspec.Struct, frozen=True):
     """The answer of what leaves nothing to show."""
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file as an answer; whoever sends it removes it.
+
+    Attributes:
+        path: where it is until then.
+        name: what to call it.
+    """
+
+    path: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,12 @@ class Operation:
     def is_list(self) -> bool:
         """Whether it answers with a page of items."""
         return issubclass(self.ask, Page)
+
+    @cached_property
+    def many(self) -> frozenset[str]:
+        """Return the names of what can be told several times."""
+        hints = get_type_hints(self.ask)
+        return frozenset(key for key, hint in hints.items() if get_origin(hint) is tuple)
 
     @property
     def about(self) -> str:

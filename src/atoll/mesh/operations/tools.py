@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from atoll.compute.port import Executor
 from atoll.core.config import MailServer, StorageOptions
 from atoll.core.errors import Unavailable
+from atoll.core.files import writing
+from atoll.mesh.audit.keys import Key
 from atoll.mesh.harvest.model import CollectionReader
 from atoll.mesh.model.organisation import Association
+from atoll.mesh.model.record import new_id
+from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations.visibility import Visibility
 from atoll.messages.addresses import Network
+from atoll.storage import Storage
+
+FILES_FOLDER = "sending"
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """What the audit is sealed with.
+
+    Attributes:
+        key: the one in force.
+        anchors: a storage outside the database, where the chain's end is written down.
+    """
+
+    key: Key
+    anchors: Storage
 
 
 @dataclass(frozen=True)
@@ -20,19 +43,38 @@ class Tools:
 
     Attributes:
         home: its folder.
+        sealing: what the audit is sealed with.
+        indexer: has the search index.
         executor: processes of its own, in which foreign files are read.
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
         mail: through what it sends mail; None: it sends none.
         webhook_networks: where webhooks may go besides public addresses.
+        visibility: remembers which classes of things people may see.
     """
 
     home: Path
+    sealing: Sealing
+    indexer: Indexer
     executor: Executor
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)
     mail: MailServer | None = None
     webhook_networks: tuple[Network, ...] = ()
+    visibility: Visibility = field(default_factory=Visibility)
+
+    @contextmanager
+    def new_file(self, prefix: str) -> Iterator[tuple[Path, BinaryIO]]:
+        """Make a file to be sent; it is removed if that fails, or when the server starts again."""
+        path = self.home / FILES_FOLDER / new_id(prefix)
+        with writing(path):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            with writing(path), path.open("xb") as file:
+                yield path, file
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def options_of(self, storage: Association) -> StorageOptions:
         """Return how to reach what lies in an associated storage.

@@ -7,6 +7,7 @@ from dataclasses import astuple, fields
 
 import sqlalchemy as sa
 
+from atoll.mesh.audit.access import change_of
 from atoll.mesh.audit.chain import extend, head_after
 from atoll.mesh.audit.keys import Key
 from atoll.mesh.audit.model import GENESIS, AuditEvent, Head
@@ -26,9 +27,12 @@ EVENTS = sa.Table(
         for name in _NAMES
         if name != "seq"
     ),
-    sa.Index("ix_event_asset_id_seq", "asset_id", "seq"),
-    sa.Index("ix_event_project_seq", "project", "seq"),
+    # Derived from the rest, which alone is sealed: whether it changed somebody's access.
+    sa.Column("is_access", sa.Boolean, nullable=False),
+    sa.Index("ix_event_asset_id_is_access_seq", "asset_id", "is_access", "seq"),
+    sa.Index("ix_event_project_is_access_seq", "project", "is_access", "seq"),
     sa.Index("ix_event_principal_seq", "principal", "seq"),
+    sa.Index("ix_event_at", "at"),
 )
 
 
@@ -59,34 +63,54 @@ def head(connection: sa.Connection) -> Head:
 
 
 def events(
-    connection: sa.Connection, *, after: int = 0, asset_id: str = "", project: str = ""
+    connection: sa.Connection,
+    *,
+    after: int = 0,
+    since: int = 0,
+    until: int = 0,
+    is_access: bool | None = None,
+    **values: str,
 ) -> Iterator[AuditEvent]:
     """Yield events in their order, a page at a time.
 
     Args:
         connection: within a transaction.
         after: numbers up to this one are left out.
-        asset_id, project: only those of it.
+        since, until: only those at or after the one and before the other, microseconds since the
+            epoch; 0: whenever.
+        is_access: only those that changed somebody's access, or only the others.
+        values: only those with these values of columns; empty ones are passed over.
     """
-    wanted = [EVENTS.c[key] == one for key, one in _given(asset_id=asset_id, project=project)]
+    asked = EVENTS.select().where(*_conditions(since, until, is_access, values))
+    asked = asked.order_by(EVENTS.c.seq).limit(PAGE_ROWS)
     while True:
-        asked = EVENTS.select().where(EVENTS.c.seq > after, *wanted)
-        rows = connection.execute(asked.order_by(EVENTS.c.seq).limit(PAGE_ROWS)).all()
+        rows = connection.execute(asked.where(EVENTS.c.seq > after)).all()
         yield from (_event(row) for row in rows)
         if len(rows) < PAGE_ROWS:
             return
         after = rows[-1].seq
 
 
-def _given(**values: str) -> Iterator[tuple[str, str]]:
-    return ((key, one) for key, one in values.items() if one)
+def _conditions(
+    since: int, until: int, is_access: bool | None, values: dict[str, str]
+) -> Iterator[sa.ColumnElement[bool]]:
+    if since:
+        yield EVENTS.c.at >= since
+    if until:
+        yield EVENTS.c.at < until
+    if is_access is not None:
+        yield EVENTS.c.is_access == is_access
+    for key, value in values.items():
+        if value:
+            yield EVENTS.c[key] == value
 
 
 def _row(event: AuditEvent) -> dict[str, object]:
     row = dict(zip(_NAMES, astuple(event), strict=True))
-    return {**row, "policies": " ".join(event.policies)}
+    is_access = change_of(event) is not None
+    return {**row, "policies": " ".join(event.policies), "is_access": is_access}
 
 
 def _event(row: sa.Row[tuple[object, ...]]) -> AuditEvent:
-    values = row._asdict()
+    values = {name: getattr(row, name) for name in _NAMES}
     return AuditEvent(**{**values, "policies": tuple(str(values["policies"]).split())})

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from atoll.core.errors import NotFound
 from atoll.core.records import decoded
-from atoll.mesh.audit.model import AuditEvent
+from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.events import events
-from atoll.mesh.store.tables import PAST, TABLES, VALUES
+from atoll.mesh.store.events import events, head
+from atoll.mesh.store.tables import CHANGES, PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
@@ -86,9 +86,34 @@ class Reader:
                 return
             after = rows[-1].id
 
-    def events(self, *, after: int) -> Iterator[AuditEvent]:
-        """Yield what the audit says, in order; numbers up to `after` are left out."""
-        return events(self._connection, after=after)
+    def events(self, **wanted: Any) -> Iterator[AuditEvent]:
+        """Yield events of the audit; `store.events.events` tells how to ask for them."""
+        return events(self._connection, **wanted)
+
+    def event_head(self) -> Head:
+        """Return where the audit's chain ends."""
+        return head(self._connection)
+
+    def changes(self, after: int) -> Iterator[tuple[int, str, str]]:
+        """Yield numbers, kinds and ids of followed records that were changed, or removed, since.
+
+        Args:
+            after: number of the last change that is known; each record comes with its newest.
+        """
+        asked = CHANGES.select().where(CHANGES.c.number > after).order_by(CHANGES.c.number)
+        for row in self._connection.execute(asked):
+            yield row.number, row.kind, row.id
+
+    def last_change(self, *kinds: type[Record]) -> int:
+        """Return the number of the last change of a followed record, of some kinds or of any.
+
+        Returns:
+            0 where there is none.
+        """
+        asked = sa.select(sa.func.max(CHANGES.c.number))
+        if kinds:
+            asked = asked.where(CHANGES.c.kind.in_([one.KIND for one in kinds]))
+        return self._connection.execute(asked).scalar() or 0
 
     def newest(self, kind: type[R], by: str, /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, those with the greatest number first.

@@ -61,6 +61,7 @@ class Shelf:
         many: fields with several values (of a dict its keys), by each of which records are looked
             up.
         keeps_history: whether earlier versions stay.
+        is_followed: whether `changes` tells when each was last changed.
     """
 
     kind: type[Record]
@@ -69,6 +70,7 @@ class Shelf:
     indexes: tuple[Fields, ...] = ()
     many: Fields = ()
     keeps_history: bool = False
+    is_followed: bool = False
 
     def table(self) -> sa.Table:
         """Describe the table."""
@@ -119,8 +121,15 @@ SHELVES: Sequence[Shelf] = (
         ("parent_domain_unit_id", "name"),
         unique=(("parent_domain_unit_id", "name"),),
         many=("owners",),
+        is_followed=True,
     ),
-    Shelf(Project, ("domain_unit_id", "name"), unique=(("name",),), indexes=(("domain_unit_id",),)),
+    Shelf(
+        Project,
+        ("domain_unit_id", "name"),
+        unique=(("name",),),
+        indexes=(("domain_unit_id",),),
+        is_followed=True,
+    ),
     Shelf(
         ProjectMembership,
         ("project_id", "member_id"),
@@ -160,6 +169,7 @@ SHELVES: Sequence[Shelf] = (
         unique=(("glossary_id", "name"),),
         many=("is_a", "classifies"),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         FormType,
@@ -204,6 +214,7 @@ SHELVES: Sequence[Shelf] = (
         ),
         many=("all_terms", "upstream", "form_types"),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         DataProduct,
@@ -211,6 +222,7 @@ SHELVES: Sequence[Shelf] = (
         indexes=(("owning_project_id",),),
         many=("glossary_terms", "form_types"),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         Listing,
@@ -218,6 +230,7 @@ SHELVES: Sequence[Shelf] = (
         unique=(("entity_id",),),
         indexes=(("name",), ("owning_project_id",)),
         keeps_history=True,
+        is_followed=True,
     ),
     Shelf(
         AssetFilter,
@@ -242,6 +255,7 @@ SHELVES: Sequence[Shelf] = (
         TimeSeriesDataPoint,
         ("asset_id", "form_name", "timestamp"),
         unique=(("asset_id", "form_name", "timestamp"),),
+        is_followed=True,
     ),
     Shelf(
         SubscriptionRequest,
@@ -325,3 +339,12 @@ PAST = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 KEEPING_HISTORY = frozenset(shelf.kind for shelf in SHELVES if shelf.keeps_history)
+# When each record was last changed: the search index follows by it.
+CHANGES = sa.Table(
+    "change",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+)
+FOLLOWED = frozenset(shelf.kind for shelf in SHELVES if shelf.is_followed)

@@ -25,7 +25,7 @@ from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.database import reaching, writing_to
 from atoll.mesh.store.reading import Reader
-from atoll.mesh.store.tables import KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES
+from atoll.mesh.store.tables import CHANGES, FOLLOWED, KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,14 @@ class Transaction(Reader, Generic[N]):
 
     Attributes:
         notes: what the audit shall say, in order.
+        touched: kinds and ids of followed records that were changed.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         """Change through a connection, within its transaction."""
         super().__init__(connection)
         self.notes: list[N] = []
+        self.touched: dict[tuple[str, str], None] = {}
 
     def add(self, record: R) -> R:
         """Keep a new record.
@@ -87,8 +89,12 @@ class Transaction(Reader, Generic[N]):
         with reaching():
             self._connection.execute(table.delete().where(table.c.id == record.id))
         self._forget(record)
+        if type(record) in FOLLOWED:
+            self.touched[record.KIND, record.id] = None
 
     def _remember(self, record: Record) -> None:
+        if type(record) in FOLLOWED:
+            self.touched[record.KIND, record.id] = None
         if type(record) in KEEPING_HISTORY:
             body = msgspec.json.encode(record).decode()
             values = {"id": record.id, "version": record.version, "body": body}
@@ -217,12 +223,34 @@ class Store(Generic[N]):
     def _commit(self, batch: list[_Change[N]]) -> None:
         with reaching(), writing_to(self.engine) as connection:
             notes: list[N] = []
+            touched: dict[tuple[str, str], None] = {}
             for one in batch:
-                _carry_out(one, connection, notes)
+                _carry_out(one, connection, notes, touched)
             self._append(connection, notes)
+            _number(connection, list(touched))
 
 
-def _carry_out(change: _Change[N], connection: sa.Connection, notes: list[N]) -> None:
+def _number(connection: sa.Connection, touched: list[tuple[str, str]]) -> None:
+    """Give changes the next numbers: one per record, its newest."""
+    if not touched:
+        return
+    last = connection.execute(sa.select(sa.func.max(CHANGES.c.number))).scalar() or 0
+    rows = [
+        {"kind": kind, "id": id_, "number": number}
+        for number, (kind, id_) in enumerate(touched, last + 1)
+    ]
+    of_row = (CHANGES.c.kind == sa.bindparam("of_kind")) & (CHANGES.c.id == sa.bindparam("of_id"))
+    keys = [{"of_kind": kind, "of_id": id_} for kind, id_ in touched]
+    connection.execute(CHANGES.delete().where(of_row), keys)
+    connection.execute(CHANGES.insert(), rows)
+
+
+def _carry_out(
+    change: _Change[N],
+    connection: sa.Connection,
+    notes: list[N],
+    touched: dict[tuple[str, str], None],
+) -> None:
     transaction: Transaction[N] = Transaction(connection)
     try:
         with connection.begin_nested():
@@ -233,3 +261,4 @@ def _carry_out(change: _Change[N], connection: sa.Connection, notes: list[N]) ->
         change.error = error
     else:
         notes += transaction.notes
+        touched |= transaction.touched

@@ -118,6 +118,14 @@ def upgrade() -> None:
         batch_op.create_index("ix_campaign_domain_unit_id", ["domain_unit_id"], unique=False)
 
     op.create_table(
+        "change",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "id", name=op.f("pk_change")),
+        sa.UniqueConstraint("number"),
+    )
+    op.create_table(
         "comment",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -207,12 +215,18 @@ def upgrade() -> None:
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("previous", sa.Text(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("is_access", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.create_index("ix_event_asset_id_seq", ["asset_id", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_event_asset_id_is_access_seq", ["asset_id", "is_access", "seq"], unique=False
+        )
+        batch_op.create_index("ix_event_at", ["at"], unique=False)
         batch_op.create_index("ix_event_principal_seq", ["principal", "seq"], unique=False)
-        batch_op.create_index("ix_event_project_seq", ["project", "seq"], unique=False)
+        batch_op.create_index(
+            "ix_event_project_is_access_seq", ["project", "is_access", "seq"], unique=False
+        )
 
     op.create_table(
         "filter",

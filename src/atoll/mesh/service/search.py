@@ -1,0 +1,262 @@
+"""Finding: what is published, and a project's own inventory, by words and facets.
+
+What one may see is decided by the same policies as everything else, once for each class of things
+that look alike to them: what a project has published with a classification, and its inventory.
+The index searches and counts only in those classes; what it finds is decided on again, one by one,
+as the records stand at this moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from atoll.mesh.discovery import FACETS, FacetValue, Page, Query, Sort
+from atoll.mesh.discovery.model import FORM_PREFIX
+from atoll.mesh.model.catalog import Asset, Classification, DataProduct, EntityType, Listing
+from atoll.mesh.model.organisation import Domain, DomainUnit, Project
+from atoll.mesh.model.record import Record
+from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.indexing import INDEXED, MAX_SCORE, draft_class, listed_class
+from atoll.mesh.operations.registry import Ask, Right, operation, viewing
+
+R = TypeVar("R", bound=Record)
+Text = Annotated[str, Meta(max_length=1000)]
+Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^:=]+=")]
+
+
+class Search(Ask, frozen=True, kw_only=True):
+    """What to look for.
+
+    Attributes:
+        text: words that all must be there, "phrases", -words that must not.
+        filters: FACET=VALUE each; several of one facet: any of them will do. Facets are kind,
+            project, unit, term, classification, basis, has_pii, business_unit, refresh_frequency,
+            asset_type, quality, and form/FIELD of forms' other fields.
+        facets: which to count; none: all but the fields of forms.
+        min_score, max_score: of the quality, 0 to 100.
+        cursor: `next` of the page before.
+    """
+
+    text: Text = ""
+    filters: Annotated[tuple[Filter, ...], Meta(max_length=200)] = ()
+    facets: Annotated[tuple[str, ...], Meta(max_length=40)] = ()
+    min_score: Annotated[float, Meta(ge=0, le=100)] | None = None
+    max_score: Annotated[float, Meta(ge=0, le=100)] | None = None
+    sort: Sort = "relevance"
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+
+
+class Typed(Ask, frozen=True, kw_only=True):
+    """What somebody has typed so far."""
+
+    text: Text
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One thing that was found.
+
+    Attributes:
+        id: of the listing; of inventory, of the asset or data product.
+        updated_at: microseconds since the epoch.
+    """
+
+    id: str
+    entity_type: EntityType
+    entity_id: str
+    name: str
+    description: str
+    project_id: str
+    project: str
+    classification: str
+    has_pii: bool
+    updated_at: int
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """A value of a facet, and how many things have it.
+
+    Attributes:
+        name: of the project or unit that the value is the id of; else the value.
+    """
+
+    value: str
+    name: str
+    count: int
+
+
+class Results(msgspec.Struct, frozen=True):
+    """A page of what was found.
+
+    Attributes:
+        total: on all pages.
+        facets: by name, the values with the most things first.
+        next: cursor of the next page; empty: this is the last.
+    """
+
+    items: list[Found]
+    total: int
+    facets: dict[str, list[Counted]]
+    next: str
+
+
+class Suggestions(msgspec.Struct, frozen=True):
+    """Names that begin so, the best first."""
+
+    names: list[str]
+
+
+@operation("GET", "/search/listings", Right.BROWSE)
+def search_listings(call: Call, domain: Domain, ask: Search) -> Results:
+    """Find what is published, as far as you may know of it."""
+    return _searched(call, ask, _listed(call))
+
+
+@operation("GET", "/search/inventory", Right.BROWSE)
+def search(call: Call, domain: Domain, ask: Search) -> Results:
+    """Find what your projects have, published or not."""
+    return _searched(call, ask, _drafts(call))
+
+
+@operation("GET", "/search/suggestions", Right.BROWSE)
+def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
+    """Complete what you type to names of what is published."""
+    visible = _listed(call)
+    names = call.tools.indexer.asked(lambda index: index.suggest(ask.text, visible))
+    return Suggestions(list(names))
+
+
+def _searched(call: Call, ask: Search, visible: frozenset[str]) -> Results:
+    query = Query(
+        visible=visible,
+        text=ask.text,
+        filters=_filters(ask.filters),
+        quality=(_share(ask.min_score), _share(ask.max_score)),
+        facets=tuple(map(_facet, ask.facets)) or FACETS,
+        sort=ask.sort,
+        limit=ask.limit,
+        cursor=ask.cursor or None,
+    )
+    page = call.tools.indexer.asked(lambda index: index.search(query))
+    return Results(list(_hits(call, page)), page.total, _counts(call, page), page.next or "")
+
+
+def _listed(call: Call) -> frozenset[str]:
+    """Name the classes of listings that the caller may discover."""
+    return _classes(call, Listing, _classes_of_listings)
+
+
+def _drafts(call: Call) -> frozenset[str]:
+    """Name the classes of inventory that the caller may view."""
+    return _classes(call, Asset, _classes_of_inventory)
+
+
+def _classes(call: Call, kind: type[R], samples: Callable[[Call], Iterable[R]]) -> frozenset[str]:
+    def decide() -> frozenset[str]:
+        return frozenset(one.id for one in call.visible(samples(call)))
+
+    number = call.last_change(Project, DomainUnit)
+    return call.tools.visibility.classes(call.who, kind, number, decide)
+
+
+def _classes_of_listings(call: Call) -> Iterator[Listing]:
+    for project in call.each(Project):
+        for one in Classification:
+            yield Listing(
+                **_like(call, project, listed_class(project.id, one)),
+                entity_type=EntityType.ASSET,
+                entity_id="",
+                entity_revision=0,
+                classification=one,
+            )
+
+
+def _classes_of_inventory(call: Call) -> Iterator[Asset]:
+    for project in call.each(Project):
+        yield Asset(
+            **_like(call, project, draft_class(project.id)),
+            asset_type="",
+            external_identifier="",
+            association_id="",
+        )
+
+
+def _like(call: Call, project: Project, id_: str) -> dict[str, Any]:
+    """Describe what stands for all that a project has of one class."""
+    return {
+        "id": id_,
+        "name": "",
+        "owning_project_id": project.id,
+        "created_at": call.now,
+        "created_by": "",
+        "updated_at": call.now,
+        "updated_by": "",
+    }
+
+
+def _hits(call: Call, page: Page) -> Iterator[Found]:
+    """Yield what was found, as it is now; what is gone or hidden since is left out."""
+    for hit in page.hits:
+        kind = INDEXED[hit.id.partition("-")[0]]
+        record = call.find(kind, id=hit.id)
+        if record and call.decide(viewing(kind), record).is_allowed:
+            yield _found(call, record)
+
+
+def _found(call: Call, record: Listing | Asset | DataProduct) -> Found:
+    project = call.find(Project, id=record.owning_project_id)
+    classification, has_pii = "", False
+    entity_type, entity_id = EntityType.DATA_PRODUCT, record.id
+    if isinstance(record, Listing):
+        entity_type, entity_id = record.entity_type, record.entity_id
+        classification, has_pii = record.classification, record.has_pii
+    elif isinstance(record, Asset):
+        entity_type = EntityType.ASSET
+        classification, has_pii = record.classification, bool(record.personal)
+    return Found(
+        id=record.id,
+        entity_type=entity_type,
+        entity_id=entity_id,
+        name=record.name,
+        description=record.description,
+        project_id=record.owning_project_id,
+        project=project.name if project else "",
+        classification=classification,
+        has_pii=has_pii,
+        updated_at=record.updated_at,
+    )
+
+
+def _filters(given: Iterable[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        name = _facet(name)
+        found[name] = found.get(name, frozenset()) | {value}
+    return found
+
+
+def _facet(name: str) -> str:
+    """Return what the index calls a facet."""
+    return f"{FORM_PREFIX}{name[5:]}" if name.startswith("form/") else name
+
+
+def _share(score: float | None) -> float | None:
+    return None if score is None else score / MAX_SCORE
+
+
+def _counts(call: Call, page: Page) -> dict[str, list[Counted]]:
+    return {
+        name.replace(FORM_PREFIX, "form/"): [_counted(call, name, one) for one in values]
+        for name, values in page.facets.items()
+    }
+
+
+def _counted(call: Call, facet: str, one: FacetValue) -> Counted:
+    kind = {"project": Project, "unit": DomainUnit}.get(facet)
+    record = call.find(kind, id=one.value) if kind else None
+    return Counted(one.value, record.name if record else one.value, one.entries)
