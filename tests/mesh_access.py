@@ -1,5 +1,7 @@
 """Two projects for tests: Bob's gives data away, Cy's asks for them."""
 
+from dataclasses import replace
+
 from mesh_world import ROOT, STAMP
 
 from atoll.mesh.audit.access import who
@@ -9,7 +11,7 @@ from atoll.mesh.audit.model import GENESIS
 from atoll.mesh.filters.views import asset_filter, to_json
 from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.harvest.model import Column, Fingerprint, Technical
-from atoll.mesh.model.access import SubscriptionGrant
+from atoll.mesh.model.access import Subscription, SubscriptionGrant
 from atoll.mesh.model.catalog import (
     Asset,
     AssetFilter,
@@ -22,15 +24,17 @@ from atoll.mesh.model.catalog import (
     PiiFlag,
     PiiStatus,
 )
+from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import (
     Association,
     AssociationKind,
     AssociationStatus,
     Designation,
 )
+from atoll.mesh.operations.jobs import HANDLERS
+from atoll.mesh.service.access import reads
 from atoll.mesh.service.requests import WantedListing
 
-FOREVER = 1 << 60
 COLUMNS = {"line": "string", "torque": "double", "worker": "string"}
 
 
@@ -71,7 +75,7 @@ class Plant:
         with self.mesh.store.reading() as reader:
             return reader.find(kind, id_)
 
-    def every(self, kind, **keys):
+    def every(self, kind, /, **keys):
         with self.mesh.store.reading() as reader:
             return list(reader.all(kind, **keys))
 
@@ -114,15 +118,41 @@ class Plant:
         self.keep(AssetFilter(id=id_, name=name, definition=to_json(made), **own))
         return id_
 
-    def ask(self, *listings, by="cy", reason="to forecast", forms=(), **terms):
+    def wanted(self, *listings, **terms):
+        return tuple(WantedListing(listing_id=one, **terms) for one in listings)
+
+    def ask(self, *listings, **given):
         """Ask for listings on the same terms; returns the first request."""
-        return self.basket(*listings, by=by, reason=reason, forms=forms, **terms).requests[0]
+        return self.basket(*listings, **given).requests[0]
 
     def basket(self, *listings, by="cy", reason="to forecast", forms=(), **terms):
-        wanted = tuple(WantedListing(listing_id=one, **terms) for one in listings)
-        given = {"listings": wanted}
-        given |= {"request_reason": reason, "forms": forms, "project_id": self.reader}
-        return self.mesh.ask(by, "CreateSubscriptionRequests", **given)
+        given = {"request_reason": reason, "forms": forms, "project_id": self.reader}
+        wanted = self.wanted(*listings, **terms)
+        return self.mesh.ask(by, "CreateSubscriptionRequests", listings=wanted, **given)
+
+    def refusal(self, *listings, by="cy", **terms):
+        """Return the error that asking for listings ends in."""
+        given = {"request_reason": "to forecast", "project_id": self.reader}
+        wanted = self.wanted(*listings, **terms)
+        return self.mesh.refusal(by, "CreateSubscriptionRequests", listings=wanted, **given)
+
+    def act(self, kind, id_, work, *more):
+        """Have the mesh itself do something to a record."""
+
+        def done(call):
+            return work(call, call.find(kind, id=id_), *more)
+
+        return self.mesh.attendant.act("Test", "test", done)
+
+    def change(self, record, **values):
+        """Change a record behind everybody's back."""
+        changed = replace(record, version=record.version + 1, **values)
+        return self.mesh.store.write(lambda changes: changes.put(changed))
+
+    def do_now(self, kind):
+        """Do the jobs of a kind that wait for their time, as if it had come."""
+        for one in self.every(Job, kind=kind):
+            HANDLERS[kind].run(self.mesh.attendant, one)
 
     def accept(self, request, by="bob", **given):
         given |= {"subscription_request_id": request.id}
@@ -137,19 +167,22 @@ class Plant:
         return self.subscription(request)
 
     def subscription(self, request):
-        [found] = self.mesh.ask("ann", "ListSubscriptions", listing_id=request.listing_id)["items"][
-            -1:
-        ]
+        [found] = self.every(Subscription, request_id=request.id)
         return found
+
+    def reads(self, table, project_id=""):
+        """Through which subscription a table is read now."""
+        with self.mesh.store.reading() as reader:
+            return reads(reader, project_id or self.reader, f"asset-{table}")
 
     def grant(self, subscription):
         [found] = self.every(SubscriptionGrant, subscription_id=subscription.id)
         return found
 
-    def has_access(self, at=FOREVER):
-        """Who has access to what, as the audit tells it: (project, asset, filters, by whom)."""
+    def has_access(self, at=1):
+        """Who has access to what, as the audit tells it, all events being of moment 1."""
         sealed, _ = extend(GENESIS, self.mesh.notes, 1, Key(b"k" * 32))
-        return [(one.project, one.asset_id, one.filters, one.granted_by) for one in who(sealed, at)]
+        return who(sealed, at)
 
 
 def project(mesh, owner, name):

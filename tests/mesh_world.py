@@ -35,14 +35,17 @@ SCOPES = frozenset({"admin"})
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home, **tools):
+    def __init__(self, url, home, policies="", **tools):
         engine = opened(url)
         upgrade(engine)
         self.notes = []
         self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
         self.store = Store(engine, self.append)
-        self.store.write(_begin)
-        self.authorizer = Authorizer(actions())
+        with self.store.reading() as reader:
+            is_new = reader.any(Domain) is None
+        if is_new:
+            self.store.write(_begin)
+        self.authorizer = Authorizer(actions(), policies)
         self.indexer = Indexer(self.store, home / "index")
         self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
@@ -98,8 +101,10 @@ class World:
 
 
 @contextmanager
-def world(url, home=None, **tools):
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), **tools)
+def world(url, home=None, policies="", **tools):
+    """A mesh; `policies` are those of the house, `tools` what its server has at hand."""
+    home = home or Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
+    made = World(url, home, policies, **tools)
     try:
         yield made
     finally:

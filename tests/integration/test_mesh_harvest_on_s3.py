@@ -8,6 +8,7 @@ from mesh_files import harvested, lake
 
 from atoll.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.mesh.harvest import Technical, Unreadable, table_files
+from atoll.mesh.harvest.listing import check_location
 from atoll.storage import count_usage, open_storage
 
 pytestmark = pytest.mark.ceph
@@ -66,6 +67,16 @@ def test_missing_places_are_errors_by_name(plant):
         harvested(f"{url}/nothing", options=options)
     with pytest.raises(NotFound, match="no such bucket"):
         harvested("s3://nobody-made-this/x", options=options)
+
+
+def test_that_something_lies_somewhere_is_told_without_listing_all_of_it(plant, ceph):
+    _, url, options = plant
+    for place in (url, f"{url}/loose/a.csv"):
+        check_location(place, options)
+    with pytest.raises(NotFound):
+        check_location(f"{url}/nothing", options)
+    with pytest.raises(Forbidden):
+        check_location(url, ceph.options(secret_access_key="hunter2"))
 
 
 def test_refused_access_is_told_apart_without_a_secret(plant, ceph):

@@ -245,8 +245,10 @@ def considered(call: Call, request: SubscriptionRequest) -> SubscriptionRequest:
     Returns:
         The request, ACCEPTED or as it was.
     """
+    if request.status is not S.PENDING:
+        return request
     decision = _by_policy(call, request)
-    if request.status is not S.PENDING or not decision.is_allowed:
+    if not decision.is_allowed:
         return request
     try:
         terms = _still_fit(call, request, request.wanted)

@@ -27,7 +27,7 @@ from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.grants import granted, revoked, subscription_of
 
 DOORS = "doors"
-MAX_TARGETS = 20  # of a project: each subscription gets a grant at each
+MAX_TARGETS = 20  # of a project, besides the doors: each subscription gets a grant at each
 TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
@@ -60,7 +60,7 @@ def create_subscription_target(
     if environment.project_id != project.id:
         raise missing(Environment, ask.environment_id)
     _check(call, project.id, ask.name, ask.asset_types)
-    if call.count(SubscriptionTarget, project_id=project.id) > MAX_TARGETS:
+    if len(targets_of(call, project.id)) > MAX_TARGETS:
         raise Conflict(f"'{project.name}' has {MAX_TARGETS} targets; remove one first")
     made = call.add(
         SubscriptionTarget,

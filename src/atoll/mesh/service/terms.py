@@ -25,7 +25,7 @@ from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.service.guardrails import guardrails_of
 
-MAX_COLUMN_LETTERS = 2000  # of all that are unmasked: the audit takes them down
+MAX_COLUMN_LETTERS = 1000  # of all that are unmasked: the audit takes them down
 
 # What somebody says of a request or of an access; the audit takes it down, so it is shorter.
 Remark = Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
