@@ -105,6 +105,17 @@ def test_42_a_changed_filter_is_renamed_or_made_anew_and_the_audit_has_both(shop
     assert '"after"' in told
 
 
+def test_42_whatever_columns_are_called_and_conditions_are_nested_the_audit_takes_it(shop):
+    one = made(shop)
+    shop.put(shop.asset, technical=technical("torque", (Column("password", "string", True),)))
+    tree = {"expression": {"isNull": {"columnName": "password"}}}
+    for _ in range(10):
+        tree = {"and": [tree, tree]} if _ < 5 else {"or": [tree]}
+    configuration = {"rowConfiguration": {"rowFilter": tree}}
+    given = {"asset_filter_id": one.id, "configuration": configuration}
+    assert shop.mesh.ask("bob", "UpdateAssetFilter", **given).status is FilterStatus.VALID
+
+
 def test_42_a_filter_that_is_read_through_is_not_removed(shop):
     one = made(shop)
     held = shop.subscribed(filter_ids=(one.id,))

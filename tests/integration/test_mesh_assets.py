@@ -18,7 +18,7 @@ from mesh_catalog import (
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.core.records import converted
+from atoll.core.records import converted, decoded
 from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.access import Subscription, SubscriptionStatus
 from atoll.mesh.model.catalog import (
@@ -139,7 +139,7 @@ def test_revisions_come_in_pages_and_a_made_up_cursor_begins_anew(mesh, asset):
 
 def test_the_audit_says_what_changed_in_short(mesh, asset):
     mesh.ask("bob", "UpdateAsset", asset_id=asset.id, description="\u2603" * 10_000)
-    details = msgspec.json.decode(mesh.notes[-1].details)
+    details = decoded(mesh.notes[-1].details, dict)
     assert details["before"] == {"description": ""}
     assert details["after"]["description"].endswith("...")
 
@@ -165,13 +165,13 @@ def test_13_two_revisions_are_compared(mesh, asset):
 def test_19_a_term_that_only_a_column_carries_is_used_and_a_disabled_one_is_not(
     mesh, project, asset
 ):
-    one, gone = term(mesh, project, "order number"), None
+    one = term(mesh, project, "order number")
     said = (ChangedColumn(name="order", glossary_terms=(one.id,)),)
     mesh.ask("bob", "UpdateAssetColumns", asset_id=asset.id, columns=said)
     usage = mesh.ask("bob", "GetGlossaryTermUsage", glossary_term_id=one.id)
     assert usage.assets == 1
-    gone = mesh.refusal("bob", "DeleteGlossaryTerm", glossary_term_id=one.id)
-    assert isinstance(gone, Conflict)
+    told = mesh.refusal("bob", "DeleteGlossaryTerm", glossary_term_id=one.id)
+    assert isinstance(told, Conflict)
     disabled = {"glossary_term_id": one.id, "status": EnabledStatus.DISABLED}
     mesh.ask("bob", "UpdateGlossaryTerm", **disabled)
     mesh.ask("bob", "UpdateAsset", asset_id=asset.id, description="its column keeps the term")
@@ -213,6 +213,20 @@ def test_13_what_is_said_of_columns_keeps_in_step_with_the_schema(mesh, project)
     assert changed.columns == (ColumnMetadata("worker", "Worker"), said[2])
     same = system(mesh, lambda call: changed_asset(call, changed, technical=technical(columns)))
     assert same.version == changed.version
+
+
+def test_40_a_column_that_comes_back_is_as_personal_as_it_was(mesh, project):
+    flag = PiiFlag("person_name", PiiStatus.CONFIRMED)
+    said = (ColumnMetadata("worker", "Worker", pii=flag), ColumnMetadata("order", "Order"))
+    [asset] = kept(mesh, table(project, columns=said))
+    found = publish(mesh, "bob", asset)
+    without = technical((COLUMNS[2],))
+    changed = system(mesh, lambda call: changed_asset(call, asset, technical=without))
+    assert (changed.columns, changed.personal) == ((ColumnMetadata("worker", pii=flag),), set())
+    assert not publish(mesh, "bob", changed).has_pii
+    again = system(mesh, lambda call: changed_asset(call, changed, technical=technical()))
+    assert again.personal == {"worker"}
+    assert mesh.ask("bob", "GetListing", listing_id=found.id).has_pii
 
 
 def test_16_upstream_is_what_one_may_know_of(mesh, project, other, asset):
@@ -291,10 +305,9 @@ def test_40_stewards_flag_personal_data_and_only_owners_decide(mesh, asset):
 
 def test_40_only_flagged_columns_are_decided_on(mesh, asset):
     given = {"asset_id": asset.id, "is_personal": False}
-    for columns in (("worker",), ("nothing",), ()):
-        if columns:
-            told = mesh.refusal("bob", "DecidePii", columns=columns, **given)
-            assert isinstance(told, InvalidInput)
+    for name in ("worker", "nothing"):
+        told = mesh.refusal("bob", "DecidePii", columns=(name,), **given)
+        assert isinstance(told, InvalidInput)
     told = mesh.refusal("bob", "FlagPii", asset_id=asset.id, columns=("nothing",), kind="email")
     assert isinstance(told, InvalidInput)
 

@@ -141,6 +141,12 @@ def test_a_body_that_is_wrong_is_said_so(signed_in, root, body):
     assert error(answer, 400)["code"] == "invalid_input"
 
 
+def test_a_body_that_is_nested_too_deep_is_said_so(signed_in, root):
+    body = b'{"name": ' + b"[" * 100_000
+    answer = signed_in.post(f"/v1/domain-units/{root['id']}/projects", content=body)
+    assert "nested" in error(answer, 400)["message"]
+
+
 def test_a_body_that_is_too_large_is_not_read(signed_in, root):
     def endless():
         yield b'{"name": "'

@@ -1,9 +1,22 @@
 """Proposals: who makes them, who decides, and what becomes of the thing."""
 
 import pytest
-from mesh_world import ROOT, world
+from mesh_world import ROOT, STAMP, world
 
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.harvest.model import Column, Technical
+from atoll.mesh.model.catalog import (
+    Asset,
+    Classification,
+    ColumnMetadata,
+    EntityType,
+    Listing,
+    PiiFlag,
+    PiiStatus,
+)
+from atoll.mesh.model.describing import ProposalStatus
 from atoll.mesh.model.organisation import Designation
+from atoll.mesh.service.proposals import propose
 
 
 @pytest.fixture

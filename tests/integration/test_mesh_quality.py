@@ -10,6 +10,7 @@ from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import OnLowScore, SubscriptionStatus
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.service.quality import MAX_CONTENT_BYTES, newest, require_score
+from atoll.mesh.service.requests import WantedListing
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -166,6 +167,33 @@ def test_31_nobody_gets_access_to_data_below_what_the_unit_demands(shop):
         demanded()
     posted(shop, 60, -1)
     demanded()
+
+
+def asked(shop, **terms):
+    wanted = {"listing_id": shop.listing.id, **terms}
+    given = {"listings": (WantedListing(**wanted),), "request_reason": "to predict"}
+    return {"project_id": shop.consumer.id, **given}
+
+
+def test_31_data_that_are_too_bad_cannot_be_asked_for(shop):
+    shop.mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, min_score=60.0)
+    posted(shop, 59, -1)
+    refused = shop.mesh.refusal("cy", "CreateSubscriptionRequests", **asked(shop))
+    assert isinstance(refused, Conflict)
+    posted(shop, 61)
+    shop.mesh.ask("cy", "CreateSubscriptionRequests", **asked(shop))
+
+
+def test_31_access_to_data_that_are_worse_than_asked_for_begins_suspended(shop):
+    posted(shop, 70, -1)
+    terms = {"min_score": 90.0, "on_low_score": OnLowScore.SUSPEND}
+    shop.mesh.ask("cy", "CreateSubscriptionRequests", **asked(shop, **terms))
+    keys = {"project_id": shop.consumer.id}
+    [held] = shop.mesh.ask("cy", "ListSubscriptions", **keys)["items"]
+    assert held.status is SubscriptionStatus.SUSPENDED
+    posted(shop, 90)
+    [held] = shop.mesh.ask("cy", "ListSubscriptions", **keys)["items"]
+    assert held.status is SubscriptionStatus.APPROVED
 
 
 def test_33_the_scorecard_has_the_worst_first_and_names_failures_that_are_overdue(shop):

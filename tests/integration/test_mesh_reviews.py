@@ -17,6 +17,7 @@ from atoll.mesh.model.access import (
     SubscriptionStatus,
     SubscriptionTarget,
     Terms,
+    Verdict,
 )
 from atoll.mesh.model.catalog import Classification
 from atoll.mesh.model.notices import Job
@@ -58,7 +59,9 @@ def items(shop, who="bob", **given):
 
 
 def decide(shop, item, verdict, who="bob", **more):
-    return shop.mesh.ask(who, "DecideReviewItem", review_item_id=item.id, verdict=verdict, **more)
+    return shop.mesh.ask(
+        who, "DecideReviewItem", review_item_id=item.id, verdict=Verdict(verdict), **more
+    )
 
 
 def progress(shop, campaign):
@@ -82,7 +85,7 @@ def test_46_owners_of_the_data_decide_and_nobody_else(shop):
     shop.subscribed()
     begun(shop)
     [item] = items(shop)
-    given = {"review_item_id": item.id, "verdict": "KEEP"}
+    given = {"review_item_id": item.id, "verdict": Verdict.KEEP}
     assert isinstance(shop.mesh.refusal("ann", "DecideReviewItem", **given), Forbidden)
     for who in ("cy", "dee"):
         assert isinstance(shop.mesh.refusal(who, "DecideReviewItem", **given), NotFound)
@@ -100,7 +103,7 @@ def test_46_what_is_revoked_is_so_at_once_and_for_good_and_the_rest_stays(shop):
     decide(shop, by_id[first.id], "REVOKE", comment="left")
     assert shop.seen(first).status is SubscriptionStatus.REVOKED
     refused = shop.mesh.refusal(
-        "bob", "DecideReviewItem", review_item_id=by_id[first.id].id, verdict="KEEP"
+        "bob", "DecideReviewItem", review_item_id=by_id[first.id].id, verdict=Verdict.KEEP
     )
     assert isinstance(refused, Conflict)
     decide(shop, by_id[second.id], "KEEP")
@@ -108,7 +111,7 @@ def test_46_what_is_revoked_is_so_at_once_and_for_good_and_the_rest_stays(shop):
     shop.mesh.work("campaign")
     assert shop.seen(campaign).status is CampaignStatus.CLOSED
     assert shop.seen(second).status is SubscriptionStatus.APPROVED
-    given = {"review_item_id": by_id[second.id].id, "verdict": "REVOKE"}
+    given = {"review_item_id": by_id[second.id].id, "verdict": Verdict.REVOKE}
     assert isinstance(shop.mesh.refusal("bob", "DecideReviewItem", **given), Conflict)
 
 
@@ -188,6 +191,13 @@ def test_39_an_open_request_for_data_that_got_less_secret_is_accepted_by_policy(
     found = shop.seen(request)
     assert (found.status, found.reviewer_id) == (SubscriptionRequestStatus.ACCEPTED, "policy")
     assert shop.seen(masked).status is SubscriptionRequestStatus.PENDING
+
+
+def test_39_classifying_an_asset_flags_who_reads_it_at_once(shop):
+    held = shop.subscribed()
+    to = Classification.CONFIDENTIAL
+    shop.mesh.ask("bob", "ClassifyAsset", asset_id=shop.asset.id, classification=to)
+    assert shop.seen(held).is_flagged
 
 
 def granted(shop):

@@ -5,6 +5,7 @@ from mesh_samples import SHARED, samples, shared
 from mesh_world import ROOT, world
 
 from atoll.core.errors import Forbidden, NotFound
+from atoll.mesh.model.access import ReviewCampaign
 from atoll.mesh.model.organisation import AssociationKind, Designation, Domain, PolicyType
 from atoll.mesh.model.people import AccessToken, UserProfile, UserType
 from atoll.mesh.operations.calls import Call
@@ -138,6 +139,8 @@ def expected(who, operation):
         return operation.right in (MAY[who] & READS if who not in ("ann", "uma") else OF_ROOT[who])
     if operation.on.__name__ in OF_THE_DOMAIN:
         return who == "ann"
+    if operation.on is ReviewCampaign:
+        return who in ("ann", "uma") and operation.right in GOVERNS
     if who == "greg":
         return operation.grant == PolicyType.CREATE_PROJECT
     return operation.right in MAY[who]

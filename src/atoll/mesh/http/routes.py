@@ -104,6 +104,8 @@ def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[st
         takes = [key for key in operation.ask.__struct_fields__ if key not in ids]
         hint = f"; it takes {', '.join(takes)}" if operation.ask is not Nothing else ""
         raise InvalidInput(f"{operation.name}: {error}{hint}") from error
+    except RecursionError as error:
+        raise InvalidInput(f"{operation.name}: the body is nested too deep") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{operation.name}: the body is not UTF-8") from error
 

@@ -97,7 +97,8 @@ class Asset(Record):
         data_source_id: what brought it in; empty: somebody did by hand.
         upstream: ids of the assets that a CONSUMER_BASED one is made of.
         technical: what its files say; None before they were read.
-        columns: what people say of columns, of those that anybody has described.
+        columns: what people say of columns, of those that anybody has described. That one holds
+            personal data is still said while it is gone: it may come back.
         is_archived: its project does not want it any more; no run brings it back.
     """
 
@@ -137,8 +138,12 @@ class Asset(Record):
 
     @property
     def personal(self) -> frozenset[str]:
-        """Names of the columns that are masked by default."""
-        return frozenset(one.name for one in self.columns if one.pii and one.pii.is_personal)
+        """Names of the columns that are masked by default, of those that the files have."""
+        flagged = {one.name for one in self.columns if one.pii and one.pii.is_personal}
+        if self.technical is None:
+            return frozenset(flagged)
+        there = (*self.technical.columns, *self.technical.partitions)
+        return frozenset(flagged & {one.name for one in there})
 
     @property
     def form_types(self) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from atoll.mesh.model.catalog import (
     Basis,
     ColumnMetadata,
     Listing,
-    PiiStatus,
     TimeSeriesDataPoint,
 )
 from atoll.mesh.model.notices import Job
@@ -160,8 +159,8 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
         call: the change under way; told to the audit.
         asset: as it is now.
         values: fields of `Asset`. `forms` come from `checked_forms`. With a new `technical`,
-            `columns` lose those that are gone; one of another type loses that it was said to hold
-            no personal data.
+            `columns` lose those that are gone, but for flags of personal data; one of another type
+            loses that it was said to hold none.
 
     Returns:
         A new revision, or the asset as it is where nothing differs.
@@ -221,18 +220,24 @@ def _fitting(
     """Return what is said of columns, as far as it fits the schema and says anything."""
     before = {one.name: one.type for one in schema_of(asset.technical)}
     after = {one.name: one.type for one in schema_of(technical or asset.technical)}
-    said = asset.columns if columns is None else columns
-    unknown = [one.name for one in said if one.name not in after]
+    known = {one.name: one for one in asset.columns if one.name not in after}
+    said = known | {one.name: one for one in (asset.columns if columns is None else columns)}
+    unknown = [name for name in said if name not in after and name not in known]
     if unknown and technical is None:
         raise InvalidInput(f"'{asset.name}' has no column {some_of(list(map(repr, unknown)))}")
-    fitting = []
-    for one in said:
-        is_refused = one.pii and one.pii.status is PiiStatus.REFUSED
-        is_retyped = before.get(one.name) not in (None, after.get(one.name))
-        kept = replace(one, pii=None) if is_refused and is_retyped else one
-        if one.name in after and kept != ColumnMetadata(one.name):
-            fitting.append(kept)
-    return tuple(fitting)
+    fitting = (_fitted(one, before.get(one.name), after.get(one.name)) for one in said.values())
+    return tuple(one for one in fitting if one != ColumnMetadata(one.name))
+
+
+def _fitted(said: ColumnMetadata, before: str | None, after: str | None) -> ColumnMetadata:
+    """Leave out what does not hold for a column whose type, None where it is not there, changed."""
+    is_personal = said.pii is not None and said.pii.is_personal
+    if after is None:
+        # A column that comes back is as personal as it was.
+        return ColumnMetadata(said.name, pii=said.pii if is_personal else None)
+    if before not in (None, after) and not is_personal:
+        return replace(said, pii=None)
+    return said
 
 
 def _require_known(call: Call, asset: Asset, id_: str) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
-
-from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
 from atoll.mesh.model.access import Delegation
@@ -14,8 +11,7 @@ from atoll.mesh.model.people import GroupProfile, UserProfile, UserType
 from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-
-Moment = Annotated[int, Meta(ge=0, le=1 << 62)]
+from atoll.mesh.service.terms import Moment
 
 
 class NewDelegation(Ask, frozen=True, kw_only=True):

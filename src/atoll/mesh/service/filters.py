@@ -18,17 +18,18 @@ from atoll.mesh.filters.conditions import comparisons
 from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
-from atoll.mesh.model.record import Text
-from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.terms import listed_assets
+from atoll.mesh.service.history import what_changed
+from atoll.mesh.service.terms import Remark, listed_assets
 
+READERS_NAMED = 100  # in one event of the audit
 MOST_OF_ASSET = views.MAX_FILTERS
-FilterName = Annotated[str, Meta(pattern=r"^[\w -]{1,64}$")]
+FilterName = Annotated[str, Meta(pattern=r"^[\w -]{1,64}$(?!\n)")]
 Configuration = dict[str, Any]  # DataZone's AssetFilterConfiguration; `views.asset_filter` reads it
 
 
-class NewFilter(Ask, frozen=True, kw_only=True):
+class NewAssetFilter(Ask, frozen=True, kw_only=True):
     """Some columns of some rows.
 
     Attributes:
@@ -39,19 +40,19 @@ class NewFilter(Ask, frozen=True, kw_only=True):
     """
 
     name: FilterName
-    description: Annotated[Text, Meta(max_length=views.MAX_DESCRIPTION)] = ""
+    description: Remark = ""
     configuration: Configuration = msgspec.field(default_factory=dict)
 
 
-class ChangedFilter(Ask, frozen=True, kw_only=True):
+class ChangedAssetFilter(Ask, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
     name: FilterName | None = None
-    description: Annotated[Text, Meta(max_length=views.MAX_DESCRIPTION)] | None = None
+    description: Remark | None = None
     configuration: Configuration | None = None
 
 
-class Filters(Page, frozen=True, kw_only=True):
+class AssetFilters(Page, frozen=True, kw_only=True):
     """Which filters."""
 
     status: FilterStatus | None = None
@@ -78,7 +79,7 @@ class ListedFilter(msgspec.Struct, frozen=True):
 
 
 @operation("POST", "/assets/{asset_id}/filters", Right.OWN)
-def create_asset_filter(call: Call, asset: Asset, ask: NewFilter) -> AssetFilter:
+def create_asset_filter(call: Call, asset: Asset, ask: NewAssetFilter) -> AssetFilter:
     """Name some columns of some rows of an asset, through which its data can be given away."""
     if call.count(AssetFilter, asset_id=asset.id) >= MOST_OF_ASSET:
         raise Conflict(f"'{asset.name}' has {MOST_OF_ASSET} filters; remove one first")
@@ -94,7 +95,7 @@ def create_asset_filter(call: Call, asset: Asset, ask: NewFilter) -> AssetFilter
 
 
 @operation("GET", "/assets/{asset_id}/filters", Right.VIEW)
-def list_asset_filters(call: Call, asset: Asset, ask: Filters) -> Iterator[AssetFilter]:
+def list_asset_filters(call: Call, asset: Asset, ask: AssetFilters) -> Iterator[AssetFilter]:
     """List the filters of an asset."""
     found = call.shown(AssetFilter, asset_id=asset.id)
     return (one for one in found if ask.status in (None, one.status))
@@ -107,21 +108,22 @@ def get_asset_filter(call: Call, one: AssetFilter) -> AssetFilter:
 
 
 @operation("PATCH", "/asset-filters/{asset_filter_id}", Right.OWN)
-def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedFilter) -> AssetFilter:
+def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -> AssetFilter:
     """Change a filter; whoever reads through it sees what it shows now, from now on."""
     name = one.name if ask.name is None else ask.name
     description = one.description if ask.description is None else ask.description
     if name != one.name:
         _free_name(call, one.asset_id, name)
-    named: dict[str, Any] = {"name": name, "description": description}
+    values: dict[str, Any] = {"name": name, "description": description}
     if ask.configuration is None:
-        return call.change(one, definition=one.definition | named, **named)
-    asset = call.get(Asset, one.asset_id)
-    definition = _definition(asset, name, description, ask.configuration)
-    call.tell(before=one.definition, after=definition)
-    return call.change(
-        one, definition=definition, status=FilterStatus.VALID, error_message="", **named
-    )
+        values["definition"] = one.definition | values
+    else:
+        asset = call.get(Asset, one.asset_id)
+        values["definition"] = _definition(asset, name, description, ask.configuration)
+        values |= {"status": FilterStatus.VALID, "error_message": ""}
+    changed = call.change(one, **values)
+    call.tell(**what_changed(one, changed))
+    return changed
 
 
 @operation("DELETE", "/asset-filters/{asset_filter_id}", Right.OWN)
@@ -156,7 +158,7 @@ def revalidated(call: Call, asset: Asset) -> None:
     """Hold the filters of an asset against its columns, which have changed.
 
     One that does not fit becomes INVALID, and nobody reads through it any more; one that fits
-    again becomes VALID. The audit tells of each, and names who reads through it.
+    again becomes VALID. The audit tells of each, and names 100 of those who read through it.
     """
     schema = arrow_schema(asset.technical)
     for one in list(call.each(AssetFilter, asset_id=asset.id)):
@@ -164,12 +166,14 @@ def revalidated(call: Call, asset: Asset) -> None:
         to = FilterStatus(status)
         changed = call.change(one, status=to, error_message=some_of(problems, separator="; "))
         if to is not one.status:
+            readers = _readers(call, one)
             call.note(
                 "InvalidateAssetFilter" if to is FilterStatus.INVALID else "RevalidateAssetFilter",
                 changed,
                 asset_id=asset.id,
-                why=changed.error_message,
-                subscriptions=[held.id for held in _readers(call, one)],
+                why=changed.error_message[:WHY_LETTERS],
+                readers=len(readers),
+                subscriptions=[held.id for held in readers[:READERS_NAMED]],
             )
 
 

@@ -23,7 +23,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
-from atoll.mesh.service.terms import listed_assets
+from atoll.mesh.service.terms import Moment, Score, listed_assets
 
 QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10
@@ -32,12 +32,10 @@ _DAY_US = 86_400_000_000
 _AHEAD_US = 60_000_000  # clocks differ
 _OLDEST_US = 3653 * _DAY_US
 _POINTS_LOOKED_AT = 1000  # of one asset, for how long it has been bad
-Series = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-Moment = Annotated[int, Meta(ge=0, le=1 << 62)]
-Score = Annotated[float, Meta(ge=0, le=100)]
+Series = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)")]
 
 
-class NewPoint(Ask, frozen=True, kw_only=True):
+class NewDataPoint(Ask, frozen=True, kw_only=True):
     """What was measured.
 
     Attributes:
@@ -53,7 +51,7 @@ class NewPoint(Ask, frozen=True, kw_only=True):
     content: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Points(Page, frozen=True, kw_only=True):
+class DataPoints(Page, frozen=True, kw_only=True):
     """Which points: of a series, from and to a time, both among them, in microseconds.
 
     Attributes:
@@ -65,7 +63,7 @@ class Points(Page, frozen=True, kw_only=True):
     ended_at: Moment = 0
 
 
-class Scores(Page, frozen=True, kw_only=True):
+class ListingScores(Page, frozen=True, kw_only=True):
     """Which scores: from and to a time, both among them, microseconds since the epoch.
 
     Attributes:
@@ -99,7 +97,7 @@ class ListingQuality(msgspec.Struct, frozen=True):
     trend: float | None
 
 
-class Standards(Ask, frozen=True, kw_only=True):
+class ScorecardStandards(Ask, frozen=True, kw_only=True):
     """What an owner's assets are held against.
 
     Attributes:
@@ -144,7 +142,9 @@ class OwnerScorecard(msgspec.Struct, frozen=True):
 
 
 @operation("POST", "/assets/{asset_id}/time-series-data-points", Right.CONTRIBUTE)
-def post_time_series_data_points(call: Call, asset: Asset, ask: NewPoint) -> TimeSeriesDataPoint:
+def post_time_series_data_points(
+    call: Call, asset: Asset, ask: NewDataPoint
+) -> TimeSeriesDataPoint:
     """Tell what was measured of an asset at a time; told again, it is the same point.
 
     A newest score that comes below what a subscription asks for warns its people, or suspends it,
@@ -160,7 +160,9 @@ def post_time_series_data_points(call: Call, asset: Asset, ask: NewPoint) -> Tim
                 "they are, so tell of another time"
             )
         return before
-    held = list(call.each(Subscription, columns=asset.id, status=LIVE))
+    last = newest(call, asset.id)
+    is_newest = ask.form_name == QUALITY and (last is None or last.timestamp < ask.timestamp)
+    held = list(_held_to_a_score(call, asset)) if is_newest else []
     scores = [_score_of(call, one) for one in held]
     # Ids in the order of time: they are read in that order.
     id_ = new_id(f"{TimeSeriesDataPoint.KIND}-{ask.timestamp:016d}")
@@ -174,14 +176,14 @@ def post_time_series_data_points(call: Call, asset: Asset, ask: NewPoint) -> Tim
 
 @operation("GET", "/assets/{asset_id}/time-series-data-points", Right.VIEW)
 def list_time_series_data_points(
-    call: Call, asset: Asset, ask: Points
+    call: Call, asset: Asset, ask: DataPoints
 ) -> Iterator[TimeSeriesDataPoint]:
     """List what was measured of an asset, the first first."""
     return _between(call, ask.started_at, ask.ended_at, asset_id=asset.id, form_name=ask.form_name)
 
 
 @operation("GET", "/listings/{listing_id}/scores", Right.DISCOVER)
-def list_listing_scores(call: Call, listing: Listing, ask: Scores) -> Iterator[ListedScore]:
+def list_listing_scores(call: Call, listing: Listing, ask: ListingScores) -> Iterator[ListedScore]:
     """List the quality scores of what is listed, of each of its assets, the first first."""
     ids = [one.id for one in listed_assets(call, listing)]
     for one in _between(call, ask.started_at, ask.ended_at, asset_id=ids, form_name=QUALITY):
@@ -201,7 +203,7 @@ def get_listing_quality(call: Call, listing: Listing) -> ListingQuality:
 
 
 @operation("GET", "/projects/{project_id}/scorecard", Right.VIEW)
-def get_owner_scorecard(call: Call, project: Project, ask: Standards) -> OwnerScorecard:
+def get_owner_scorecard(call: Call, project: Project, ask: ScorecardStandards) -> OwnerScorecard:
     """Show how good the data of a project are, and which failures nobody has mended in time."""
     assets = call.each(Asset, owning_project_id=project.id)
     found = [_asset_score(call, one, ask) for one in assets if not one.is_archived]
@@ -243,7 +245,7 @@ def held_to_terms(call: Call, subscription: Subscription) -> Subscription:
     return _judged(call, subscription, None)
 
 
-def _check(call: Call, ask: NewPoint) -> None:
+def _check(call: Call, ask: NewDataPoint) -> None:
     if (ask.form_name == QUALITY) != (ask.score is not None):
         raise InvalidInput(f"a point of '{QUALITY}' has a score, and no other has")
     if ask.timestamp > call.now + _AHEAD_US:
@@ -290,6 +292,12 @@ def _least(points: Iterable[TimeSeriesDataPoint]) -> float | None:
     return min((one.score for one in points if one.score is not None), default=None)
 
 
+def _held_to_a_score(call: Call, asset: Asset) -> Iterator[Subscription]:
+    for one in call.each(Subscription, columns=asset.id, status=LIVE):
+        if one.terms.min_score > 0 or one.status is SubscriptionStatus.SUSPENDED:
+            yield one
+
+
 def _score_of(call: Call, subscription: Subscription) -> float | None:
     return _least(_newest_of(call, subscription.columns))
 
@@ -311,7 +319,7 @@ def _judged(call: Call, subscription: Subscription, before: float | None) -> Sub
     return subscription
 
 
-def _asset_score(call: Call, asset: Asset, ask: Standards) -> AssetScore:
+def _asset_score(call: Call, asset: Asset, ask: ScorecardStandards) -> AssetScore:
     found = newest(call, asset.id)
     below_since = 0
     for one in islice(_newest_first(call, asset.id), _POINTS_LOOKED_AT):

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
@@ -27,13 +25,14 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Listing
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
-from atoll.mesh.model.record import Name, Text, moved
+from atoll.mesh.model.record import Name, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.subscriptions import ended
+from atoll.mesh.service.terms import Moment, Remark
 
-MOST_ITEMS = 10_000
+MOST_ITEMS = 5_000
 _AT_ONCE = 20  # of what is revoked at the end: others change things in between
 _NAMED = 100  # of what nobody decided on
 _JOB = "campaign"
@@ -44,7 +43,7 @@ VERDICT_EDGES = {
 }
 
 
-class NewCampaign(Ask, frozen=True, kw_only=True):
+class NewReviewCampaign(Ask, frozen=True, kw_only=True):
     """What begins.
 
     Attributes:
@@ -53,17 +52,17 @@ class NewCampaign(Ask, frozen=True, kw_only=True):
     """
 
     name: Name
-    due_at: Annotated[int, Meta(ge=1, le=1 << 62)]
+    due_at: Moment
     revokes_undecided: bool = False
 
 
-class Campaigns(Page, frozen=True, kw_only=True):
+class ReviewCampaigns(Page, frozen=True, kw_only=True):
     """Which campaigns."""
 
     status: CampaignStatus | None = None
 
 
-class Items(Page, frozen=True, kw_only=True):
+class ReviewItems(Page, frozen=True, kw_only=True):
     """Which items."""
 
     campaign_id: str = ""
@@ -71,11 +70,11 @@ class Items(Page, frozen=True, kw_only=True):
     verdict: Verdict | None = None
 
 
-class Decision(Ask, frozen=True, kw_only=True):
+class ReviewDecision(Ask, frozen=True, kw_only=True):
     """What is decided, and why."""
 
-    verdict: Literal["KEEP", "REVOKE"]
-    comment: Text = ""
+    verdict: Verdict
+    comment: Remark = ""
 
 
 class CampaignProgress(msgspec.Struct, frozen=True):
@@ -118,7 +117,7 @@ class ItemToReview(msgspec.Struct, frozen=True):
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/review-campaigns", Right.GOVERN)
-def create_review_campaign(call: Call, unit: DomainUnit, ask: NewCampaign) -> ReviewCampaign:
+def create_review_campaign(call: Call, unit: DomainUnit, ask: NewReviewCampaign) -> ReviewCampaign:
     """Have all access to the data of a unit, and of those below it, looked at anew.
 
     Those who approve requests for the data decide. Access that is given later is not in it.
@@ -145,7 +144,9 @@ def create_review_campaign(call: Call, unit: DomainUnit, ask: NewCampaign) -> Re
 
 
 @operation("GET", "/domain-units/{domain_unit_id}/review-campaigns", Right.BROWSE)
-def list_review_campaigns(call: Call, unit: DomainUnit, ask: Campaigns) -> Iterator[ReviewCampaign]:
+def list_review_campaigns(
+    call: Call, unit: DomainUnit, ask: ReviewCampaigns
+) -> Iterator[ReviewCampaign]:
     """List the campaigns of a unit, as far as you govern it."""
     return call.shown(ReviewCampaign, domain_unit_id=unit.id, status=ask.status)
 
@@ -160,7 +161,7 @@ def get_review_campaign(call: Call, campaign: ReviewCampaign) -> CampaignProgres
 
 
 @operation("GET", "/review-items", Right.BROWSE)
-def list_review_items(call: Call, domain: Domain, ask: Items) -> Iterator[ItemToReview]:
+def list_review_items(call: Call, domain: Domain, ask: ReviewItems) -> Iterator[ItemToReview]:
     """List what is to be reviewed, and was, as far as you may look at it."""
     found = call.shown(
         ReviewItem,
@@ -178,19 +179,20 @@ def get_review_item(call: Call, item: ReviewItem) -> ItemToReview:
 
 
 @operation("POST", "/review-items/{review_item_id}/decide", Right.REVIEW)
-def decide_review_item(call: Call, item: ReviewItem, ask: Decision) -> ReviewItem:
+def decide_review_item(call: Call, item: ReviewItem, ask: ReviewDecision) -> ReviewItem:
     """Keep an access, or revoke it; revoked is revoked, and takes a new request."""
     campaign = call.find(ReviewCampaign, id=item.campaign_id)
     if campaign is None or campaign.status is not CampaignStatus.OPEN:
         raise Conflict("the review is closed; revoke the subscription itself, if need be")
     call.tell(before=item.verdict, after=ask.verdict, subscription=item.subscription_id)
-    decided = _decided(call, item, Verdict(ask.verdict), ask.comment)
+    call.tell(comment=ask.comment)
+    decided = _decided(call, item, ask.verdict, ask.comment)
     if not call.count(ReviewItem, campaign_id=campaign.id, verdict=Verdict.UNDECIDED):
         later(call, _JOB, campaign.id)
     return decided
 
 
-@job(_JOB)
+@job(_JOB, is_slow=True)
 def close_review_campaign(attendant: Attendant, task: Job) -> int | None:
     """Close a campaign that is decided, or over; what is to be revoked then is, some at a time."""
     while attendant.act("RevokeUndecided", _JOB, lambda call: _some_revoked(call, task.subject_id)):
@@ -210,7 +212,8 @@ def _access_to(call: Call, unit: DomainUnit) -> Iterator[Subscription]:
 
 
 def _decided(call: Call, item: ReviewItem, verdict: Verdict, comment: str) -> ReviewItem:
-    moved("the item", item.verdict, verdict, VERDICT_EDGES, how="; ask for access anew")
+    how = "; a review keeps or revokes, and what is revoked stays so"
+    moved("the item", item.verdict, verdict, VERDICT_EDGES, how=how)
     subscription = call.find(Subscription, id=item.subscription_id)
     if verdict is Verdict.REVOKE and subscription and subscription.status in LIVE:
         ended(call, subscription, SubscriptionStatus.REVOKED, comment or "by an access review")
