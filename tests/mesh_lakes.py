@@ -11,7 +11,6 @@ from atoll.mesh.model.organisation import AssociationKind, PolicyType
 from atoll.mesh.operations.calls import Performer
 from atoll.mesh.operations.jobs import Attendant
 
-
 FIRST = ("Anna", "Jürgen", "Maria", "João", "Carmen")
 LAST = ("Schmidt", "Müller", "Silva", "Santos", "García", "Weber", "Ferreira")
 

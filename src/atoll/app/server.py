@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 import uvicorn
 
-from atoll.core.config import Settings
+from atoll.app.credentials import read_credentials
+from atoll.core.config import Settings, StorageOptions
 from atoll.core.errors import Unavailable
+from atoll.mesh.harvest import CollectionFacts
 from atoll.mesh.hosting import Mesh
 from atoll.messages.addresses import networks_in
 
@@ -44,6 +46,8 @@ def serve(
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     folder = home or settings.mesh_home
     assert folder is not None
+    keys = settings.mesh_credentials
+    credentials = read_credentials(keys) if keys else {}
     with _listening(host, port) as listener:
         at = url or f"http://{host}:{listener.getsockname()[1]}"
         mesh = Mesh(
@@ -52,6 +56,8 @@ def serve(
             portal_url=at,
             mail=settings.mail,
             webhook_networks=networks_in(settings.mesh_webhook_networks),
+            collections=_Collections(settings),
+            credentials=credentials,
         )
         try:
             click.echo(f"the mesh is served at {at}")
@@ -68,6 +74,18 @@ def serve(
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             mesh.close()
+
+
+class _Collections:
+    """Describes vector collections; what that takes is loaded when the first one is met."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self, location: str, options: StorageOptions) -> CollectionFacts:
+        from atoll.app.assets import Collections
+
+        return Collections(self._settings).describe(location, options)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -28,6 +28,7 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "fleet_url": ("ATOLL_FLEET_URL",),
     "fleet_token": ("ATOLL_FLEET_TOKEN",),
     "mesh_home": ("ATOLL_MESH_HOME",),
+    "mesh_credentials": ("ATOLL_MESH_CREDENTIALS",),
     "mesh_url": ("ATOLL_MESH_URL",),
     "mesh_token": ("ATOLL_MESH_TOKEN",),
     "mesh_webhook_networks": ("ATOLL_MESH_WEBHOOK_NETWORKS",),
@@ -62,6 +63,9 @@ MAIL: dict[str, tuple[str, ...]] = {
 }
 CONFIG_VARIABLE = "ATOLL_CONFIG"
 OFF = "off"
+_PATHS = (
+    "scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home", "mesh_credentials",
+)  # fmt: skip
 
 
 def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
@@ -79,11 +83,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     found, where = _read_file(environment, home)
     storage, aws, mail = (found.pop(name, {}) for name in ("storage", "aws", "mail"))
     for table, names in ((found, GENERAL), (storage, STORAGE), (aws, AWS), (mail, MAIL)):
-        for setting in table:
-            if setting not in names:
-                raise InvalidInput(
-                    f"{where}: there is no setting {setting!r}; there are {', '.join(names)}"
-                )
+        _check_names(table, names, str(where))
         for setting, variables in names.items():
             for variable in variables:
                 if environment.get(variable):
@@ -92,7 +92,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     if environment.get("ATOLL_ACCESS_KEY_ID") and not environment.get("ATOLL_SESSION_TOKEN"):
         # AWS's would be of other keys: in a function those of its role.
         storage.pop("session_token", None)
-    options = replace(StorageOptions(), **{k: _parse(k, v) for k, v in storage.items()})
+    options = storage_options(storage)
     if _wants_default_profile(options, home):
         options = replace(options, profile="default")
     kept = home / ".cache" / "atoll"
@@ -110,6 +110,20 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     return with_general(settings, found)
 
 
+def storage_options(found: Mapping[str, Any], where: str = "") -> StorageOptions:
+    """Read how to reach a store.
+
+    Args:
+        found: by the names of `STORAGE`, as TOML or the environment gave it.
+        where: it was found, for the message.
+
+    Raises:
+        InvalidInput: there is no setting of a name, or no such value for it.
+    """
+    _check_names(found, STORAGE, where)
+    return replace(StorageOptions(), **{key: _parse(key, value) for key, value in found.items()})
+
+
 def with_general(settings: Settings, found: Mapping[str, Any]) -> Settings:
     """Lay threads, memory, folders, caches and how fresh reads are over settings."""
     changes = {name: _parse(name, value) for name, value in found.items()}
@@ -117,6 +131,14 @@ def with_general(settings: Settings, found: Mapping[str, Any]) -> Settings:
         if name in changes:
             changes[f"{name}_bytes"] = changes.pop(name)
     return replace(settings, **changes)
+
+
+def _check_names(found: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
+    for name in found:
+        if name not in known:
+            raise InvalidInput(
+                f"{where}: there is no setting {name!r}; there are {', '.join(known)}"
+            )
 
 
 def _read_file(environment: Mapping[str, str], home: Path) -> tuple[dict[str, Any], Path]:
@@ -170,10 +192,6 @@ def _parse(setting: str, value: Any) -> Any:
             return value if isinstance(value, bool) else _FLAG[value.lower()]
         if setting == "disk_cache":
             return None if value == OFF else Path(value)
-        return (
-            Path(value)
-            if setting in ("scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home")
-            else str(value)
-        )
+        return Path(value) if setting in _PATHS else str(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"{value!r} is not a value for {setting}") from error

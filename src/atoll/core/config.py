@@ -87,6 +87,7 @@ class Settings:
         fleet_url: a fleet host elsewhere; None is this machine's, started when it is needed.
         fleet_token: as whom that one is asked.
         mesh_home: folder of the mesh that `atoll serve` serves.
+        mesh_credentials: file of how that mesh reaches stores; None: as this machine does.
         mesh_url: the mesh that `atoll mesh` asks.
         mesh_token: as whom.
         mesh_webhook_networks: where the mesh's webhooks may go besides public addresses, such as
@@ -111,6 +112,7 @@ class Settings:
     fleet_url: str | None = None
     fleet_token: str | None = field(default=None, repr=False)
     mesh_home: Path | None = None
+    mesh_credentials: Path | None = None
     mesh_url: str | None = None
     mesh_token: str | None = field(default=None, repr=False)
     mesh_webhook_networks: str = ""

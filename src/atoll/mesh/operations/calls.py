@@ -331,10 +331,12 @@ class Performer:
             if operation.is_read:
                 with self._store.reading() as reader:
                     return self._run(operation, reader, caller, ids, ask, demands)[0]
+            # Before `before`, which may find something else the next time.
+            asked = _digest(operation.name, ids, ask) if demands.key else ""
             if operation.before:
                 ask = self._prepared(operation, caller, ids, ask)
             return self._store.write(
-                lambda changes: self._written(operation, changes, caller, ids, ask, demands)
+                lambda changes: self._written(operation, changes, caller, ids, ask, demands, asked)
             )
         except (Forbidden, NotFound) as error:
             self._note_refusal(operation, caller, ids, error)
@@ -356,13 +358,13 @@ class Performer:
         ids: dict[str, str],
         ask: Any,
         demands: Demands,
+        asked: str,
     ) -> Any:
         if not demands.key:
             answer, note = self._run(operation, changes, caller, ids, ask, demands)
             changes.notes.append(note)
             return answer
         id_ = _digest(caller.profile_id, demands.key)
-        asked = _digest(operation.name, ids, ask)
         if before := changes.find(Replay, id_):
             if before.asked != asked:
                 raise Conflict("this idempotency key was used for another call; take a new one")

@@ -253,7 +253,7 @@ class Worker:
         try:
             return HANDLERS[taken.kind].run(self._attendant, taken), ""
         except AtollError as raised:
-            error = raised.message
+            error = raised.message or raised.code
             logger.warning("a job failed kind=%s about=%s: %s", taken.kind, taken.subject_id, error)
         except Exception:
             error = "a fault of ours; see the server's log"

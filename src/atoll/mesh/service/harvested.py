@@ -190,9 +190,8 @@ def updated(
 ) -> Asset:
     """Let an asset follow what was harvested at its place: a new revision, if anything is new.
 
-    What was said of columns that are gone is gone from the revision, too; whoever brings such a
-    column back brings back what was said of it. Where a column has another type, it is looked at
-    anew, unless it was found personal.
+    What was said of columns that are gone is gone, too, but for flags of personal data. Where a
+    column that was found not to be personal has another type, it is looked at anew.
 
     Args:
         call: changes something.
@@ -204,10 +203,7 @@ def updated(
     if asset.technical == technical:
         return changed_asset(call, asset, **values)
     before = {one.name: one for one in asset.columns}
-    diff = change_between(asset, technical)
-    if diff.added:
-        before = {**_former(call, asset, {one.name for one in diff.added}), **before}
-    retyped = {one.name for one, _ in diff.retyped}
+    retyped = {one.name for one, _ in change_between(asset, technical).retyped}
     kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
     if asset.technical and asset.asset_type == ASSET_TYPES[asset.technical.kind]:
         values.setdefault("asset_type", ASSET_TYPES[technical.kind])
@@ -276,17 +272,6 @@ def _all_columns(technical: Technical) -> tuple[Column, ...]:
 def _unrefused(column: ColumnMetadata) -> ColumnMetadata:
     is_refused = column.pii is not None and not column.pii.is_personal
     return replace(column, pii=None) if is_refused else column
-
-
-def _former(call: Call, asset: Asset, names: set[str]) -> dict[str, ColumnMetadata]:
-    """Find what was last said of columns that were there once: a flag must outlive a bad load."""
-    found: dict[str, ColumnMetadata] = {}
-    for revision in call.history(Asset, asset.id):
-        found |= {one.name: one for one in revision.columns if one.name in names}
-    return {
-        name: replace(_unrefused(one), glossary_terms=tuple(_usable(call, one.glossary_terms)))
-        for name, one in found.items()
-    }
 
 
 def _usable(call: Call, term_ids: Iterable[str]) -> Iterator[str]:

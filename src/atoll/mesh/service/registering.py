@@ -131,8 +131,8 @@ def _read_again(call: Call, asset: Asset, _: Nothing) -> Read:
 def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
     """Read an asset's files again; if they changed, it has a new revision.
 
-    What was said of columns that are gone is gone, too, until they come back; new columns are
-    looked through for personal data.
+    What was said of columns that are gone is gone, too; new columns are looked through for personal
+    data.
     """
     if asset.is_archived:
         raise Conflict(f"'{asset.name}' is archived; restore it first")

@@ -154,7 +154,7 @@ def forget_old_runs(attendant: Attendant, job: Job) -> int | None:
             *old,
         ]
     for some in _in_groups(gone, REMOVED_AT_ONCE):
-        attendant.act("", FORGET, partial(_remove, records=some))
+        attendant.act("ForgetDataSourceRuns", FORGET, partial(_remove, records=some))
     return None
 
 
@@ -218,11 +218,12 @@ def _look_through(attendant: Attendant, run_id: str) -> None:
     for some in _in_groups(outcomes, LOOKED_AT_ONCE):
         findings = _findings(attendant, grounds, source, some)
         for few in _in_groups(some, CHANGED_AT_ONCE):
-            attendant.act("", RUN, partial(_take_in, run_id=run_id, found=few, findings=findings))
+            work = partial(_take_in, run_id=run_id, found=few, findings=findings)
+            attendant.act("TakeAssetsIn", RUN, work)
     with attendant.reading() as reader:
         gone = list(_gone(reader, grounds, source, outcomes))
     for some_gone in _in_groups(gone, CHANGED_AT_ONCE):
-        attendant.act("", RUN, partial(_miss, run_id=run_id, assets=some_gone))
+        attendant.act("MissAssets", RUN, partial(_miss, run_id=run_id, assets=some_gone))
 
 
 def _grounds(reader: Reader, run_id: str) -> Grounds:

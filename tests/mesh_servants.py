@@ -1,0 +1,40 @@
+"""A process that does the jobs of a mesh, to be killed in the middle of one.
+
+    python mesh_servants.py URL HOME [STOP]
+
+Tells of each commit in a line; after STOP of them it does nothing more, and waits to be killed.
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+from atoll.compute.inline import InlineExecutor
+from atoll.mesh.operations.jobs import Attendant, Worker
+from atoll.mesh.operations.registry import actions
+from atoll.mesh.operations.tools import Tools
+from atoll.mesh.policies.decisions import Authorizer
+from atoll.mesh.service import OPERATIONS
+from atoll.mesh.store.database import opened
+from atoll.mesh.store.writing import Store
+
+
+def serve(url, home, stop):
+    assert OPERATIONS
+    store = Store(opened(url), lambda connection, notes: None)
+    done = [0]
+
+    def told():
+        done[0] += 1
+        print(done[0], flush=True)
+        if done[0] == stop:
+            threading.Event().wait()
+
+    store.listeners.append(told)
+    tools = Tools(Path(home), InlineExecutor())
+    Worker(store, Attendant(store, Authorizer(actions()), tools), "the same server")
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 0)
