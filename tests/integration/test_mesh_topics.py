@@ -6,8 +6,8 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-from mesh_access import Plant
-from mesh_world import ROOT, world
+from mesh_access import Plant, technical
+from mesh_world import ROOT, STAMP, world
 
 from atoll.mesh.model.access import (
     OnLowScore,
@@ -15,10 +15,19 @@ from atoll.mesh.model.access import (
     SubscriptionRequest,
     SubscriptionRequestStatus,
 )
-from atoll.mesh.model.catalog import Classification, Listing
+from atoll.mesh.model.catalog import (
+    Asset,
+    Classification,
+    DataSource,
+    DataSourceRun,
+    DataSourceRunStatus,
+    Listing,
+    RunType,
+)
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.service import OPERATIONS
+from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.reclassification import reclassified
 from atoll.mesh.service.telling import tell
 from atoll.mesh.service.topics import TOPICS
@@ -198,6 +207,45 @@ def test_39_a_reclassified_listing_is_a_task_until_somebody_has_looked(plant):
     assert waits(plant, "bob", "SUBSCRIPTION_FLAGGED") == ["INACTIVE"]
 
 
+def test_42_owners_and_readers_hear_that_a_filter_does_not_fit_any_more(plant):
+    condition = {"equalTo": {"columnName": "line", "value": "A"}}
+    rows = {"rowConfiguration": {"rowFilter": {"expression": condition}}}
+    id_ = plant.filter("line A", "public", rows)
+    plant.subscribe(plant.public, filter_ids=(id_,))
+    narrower = {"torque": "double", "worker": "string"}
+    asset = plant.find(Asset, "asset-public")
+    lesser = changed(plant, asset, technical=technical(asset.external_identifier, narrower))
+    acted(plant, "RefreshAsset", lambda call: revalidated(call, lesser) or lesser)
+    assert titles(plant, "bob", "ASSET_FILTER_INVALID") == [
+        "The filter 'line A' of 'public' does not fit any more: nothing is read through it"
+    ]
+    assert titles(plant, "dee", "SUBSCRIPTION_FILTER_INVALID") == [
+        "'asset-public' has changed, and 'forecasts' reads nothing until a filter of it is mended"
+    ]
+    assert told(plant, "dee", "ASSET_FILTER_INVALID") == []
+
+
+def test_14_a_run_that_failed_is_told_to_those_who_keep_the_source(plant):
+    own = {"project_id": plant.owner, **STAMP}
+    source = DataSource(
+        id="source-a", name="welds", association_id="association-lake", location="s3://x", **own
+    )
+    run = DataSourceRun(
+        id="run-a",
+        data_source_id=source.id,
+        type=RunType.SCHEDULED,
+        status=DataSourceRunStatus.FAILED,
+        error_message="the storage does not answer",
+        **own,
+    )
+    plant.keep(source, run)
+    acted(plant, "EndDataSourceRun", lambda call: run)
+    [one] = told(plant, "bob", "DATA_SOURCE_RUN_FAILED")
+    assert one.title == "A run of the data source 'welds' has ended FAILED"
+    assert one.message == "the storage does not answer"
+    assert told(plant, "cy", "DATA_SOURCE_RUN_FAILED") == []
+
+
 def test_46_owners_have_a_review_to_do_until_all_is_decided_or_it_is_closed(plant):
     plant.subscribe(plant.public)
     plant.subscribe(plant.internal)
@@ -227,6 +275,17 @@ def test_13_readers_hear_that_what_they_read_was_published_anew(plant):
     acted(plant, "CreateListingChangeSet", lambda call: call.find(Listing, id=plant.public))
     assert titles(plant, "dee", "LISTING_REVISED") == ["'asset-public' was published anew"]
     assert told(plant, "bob", "LISTING_REVISED") == []
+
+
+def test_4_what_people_write_into_the_audit_names_nothing_to_tell_of(plant):
+    plant.subscribe(plant.public)
+
+    def published(call):
+        call.tell(columns=[plant.public])
+        return call.find(Listing, id=plant.secret)
+
+    acted(plant, "CreateListingChangeSet", published)
+    assert told(plant, "dee", "LISTING_REVISED") == []
 
 
 def test_24_proposals_wait_for_their_people_and_who_made_one_hears_what_became_of_it(plant):

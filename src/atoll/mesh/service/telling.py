@@ -47,6 +47,8 @@ FAR = 1000  # events that concern nobody are looked through again after a restar
 MOST_RECIPIENTS = 1000
 MESSAGE_LETTERS = 1000
 _LAST_EVENT = 10**15  # ids count down from here: a list begins with the newest
+# Details of events that list ids; in others stands what people wrote.
+_LISTS = ("proposals", "requests", "subscriptions")
 _WITHOUT_PROFILE = {"system": "Atoll", "policy": "A policy"}
 # The words in titles that stand for the name of something: its kind, and the field with its id.
 _NAMED: dict[str, tuple[type[Any], str]] = {
@@ -68,7 +70,7 @@ class Notice:
         values: fields of the notification.
     """
 
-    channels: set[Channel]
+    channels: frozenset[Channel]
     again_s: int
     values: dict[str, Any]
 
@@ -146,9 +148,9 @@ def _notices(call: Call, event: AuditEvent) -> Iterator[Notice]:
 
 
 def _ids(event: AuditEvent) -> list[str]:
-    """List the ids that an event names: of what it is about, and in lists of its details."""
-    lists = [one for one in decoded(event.details, dict[str, Any]).values() if type(one) is list]
-    named = [one for some in lists for one in some if isinstance(one, str)]
+    """List the ids that an event names: of what it is about, and of what else was done there."""
+    details = decoded(event.details, dict[str, Any])
+    named = [id_ for key in _LISTS for id_ in details.get(key, [])]
     return list(dict.fromkeys([event.resource_id, *named]))
 
 
@@ -162,7 +164,7 @@ def _notices_of(
     for profile in told[:MOST_RECIPIENTS]:
         settings = call.find(NotificationSettings, id=profile.id)
         wanted = channels_of(settings, topic.name)
-        channels = set(wanted) & ways_out(call.tools, profile, settings)
+        channels = frozenset(wanted) & ways_out(call.tools, profile, settings)
         seen = _seen_by(call, profile, record) if wanted else None
         if seen:
             values = {
