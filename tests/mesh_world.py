@@ -35,23 +35,23 @@ SCOPES = frozenset({"admin"})
 class World:
     """A mesh without doors."""
 
-    def __init__(self, url, home, policies=""):
+    def __init__(self, url, home, policies="", **tools):
         engine = opened(url)
         upgrade(engine)
         self.notes = []
         self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
-        self.store = Store(engine, self._append)
+        self.store = Store(engine, self.append)
         with self.store.reading() as reader:
             is_new = reader.any(Domain) is None
         if is_new:
             self.store.write(_begin)
         self.authorizer = Authorizer(actions(), policies)
         self.indexer = Indexer(self.store, home / "index")
-        self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1))
+        self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
 
-    def _append(self, connection, notes):
+    def append(self, connection, notes):
         self.notes += notes
         append(connection, notes, time.time_ns() // 1000, self.sealing.key)
 
@@ -101,9 +101,10 @@ class World:
 
 
 @contextmanager
-def world(url, home=None, policies=""):
-    """A mesh; `policies` are those of the house."""
-    made = World(url, home or Path(tempfile.mkdtemp(prefix="atoll-mesh-")), policies)
+def world(url, home=None, policies="", **tools):
+    """A mesh; `policies` are those of the house, `tools` what its server has at hand."""
+    home = home or Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
+    made = World(url, home, policies, **tools)
     try:
         yield made
     finally:

@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alarm_receivers import mail_server, webhook
 from fleet_lab import awaited
+from message_receivers import mail_server, webhook
 
-from atoll.core.errors import InvalidInput, Unavailable
+from atoll.core.config import MailServer
+from atoll.core.errors import InvalidInput
 from atoll.fleet.host.notifierprocess import sending_notifications
 from atoll.fleet.monitoring.alarms import Alarm, AlarmState, Verdict
-from atoll.fleet.monitoring.alarmstore import AlarmStore, Notification
+from atoll.fleet.monitoring.alarmstore import AlarmStore
 from atoll.fleet.monitoring.notifying import MOST_ATTEMPTS, Notifier
 from atoll.fleet.monitoring.ringing import ring
-from atoll.fleet.monitoring.sending import MailServer, Sender, signature
+from atoll.fleet.monitoring.sending import Sender
+from atoll.messages.webhooks import signature
 
 SNS = "arn:aws:sns:us-east-1:000000000000:topic"
 RINGS = Verdict(AlarmState.ALARM, "2 of 3 primaries run")
@@ -152,15 +154,6 @@ def test_mail_says_what_happened(store):
     assert receivers == ["<ops@example.org>"]
     assert "Subject: ALARM: lost" in text
     assert "NewStateReason: 2 of 3 primaries run" in text
-
-
-def test_mail_is_not_sent_in_clear_where_it_must_be_encrypted():
-    notification = Notification("1", "lost", "mailto:ops@example.org", "subject", {})
-    with mail_server() as (port, mails):
-        sender = Sender(mail=MailServer("127.0.0.1", "atoll@example.org", port))
-        with pytest.raises(Unavailable, match="STARTTLS"):
-            sender.send(notification)
-    assert mails == []
 
 
 def test_alarm_that_was_changed_meanwhile_is_not_put_back(store):

@@ -2,9 +2,10 @@
 
 import pytest
 
+from atoll.core.config import MailServer
 from atoll.core.errors import InvalidInput
 from atoll.fleet.cli.sender import read_sender
-from atoll.fleet.monitoring.sending import MailServer, Sender
+from atoll.fleet.monitoring.sending import Sender
 
 
 @pytest.fixture

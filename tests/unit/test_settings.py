@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from atoll.app.settings import read_settings, with_general
+from atoll.core.config import MailServer
 from atoll.core.errors import InvalidInput
 from atoll.core.resources import available_memory, available_threads, parse_bytes
 
@@ -53,12 +54,24 @@ def test_a_file_named_by_the_environment_must_be_there(tmp_path):
         settings(tmp_path, {"ATOLL_CONFIG": str(tmp_path / "none.toml")})
 
 
+def test_a_mail_server_is_named_in_a_table_of_its_own_and_its_password_is_not_shown(tmp_path):
+    config = '[mail]\nhost = "smtp"\nsender = "a@b"\nport = 25\nstarttls = false\n'
+    found = settings(tmp_path, {"ATOLL_MAIL_PASSWORD": "hidden", "ATOLL_MAIL_PORT": "26"}, config)
+    expected = MailServer("smtp", "a@b", port=26, starttls=False, password="hidden")
+    assert found.mail == expected
+    assert "hidden" not in repr(found)
+    assert settings(tmp_path / "none").mail is None
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
         ("thraeds = 3", "no setting 'thraeds'; there are threads"),
         ("[storage]\nkey = 1", "no setting 'key'"),
         ("threads = 0", "0 is not a value for threads"),
+        ('[mail]\nhost = "smtp"', "mail needs a sender"),
+        ('[mail]\nhost = "smtp"\nsender = "a@b"\nport = 0', "0 is not a value for port"),
+        ('[mail]\nhost = "smtp"\nsender = "a@b"\npassword = "pässwort"', "ASCII"),
         ('memory = "much"', "'much' is not a value for memory"),
         ("threads = ", "cannot be read"),
     ],

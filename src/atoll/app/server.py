@@ -14,6 +14,7 @@ from atoll.core.config import Settings, StorageOptions
 from atoll.core.errors import Unavailable
 from atoll.mesh.harvest import CollectionFacts
 from atoll.mesh.hosting import Mesh
+from atoll.messages.addresses import networks_in
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 DRAIN_SECONDS = 10
@@ -54,6 +55,8 @@ def serve(
             database=database or "",
             portal_url=at,
             providers=settings.mesh_providers,
+            mail=settings.mail,
+            webhook_networks=networks_in(settings.mesh_webhook_networks),
             collections=_Collections(settings),
             credentials=credentials,
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atoll.core.config import AwsOptions, Settings, StorageOptions
+from atoll.core.config import AwsOptions, MailServer, Settings, StorageOptions
 from atoll.core.errors import InvalidInput
 from atoll.core.resources import parse_bytes
 
@@ -32,6 +32,7 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "mesh_url": ("ATOLL_MESH_URL",),
     "mesh_token": ("ATOLL_MESH_TOKEN",),
     "mesh_providers": ("ATOLL_MESH_PROVIDERS",),
+    "mesh_webhook_networks": ("ATOLL_MESH_WEBHOOK_NETWORKS",),
 }
 STORAGE: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
@@ -52,6 +53,14 @@ AWS: dict[str, tuple[str, ...]] = {
     "endpoint": ("ATOLL_AWS_ENDPOINT",),
     "prices": ("ATOLL_PRICES",),
     "inside_region": ("ATOLL_INSIDE_REGION",),
+}
+MAIL: dict[str, tuple[str, ...]] = {
+    "host": ("ATOLL_MAIL_HOST",),
+    "port": ("ATOLL_MAIL_PORT",),
+    "sender": ("ATOLL_MAIL_SENDER",),
+    "starttls": ("ATOLL_MAIL_STARTTLS",),
+    "user": ("ATOLL_MAIL_USER",),
+    "password": ("ATOLL_MAIL_PASSWORD",),
 }
 CONFIG_VARIABLE = "ATOLL_CONFIG"
 OFF = "off"
@@ -74,8 +83,8 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
         InvalidInput: the file or a value in it cannot be read.
     """
     found, where = _read_file(environment, home)
-    storage, aws = found.pop("storage", {}), found.pop("aws", {})
-    for table, names in ((found, GENERAL), (storage, STORAGE), (aws, AWS)):
+    storage, aws, mail = (found.pop(name, {}) for name in ("storage", "aws", "mail"))
+    for table, names in ((found, GENERAL), (storage, STORAGE), (aws, AWS), (mail, MAIL)):
         _check_names(table, names, str(where))
         for setting, variables in names.items():
             for variable in variables:
@@ -93,6 +102,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
     settings = Settings(
         storage=options,
         aws=on_aws,
+        mail=_mail_server(mail, where),
         rates=kept / "rates.json",
         disk_cache=kept / "ranges",
         fleet_home=home / ".local" / "share" / "atoll" / "fleet",
@@ -146,6 +156,17 @@ def _read_file(environment: Mapping[str, str], home: Path) -> tuple[dict[str, An
         raise InvalidInput(f"{path} cannot be read: {error}") from error
 
 
+def _mail_server(given: Mapping[str, Any], where: Path) -> MailServer | None:
+    if not given:
+        return None
+    if missing := {"host", "sender"} - given.keys():
+        raise InvalidInput(f"{where}: mail needs a {sorted(missing)[0]}, too")
+    found = MailServer(**{name: _parse(name, value) for name, value in given.items()})
+    if not (found.user + found.password).isascii():
+        raise InvalidInput(f"{where}: SMTP takes users and passwords of ASCII only")
+    return found
+
+
 def _wants_default_profile(options: StorageOptions, home: Path) -> bool:
     if options.access_key_id or options.profile or options.role_arn:
         return False
@@ -157,9 +178,9 @@ def _parse(setting: str, value: Any) -> Any:
     try:
         if setting in ("memory", "cache", "disk_cache_bytes"):
             return value if isinstance(value, int) else parse_bytes(value)
-        if setting in ("threads", "retries"):
+        if setting in ("threads", "retries", "port"):
             number = int(value)
-            if number < (1 if setting == "threads" else 0):
+            if number < (0 if setting == "retries" else 1):
                 raise ValueError
             return number
         if setting in ("timeout_s", "connect_timeout_s"):
@@ -169,7 +190,7 @@ def _parse(setting: str, value: Any) -> Any:
             if not seconds >= 0:
                 raise ValueError
             return seconds
-        if setting in ("allow_http", "virtual_hosted", "inside_region"):
+        if setting in ("allow_http", "virtual_hosted", "inside_region", "starttls"):
             return value if isinstance(value, bool) else _FLAG[value.lower()]
         if setting == "disk_cache":
             return None if value == OFF else Path(value)

@@ -49,6 +49,25 @@ class AwsOptions:
 
 
 @dataclass(frozen=True)
+class MailServer:
+    """Through what mail is sent.
+
+    Attributes:
+        host, port: of the SMTP server.
+        sender: the address it comes from.
+        starttls: whether the connection must be encrypted before anything is said.
+        user, password: as whom; empty: without.
+    """
+
+    host: str
+    sender: str
+    port: int = 587
+    starttls: bool = True
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a run may use and how it talks.
 
@@ -72,9 +91,12 @@ class Settings:
         mesh_url: the mesh that `atoll mesh` asks.
         mesh_token: as whom.
         mesh_providers: file of the sign-in providers of that mesh; None: it has none.
+        mesh_webhook_networks: where the mesh's webhooks may go besides public addresses, such as
+            "10.1.0.0/16, fd00::/8".
         quiet: whether a command says no more than its result.
         storage: how to reach object stores.
         aws: what runs on AWS for us.
+        mail: through what the mesh sends mail; None: it sends none.
         function_mb: memory of the function of AWS Lambda that this is, in MB; 0 where it is none.
     """
 
@@ -95,9 +117,11 @@ class Settings:
     mesh_url: str | None = None
     mesh_token: str | None = field(default=None, repr=False)
     mesh_providers: Path | None = None
+    mesh_webhook_networks: str = ""
     quiet: bool = False
     storage: StorageOptions = StorageOptions()
     aws: AwsOptions = AwsOptions()
+    mail: MailServer | None = None
     function_mb: int = 0
 
     @property

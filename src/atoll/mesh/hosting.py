@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 
 from atoll.compute.processes import ProcessExecutor
-from atoll.core.config import StorageOptions
+from atoll.core.config import MailServer, StorageOptions
 from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.core.files import reading, whole_file, writing
 from atoll.mesh.audit.keys import Key, new_key
@@ -29,6 +29,7 @@ from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import Proof, ProofType, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
+from atoll.mesh.operations.following import Follower
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
@@ -36,10 +37,12 @@ from atoll.mesh.operations.tools import FILES_FOLDER, Sealing, Tools
 from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.service.signing import Doorkeeper
+from atoll.mesh.service.telling import tell
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
+from atoll.messages.addresses import Network
 from atoll.storage import open_storage
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ class Mesh:
         collections: CollectionReader | None = None,
         providers: Path | None = None,
         credentials: Mapping[str, StorageOptions] | None = None,
+        mail: MailServer | None = None,
+        webhook_networks: tuple[Network, ...] = (),
     ) -> None:
         """Open a mesh; the first time, make it.
 
@@ -84,6 +89,8 @@ class Mesh:
             collections: knows vector collections; None: they are not read.
             providers: file of the sign-in providers, see `identity.configured`; None: none.
             credentials: how to reach a store, by the names that associations give.
+            mail: through what it sends mail; None: it sends none.
+            webhook_networks: where webhooks may go besides public addresses.
 
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
@@ -106,8 +113,16 @@ class Mesh:
             sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
             indexer = Indexer(self.store, home / INDEX_FOLDER)
             undo.callback(indexer.stop)
-            executor = ProcessExecutor(1)
-            tools = Tools(home, sealing, indexer, executor, collections, credentials or {})
+            tools = Tools(
+                home,
+                sealing,
+                indexer,
+                ProcessExecutor(1),
+                collections,
+                credentials or {},
+                mail=mail,
+                webhook_networks=webhook_networks,
+            )
             authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store, tools.throttle)
@@ -116,6 +131,7 @@ class Mesh:
             # Not the key's: servers of one database share that.
             holder = f"{socket.gethostname()}:{home.resolve()}"
             undo.callback(Worker(self.store, attendant, holder).stop)
+            undo.callback(Follower(self.store, attendant, tell).stop)
             self._undo = undo.pop_all()
 
     @property

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from atoll.core.config import MailServer
 from atoll.core.errors import InvalidInput
 from atoll.core.files import reading
 from atoll.core.records import converted
-from atoll.fleet.monitoring.sending import MailServer, Sender
+from atoll.fleet.monitoring.sending import Sender
 
 
 def read_sender(path: Path) -> Sender:

@@ -413,7 +413,7 @@ class Performer:
             principal=caller.profile_id,
             via=caller.via,
             project=project_of(record),
-            resource_kind=record.KIND,
+            resource_kind=answer.KIND if isinstance(answer, Record) else record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,

@@ -207,7 +207,10 @@ _FACTS: dict[type[Record], Callable[[Knowledge, Any, str], Mapping[str, Any]]] =
         **know.of_project(one.owning_project_id),
         **know.of_approvers(one.owning_project_id),
     },
-    Notification: lambda know, one, _: know.is_self(one.recipient_id),
+    Notification: lambda know, one, grant: {
+        **know.of_domain(one, grant),
+        **know.of_user(one.recipient_id),
+    },
     UserProfile: lambda know, one, grant: {**know.of_domain(one, grant), **know.of_user(one.id)},
     GroupProfile: Knowledge.of_domain,
     AccessToken: lambda know, one, grant: {

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 SYSTEM = Standing("Service", "system", frozenset(), tokens.EVERYTHING)
+QUICK, SLOW = "quick", "slow"
 LEASE_S = 60.0
 POLL_S = 1.0  # other servers' jobs, and leases that ran out
 FIRST_RETRY_S = 1.0
@@ -106,12 +107,12 @@ class Handler:
     """Who does the jobs of a kind.
 
     Attributes:
-        is_slow: whether others may not wait for it.
+        lane: jobs of one wait for each other, and for no others.
         is_standing: whether there is always one, about nothing: a schedule.
     """
 
     run: Handle
-    is_slow: bool
+    lane: str
     is_standing: bool
 
 
@@ -119,13 +120,20 @@ HANDLERS: dict[str, Handler] = {}
 
 
 def job(
-    kind: str, *, is_slow: bool = False, is_standing: bool = False
+    kind: str, *, is_slow: bool = False, is_standing: bool = False, lane: str = ""
 ) -> Callable[[Handle], Handle]:
-    """Make a function the handler of a kind of jobs."""
+    """Make a function the handler of a kind of jobs.
+
+    Args:
+        kind: its name.
+        is_slow: whether quick ones may not wait for it.
+        is_standing: whether there is always one, about nothing: a schedule.
+        lane: of jobs that wait for the world outside: one of their own, so that nobody else does.
+    """
 
     def register(run: Handle) -> Handle:
         assert kind not in HANDLERS, kind
-        HANDLERS[kind] = Handler(run, is_slow, is_standing)
+        HANDLERS[kind] = Handler(run, lane or (SLOW if is_slow else QUICK), is_standing)
         return run
 
     return register
@@ -147,9 +155,9 @@ def later(call: Call, kind: str, subject_id: str, *, due_at: int = 0) -> None:
 
 
 class Worker:
-    """Threads that do jobs until they are stopped: one for quick ones, one for slow ones.
+    """Threads that do jobs until they are stopped: one for each lane.
 
-    A third one makes the leases of what these two do longer.
+    One more makes the leases of what these do longer.
     """
 
     def __init__(self, store: Store[AuditEvent], attendant: Attendant, holder: str) -> None:
@@ -164,12 +172,13 @@ class Worker:
         self._is_stopping = False
         self._has_stopped = threading.Event()
         self._taken: dict[str, Job] = {}
-        self._wakers = [threading.Event(), threading.Event()]
+        lanes = sorted({one.lane for one in HANDLERS.values()})
+        self._wakers = [threading.Event() for _ in lanes]
         store.write(self._begin)
         store.listeners.append(self._wake)
         self._threads = [
-            threading.Thread(target=self._run, args=(is_slow, waker), name="mesh-job", daemon=True)
-            for is_slow, waker in zip((False, True), self._wakers, strict=True)
+            threading.Thread(target=self._run, args=(lane, waker), name="mesh-job", daemon=True)
+            for lane, waker in zip(lanes, self._wakers, strict=True)
         ]
         self._keeper = threading.Thread(target=self._keep, name="mesh-leases", daemon=True)
         for thread in (*self._threads, self._keeper):
@@ -197,8 +206,8 @@ class Worker:
             if handler.is_standing and kind not in there:
                 changes.add(_standing_job(kind, _now()))
 
-    def _run(self, is_slow: bool, waker: threading.Event) -> None:
-        kinds = [kind for kind, one in HANDLERS.items() if one.is_slow == is_slow]
+    def _run(self, lane: str, waker: threading.Event) -> None:
+        kinds = [kind for kind, one in HANDLERS.items() if one.lane == lane]
         while not self._is_stopping:
             waker.clear()
             try:

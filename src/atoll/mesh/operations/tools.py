@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from atoll.compute.port import Executor
-from atoll.core.config import StorageOptions
+from atoll.core.config import MailServer, StorageOptions
 from atoll.core.errors import Unavailable
 from atoll.core.files import writing
 from atoll.mesh.audit.keys import Key
@@ -19,6 +19,7 @@ from atoll.mesh.model.organisation import Association
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.visibility import Visibility
+from atoll.messages.addresses import Network
 from atoll.storage import Storage
 
 FILES_FOLDER = "sending"
@@ -49,6 +50,8 @@ class Tools:
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
         throttle: slows down whoever guesses.
+        mail: through what it sends mail; None: it sends none.
+        webhook_networks: where webhooks may go besides public addresses.
         visibility: remembers which classes of things people may see.
     """
 
@@ -59,6 +62,8 @@ class Tools:
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)
     throttle: Throttle = field(default_factory=Throttle)
+    mail: MailServer | None = None
+    webhook_networks: tuple[Network, ...] = ()
     visibility: Visibility = field(default_factory=Visibility)
 
     @contextmanager

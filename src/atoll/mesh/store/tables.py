@@ -319,8 +319,8 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(
         Notification,
-        ("recipient_id", "status", "topic", "subject_id", "event"),
-        indexes=(("recipient_id", "status"), ("subject_id",)),
+        ("recipient_id", "type", "status", "topic", "subject_id", "is_shown"),
+        indexes=(("recipient_id", "status"), ("subject_id", "topic")),
     ),
     Shelf(NotificationSettings, ()),
     Shelf(Cursor, ()),

@@ -361,10 +361,11 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("recipient_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.Text(), nullable=False),
-        sa.Column("event", sa.BigInteger(), nullable=False),
+        sa.Column("is_shown", sa.Boolean(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
     )
@@ -372,7 +373,9 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_notification_recipient_id_status", ["recipient_id", "status"], unique=False
         )
-        batch_op.create_index("ix_notification_subject_id", ["subject_id"], unique=False)
+        batch_op.create_index(
+            "ix_notification_subject_id_topic", ["subject_id", "topic"], unique=False
+        )
 
     op.create_table(
         "past",
