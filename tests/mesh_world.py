@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
-from atoll.mesh.audit.keys import new_key
+from atoll.mesh.audit.keys import Key
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
@@ -28,6 +28,7 @@ from atoll.storage import open_storage
 
 STAMP = {"created_at": 1, "created_by": "test", "updated_at": 1, "updated_by": "test"}
 ROOT = "unit-root"
+KEY = Key(b"one key for all worlds: they may share a database")
 PEOPLE = ("ann", "bob", "cy", "dee")  # Ann owns the root
 SCOPES = frozenset({"admin"})
 
@@ -39,7 +40,7 @@ class World:
         engine = opened(url)
         upgrade(engine)
         self.notes = []
-        self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
+        self.sealing = Sealing(KEY, open_storage(home / "anchors"))
         self.store = Store(engine, self.append)
         with self.store.reading() as reader:
             is_new = reader.any(Domain) is None
