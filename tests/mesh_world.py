@@ -1,8 +1,11 @@
 """A small mesh for tests: a plant, its people, and a way to ask on behalf of each."""
 
+import atexit
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from atoll.compute.processes import ProcessExecutor
@@ -37,8 +40,7 @@ class World:
     """A mesh without doors."""
 
     def __init__(self, url, home, policies="", **tools):
-        engine = opened(url)
-        upgrade(engine)
+        engine = with_tables(url)
         self.notes = []
         self.sealing = Sealing(KEY, open_storage(home / "anchors"))
         self.store = Store(engine, self.append)
@@ -46,7 +48,7 @@ class World:
             is_new = reader.any(Domain) is None
         if is_new:
             self.store.write(_begin)
-        self.authorizer = Authorizer(actions(), policies)
+        self.authorizer = authorizer(policies)
         self.indexer = Indexer(self.store, home / "index")
         self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
@@ -101,16 +103,44 @@ class World:
         raise AssertionError(f"{who} may do {name}")
 
 
+def with_tables(url):
+    """Open a database; a new file is copied, as it takes longer to make the tables."""
+    kind, _, place = url.partition(":///")
+    if kind == "sqlite" and not Path(place).exists():
+        shutil.copy(template(), place)
+    engine = opened(url)
+    upgrade(engine)
+    return engine
+
+
+@cache
+def template():
+    """A file with all tables."""
+    folder = tempfile.mkdtemp(prefix="atoll-mesh-")
+    atexit.register(shutil.rmtree, folder)
+    place = Path(folder) / "mesh.db"
+    engine = opened(f"sqlite:///{place}")
+    upgrade(engine)
+    engine.dispose()
+    return place
+
+
+@cache
+def authorizer(policies=""):
+    """Read the policies once."""
+    return Authorizer(actions(), policies)
+
+
 @contextmanager
 def world(url, home=None, policies="", **tools):
     """A mesh; `policies` are those of the house, `tools` what its server has at hand."""
-    home = home or Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
-    made = World(url, home, policies, **tools)
-    try:
-        yield made
-    finally:
-        made.indexer.stop()
-        made.store.close()
+    with tempfile.TemporaryDirectory(prefix="atoll-mesh-") as temporary:
+        made = World(url, home or Path(temporary), policies, **tools)
+        try:
+            yield made
+        finally:
+            made.indexer.stop()
+            made.store.close()
 
 
 def _begin(changes):

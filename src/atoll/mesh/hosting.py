@@ -113,6 +113,7 @@ class Mesh:
             sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
             indexer = Indexer(self.store, home / INDEX_FOLDER)
             undo.callback(indexer.stop)
+            indexer.follow()
             tools = Tools(
                 home,
                 sealing,
