@@ -93,6 +93,7 @@ class Call:
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
         self.told: dict[str, Any] = {}
+        self.concerns: dict[str, str] = {}
         [self.domain] = reader.all(Domain)
 
     @property
@@ -253,6 +254,12 @@ class Call:
     def tell(self, **details: Any) -> None:
         """Say more to the audit."""
         self.told |= details
+
+    def tell_of(self, asset_id: str, project_id: str | None) -> None:
+        """Say to the audit which asset this call concerns, and for which project it was made."""
+        self.concerns["asset_id"] = asset_id
+        if project_id:
+            self.concerns["project"] = project_id
 
     def note(
         self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
@@ -416,11 +423,11 @@ class Performer:
             "ALLOWED",
             principal=caller.profile_id,
             via=caller.via,
-            project=project_of(record),
             resource_kind=answer.KIND if isinstance(answer, Record) else record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,
+            **{"project": project_of(record), **call.concerns},
         )
         return answer, note
 
