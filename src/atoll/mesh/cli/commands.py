@@ -30,7 +30,7 @@ _NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_
 
 
 def client_of(settings: Settings) -> MeshClient:
-    """Return the mesh that settings name.
+    """Return the mesh that settings name, until the command ends.
 
     Raises:
         InvalidInput: they name none.
@@ -40,7 +40,9 @@ def client_of(settings: Settings) -> MeshClient:
             "no mesh is named: start one with `atoll serve`, then set ATOLL_MESH_URL and "
             "ATOLL_MESH_TOKEN to what it prints, or run `atoll mesh login`"
         )
-    return MeshClient(settings.mesh_url, settings.mesh_token or "")
+    client = MeshClient(settings.mesh_url, settings.mesh_token or "")
+    click.get_current_context().call_on_close(client.close)
+    return client
 
 
 def command(operation: Operation) -> click.Command:
