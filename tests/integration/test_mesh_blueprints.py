@@ -70,7 +70,8 @@ delegations:
 subscription_targets:
   press shop/warehouse: {environment: test, asset_types: [Table]}
 data_sources:
-  press shop/drops: {location: lake/drops, include: ["*.parquet"], terms: [machines/tool], has_run: true}
+  press shop/drops:
+    {location: lake/drops, include: ["*.parquet"], terms: [machines/tool], has_run: true}
 assets:
   lake/press log.parquet:
     name: press log
