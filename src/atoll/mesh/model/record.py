@@ -54,7 +54,7 @@ class Replay(Record):
 
     Attributes:
         asked: digest of what was asked.
-        answer: its JSON.
+        answer: its JSON; empty where it is told once.
     """
 
     KIND: ClassVar[str] = "replay"

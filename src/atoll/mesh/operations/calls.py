@@ -24,7 +24,7 @@ from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
-from atoll.mesh.operations.registry import Operation, Page, viewing
+from atoll.mesh.operations.registry import Operation, Page, ToldOnce, viewing
 from atoll.mesh.operations.standings import EVERYBODY, PARTICIPANT, role_in, standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
@@ -368,6 +368,8 @@ class Performer:
         if before := changes.find(Replay, id_):
             if before.asked != asked:
                 raise Conflict("this idempotency key was used for another call; take a new one")
+            if not before.answer:
+                raise Conflict("this was done, and its answer is told once; ask anew for another")
             return msgspec.Raw(before.answer.encode())
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
@@ -380,7 +382,7 @@ class Performer:
                 updated_at=now,
                 updated_by=caller.profile_id,
                 asked=asked,
-                answer=msgspec.json.encode(answer).decode(),
+                answer="" if isinstance(answer, ToldOnce) else msgspec.json.encode(answer).decode(),
             )
         )
         return answer
