@@ -27,20 +27,18 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Name, Record, Text
+from atoll.mesh.model.record import ColumnName, Ids, Line, Name, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
+from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
 from atoll.mesh.service.listings import LIVE, followed, may_know, products_with, require_unseen
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
-ColumnName = Annotated[str, Meta(max_length=1000)]
-Line = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)")]
 
 
 class Assets(Page, frozen=True, kw_only=True):

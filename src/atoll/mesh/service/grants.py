@@ -29,12 +29,12 @@ from atoll.mesh.model.access import (
 )
 from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import Association, Domain
-from atoll.mesh.model.record import Id, moved
+from atoll.mesh.model.record import Id, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.access import is_within_reach
-from atoll.mesh.service.terms import Remark, filters_of
+from atoll.mesh.service.terms import filters_of
 
 S = AssetGrantStatus
 G = SubscriptionGrantStatus

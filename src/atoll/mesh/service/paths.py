@@ -18,15 +18,14 @@ from atoll.core.errors import InvalidInput
 from atoll.core.records import converted
 from atoll.mesh.model.catalog import Asset, Classification, DataProduct, PiiFlag, PiiStatus
 from atoll.mesh.model.describing import Form, Glossary, GlossaryTerm
-from atoll.mesh.model.record import Name, Text
+from atoll.mesh.model.record import Ids, Line, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Operation
-from atoll.mesh.service.assets import Line, changed_asset, column_of, schema_of, with_columns
+from atoll.mesh.service.assets import changed_asset, column_of, schema_of, with_columns
 from atoll.mesh.service.forms import FormInput, checked_forms
 from atoll.mesh.service.glossaries import (
     ChangedGlossary,
     ChangedTerm,
-    Ids,
     Synonyms,
     require_usable,
     update_glossary,

@@ -13,9 +13,10 @@ from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
 from atoll.mesh.model.catalog import Asset, Classification, PiiFlag, PiiStatus
+from atoll.mesh.model.record import ColumnName, Line
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Right, operation
-from atoll.mesh.service.assets import ColumnName, Line, changed_asset, column_of, with_columns
+from atoll.mesh.service.assets import changed_asset, column_of, with_columns
 from atoll.mesh.service.listings import strictest
 
 ColumnNames = Annotated[tuple[ColumnName, ...], Meta(min_length=1, max_length=1000)]
