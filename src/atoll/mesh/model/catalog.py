@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from atoll.mesh.harvest.model import Technical
+from atoll.mesh.harvest.model import Column, Technical
 from atoll.mesh.model.describing import EnabledStatus, Form, types_of
 from atoll.mesh.model.record import Record
 
@@ -121,6 +121,11 @@ class Asset(Record):
     is_archived: bool = False
 
     @property
+    def schema(self) -> tuple[Column, ...]:
+        """Columns and partitions; none before its files were read."""
+        return self.technical.schema if self.technical else ()
+
+    @property
     def schema_print(self) -> str:
         """What tells tables of the same columns, or an empty text."""
         return (self.technical.fingerprint.schema or "") if self.technical else ""
@@ -142,8 +147,7 @@ class Asset(Record):
         flagged = {one.name for one in self.columns if one.pii and one.pii.is_personal}
         if self.technical is None:
             return frozenset(flagged)
-        there = (*self.technical.columns, *self.technical.partitions)
-        return frozenset(flagged & {one.name for one in there})
+        return frozenset(flagged & {one.name for one in self.schema})
 
     @property
     def form_types(self) -> tuple[str, ...]:

@@ -264,8 +264,7 @@ def _described(
 
 def _columns(asset: Asset) -> Iterator[Column]:
     said = {one.name: one for one in asset.columns}
-    technical = asset.technical
-    for one in (*technical.columns, *technical.partitions) if technical else ():
+    for one in asset.schema:
         told = said.get(one.name)
         words = f"{told.business_name} {told.description}".strip() if told else ""
         yield Column(one.name, words)

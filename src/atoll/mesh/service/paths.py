@@ -21,7 +21,7 @@ from atoll.mesh.model.describing import Form, Glossary, GlossaryTerm
 from atoll.mesh.model.record import Ids, Line, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Operation
-from atoll.mesh.service.assets import changed_asset, column_of, schema_of, with_columns
+from atoll.mesh.service.assets import changed_asset, column_of, with_columns
 from atoll.mesh.service.forms import FormInput, checked_forms
 from atoll.mesh.service.glossaries import (
     ChangedGlossary,
@@ -104,7 +104,7 @@ def with_value(call: Call, subject: Described, path: str, value: Any) -> Describ
     match _parts(subject, path):
         case "columns", name, key:
             assert isinstance(subject, Asset)
-            if name not in {one.name for one in schema_of(subject.technical)}:
+            if name not in {one.name for one in subject.schema}:
                 raise InvalidInput(f"'{subject.name}' has no column {name!r}", column=name)
             checked = _checked(call, subject, path, value, _OF_COLUMNS[key])
             said = {"pii": _flag(call, subject, name, checked)} if key == "pii" else {key: checked}

@@ -41,9 +41,7 @@ def listed_assets(call: Call, listing: Listing) -> list[Asset]:
 
 def columns_of(asset: Asset) -> tuple[str, ...]:
     """Name the columns of an asset, those in its folders' names among them."""
-    if asset.technical is None:
-        return ()
-    return tuple(one.name for one in (*asset.technical.columns, *asset.technical.partitions))
+    return tuple(one.name for one in asset.schema)
 
 
 def checked(call: Call, listing: Listing, terms: Terms) -> Terms:
