@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -17,6 +18,16 @@ class Classification(StrEnum):
     PUBLIC = "PUBLIC"
     INTERNAL = "INTERNAL"
     CONFIDENTIAL = "CONFIDENTIAL"
+
+    def is_stricter_than(self, other: Classification) -> bool:
+        """Whether data may go less far than by another."""
+        order = list(Classification)
+        return order.index(self) > order.index(other)
+
+
+def strictest(classifications: Iterable[Classification]) -> Classification:
+    """Return the one that lets data go least far."""
+    return max(classifications, key=list(Classification).index)
 
 
 class Basis(StrEnum):

@@ -95,8 +95,7 @@ def check_classification(call: Call, project: Project, wanted: Classification | 
         Forbidden: it is less than the guardrails say, which only owners may decide.
     """
     least = first_classification(call, project, None)
-    order = list(Classification)
-    if wanted is None or order.index(wanted) >= order.index(least):
+    if wanted is None or not least.is_stricter_than(wanted):
         return
     # Any operation that takes an owner.
     if not call.decide(OPERATIONS["UpdateProject"].action, project).is_allowed:

@@ -9,7 +9,7 @@ revision is shown. What becomes less so is that once it is published again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -34,6 +34,7 @@ from atoll.mesh.model.catalog import (
     EntityType,
     Listing,
     ListingStatus,
+    strictest,
 )
 from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.organisation import Domain, Project
@@ -291,11 +292,6 @@ def followed(call: Call, asset: Asset) -> None:
             classification=strictest([listing.classification, asset.classification]),
             has_pii=listing.has_pii or bool(asset.personal),
         )
-
-
-def strictest(classifications: Iterable[Classification]) -> Classification:
-    """Return the one that lets data go least far."""
-    return max(classifications, key=list(Classification).index)
 
 
 def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:

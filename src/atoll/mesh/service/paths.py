@@ -31,7 +31,6 @@ from atoll.mesh.service.glossaries import (
     update_glossary,
     update_glossary_term,
 )
-from atoll.mesh.service.listings import strictest
 from atoll.mesh.service.products import changed_product
 
 Described: TypeAlias = Asset | DataProduct | GlossaryTerm | Glossary
@@ -142,8 +141,8 @@ def editing(subject: Described, path: str, value: Any) -> Operation:
     """Return the operation that would set a value; its right is what accepting it takes."""
     name = _EDITING[type(subject)]
     if path == "classification" and isinstance(subject, Asset):
-        is_raised = strictest([subject.classification, value]) == value
-        name = "ClassifyAsset" if is_raised else "DeclassifyAsset"
+        is_lowered = subject.classification.is_stricter_than(value)
+        name = "DeclassifyAsset" if is_lowered else "ClassifyAsset"
     elif path.startswith("columns/"):
         name = "UpdateAssetColumns"
         if path.endswith("/pii"):
