@@ -19,10 +19,11 @@ from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
 from atoll.mesh.model.organisation import Project
+from atoll.mesh.model.record import Remark
 from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.history import what_changed
-from atoll.mesh.service.terms import Remark, listed_assets
+from atoll.mesh.service.terms import listed_assets
 
 READERS_NAMED = 100  # in one event of the audit
 MOST_OF_ASSET = views.MAX_FILTERS
