@@ -108,6 +108,11 @@ class Technical:
     details: Mapping[str, str | int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    @property
+    def schema(self) -> tuple[Column, ...]:
+        """Columns and partitions, those last."""
+        return (*self.columns, *self.partitions)
+
 
 @dataclass(frozen=True)
 class Unreadable:

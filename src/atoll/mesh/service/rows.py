@@ -24,6 +24,7 @@ from atoll.mesh.model.catalog import (
     EntityType,
     Listing,
     ListingStatus,
+    strictest,
 )
 from atoll.mesh.model.organisation import Association, Project
 from atoll.mesh.model.record import Id
@@ -31,7 +32,6 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Ask, Right, operation
 from atoll.mesh.service.access import is_within_reach, reads
 from atoll.mesh.service.harvested import is_within
-from atoll.mesh.service.listings import strictest
 from atoll.mesh.service.terms import Columns, columns_of
 
 MOST_ROWS = 1000
