@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -27,11 +28,11 @@ class PostgresServer:
     def url(self, database="postgres"):
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self):
-        """Create an empty database and return its URL."""
+    def new_database(self, template="template1"):
+        """Create a database, empty or like another, and return its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
 
@@ -72,7 +73,8 @@ def postgres_server():
         _await(PostgresServer(port), server, folder)
         yield PostgresServer(port)
     finally:
-        server.terminate()
+        # Not SIGTERM, which waits for whoever is still connected.
+        server.send_signal(signal.SIGINT)
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:

@@ -33,7 +33,7 @@ _NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_
 
 
 def client_of(settings: Settings) -> MeshClient:
-    """Return the mesh that settings name, for as long as the command runs.
+    """Return the mesh that settings name, until the command ends.
 
     Raises:
         InvalidInput: they name none.

@@ -155,8 +155,10 @@ class Call:
         Raises:
             NotFound: there is none that they may look at.
         """
-        found = self._reader.find(kind, id_)
-        if found is None or not self.decide(viewing(kind), found).is_allowed:
+        # In place of what is missing another is decided on: the time it takes tells nothing.
+        found = self._reader.find_or_other(kind, id_)
+        is_seen = found is not None and self.decide(viewing(kind), found).is_allowed
+        if found is None or found.id != id_ or not is_seen:
             raise missing(kind, id_)
         return found
 
@@ -435,11 +437,12 @@ class Performer:
         if not operation.about:
             return call.domain
         id_ = ids[operation.about][:ID_LETTERS]
-        found = reader.find(operation.on, id_)
-        if found is None:
-            # Decided on all the same: how long an answer takes tells nothing.
-            if other := reader.any(operation.on):
-                call.decide(operation.action, other, grant=operation.grant)
+        found = reader.find_or_other(operation.on, id_)
+        if found is None or found.id != id_:
+            # What is hidden takes two decisions, so what is missing does: the time tells nothing.
+            if found:
+                call.decide(operation.action, found, grant=operation.grant)
+                call.decide(viewing(operation.on), found)
             raise missing(operation.on, id_)
         return found
 
