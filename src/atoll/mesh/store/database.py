@@ -97,6 +97,7 @@ def reaching(what: str = "the database") -> Iterator[None]:
 
     Raises:
         Conflict: two records may not share what these share.
+        InvalidInput: it can neither keep nor find such a value.
         Unavailable: it is locked, gone or full.
         Corrupt: the file is damaged.
     """
@@ -104,6 +105,8 @@ def reaching(what: str = "the database") -> Iterator[None]:
         yield
     except exc.IntegrityError as error:
         raise Conflict("there is one like it already, or it was made at the same moment") from error
+    except exc.DataError as error:
+        raise InvalidInput(f"{what} takes no such value: {_reason(error)}") from error
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
         raise Unavailable(f"{what} does not answer: {_reason(error)}; try again") from error
     except exc.DatabaseError as error:
