@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from mesh_world import STAMP
 
 from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.store.database import opened
+from atoll.mesh.store import database as database_module
+from atoll.mesh.store.database import opened, writing_to
 from atoll.mesh.store.tables import METADATA
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store
@@ -305,3 +307,36 @@ def test_a_locked_file_is_unavailable_and_works_again_afterwards(tmp_path, monke
     store.write(lambda changes: changes.add(project("a")))
     store.close()
     other.dispose()
+
+
+def test_a_server_that_froze_in_a_change_holds_the_others_up_for_a_while_only(
+    postgres, postgres_template, monkeypatch
+):
+    monkeypatch.setattr(database_module, "IDLE_MS", 500)
+    url = postgres.new_database(postgres_template)
+    store, frozen = Store(opened(url), lambda *_: None), opened(url)
+    with pytest.raises(sa.exc.DBAPIError), writing_to(frozen):
+        store.write(lambda changes: changes.add(project("a")))
+    with store.reading() as reader:
+        assert reader.count(Project) == 1
+    store.close()
+    frozen.dispose()
+
+
+def test_a_change_that_waits_too_long_for_another_servers_is_given_up(
+    postgres, postgres_template, monkeypatch
+):
+    monkeypatch.setattr(database_module, "LOCK_MS", 200)
+    url = postgres.new_database(postgres_template)
+    store, other = Store(opened(url), lambda *_: None), opened(url)
+    with writing_to(other), pytest.raises(Unavailable, match="lock timeout"):
+        store.write(lambda changes: changes.add(project("a")))
+    store.write(lambda changes: changes.add(project("a")))
+    store.close()
+    other.dispose()
+
+
+def test_no_error_of_the_database_shows_what_is_kept(engine):
+    with pytest.raises(sa.exc.DBAPIError) as told, engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO nowhere VALUES (:key)"), {"key": "hunter2"})
+    assert "hunter2" not in str(told.value)
