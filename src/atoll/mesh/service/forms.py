@@ -41,6 +41,7 @@ MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here
 NAMES_TOLD = 20  # of what a person is to choose from, or to mend
 
 Word = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$(?!\n)")]
+FormNames = Annotated[tuple[Word, ...], Meta(max_length=50)]
 Given = Text | int | float | bool
 GivenValue = Given | Annotated[tuple[Given, ...], Meta(max_length=100)] | None
 
@@ -158,12 +159,11 @@ def delete_form_type(call: Call, form_type: FormType) -> Done:
     """Remove a metadata form that nothing uses; disable it otherwise."""
     _refuse_demanded(call, form_type)
     filled = (Asset, DataProduct, DataSource, SubscriptionRequest)
-    used = sum(call.count(kind, form_types=form_type.name) for kind in filled)
-    used += sum(
+    # Not how often: that would count what others may not know of.
+    if any(call.find(kind, form_types=form_type.name) for kind in filled) or any(
         form_type.name in (*one.form_types, *one.required_forms) for one in call.each(AssetType)
-    )
-    if used:
-        raise Conflict(f"'{form_type.name}' is used {used} times; disable it instead")
+    ):
+        raise Conflict(f"'{form_type.name}' is used; disable it instead")
     call.remove(form_type)
     return Done()
 

@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
+    LIVE,
     Delegation,
     Guardrails,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
-    SubscriptionStatus,
     SubscriptionTarget,
 )
 from atoll.mesh.model.catalog import Asset, AssetType, DataProduct, DataSource
@@ -35,7 +35,7 @@ from atoll.mesh.model.organisation import (
 from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Id, Name, Record, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation, viewing
 
 MAX_DEPTH = 16  # of domain units
 # What goes with a unit, or with a project.
@@ -60,11 +60,7 @@ _OWNED: tuple[tuple[type[Record], str, dict[str, Any]], ...] = (
     (Asset, "owning_project_id", {}),
     (DataProduct, "owning_project_id", {}),
     (SubscriptionRequest, "project_id", {"status": SubscriptionRequestStatus.PENDING}),
-    (
-        Subscription,
-        "project_id",
-        {"status": [SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED]},
-    ),
+    (Subscription, "project_id", {"status": LIVE}),
 )
 
 
@@ -138,7 +134,7 @@ class Granted(Ask, frozen=True, kw_only=True):
     """What is granted to whom.
 
     Attributes:
-        principal_id: a user, a group, a project, or `all-users`.
+        principal_id: a user, a group, a project that you may look at, or `all-users`.
     """
 
     policy_type: PolicyType
@@ -243,7 +239,9 @@ def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> Domain
 @operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
 def add_policy_grant(call: Call, unit: DomainUnit, ask: Granted) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
-    if ask.principal_id != ALL_USERS and not call.find(Project, id=ask.principal_id):
+    project = call.find(Project, id=ask.principal_id)
+    is_known = project is not None and call.decide(viewing(Project), project).is_allowed
+    if ask.principal_id != ALL_USERS and not is_known:
         _principal(call, ask.principal_id)
     return call.add(
         PolicyGrant,

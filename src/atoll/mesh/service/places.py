@@ -233,7 +233,7 @@ def _overlap(one: str, other: str) -> bool:
 
 def _accepted(call: Call, id_: str, kind: AssociationKind) -> Association:
     found = call.get(Association, id_)
-    if (found.kind, found.status) != (kind, AssociationStatus.ACCEPTED):
+    if found.kind is not kind or found.status is not AssociationStatus.ACCEPTED:
         raise InvalidInput(
             f"'{id_}' is no accepted {kind.lower()} of the domain; see ListAssociations", id=id_
         )

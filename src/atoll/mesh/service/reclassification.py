@@ -20,8 +20,6 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Right, operation
 from atoll.mesh.service.requests import considered
 
-_STRICTNESS = list(Classification)
-
 
 def reclassified(call: Call, listing: Listing) -> None:
     """Look anew at what is asked for and given of a listing, whose classification has changed.
@@ -45,7 +43,7 @@ def flagged(
     after: Classification,
 ) -> None:
     """Flag subscriptions to data that became stricter."""
-    if _STRICTNESS.index(after) <= _STRICTNESS.index(before):
+    if not after.is_stricter_than(before):
         return
     for one in subscriptions:
         call.note("FlagSubscription", call.change(one, is_flagged=True), before=before, after=after)
