@@ -15,7 +15,7 @@ from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.forms import FormNames, required_form
-from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
+from atoll.mesh.service.history import OneRevision, as_it_was, revised
 
 TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
@@ -79,9 +79,7 @@ def update_asset_type(call: Call, asset_type: AssetType, ask: ChangedAssetType) 
     changed = ask.given()
     form_types = changed.get("form_types", asset_type.form_types)
     _check_forms(call, form_types, changed.get("required_forms", asset_type.required_forms), known)
-    made = call.change(asset_type, **changed)
-    call.tell(**what_changed(asset_type, made))
-    return made
+    return revised(call, asset_type, **changed)
 
 
 @operation("DELETE", "/asset-types/{asset_type_id}", Right.CONTRIBUTE)

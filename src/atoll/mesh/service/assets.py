@@ -34,7 +34,7 @@ from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
-from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
+from atoll.mesh.service.history import OneRevision, as_it_was, revised
 from atoll.mesh.service.listings import followed, may_know, products_with, require_unseen
 
 FORGET = "forget-asset"
@@ -175,11 +175,10 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
         values["columns"] = _fitting(asset, **values)
     for key in {"glossary_terms", "upstream"} & values.keys():
         values[key] = tuple(dict.fromkeys(values[key]))
-    changed = call.change(asset, **values)
+    changed = revised(call, asset, **values)
     require_usable(call, changed.all_terms, asset.all_terms)
     for id_ in set(changed.upstream) - set(asset.upstream):
         _require_known(call, asset, id_)
-    call.tell(**what_changed(asset, changed))
     if (changed.classification, changed.personal) != (asset.classification, asset.personal):
         followed(call, changed)
     if changed.technical != asset.technical:

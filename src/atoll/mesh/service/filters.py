@@ -21,7 +21,7 @@ from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
 from atoll.mesh.model.record import Remark
 from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.service.history import revised
 from atoll.mesh.service.terms import listed_assets
 
 READERS_NAMED = 100  # in one event of the audit
@@ -122,9 +122,7 @@ def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -
         asset = call.get(Asset, one.asset_id)
         values["definition"] = _definition(asset, name, description, ask.configuration)
         values |= {"status": FilterStatus.VALID, "error_message": ""}
-    changed = call.change(one, **values)
-    call.tell(**what_changed(one, changed))
-    return changed
+    return revised(call, one, **values)
 
 
 @operation("DELETE", "/asset-filters/{asset_filter_id}", Right.OWN)

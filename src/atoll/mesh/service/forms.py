@@ -34,7 +34,7 @@ from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.glossaries import require_usable
-from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
+from atoll.mesh.service.history import OneRevision, as_it_was, revised
 
 MAX_LETTERS = 100_000  # of all values of one form
 MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here
@@ -149,9 +149,7 @@ def update_form_type(call: Call, form_type: FormType, ask: ChangedFormType) -> F
         values["fields"] = _fields(ask.fields)
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, form_type)
-    changed = call.change(form_type, **values)
-    call.tell(**what_changed(form_type, changed))
-    return changed
+    return revised(call, form_type, **values)
 
 
 @operation("DELETE", "/form-types/{form_type_id}", Right.CONTRIBUTE)

@@ -15,7 +15,7 @@ from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Ids, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.service.history import revised
 
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
@@ -102,9 +102,7 @@ def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glo
     """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, glossary)
-    changed = call.change(glossary, **ask.given())
-    call.tell(**what_changed(glossary, changed))
-    return changed
+    return revised(call, glossary, **ask.given())
 
 
 @operation("DELETE", "/glossaries/{glossary_id}", Right.CONTRIBUTE)
@@ -159,9 +157,7 @@ def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> Gl
         _free_name(call, term.glossary_id, ask.name or "")
     for parent_id in ask.is_a or ():
         _refuse_circle(call, term, parent_id)
-    changed = call.change(term, **ask.given())
-    call.tell(**what_changed(term, changed))
-    return changed
+    return revised(call, term, **ask.given())
 
 
 @operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)

@@ -36,6 +36,7 @@ from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Id, Name, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
+from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
 # What goes with a unit, or with a project.
@@ -151,7 +152,7 @@ def get_domain(call: Call, domain: Domain) -> Domain:
 @operation("PATCH", "/domain", Right.GOVERN)
 def update_domain(call: Call, domain: Domain, ask: UpdateDomain) -> Domain:
     """Rename or describe the domain."""
-    return call.change(domain, **ask.given())
+    return revised(call, domain, **ask.given())
 
 
 @operation("GET", "/domain-units", Right.BROWSE)
@@ -191,7 +192,7 @@ def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> Domain
     """Rename or describe a domain unit."""
     if ask.name and ask.name != unit.name:
         _free_name(call, unit.parent_domain_unit_id, ask.name)
-    return call.change(unit, **ask.given())
+    return revised(call, unit, **ask.given())
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
@@ -297,7 +298,7 @@ def get_project(call: Call, project: Project) -> Project:
 @operation("PATCH", "/projects/{project_id}", Right.OWN)
 def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
     """Rename or describe a project."""
-    return call.change(project, **ask.given())
+    return revised(call, project, **ask.given())
 
 
 @operation("POST", "/projects/{project_id}/move", Right.GOVERN)

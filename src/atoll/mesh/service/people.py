@@ -187,11 +187,7 @@ def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> U
     Unassigning ends their sessions; their tokens are refused from then on. A user of a provider
     who is in a group by its word is put back into it at the next sign-in.
     """
-    given = {
-        key: value
-        for key in ("name", "email", "status", "groups")
-        if (value := getattr(ask, key)) is not None
-    }
+    given = ask.given()
     for group_id in ask.groups or ():
         if call.find(GroupProfile, id=group_id) is None:
             raise InvalidInput(f"there is no group '{group_id}'", id=group_id)

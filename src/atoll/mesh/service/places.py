@@ -28,6 +28,7 @@ from atoll.mesh.model.record import Id, Name, Text, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.grants import inaccessible
+from atoll.mesh.service.history import revised
 
 ASSOCIATION_EDGES = {
     AssociationStatus.PENDING: (AssociationStatus.ACCEPTED, AssociationStatus.REMOVED),
@@ -185,14 +186,13 @@ def update_environment(
     call: Call, environment: Environment, ask: ChangedEnvironment
 ) -> Environment:
     """Rename an environment, give it another quota, suspend it or let it go on."""
-    keys = ("name", "description", "quota_bytes")
-    given = {key: value for key in keys if (value := getattr(ask, key)) is not None}
-    if ask.is_suspended is not None:
+    given = ask.given()
+    if given.pop("is_suspended", None) is not None:
         if environment.status not in (EnvironmentStatus.ACTIVE, EnvironmentStatus.SUSPENDED):
             raise Conflict(f"an environment that is {environment.status} cannot be suspended")
         to = EnvironmentStatus.SUSPENDED if ask.is_suspended else EnvironmentStatus.ACTIVE
         given["status"] = to
-    return call.change(environment, **given)
+    return revised(call, environment, **given)
 
 
 @operation("DELETE", "/environments/{environment_id}", Right.OWN)

@@ -15,7 +15,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
-from atoll.mesh.service.history import Number, OneRevision, as_it_was, what_changed
+from atoll.mesh.service.history import Number, OneRevision, as_it_was, revised
 from atoll.mesh.service.listings import require_unseen
 
 
@@ -137,9 +137,8 @@ def changed_product(call: Call, product: DataProduct, **values: Any) -> DataProd
     """
     if "glossary_terms" in values:
         values["glossary_terms"] = tuple(dict.fromkeys(values["glossary_terms"]))
-    changed = call.change(product, **values)
+    changed = revised(call, product, **values)
     require_usable(call, changed.glossary_terms, product.glossary_terms)
-    call.tell(**what_changed(product, changed))
     return changed
 
 

@@ -28,7 +28,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.asset_types import TypeNames, named_type
 from atoll.mesh.service.forms import FormNames, missing_fields, required_form
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.service.history import revised
 
 PROBLEMS_TOLD = 50
 GlossaryIds = Annotated[tuple[Id, ...], Meta(max_length=50)]
@@ -102,9 +102,8 @@ def get_rule(call: Call, rule: Rule) -> Rule:
 @operation("PATCH", "/rules/{rule_id}", Right.GOVERN)
 def update_rule(call: Call, rule: Rule, ask: ChangedRule) -> Rule:
     """Change what a rule demands, and where."""
-    changed = call.change(rule, **ask.given())
+    changed = revised(call, rule, **ask.given())
     _require_sense(call, changed, rule)
-    call.tell(**what_changed(rule, changed))
     return changed
 
 

@@ -31,6 +31,7 @@ from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service import harvested
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.history import revised
 from atoll.mesh.service.registering import Location
 from atoll.mesh.service.runs import FORGET, SCHEDULE, begun
 
@@ -122,7 +123,7 @@ def update_data_source(call: Call, source: DataSource, ask: ChangedDataSource) -
     other = ask.name and call.find(DataSource, project_id=project.id, name=ask.name)
     if other and other.id != source.id:
         raise Conflict(f"'{project.name}' has a data source '{ask.name}'; choose another name")
-    changed = call.change(source, **_checked(call, project, ask.given(), source))
+    changed = revised(call, source, **_checked(call, project, ask.given(), source))
     if (changed.every_s, changed.enable_setting) != (source.every_s, source.enable_setting):
         _schedule(call, changed)
     return changed

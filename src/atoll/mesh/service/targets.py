@@ -23,6 +23,7 @@ from atoll.mesh.operations.calls import Call, missing
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.asset_types import TypeNames, named_type
 from atoll.mesh.service.grants import granted, revoked, subscription_of
+from atoll.mesh.service.history import revised
 
 DOORS = "doors"
 MAX_TARGETS = 20  # of a project, besides the doors: each subscription gets a grant at each
@@ -94,7 +95,7 @@ def update_subscription_target(
     _refuse_doors(target)
     name = ask.name if ask.name not in (None, target.name) else None
     _check(call, target.project_id, name, ask.asset_types or ())
-    return call.change(target, **ask.given())
+    return revised(call, target, **ask.given())
 
 
 @operation("DELETE", "/subscription-targets/{subscription_target_id}", Right.OWN)
