@@ -54,8 +54,6 @@ class AssetTypes(Page, frozen=True, kw_only=True):
 )
 def create_asset_type(call: Call, project: Project, ask: NewAssetType) -> AssetType:
     """Make a type of assets, for a project and for those that are let use it."""
-    if call.find(AssetType, name=ask.name):
-        raise Conflict(f"there is an asset type '{ask.name}'; choose another name")
     _check_forms(call, ask.form_types, ask.required_forms)
     return call.add(AssetType, owning_project_id=project.id, **ask.given())
 

@@ -118,8 +118,6 @@ class FormTypes(Page, frozen=True, kw_only=True):
 )
 def create_form_type(call: Call, project: Project, ask: NewFormType) -> FormType:
     """Make a metadata form, kept by a project, filled in by everybody."""
-    if call.find(FormType, name=ask.name):
-        raise Conflict(f"there is a form '{ask.name}'; choose another name")
     return call.add(
         FormType,
         name=ask.name,

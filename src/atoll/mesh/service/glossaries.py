@@ -119,7 +119,6 @@ def delete_glossary(call: Call, glossary: Glossary) -> Done:
 def create_glossary_term(call: Call, glossary: Glossary, ask: NewTerm) -> GlossaryTerm:
     """Add a term."""
     _require_terms(call, [*ask.is_a, *ask.classifies])
-    _free_name(call, glossary.id, ask.name)
     return call.add(GlossaryTerm, glossary_id=glossary.id, **ask.given())
 
 
@@ -153,8 +152,6 @@ def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
 def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> GlossaryTerm:
     """Rename, describe, relate or disable a term; a disabled one is not newly used."""
     _require_terms(call, [*(ask.is_a or ()), *(ask.classifies or ())])
-    if ask.name not in (None, term.name):
-        _free_name(call, term.glossary_id, ask.name or "")
     for parent_id in ask.is_a or ():
         _refuse_circle(call, term, parent_id)
     return revised(call, term, **ask.given())
@@ -198,11 +195,6 @@ def _refuse_demanded(call: Call, glossary: Glossary) -> None:
                 "changed first",
                 rule=rule.id,
             )
-
-
-def _free_name(call: Call, glossary_id: str, name: str) -> None:
-    if call.find(GlossaryTerm, glossary_id=glossary_id, name=name):
-        raise Conflict(f"the glossary has a term '{name}'; choose another name")
 
 
 def _require_terms(call: Call, term_ids: list[str]) -> None:

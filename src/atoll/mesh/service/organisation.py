@@ -177,7 +177,6 @@ def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUn
     """Make a domain unit below another; who makes it owns it."""
     if len(call.know.above(unit.id)) >= MAX_DEPTH:
         raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; make it further up")
-    _free_name(call, unit.id, ask.name)
     return call.add(
         DomainUnit,
         name=ask.name,
@@ -190,8 +189,6 @@ def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUn
 @operation("PATCH", "/domain-units/{domain_unit_id}", Right.GOVERN)
 def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> DomainUnit:
     """Rename or describe a domain unit."""
-    if ask.name and ask.name != unit.name:
-        _free_name(call, unit.parent_domain_unit_id, ask.name)
     return revised(call, unit, **ask.given())
 
 
@@ -207,8 +204,6 @@ def move_domain_unit(call: Call, unit: DomainUnit, ask: MoveUnit) -> DomainUnit:
         raise InvalidInput(f"'{parent.name}' is '{unit.name}' or below it; a unit is not in itself")
     if len(above) + _height(call, unit) > MAX_DEPTH:
         raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; move it further up")
-    if parent.id != unit.parent_domain_unit_id:
-        _free_name(call, parent.id, unit.name)
     call.tell(before=unit.parent_domain_unit_id, after=parent.id)
     return call.change(unit, parent_domain_unit_id=parent.id)
 
@@ -358,11 +353,6 @@ def delete_project_membership(call: Call, project: Project, ask: Leaver) -> Done
         _keeps_an_owner(call, project, found)
         call.remove(found)
     return Done()
-
-
-def _free_name(call: Call, parent_id: str, name: str) -> None:
-    if call.find(DomainUnit, parent_domain_unit_id=parent_id, name=name):
-        raise Conflict(f"there is a domain unit '{name}' at that place; choose another name")
 
 
 def _height(call: Call, unit: DomainUnit) -> int:

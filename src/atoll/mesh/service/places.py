@@ -155,8 +155,6 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
     """Set up a prefix to write to, a workgroup to query with, and a quota, for a project."""
     storage = _accepted(call, ask.storage_id, AssociationKind.STORAGE)
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
-    if call.find(Environment, project_id=project.id, name=ask.name):
-        raise Conflict(f"'{project.name}' has an environment '{ask.name}'; choose another name")
     return call.add(
         Environment,
         name=ask.name,

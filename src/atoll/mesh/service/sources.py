@@ -97,8 +97,6 @@ class Activities(Page, frozen=True, kw_only=True):
 @operation("POST", "/projects/{project_id}/data-sources", Right.CONTRIBUTE)
 def create_data_source(call: Call, project: Project, ask: NewDataSource) -> DataSource:
     """Have a place looked through for assets; see `StartDataSourceRun`."""
-    if call.find(DataSource, project_id=project.id, name=ask.name):
-        raise Conflict(f"'{project.name}' has a data source '{ask.name}'; choose another name")
     made = call.add(DataSource, project_id=project.id, **_checked(call, project, ask.given()))
     _schedule(call, made)
     return made
@@ -120,9 +118,6 @@ def get_data_source(call: Call, source: DataSource) -> DataSource:
 def update_data_source(call: Call, source: DataSource, ask: ChangedDataSource) -> DataSource:
     """Change a data source; the assets that it has found stay as they are until its next run."""
     project = call.get(Project, source.project_id)
-    other = ask.name and call.find(DataSource, project_id=project.id, name=ask.name)
-    if other and other.id != source.id:
-        raise Conflict(f"'{project.name}' has a data source '{ask.name}'; choose another name")
     changed = revised(call, source, **_checked(call, project, ask.given(), source))
     if (changed.every_s, changed.enable_setting) != (source.every_s, source.enable_setting):
         _schedule(call, changed)
