@@ -13,14 +13,14 @@ from atoll.mesh.model.organisation import ALL_USERS, Domain, PolicyGrant, Policy
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Described, Done, Named, Right, operation
 from atoll.mesh.service.forms import FormNames, required_form
 from atoll.mesh.service.history import OneRevision, as_it_was, revised
 
 TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
-class NewAssetType(Ask, frozen=True, kw_only=True):
+class NewAssetType(Described, frozen=True, kw_only=True):
     """A name, which stays, and forms.
 
     Attributes:
@@ -28,8 +28,6 @@ class NewAssetType(Ask, frozen=True, kw_only=True):
         required_forms: those of them that must be complete before one is published.
     """
 
-    name: Name
-    description: Text = ""
     form_types: FormNames = ()
     required_forms: FormNames = ()
 
@@ -42,10 +40,9 @@ class ChangedAssetType(Ask, frozen=True, kw_only=True):
     required_forms: FormNames | None = None
 
 
-class AssetTypes(Page, frozen=True, kw_only=True):
+class AssetTypes(Named, frozen=True, kw_only=True):
     """Which asset types."""
 
-    name: str = ""
     owning_project_id: str = ""
 
 

@@ -27,10 +27,10 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import ColumnName, Ids, Line, Name, Record, Text
+from atoll.mesh.model.record import ColumnName, Ids, Line, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Done, Named, Redescribed, Right, operation
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
@@ -41,14 +41,13 @@ FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
 
 
-class Assets(Page, frozen=True, kw_only=True):
+class Assets(Named, frozen=True, kw_only=True):
     """Which assets of a project."""
 
-    name: str = ""
     asset_type: str = ""
 
 
-class ChangedAsset(Ask, frozen=True, kw_only=True):
+class ChangedAsset(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays.
 
     Attributes:
@@ -56,8 +55,6 @@ class ChangedAsset(Ask, frozen=True, kw_only=True):
         forms: all of them, each as it shall be.
     """
 
-    name: Name | None = None
-    description: Text | None = None
     basis: Basis | None = None
     upstream: Ids | None = None
     forms: FormInputs | None = None

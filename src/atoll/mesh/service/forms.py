@@ -32,7 +32,7 @@ from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Done, Named, Right, operation
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, revised
 
@@ -106,10 +106,9 @@ class ChangedFormType(Ask, frozen=True, kw_only=True):
     fields: NewFields | None = None
 
 
-class FormTypes(Page, frozen=True, kw_only=True):
+class FormTypes(Named, frozen=True, kw_only=True):
     """Which form types."""
 
-    name: str = ""
     owning_project_id: str = ""
 
 

@@ -14,24 +14,23 @@ from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, R
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Ids, Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.history import revised
 
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
-class NewGlossary(Ask, frozen=True, kw_only=True):
-    """A name, and what it is for."""
-
-    name: Name
-    description: Text = ""
-
-
-class ChangedGlossary(Ask, frozen=True, kw_only=True):
+class ChangedGlossary(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     status: EnabledStatus | None = None
 
 
@@ -62,12 +61,6 @@ class ChangedTerm(Ask, frozen=True, kw_only=True):
     status: EnabledStatus | None = None
 
 
-class Named(Page, frozen=True, kw_only=True):
-    """Of which name."""
-
-    name: str = ""
-
-
 class Usage(msgspec.Struct, frozen=True):
     """How many things carry a term, drafts of others among them."""
 
@@ -78,7 +71,7 @@ class Usage(msgspec.Struct, frozen=True):
 @operation(
     "POST", "/projects/{project_id}/glossaries", Right.CREATE, grant=PolicyType.CREATE_GLOSSARY
 )
-def create_glossary(call: Call, project: Project, ask: NewGlossary) -> Glossary:
+def create_glossary(call: Call, project: Project, ask: Described) -> Glossary:
     """Begin a glossary, kept by a project, read by everybody."""
     return call.add(
         Glossary, name=ask.name, description=ask.description, owning_project_id=project.id

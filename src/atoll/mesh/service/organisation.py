@@ -33,9 +33,19 @@ from atoll.mesh.model.organisation import (
     ProjectMembership,
 )
 from atoll.mesh.model.people import GroupProfile, UserProfile
-from atoll.mesh.model.record import Id, Name, Record, Text
+from atoll.mesh.model.record import Id, Record
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    OPERATIONS,
+    Ask,
+    Described,
+    Done,
+    Named,
+    Page,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
@@ -65,29 +75,8 @@ _OWNED: tuple[tuple[type[Record], str, dict[str, Any]], ...] = (
 )
 
 
-class UpdateDomain(Ask, frozen=True, kw_only=True):
-    """What changes of the domain; what is left out stays."""
-
-    name: Name | None = None
-    description: Text | None = None
-
-
-class Described(Ask, frozen=True, kw_only=True):
-    """A name, and what it means."""
-
-    name: Name
-    description: Text = ""
-
-
-class Redescribed(Ask, frozen=True, kw_only=True):
-    """What changes; what is left out stays."""
-
-    name: Name | None = None
-    description: Text | None = None
-
-
-class Members(Ask, frozen=True, kw_only=True):
-    """Some principals."""
+class Owners(Ask, frozen=True, kw_only=True):
+    """Ids of users and groups."""
 
     owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
 
@@ -104,21 +93,19 @@ class MoveProject(Ask, frozen=True, kw_only=True):
     domain_unit_id: Id
 
 
-class Units(Page, frozen=True, kw_only=True):
+class DomainUnits(Named, frozen=True, kw_only=True):
     """Which domain units."""
 
     parent_domain_unit_id: str = ""
-    name: str = ""
 
 
-class Projects(Page, frozen=True, kw_only=True):
+class Projects(Named, frozen=True, kw_only=True):
     """Which projects."""
 
     domain_unit_id: str = ""
-    name: str = ""
 
 
-class Membership(Ask, frozen=True, kw_only=True):
+class NewMembership(Ask, frozen=True, kw_only=True):
     """Who is to be what."""
 
     member_id: Id
@@ -131,7 +118,7 @@ class Leaver(Ask, frozen=True, kw_only=True):
     member_id: Id
 
 
-class Granted(Ask, frozen=True, kw_only=True):
+class NewPolicyGrant(Ask, frozen=True, kw_only=True):
     """What is granted to whom.
 
     Attributes:
@@ -150,13 +137,13 @@ def get_domain(call: Call, domain: Domain) -> Domain:
 
 
 @operation("PATCH", "/domain", Right.GOVERN)
-def update_domain(call: Call, domain: Domain, ask: UpdateDomain) -> Domain:
+def update_domain(call: Call, domain: Domain, ask: Redescribed) -> Domain:
     """Rename or describe the domain."""
     return revised(call, domain, **ask.given())
 
 
 @operation("GET", "/domain-units", Right.BROWSE)
-def list_domain_units(call: Call, domain: Domain, ask: Units) -> Iterator[DomainUnit]:
+def list_domain_units(call: Call, domain: Domain, ask: DomainUnits) -> Iterator[DomainUnit]:
     """List domain units."""
     return call.shown(DomainUnit, parent_domain_unit_id=ask.parent_domain_unit_id, name=ask.name)
 
@@ -224,7 +211,7 @@ def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
 
 
 @operation("PUT", "/domain-units/{domain_unit_id}/owners", Right.GOVERN)
-def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> DomainUnit:
+def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainUnit:
     """Say who owns a domain unit: users and groups, one at least."""
     for one in ask.owners:
         _principal(call, one)
@@ -233,7 +220,7 @@ def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> Domain
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
-def add_policy_grant(call: Call, unit: DomainUnit, ask: Granted) -> PolicyGrant:
+def add_policy_grant(call: Call, unit: DomainUnit, ask: NewPolicyGrant) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
     if ask.principal_id != ALL_USERS and not call.find(Project, id=ask.principal_id):
         _principal(call, ask.principal_id)
@@ -319,7 +306,9 @@ def delete_project(call: Call, project: Project) -> Done:
 
 
 @operation("POST", "/projects/{project_id}/memberships", Right.OWN)
-def create_project_membership(call: Call, project: Project, ask: Membership) -> ProjectMembership:
+def create_project_membership(
+    call: Call, project: Project, ask: NewMembership
+) -> ProjectMembership:
     """Take a user, group or service into a project, or give them another designation."""
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)

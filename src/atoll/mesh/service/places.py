@@ -24,9 +24,18 @@ from atoll.mesh.model.organisation import (
     PolicyType,
     Project,
 )
-from atoll.mesh.model.record import Id, Name, Text, moved
+from atoll.mesh.model.record import Id, Name, moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Page,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.grants import inaccessible
 from atoll.mesh.service.history import revised
 
@@ -63,16 +72,15 @@ class NewAssociation(Ask, frozen=True, kw_only=True):
     limits: Limits = Limits()
 
 
-class Associations(Page, frozen=True, kw_only=True):
+class Associations(Named, frozen=True, kw_only=True):
     """Which associations."""
 
     kind: AssociationKind | None = None
     status: AssociationStatus | None = None
     project_id: str = ""
-    name: str = ""
 
 
-class NewEnvironment(Ask, frozen=True, kw_only=True):
+class NewEnvironment(Described, frozen=True, kw_only=True):
     """What a project gets to work with.
 
     Attributes:
@@ -80,18 +88,14 @@ class NewEnvironment(Ask, frozen=True, kw_only=True):
         quota_bytes: how much may lie below its prefix; 0: no limit.
     """
 
-    name: Name
-    description: Text = ""
     storage_id: Id
     workgroup_id: Id
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] = 0
 
 
-class ChangedEnvironment(Ask, frozen=True, kw_only=True):
+class ChangedEnvironment(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] | None = None
     is_suspended: bool | None = None
 

@@ -24,10 +24,10 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.describing import EnabledStatus
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Ids, Name, Text
+from atoll.mesh.model.record import Ids
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Described, Done, Page, Redescribed, Right, operation
 from atoll.mesh.service import harvested
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
@@ -44,7 +44,7 @@ Patterns = Annotated[
 Seconds = Annotated[int, Meta(ge=0, le=MOST_SECONDS)]
 
 
-class NewDataSource(Ask, frozen=True, kw_only=True):
+class NewDataSource(Described, frozen=True, kw_only=True):
     """What is looked through, and what its assets begin with.
 
     Attributes:
@@ -58,8 +58,6 @@ class NewDataSource(Ask, frozen=True, kw_only=True):
         forms, glossary_terms: of new assets; of terms their ids.
     """
 
-    name: Name
-    description: Text = ""
     location: Location
     include: Patterns = ()
     exclude: Patterns = ()
@@ -71,11 +69,9 @@ class NewDataSource(Ask, frozen=True, kw_only=True):
     glossary_terms: Ids = ()
 
 
-class ChangedDataSource(Ask, frozen=True, kw_only=True):
+class ChangedDataSource(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     location: Location | None = None
     include: Patterns | None = None
     exclude: Patterns | None = None
