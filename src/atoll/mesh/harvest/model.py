@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -160,5 +160,15 @@ class CollectionReader(Protocol):
 
         Raises:
             AtollError: it cannot be opened.
+        """
+        ...
+
+    def first_rows(
+        self, location: str, options: StorageOptions, columns: Sequence[str], most: int
+    ) -> pa.Table:
+        """Read some columns of the first rows of the collection at a URL.
+
+        Raises:
+            AtollError: it cannot be opened or read, or has no such column.
         """
         ...

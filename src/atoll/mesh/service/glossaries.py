@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.model.catalog import Asset, DataProduct
+from atoll.mesh.model.catalog import Asset, DataProduct, Listing
 from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, Rule
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Ids, Name, Text
@@ -22,6 +23,7 @@ from atoll.mesh.operations.registry import (
     Redescribed,
     Right,
     operation,
+    viewing,
 )
 from atoll.mesh.service.history import revised
 
@@ -62,7 +64,7 @@ class ChangedTerm(Ask, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """How many things carry a term, drafts of others among them."""
+    """How many things carry a term, of those that you may know of."""
 
     assets: int
     data_products: int
@@ -135,9 +137,10 @@ def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
 
 @operation("GET", "/glossary-terms/{glossary_term_id}/usage", Right.BROWSE)
 def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
-    """Count what carries a term."""
+    """Count what carries a term: of your projects' inventory, and of what others have published."""
     return Usage(
-        call.count(Asset, all_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
+        _carrying(call, Asset, term.id, all_terms=term.id),
+        _carrying(call, DataProduct, term.id, glossary_terms=term.id),
     )
 
 
@@ -153,14 +156,14 @@ def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> Gl
 @operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)
 def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     """Remove a term that nothing carries and no other refers to; disable it otherwise."""
-    used = [
-        call.count(Asset, all_terms=term.id),
-        call.count(DataProduct, glossary_terms=term.id),
-        call.count(GlossaryTerm, is_a=term.id),
-        call.count(GlossaryTerm, classifies=term.id),
-    ]
-    if any(used):
-        raise Conflict(f"'{term.name}' is used {sum(used)} times; disable it instead")
+    # Not how often: that would count what others may not know of.
+    if (
+        call.find(Asset, all_terms=term.id)
+        or call.find(DataProduct, glossary_terms=term.id)
+        or call.find(GlossaryTerm, is_a=term.id)
+        or call.find(GlossaryTerm, classifies=term.id)
+    ):
+        raise Conflict(f"'{term.name}' is used; disable it instead")
     call.remove(term)
     return Done()
 
@@ -178,6 +181,29 @@ def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = 
             raise InvalidInput(f"there is no glossary term '{id_}'", id=id_)
         if EnabledStatus.DISABLED in (term.status, glossary.status):
             raise InvalidInput(f"the term '{term.name}' is disabled; take another", id=id_)
+
+
+def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: str) -> int:
+    """Count what the caller may view or discover, of the records with a term: these `keys`."""
+    owners = Counter(call.values(kind, "owning_project_id", **keys))
+    others = set(owners)
+    for project_id in owners:
+        # One stands for all of a project: policies know no more of them.
+        one = call.find(kind, owning_project_id=project_id, **keys)
+        if one and call.decide(viewing(kind), one).is_allowed:
+            others.remove(project_id)
+    listed = _listed_with(call, kind, term_id, owning_project_id=others, **keys)
+    own = sum(number for project_id, number in owners.items() if project_id not in others)
+    return own + sum(1 for _ in call.visible(listed))
+
+
+def _listed_with(
+    call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: Any
+) -> Iterator[Listing]:
+    for one in call.each(kind, **keys):
+        listing = call.find(Listing, entity_id=one.id)
+        if listing and term_id in call.past(kind, one.id, listing.entity_revision).all_terms:
+            yield listing
 
 
 def _refuse_demanded(call: Call, glossary: Glossary) -> None:

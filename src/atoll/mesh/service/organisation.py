@@ -45,6 +45,7 @@ from atoll.mesh.operations.registry import (
     Redescribed,
     Right,
     operation,
+    viewing,
 )
 from atoll.mesh.service.history import revised
 
@@ -122,7 +123,7 @@ class NewPolicyGrant(Ask, frozen=True, kw_only=True):
     """What is granted to whom.
 
     Attributes:
-        principal_id: a user, a group, a project, or `all-users`.
+        principal_id: a user, a group, a project that you may look at, or `all-users`.
     """
 
     policy_type: PolicyType
@@ -222,7 +223,9 @@ def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainU
 @operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
 def add_policy_grant(call: Call, unit: DomainUnit, ask: NewPolicyGrant) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
-    if ask.principal_id != ALL_USERS and not call.find(Project, id=ask.principal_id):
+    project = call.find(Project, id=ask.principal_id)
+    is_known = project is not None and call.decide(viewing(Project), project).is_allowed
+    if ask.principal_id != ALL_USERS and not is_known:
         _principal(call, ask.principal_id)
     return call.add(
         PolicyGrant,

@@ -84,7 +84,7 @@ class NewEnvironment(Described, frozen=True, kw_only=True):
     """What a project gets to work with.
 
     Attributes:
-        storage_id, workgroup_id: accepted associations of the domain.
+        storage_id, workgroup_id: accepted associations of the domain that you may look at.
         quota_bytes: how much may lie below its prefix; 0: no limit.
     """
 
@@ -218,8 +218,8 @@ def _refuse_overlap(call: Call, location: str) -> None:
 
 
 def _accepted(call: Call, id_: str, kind: AssociationKind) -> Association:
-    found = call.find(Association, id=id_, kind=kind)
-    if found is None or found.status is not AssociationStatus.ACCEPTED:
+    found = call.get(Association, id_)
+    if found.kind is not kind or found.status is not AssociationStatus.ACCEPTED:
         raise InvalidInput(
             f"'{id_}' is no accepted {kind.lower()} of the domain; see ListAssociations", id=id_
         )

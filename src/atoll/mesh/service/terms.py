@@ -97,9 +97,10 @@ def _check_unmasked(call: Call, assets: Sequence[Asset], columns: Sequence[str])
             f"the names of unmasked columns have at most {MAX_COLUMN_LETTERS:,} letters together; "
             "ask for fewer"
         )
-    now = [call.find(Asset, id=one.id) or one for one in assets]
     for name in columns:
-        holders = [asset for asset in now if name in columns_of(asset)]
+        # Not those of the draft: nobody else knows of its columns.
+        listed = [asset for asset in assets if name in columns_of(asset)]
+        holders = [call.find(Asset, id=one.id) or one for one in listed]
         # In all of them: one that is found to be personal later must not be unmasked already.
         if not holders or any(name not in asset.personal for asset in holders):
             raise InvalidInput(
