@@ -44,10 +44,11 @@ class PostgresServer:
         self._process.wait()
 
     def stop(self):
-        """End it, and whoever is connected."""
+        """End it, if it was started."""
         if self._process is None:
             return
-        self._process.terminate()
+        # Not SIGTERM, which waits for whoever is still connected.
+        self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -57,11 +58,11 @@ class PostgresServer:
     def url(self, database="postgres"):
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self):
-        """Create an empty database and return its URL."""
+    def new_database(self, template="template1"):
+        """Create a database, empty or like another, and return its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
 

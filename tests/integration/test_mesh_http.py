@@ -1,6 +1,7 @@
 """The mesh over HTTP: who comes in, what a request may look like, and what errors tell."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,8 +18,17 @@ from atoll.mesh.model.organisation import Domain
 from atoll.mesh.store.events import events
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The folder of a mesh that was just made."""
+    home = tmp_path_factory.mktemp("begun") / "home"
+    Mesh(home, portal_url="https://mesh").close()
+    return home
+
+
 @pytest.fixture
-def mesh(tmp_path):
+def mesh(tmp_path, begun):
+    shutil.copytree(begun, tmp_path / "home")
     mesh = Mesh(tmp_path / "home", portal_url="https://mesh")
     yield mesh
     mesh.close()

@@ -6,6 +6,7 @@ from mesh_world import ROOT, world
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from atoll.mesh.model.organisation import Designation, PolicyType
 from atoll.mesh.model.people import ProfileStatus, Proof, UserType
+from atoll.mesh.store.tables import METADATA
 
 PASSWORD = "violet tractor 48 lanterns"
 
@@ -153,3 +154,22 @@ def test_7_administrators_see_and_revoke_tokens_of_others(mesh):
     assert revoked.revoked_at
     again = mesh.ask("bob", "RevokeAccessToken", access_token_id=issued.token.id)
     assert again == revoked
+
+
+def test_a_token_is_told_once_and_not_kept_for_a_repeated_call(mesh, service):
+    issued = token(mesh, "ann", service.id, key="again")
+    told = secrets_in(mesh, issued.text)
+    assert told == []
+    given = {"name": "ci", "user_profile_id": service.id, "key": "again"}
+    assert "told once" in mesh.refusal("ann", "CreateAccessToken", **given).message
+
+
+def secrets_in(mesh, text):
+    """The tables in which a text stands."""
+    with mesh.store.engine.connect() as connection:
+        return [
+            table.name
+            for table in METADATA.sorted_tables
+            for row in connection.execute(table.select())
+            if any(text in str(value) for value in row)
+        ]

@@ -19,7 +19,7 @@ from atoll.mesh.model.access import (
 )
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
 from atoll.mesh.model.notices import Job
-from atoll.mesh.model.organisation import Environment
+from atoll.mesh.model.organisation import AssociationStatus, Environment
 from atoll.mesh.service.subscriptions import resumed, suspended
 
 DAY_US = 86_400_000_000
@@ -317,6 +317,9 @@ def test_42_without_each_of_its_filters_nothing_is_read(plant, mesh, is_gone):
 
 def test_46_nothing_is_read_of_what_is_gone(plant, mesh):
     plant.subscribe(plant.public)
+    for status in (AssociationStatus.REMOVED, AssociationStatus.ACCEPTED):
+        plant.storage = plant.change(plant.storage, status=status)
+        assert (plant.reads("public") is None) is (status is AssociationStatus.REMOVED)
     asset = plant.find(Asset, "asset-public")
     mesh.store.write(lambda changes: changes.remove(asset))
     assert plant.reads("public") is None

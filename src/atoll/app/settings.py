@@ -28,7 +28,10 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "fleet_url": ("ATOLL_FLEET_URL",),
     "fleet_token": ("ATOLL_FLEET_TOKEN",),
     "mesh_home": ("ATOLL_MESH_HOME",),
+    "mesh_database": ("ATOLL_MESH_DATABASE",),
     "mesh_credentials": ("ATOLL_MESH_CREDENTIALS",),
+    "mesh_anchors": ("ATOLL_MESH_ANCHORS",),
+    "mesh_policies": ("ATOLL_MESH_POLICIES",),
     "mesh_url": ("ATOLL_MESH_URL",),
     "mesh_token": ("ATOLL_MESH_TOKEN",),
     "mesh_providers": ("ATOLL_MESH_PROVIDERS",),
@@ -66,7 +69,7 @@ CONFIG_VARIABLE = "ATOLL_CONFIG"
 OFF = "off"
 _PATHS = (
     "scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home", "mesh_credentials",
-    "mesh_providers",
+    "mesh_policies", "mesh_providers",
 )  # fmt: skip
 
 

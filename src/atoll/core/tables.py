@@ -17,7 +17,7 @@ def table(rows: Sequence[Mapping[str, object]], *, empty: str) -> list[str]:
     if not rows:
         return [empty]
     names = list(rows[0])
-    columns = [[name, *(printable(str(row[name])) for row in rows)] for name in names]
+    columns = [[printable(name), *(printable(str(row[name])) for row in rows)] for name in names]
     is_number = [all(isinstance(row[name], int | float) for row in rows) for name in names]
     widths = [max(map(len, column)) for column in columns]
     lines = []

@@ -18,19 +18,22 @@ from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.files import whole_file
 from atoll.core.tables import clock, table
+from atoll.core.text import counted
 from atoll.mesh.cli.client import MeshClient
 from atoll.mesh.model.people import microseconds
 from atoll.mesh.operations.registry import Download, Operation, viewing
 from atoll.mesh.service import OPERATIONS
+from atoll.mesh.service.rows import Rows
 
 _MOMENTS = ("at", "since", "until", "due_at", "expires_at", "timestamp")
-_HIDDEN = ("cursor", "limit")
+_OF_PAGES = ("cursor", "limit")
+_CELL_LETTERS = 40
 _STAMPS = {"created_at", "updated_at", "expires_at", "at", "since", "until", "due_at", "timestamp"}
 _NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_by", "description"}
 
 
 def client_of(settings: Settings) -> MeshClient:
-    """Return the mesh that settings name.
+    """Return the mesh that settings name, until the command ends.
 
     Raises:
         InvalidInput: they name none.
@@ -40,7 +43,9 @@ def client_of(settings: Settings) -> MeshClient:
             "no mesh is named: start one with `atoll serve`, then set ATOLL_MESH_URL and "
             "ATOLL_MESH_TOKEN to what it prints, or run `atoll mesh login`"
         )
-    return MeshClient(settings.mesh_url, settings.mesh_token or "")
+    client = MeshClient(settings.mesh_url, settings.mesh_token or "")
+    click.get_current_context().call_on_close(client.close)
+    return client
 
 
 def command(operation: Operation) -> click.Command:
@@ -67,10 +72,14 @@ def command(operation: Operation) -> click.Command:
             _save(client.download(operation, values, headers), output)
             return
         answer = client.perform(operation, values, headers)
+        if operation.answer is Rows and not as_json:
+            _print_rows(answer)
+            return
         _print(list(answer) if operation.is_list else answer, as_json=as_json)
 
     parameters: list[click.Parameter] = [click.Argument([name]) for name in names]
-    parameters += [_option(one) for name, one in fields.items() if name not in (*names, *_HIDDEN)]
+    hidden = _OF_PAGES if operation.is_list else ()
+    parameters += [_option(one) for name, one in fields.items() if name not in (*names, *hidden)]
     if not operation.is_read:
         parameters.append(
             click.Option(["--if-match"], metavar="ETAG", help="Only if it is of this version.")
@@ -223,6 +232,23 @@ def _print(answer: Any, *, as_json: bool) -> None:
         for key, part in parts.items():
             click.echo(f"\n{key}:")
             _print(part, as_json=False)
+
+
+def _print_rows(answer: Any) -> None:
+    names = [one["name"] for one in answer["columns"]]
+    rows = [
+        {name: _cell(one) for name, one in zip(names, row, strict=True)} for row in answer["rows"]
+    ]
+    click.echo("\n".join(table(rows, empty="no rows")))
+    if answer["is_cut"]:
+        click.echo(f"\n{counted(len(rows), 'row')}; there are more, or may be: --limit", err=True)
+
+
+def _cell(value: Any) -> object:
+    if value is None or isinstance(value, int | float):
+        return "" if value is None else value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _CELL_LETTERS else f"{text[:_CELL_LETTERS]}..."
 
 
 def _is_table(value: Any) -> bool:

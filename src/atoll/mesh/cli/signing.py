@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 
 from atoll.core.config import Settings
@@ -23,5 +25,5 @@ def login(settings: Settings, name: str, password: str, scopes: tuple[str, ...],
     """Print a token for a local user, to be kept in ATOLL_MESH_TOKEN."""
     if not settings.mesh_url:
         raise InvalidInput("set ATOLL_MESH_URL to the address that `atoll serve` printed")
-    client = MeshClient(settings.mesh_url, "")
-    click.echo(client.sign_in(name, password, scopes=scopes, ttl_s=ttl))
+    with closing(MeshClient(settings.mesh_url, "")) as client:
+        click.echo(client.sign_in(name, password, scopes=scopes, ttl_s=ttl))

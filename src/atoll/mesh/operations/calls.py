@@ -24,7 +24,7 @@ from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
-from atoll.mesh.operations.registry import Operation, Page, viewing
+from atoll.mesh.operations.registry import Operation, Page, ToldOnce, viewing
 from atoll.mesh.operations.standings import EVERYBODY, PARTICIPANT, role_in, standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
@@ -93,6 +93,7 @@ class Call:
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
         self.told: dict[str, Any] = {}
+        self.concerns: dict[str, str] = {}
         [self.domain] = reader.all(Domain)
 
     @property
@@ -254,6 +255,12 @@ class Call:
         """Say more to the audit."""
         self.told |= details
 
+    def tell_of(self, asset_id: str, project_id: str | None) -> None:
+        """Say to the audit which asset this call concerns, and for which project it was made."""
+        self.concerns["asset_id"] = asset_id
+        if project_id:
+            self.concerns["project"] = project_id
+
     def note(
         self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
     ) -> None:
@@ -370,6 +377,8 @@ class Performer:
         if before := changes.find(Replay, id_):
             if before.asked != asked:
                 raise Conflict("this idempotency key was used for another call; take a new one")
+            if not before.answer:
+                raise Conflict("this was done, and its answer is told once; ask anew for another")
             return msgspec.Raw(before.answer.encode())
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
@@ -382,7 +391,7 @@ class Performer:
                 updated_at=now,
                 updated_by=caller.profile_id,
                 asked=asked,
-                answer=msgspec.json.encode(answer).decode(),
+                answer="" if isinstance(answer, ToldOnce) else msgspec.json.encode(answer).decode(),
             )
         )
         return answer
@@ -414,11 +423,11 @@ class Performer:
             "ALLOWED",
             principal=caller.profile_id,
             via=caller.via,
-            project=project_of(record),
             resource_kind=answer.KIND if isinstance(answer, Record) else record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,
+            **{"project": project_of(record), **call.concerns},
         )
         return answer, note
 

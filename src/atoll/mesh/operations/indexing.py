@@ -24,6 +24,7 @@ from atoll.mesh.model.catalog import (
     Listing,
     ListingStatus,
     TimeSeriesDataPoint,
+    strictest,
 )
 from atoll.mesh.model.describing import Form, GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
@@ -59,65 +60,76 @@ class Indexer:
     """The search index of one server, and what keeps it up to date."""
 
     def __init__(self, store: Store[Any], place: Path) -> None:
-        """Open the index in a folder; make it anew where it is damaged."""
-        self._store, self._place, self._following = store, place, threading.Lock()
+        """Use the index in a folder; it is opened when it is needed."""
+        self._store, self._place, self._following = store, place, threading.RLock()
         self._is_stopping, self._waker = False, threading.Event()
-        self._index = self._opened()
-        self._seen = self._index.position
-        store.listeners.append(self._waker.set)
+        self._thread: threading.Thread | None = None
+        self._index: Index | None = None
+        self._seen = 0
+
+    def follow(self) -> None:
+        """Follow each change when it is made, so that searches need not wait for it."""
+        self._store.listeners.append(self._waker.set)
+        self._waker.set()
         self._thread = threading.Thread(target=self._run, name="mesh-index", daemon=True)
         self._thread.start()
 
     def asked(self, ask: Callable[[Index], T]) -> T:
         """Ask the index, once all that was changed until now is in it."""
         try:
-            self._catch_up()
-            return ask(self._index)
+            return ask(self._caught_up())
         except Corrupt as error:
             logger.warning("the search index is made anew: %s", error.message)
-            self._make_anew()
-            return ask(self._index)
+            return ask(self._made_anew())
 
-    def _catch_up(self) -> None:
+    def _caught_up(self) -> Index:
         with self._store.reading() as reader:
-            if reader.last_change() == self._seen:
-                return
-        with self._following, self._store.reading() as reader:
-            last = reader.last_change()
-            for some in _batches(_affected(reader, self._seen), AT_ONCE):
-                # Not yet `last`: what is cut off here is done again.
-                changes = [_change(reader, id_) for id_ in some]
-                self._index.apply(changes, position=self._seen)
-            if last > self._seen:
-                self._index.apply([], position=last)
-            self._seen = last
+            if self._index and reader.last_change() == self._seen:
+                return self._index
+        with self._following:
+            index = self._index = self._index or self._opened()
+            with self._store.reading() as reader:
+                last = reader.last_change()
+                for some in _batches(_affected(reader, self._seen), AT_ONCE):
+                    # Not yet `last`: what is cut off here is done again.
+                    changes = [_change(reader, id_) for id_ in some]
+                    index.apply(changes, position=self._seen)
+                if last > self._seen:
+                    index.apply([], position=last)
+                self._seen = last
+            return index
 
     def stop(self) -> None:
         """Follow no longer."""
         self._is_stopping = True
         self._waker.set()
-        self._thread.join()
-        self._index.close()
+        if self._thread:
+            self._thread.join()
+        if self._index:
+            self._index.close()
 
     def _opened(self) -> Index:
+        try:
+            found = Index.open(self._place)
+        except Corrupt as error:
+            logger.warning("the search index is made anew: %s", error.message)
+            return self._made_anew()
         with self._store.reading() as reader:
             last = reader.last_change()
-            try:
-                found = Index.open(self._place)
-                if found.position <= last:
-                    return found
-                logger.warning("the search index is ahead of the database and is made anew")
-            except Corrupt as error:
-                logger.warning("the search index is made anew: %s", error.message)
-            return Index.rebuilt(self._place, _all_entries(reader), position=last)
+        if found.position > last:
+            logger.warning("the search index is ahead of the database and is made anew")
+            return self._made_anew()
+        self._seen = found.position
+        return found
 
-    def _make_anew(self) -> None:
-        with self._following:
-            self._index.close()
-            with self._store.reading() as reader:
-                last = reader.last_change()
-                self._index = Index.rebuilt(self._place, _all_entries(reader), position=last)
+    def _made_anew(self) -> Index:
+        with self._following, self._store.reading() as reader:
+            if self._index:
+                self._index.close()
+            last = reader.last_change()
+            self._index = Index.rebuilt(self._place, _all_entries(reader), position=last)
             self._seen = last
+            return self._index
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -213,12 +225,8 @@ def _draft_facets(reader: Reader, entity: Entity) -> dict[str, Any]:
         return {"classification": str(entity.classification), "has_pii": bool(entity.personal)}
     found = [reader.find(Asset, one.asset_id) for one in entity.items]
     assets = [one for one in found if one]
-    order = list(Classification)
-    strictest = max((one.classification for one in assets), key=order.index, default="")
-    return {
-        "classification": str(strictest),
-        "has_pii": any(one.personal for one in assets),
-    }
+    classification = strictest(one.classification for one in assets) if assets else ""
+    return {"classification": str(classification), "has_pii": any(one.personal for one in assets)}
 
 
 def _described(
@@ -253,8 +261,7 @@ def _described(
 
 def _columns(asset: Asset) -> Iterator[Column]:
     said = {one.name: one for one in asset.columns}
-    technical = asset.technical
-    for one in (*technical.columns, *technical.partitions) if technical else ():
+    for one in asset.schema:
         told = said.get(one.name)
         words = f"{told.business_name} {told.description}".strip() if told else ""
         yield Column(one.name, words)

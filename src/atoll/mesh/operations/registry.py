@@ -68,7 +68,11 @@ class Done(msgspec.Struct, frozen=True):
     """The answer of what leaves nothing to show."""
 
 
-class Download(msgspec.Struct, frozen=True):
+class ToldOnce(msgspec.Struct, frozen=True):
+    """An answer that is not kept to be given again: it holds a secret, or is gone when sent."""
+
+
+class Download(ToldOnce, frozen=True):
     """A file as an answer; whoever sends it removes it.
 
     Attributes:

@@ -14,10 +14,10 @@ from atoll.mesh.model.people import UserProfile
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.forms import Word, required_form
+from atoll.mesh.service.forms import FormNames, required_form
 from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
 
-FormNames = Annotated[tuple[Word, ...], Meta(max_length=50)]
+TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
 class NewAssetType(Ask, frozen=True, kw_only=True):
@@ -104,14 +104,24 @@ def usable_type(call: Call, project: Project, name: str) -> AssetType:
         InvalidInput: there is none.
         Forbidden: it is another project's, and was not granted.
     """
-    found = call.find(AssetType, name=name)
-    if found is None:
-        raise InvalidInput(f"there is no asset type '{name}'; see ListAssetTypes", name=name)
+    found = named_type(call, name)
     if found.owning_project_id not in ("", project.id) and not _is_granted(call, project, found):
         raise Forbidden(
             f"the asset type '{name}' is another project's; owners of that project's domain unit "
             f"grant {PolicyType.USE_ASSET_TYPE}"
         )
+    return found
+
+
+def named_type(call: Call, name: str) -> AssetType:
+    """Return the type of that name, whoever may use it.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    found = call.find(AssetType, name=name)
+    if found is None:
+        raise InvalidInput(f"there is no asset type '{name}'; see ListAssetTypes", name=name)
     return found
 
 

@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.text import some_of
-from atoll.mesh.harvest.model import Column, Technical
-from atoll.mesh.model.access import Subscription
+from atoll.mesh.harvest.model import Technical
+from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import (
     Asset,
     AssetFilter,
@@ -27,20 +27,18 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Name, Record, Text
+from atoll.mesh.model.record import ColumnName, Ids, Line, Name, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
+from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
-from atoll.mesh.service.listings import LIVE, followed, may_know, products_with, require_unseen
+from atoll.mesh.service.listings import followed, may_know, products_with, require_unseen
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
-ColumnName = Annotated[str, Meta(max_length=1000)]
-Line = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)")]
 
 
 class Assets(Page, frozen=True, kw_only=True):
@@ -206,11 +204,6 @@ def with_columns(asset: Asset, said: list[ColumnMetadata]) -> tuple[ColumnMetada
     return tuple(({one.name: one for one in asset.columns} | found).values())
 
 
-def schema_of(technical: Technical | None) -> tuple[Column, ...]:
-    """List columns and partitions; none where nothing was read yet."""
-    return (*technical.columns, *technical.partitions) if technical else ()
-
-
 def _fitting(
     asset: Asset,
     *,
@@ -219,8 +212,8 @@ def _fitting(
     **_: Any,
 ) -> tuple[ColumnMetadata, ...]:
     """Return what is said of columns, as far as it fits the schema and says anything."""
-    before = {one.name: one.type for one in schema_of(asset.technical)}
-    after = {one.name: one.type for one in schema_of(technical or asset.technical)}
+    before = {one.name: one.type for one in asset.schema}
+    after = {one.name: one.type for one in (technical or asset).schema}
     known = {one.name: one for one in asset.columns if one.name not in after}
     said = known | {one.name: one for one in (asset.columns if columns is None else columns)}
     unknown = [name for name in said if name not in after and name not in known]

@@ -18,10 +18,12 @@ from atoll.mesh.filters.conditions import comparisons
 from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
+from atoll.mesh.model.organisation import Project
+from atoll.mesh.model.record import Remark
 from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.history import what_changed
-from atoll.mesh.service.terms import Remark, listed_assets
+from atoll.mesh.service.terms import listed_assets
 
 READERS_NAMED = 100  # in one event of the audit
 MOST_OF_ASSET = views.MAX_FILTERS
@@ -99,6 +101,12 @@ def list_asset_filters(call: Call, asset: Asset, ask: AssetFilters) -> Iterator[
     """List the filters of an asset."""
     found = call.shown(AssetFilter, asset_id=asset.id)
     return (one for one in found if ask.status in (None, one.status))
+
+
+@operation("GET", "/projects/{project_id}/asset-filters", Right.VIEW)
+def list_project_asset_filters(call: Call, project: Project, ask: Page) -> Iterator[AssetFilter]:
+    """List the filters of all assets of a project."""
+    return call.shown(AssetFilter, owning_project_id=project.id)
 
 
 @operation("GET", "/asset-filters/{asset_filter_id}", Right.VIEW)

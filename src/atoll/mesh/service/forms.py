@@ -41,6 +41,7 @@ MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here
 NAMES_TOLD = 20  # of what a person is to choose from, or to mend
 
 Word = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$(?!\n)")]
+FormNames = Annotated[tuple[Word, ...], Meta(max_length=50)]
 Given = Text | int | float | bool
 GivenValue = Given | Annotated[tuple[Given, ...], Meta(max_length=100)] | None
 

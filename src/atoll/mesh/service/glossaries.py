@@ -13,12 +13,11 @@ from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.catalog import Asset, DataProduct, Listing
 from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, Rule
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Ids, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation, viewing
 from atoll.mesh.service.history import what_changed
 
-Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 

@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
+    LIVE,
     Delegation,
     Guardrails,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
-    SubscriptionStatus,
     SubscriptionTarget,
 )
 from atoll.mesh.model.catalog import Asset, AssetType, DataProduct, DataSource
@@ -60,11 +60,7 @@ _OWNED: tuple[tuple[type[Record], str, dict[str, Any]], ...] = (
     (Asset, "owning_project_id", {}),
     (DataProduct, "owning_project_id", {}),
     (SubscriptionRequest, "project_id", {"status": SubscriptionRequestStatus.PENDING}),
-    (
-        Subscription,
-        "project_id",
-        {"status": [SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED]},
-    ),
+    (Subscription, "project_id", {"status": LIVE}),
 )
 
 

@@ -18,21 +18,19 @@ from atoll.core.errors import InvalidInput
 from atoll.core.records import converted
 from atoll.mesh.model.catalog import Asset, Classification, DataProduct, PiiFlag, PiiStatus
 from atoll.mesh.model.describing import Form, Glossary, GlossaryTerm
-from atoll.mesh.model.record import Name, Text
+from atoll.mesh.model.record import Ids, Line, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Operation
-from atoll.mesh.service.assets import Line, changed_asset, column_of, schema_of, with_columns
+from atoll.mesh.service.assets import changed_asset, column_of, with_columns
 from atoll.mesh.service.forms import FormInput, checked_forms
 from atoll.mesh.service.glossaries import (
     ChangedGlossary,
     ChangedTerm,
-    Ids,
     Synonyms,
     require_usable,
     update_glossary,
     update_glossary_term,
 )
-from atoll.mesh.service.listings import strictest
 from atoll.mesh.service.products import changed_product
 
 Described: TypeAlias = Asset | DataProduct | GlossaryTerm | Glossary
@@ -105,7 +103,7 @@ def with_value(call: Call, subject: Described, path: str, value: Any) -> Describ
     match _parts(subject, path):
         case "columns", name, key:
             assert isinstance(subject, Asset)
-            if name not in {one.name for one in schema_of(subject.technical)}:
+            if name not in {one.name for one in subject.schema}:
                 raise InvalidInput(f"'{subject.name}' has no column {name!r}", column=name)
             checked = _checked(call, subject, path, value, _OF_COLUMNS[key])
             said = {"pii": _flag(call, subject, name, checked)} if key == "pii" else {key: checked}
@@ -143,8 +141,8 @@ def editing(subject: Described, path: str, value: Any) -> Operation:
     """Return the operation that would set a value; its right is what accepting it takes."""
     name = _EDITING[type(subject)]
     if path == "classification" and isinstance(subject, Asset):
-        is_raised = strictest([subject.classification, value]) == value
-        name = "ClassifyAsset" if is_raised else "DeclassifyAsset"
+        is_lowered = subject.classification.is_stricter_than(value)
+        name = "DeclassifyAsset" if is_lowered else "ClassifyAsset"
     elif path.startswith("columns/"):
         name = "UpdateAssetColumns"
         if path.endswith("/pii"):

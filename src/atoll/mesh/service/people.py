@@ -31,6 +31,7 @@ from atoll.mesh.operations.registry import (
     Done,
     Page,
     Right,
+    ToldOnce,
     operation,
 )
 
@@ -105,14 +106,14 @@ class NewToken(Ask, frozen=True, kw_only=True):
     ttl_s: Annotated[int, Meta(ge=1, le=tokens.MAX_TTL_SECONDS)] = 30 * DAY_SECONDS
 
 
-class IssuedToken(msgspec.Struct, frozen=True):
+class IssuedToken(ToldOnce, frozen=True):
     """A token, and its text, which is never shown again."""
 
     token: AccessToken
     text: str
 
 
-class PortalLogin(msgspec.Struct, frozen=True):
+class PortalLogin(ToldOnce, frozen=True):
     """An address that opens the portal once.
 
     Attributes:

@@ -10,11 +10,11 @@ from msgspec import Meta
 from atoll.core.errors import InvalidInput
 from atoll.mesh.model.catalog import Asset, Basis, DataProduct, DataProductItem
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id, Ids, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
+from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import Number, OneRevision, as_it_was, what_changed
 from atoll.mesh.service.listings import require_unseen
 

@@ -13,12 +13,10 @@ from atoll.mesh.model.access import (
     SubscriptionRequest,
     SubscriptionRequestStatus,
 )
-from atoll.mesh.model.catalog import Classification, Listing
+from atoll.mesh.model.catalog import Listing
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Right, operation
 from atoll.mesh.service.requests import considered
-
-_STRICTNESS = list(Classification)
 
 
 def reclassified(call: Call, listing: Listing) -> None:
@@ -32,7 +30,7 @@ def reclassified(call: Call, listing: Listing) -> None:
     open_ones = {"listing_id": listing.id, "status": SubscriptionRequestStatus.PENDING}
     for request in list(call.each(SubscriptionRequest, **open_ones)):
         considered(call, call.change(request, classification=listing.classification))
-    if _STRICTNESS.index(listing.classification) > _STRICTNESS.index(before):
+    if listing.classification.is_stricter_than(before):
         for one in list(call.each(Subscription, listing_id=listing.id, status=LIVE)):
             flagged = call.change(one, is_flagged=True)
             call.note("FlagSubscription", flagged, before=before, after=listing.classification)

@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
 from atoll.core.text import some_of
-from atoll.mesh.model.catalog import AssetType
 from atoll.mesh.model.describing import (
     EnabledStatus,
     Form,
@@ -27,13 +26,12 @@ from atoll.mesh.model.organisation import DomainUnit, Project
 from atoll.mesh.model.record import Id, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.forms import Word, missing_fields, required_form
+from atoll.mesh.service.asset_types import TypeNames, named_type
+from atoll.mesh.service.forms import FormNames, missing_fields, required_form
 from atoll.mesh.service.history import what_changed
 
 PROBLEMS_TOLD = 50
-Words = Annotated[tuple[Word, ...], Meta(max_length=50)]
-Glossaries = Annotated[tuple[Id, ...], Meta(max_length=50)]
-TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
+GlossaryIds = Annotated[tuple[Id, ...], Meta(max_length=50)]
 
 
 class NewRule(Ask, frozen=True, kw_only=True):
@@ -50,8 +48,8 @@ class NewRule(Ask, frozen=True, kw_only=True):
     description: Text = ""
     rule_type: RuleType
     action: RuleAction
-    form_types: Words = ()
-    glossary_ids: Glossaries = ()
+    form_types: FormNames = ()
+    glossary_ids: GlossaryIds = ()
     asset_types: TypeNames = ()
     includes_children: bool = True
 
@@ -61,8 +59,8 @@ class ChangedRule(Ask, frozen=True, kw_only=True):
 
     name: Name | None = None
     description: Text | None = None
-    form_types: Words | None = None
-    glossary_ids: Glossaries | None = None
+    form_types: FormNames | None = None
+    glossary_ids: GlossaryIds | None = None
     asset_types: TypeNames | None = None
     includes_children: bool | None = None
 
@@ -196,5 +194,4 @@ def _require_sense(call: Call, rule: Rule, before: Rule | None = None) -> None:
         if glossary is None or glossary.status is EnabledStatus.DISABLED:
             raise InvalidInput(f"there is no glossary '{id_}' that is enabled", id=id_)
     for name in set(rule.asset_types) - set(before.asset_types if before else ()):
-        if call.find(AssetType, name=name) is None:
-            raise InvalidInput(f"there is no type of assets '{name}'", name=name)
+        named_type(call, name)

@@ -24,13 +24,13 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.describing import EnabledStatus
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Name, Text
+from atoll.mesh.model.record import Ids, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service import harvested
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
+from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.registering import Location
 from atoll.mesh.service.runs import FORGET, SCHEDULE, begun
 

@@ -28,7 +28,7 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Listing
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain
-from atoll.mesh.model.record import moved
+from atoll.mesh.model.record import Moment, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
@@ -44,8 +44,6 @@ from atoll.mesh.service.targets import targets_of
 from atoll.mesh.service.terms import (
     Columns,
     FilterIds,
-    Moment,
-    Remark,
     checked,
     columns_of,
     latest_end,

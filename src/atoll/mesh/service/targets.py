@@ -7,11 +7,8 @@ for where people of theirs make data available outside of the mesh, and report t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
-from msgspec import Meta
-
-from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.errors import Conflict
 from atoll.mesh.model.access import (
     LIVE,
     Subscription,
@@ -19,16 +16,16 @@ from atoll.mesh.model.access import (
     SubscriptionTarget,
     TargetProvider,
 )
-from atoll.mesh.model.catalog import Asset, AssetType
+from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import Environment, Project
 from atoll.mesh.model.record import Id, Name
 from atoll.mesh.operations.calls import Call, missing
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.asset_types import TypeNames, named_type
 from atoll.mesh.service.grants import granted, revoked, subscription_of
 
 DOORS = "doors"
 MAX_TARGETS = 20  # of a project, besides the doors: each subscription gets a grant at each
-TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
 class NewSubscriptionTarget(Ask, frozen=True, kw_only=True):
@@ -125,8 +122,7 @@ def _check(call: Call, project_id: str, name: str | None, asset_types: tuple[str
     if is_taken or name == DOORS:
         raise Conflict(f"the project has a target '{name}'; choose another name")
     for one in asset_types:
-        if call.find(AssetType, name=one) is None:
-            raise InvalidInput(f"there is no asset type '{one}'; see ListAssetTypes", name=one)
+        named_type(call, one)
 
 
 def _refuse_doors(target: SubscriptionTarget) -> None:

@@ -240,8 +240,9 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(
         AssetFilter,
-        ("asset_id", "name"),
+        ("asset_id", "owning_project_id", "name"),
         unique=(("asset_id", "name"),),
+        indexes=(("owning_project_id",),),
         keeps_history=True,
     ),
     Shelf(
