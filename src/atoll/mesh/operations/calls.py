@@ -472,7 +472,11 @@ def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
 
 
 def _after(cursor: str) -> str:
+    wrong = InvalidInput("this cursor is none of ours; take `next` of the page before")
     try:
-        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
+        last = base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
-        raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error
+        raise wrong from error
+    if not last.isprintable():
+        raise wrong
+    return last

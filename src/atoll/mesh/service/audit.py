@@ -260,7 +260,8 @@ def anchor(attendant: Attendant, _: Job) -> int:
 
 
 def _events(call: Call, ask: Events, **wanted: str) -> Iterator[Event]:
-    after = int(call.after) if call.after.isdigit() else 0
+    number = call.after[:18]
+    after = int(number) if number.isascii() and number.isdigit() else 0
     found = call.events(
         after=after,
         since=ask.since,
