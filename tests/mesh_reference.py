@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from atoll.mesh import model
+from atoll.mesh.cli import subjects
 from atoll.mesh.cli.commands import command, dashed
 from atoll.mesh.operations.registry import Right, actions
 from atoll.mesh.policies.decisions import Authorizer
@@ -36,18 +37,6 @@ Written by `tests/mesh_reference.py` from the operations themselves. What they a
 """
 # No operation shows these.
 HIDDEN = {"StrEnum", "ProofType"}
-# What belongs together, in the order in which somebody meets it; modules of `atoll.mesh.service`.
-SUBJECTS = {
-    "People": "people sessions notices",
-    "Organisation": "organisation guardrails places policies",
-    "Words, forms and rules": "glossaries forms rules proposals",
-    "Assets": "asset_types registering assets revisions sources duplicates sensitivity quality "
-    "products filters",
-    "Finding": "listings search rows",
-    "Access": "requests comments delegations subscriptions mydata targets grants reclassification "
-    "reviews",
-    "Audit": "audit",
-}
 
 
 def page():
@@ -69,16 +58,9 @@ def page():
 
 
 def by_subject():
-    """The rows of each subject; what no subject names comes last."""
-    places = {module: title for title, many in SUBJECTS.items() for module in many.split()}
-    order = list(places)
-    found = {title: [] for title in SUBJECTS}
-    for one in sorted(
-        OPERATIONS.values(),
-        key=lambda one: order.index(one.subject) if one.subject in places else len(order),
-    ):
-        found.setdefault(places.get(one.subject, "More"), []).append(row(one))
-    return found
+    """The rows of each subject."""
+    sorted_ = subjects.by_subject(map(command, OPERATIONS.values()))
+    return {title: [row(one.operation) for one in some] for title, some in sorted_.items()}
 
 
 def row(one):
@@ -118,25 +100,14 @@ def said(text):
 
 
 def values():
-    """All words that fields of records take, and what they say."""
-    told = {name: " ".join(inspect.getdoc(kind).split()) for name, kind in kinds().items()}
-    return [
-        (f"`{name}`", ", ".join(f"`{one}`" for one in found), told[name])
-        for name, found in sorted(words().items())
-    ]
-
-
-def words():
-    """The words of each kind of field."""
-    return {name: [str(one) for one in kind] for name, kind in kinds().items()}
-
-
-def kinds():
-    """The enumerations of the model, by name."""
-    modules = [f"{model.__name__}.{one.name}" for one in pkgutil.iter_modules(model.__path__)]
-    found = [one for name in modules for one in vars(import_module(name)).values()]
-    listed = [one for one in found if inspect.isclass(one) and issubclass(one, StrEnum)]
-    return {one.__name__: one for one in listed if one.__name__ not in HIDDEN}
+    """All words that fields of records take."""
+    found = {}
+    for module in pkgutil.iter_modules(model.__path__):
+        for name, kind in vars(import_module(f"{model.__name__}.{module.name}")).items():
+            if inspect.isclass(kind) and issubclass(kind, StrEnum) and kind is not StrEnum:
+                words = ", ".join(f"`{one}`" for one in kind)
+                found[name] = (f"`{name}`", words, " ".join(inspect.getdoc(kind).split()))
+    return [found[name] for name in sorted(found) if name not in HIDDEN]
 
 
 def rows(head, cells):

@@ -40,7 +40,7 @@ from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Named, Right, operation, viewing
 from atoll.mesh.service.access import is_within_reach
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
@@ -75,10 +75,9 @@ class ListingChangeSet(Ask, frozen=True, kw_only=True):
     revision: Number = 0
 
 
-class Listings(Page, frozen=True, kw_only=True):
+class Listings(Named, frozen=True, kw_only=True):
     """Which listings."""
 
-    name: str = ""
     entity_id: str = ""
     owning_project_id: str = ""
     status: ListingStatus | None = None

@@ -26,10 +26,20 @@ from atoll.mesh.model.organisation import (
     PolicyType,
     Project,
 )
-from atoll.mesh.model.record import Id, Name, Text, moved, new_id
+from atoll.mesh.model.record import Id, Name, moved, new_id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Page,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.grants import inaccessible
+from atoll.mesh.service.history import revised
 
 ASSOCIATION_EDGES = {
     AssociationStatus.PENDING: (AssociationStatus.ACCEPTED, AssociationStatus.REMOVED),
@@ -64,16 +74,15 @@ class NewAssociation(Ask, frozen=True, kw_only=True):
     limits: Limits = Limits()
 
 
-class Associations(Page, frozen=True, kw_only=True):
+class Associations(Named, frozen=True, kw_only=True):
     """Which associations."""
 
     kind: AssociationKind | None = None
     status: AssociationStatus | None = None
     project_id: str = ""
-    name: str = ""
 
 
-class NewEnvironment(Ask, frozen=True, kw_only=True):
+class NewEnvironment(Described, frozen=True, kw_only=True):
     """What a project gets to work with.
 
     Attributes:
@@ -81,18 +90,14 @@ class NewEnvironment(Ask, frozen=True, kw_only=True):
         quota_bytes: how much may lie below its prefix; 0: no limit.
     """
 
-    name: Name
-    description: Text = ""
     storage_id: Id
     workgroup_id: Id
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] = 0
 
 
-class ChangedEnvironment(Ask, frozen=True, kw_only=True):
+class ChangedEnvironment(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] | None = None
     is_suspended: bool | None = None
 
@@ -162,8 +167,6 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
     """Set up a prefix to write to, a workgroup to query with, and a quota, for a project."""
     storage = _accepted(call, ask.storage_id, AssociationKind.STORAGE)
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
-    if call.find(Environment, project_id=project.id, name=ask.name):
-        raise Conflict(f"'{project.name}' has an environment '{ask.name}'; choose another name")
     id_ = new_id(Environment.KIND)
     return call.add(
         Environment,
@@ -195,14 +198,13 @@ def update_environment(
     call: Call, environment: Environment, ask: ChangedEnvironment
 ) -> Environment:
     """Rename an environment, give it another quota, suspend it or let it go on."""
-    keys = ("name", "description", "quota_bytes")
-    given = {key: value for key in keys if (value := getattr(ask, key)) is not None}
-    if ask.is_suspended is not None:
+    given = ask.given()
+    if given.pop("is_suspended", None) is not None:
         if environment.status not in (EnvironmentStatus.ACTIVE, EnvironmentStatus.SUSPENDED):
             raise Conflict(f"an environment that is {environment.status} cannot be suspended")
         to = EnvironmentStatus.SUSPENDED if ask.is_suspended else EnvironmentStatus.ACTIVE
         given["status"] = to
-    return call.change(environment, **given)
+    return revised(call, environment, **given)
 
 
 @operation("DELETE", "/environments/{environment_id}", Right.OWN)
