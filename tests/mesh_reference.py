@@ -36,7 +36,7 @@ Written by `tests/mesh_reference.py` from the operations themselves. What they a
   is the least that a token must be good for: `read`, `write` or `admin`.
 """
 # No operation shows these.
-HIDDEN = {"ProofType"}
+HIDDEN = {"StrEnum", "ProofType"}
 
 
 def page():

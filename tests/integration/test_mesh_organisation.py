@@ -1,5 +1,7 @@
 """Domain units, projects, members and grants, as people with and without rights see them."""
 
+import json
+
 import pytest
 from mesh_world import ROOT, SCOPES, world
 
@@ -175,3 +177,22 @@ def test_pages_follow_each_other_and_leave_nothing_out(mesh, unit):
         if not cursor:
             break
     assert (set(seen), len(seen)) == (made, 7)
+
+
+def test_48_the_audit_tells_what_a_unit_and_a_project_were_called(mesh, unit, project):
+    mesh.ask("ann", "UpdateDomainUnit", domain_unit_id=unit.id, name="presses")
+    mesh.ask("bob", "UpdateProject", project_id=project.id, name="welding")
+    told = [json.loads(one.details)["before"] for one in mesh.notes[-2:]]
+    assert told == [{"name": "production"}, {"name": "press shop"}]
+
+
+def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
+    given = {"domain_unit_id": unit.id, "name": "welding"}
+    mesh.ask("bob", "CreateProject", **given)
+    renamed = {"project_id": project.id, "name": "welding"}
+    for refused in (
+        mesh.refusal("bob", "CreateProject", **given),
+        mesh.refusal("bob", "UpdateProject", **renamed),
+    ):
+        assert (type(refused), refused.details) == (Conflict, {"name": "welding"})
+        assert "the name 'welding' is taken by another project" in refused.message

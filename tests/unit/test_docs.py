@@ -15,6 +15,8 @@ from atoll.core import errors
 from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.states import ClusterState, FleetState, InstanceState
 from atoll.mesh.cli.commands import dashed
+from atoll.mesh.operations.registry import actions
+from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,11 @@ FOREIGN = {
 }  # fmt: skip
 # Options of other programs that messages and scripts name: spark-submit, pip, unshare, mount.
 FOREIGN_IN_MESSAGES = {"--conf", "--class", "--force-reinstall", "--fork", "--bind"}
+# States of DataZone's that nothing of ours is ever in.
+NEVER_REACHED = {
+    "CREATING", "UPDATING", "DELETING", "MOVING", "UPDATE_FAILED", "DELETE_FAILED", "CREATE_FAILED",
+    "CREATION_FAILED", "DELETION_FAILED", "FAILED_CREATION", "FAILED_UPDATE", "FAILED_DELETION",
+}  # fmt: skip
 
 
 def commands(group=None, before=""):
@@ -237,6 +244,29 @@ def test_guide_tells_every_event_and_state():
     kinds |= {f"CLUSTER_{one}" for one in ClusterState} | {f"FLEET_{one}" for one in FleetState}
     kinds |= {f"INSTANCE_{one}" for one in InstanceState} - {"INSTANCE_AWAITING_FULFILLMENT"}
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
+
+
+def test_guide_tells_every_state_of_the_mesh():
+    page = (ROOT / "docs" / "mesh-access.md").read_text()
+    told = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", page))
+    stated = {name: words for name, words in mesh_reference.words().items() if "Status" in name}
+    assert {"SubscriptionStatus", "AssetGrantStatus"} <= set(stated)
+    missing = {word for words in stated.values() for word in words} - told
+    assert missing == NEVER_REACHED
+    others = mesh_reference.words()
+    for name in ("Designation", "PolicyType", "Classification", "RuleType", "RuleAction"):
+        assert set(others[name]) <= told, name
+
+
+def test_policies_in_pages_are_accepted():
+    found = [
+        body
+        for page in PAGES
+        for body in re.findall(r"^```cedar\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+    assert found
+    for body in found:
+        Authorizer(actions(), body)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import uvicorn
 
 from atoll.app.credentials import read_credentials
@@ -92,7 +94,7 @@ def serve(
 
 
 class _Collections:
-    """Describes vector collections; what that takes is loaded when the first one is met."""
+    """Knows vector collections; what that takes is loaded when the first one is met."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -101,6 +103,13 @@ class _Collections:
         from atoll.app.assets import Collections
 
         return Collections(self._settings).describe(location, options)
+
+    def first_rows(
+        self, location: str, options: StorageOptions, columns: Sequence[str], most: int
+    ) -> pa.Table:
+        from atoll.app.assets import Collections
+
+        return Collections(self._settings).first_rows(location, options, columns, most)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -18,10 +18,11 @@ from atoll.core.files import whole_file
 from atoll.mesh.cli.client import MeshClient
 from atoll.mesh.cli.names import Names, kinds_of, spelling
 from atoll.mesh.cli.saved import saved_login
-from atoll.mesh.cli.showing import show
+from atoll.mesh.cli.showing import show, show_rows
 from atoll.mesh.cli.subjects import OperationCommand
 from atoll.mesh.cli.values import Json, Moment, Secret, Span, example
 from atoll.mesh.operations.registry import Ask, Download, Operation
+from atoll.mesh.service.rows import Rows
 
 _MOMENTS = ("at", "since", "until", "timestamp")
 _SECRETS = ("password", "current")
@@ -78,6 +79,9 @@ def command(operation: Operation) -> OperationCommand:
             _save(client.download(operation, values, headers), output)
             return
         answer = client.perform(operation, values, headers)
+        if operation.answer is Rows and not as_json:
+            show_rows(answer)
+            return
         show(list(answer) if operation.is_list else answer, as_json=as_json)
 
     told = _told_of(operation.ask)
@@ -85,7 +89,7 @@ def command(operation: Operation) -> OperationCommand:
     parameters += [
         _option(one, told.get(name, ""))
         for name, one in fields.items()
-        if name not in (*names, *_HIDDEN)
+        if name not in (*names, *(_HIDDEN if operation.is_list else ()))
     ]
     if not operation.is_read:
         parameters.append(

@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from atoll.core.tables import clock, table
-from atoll.core.text import duration, printable, sized
+from atoll.core.text import counted, duration, printable, sized
 from atoll.mesh.cli.names import ID
 
 _STAMPS = {"at", "since", "until", "timestamp", "again_at"}
 _NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_by", "description"}
 _COUNTED = {"value", "name", "count"}
+_CELL_LETTERS = 40
 _DEPTH = 1  # what is nested deeper is told as JSON
 _TITLES = ("name", "form_type", "asset_id", "listing_id", "id")
 
@@ -27,6 +28,24 @@ def show(answer: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
         return
     click.echo("\n".join(lines(answer, _width())))
+
+
+def show_rows(answer: Any) -> None:
+    """Print rows of data as a table of their columns."""
+    names = [one["name"] for one in answer["columns"]]
+    rows = [
+        {name: _cell(one) for name, one in zip(names, row, strict=True)} for row in answer["rows"]
+    ]
+    click.echo("\n".join(table(rows, empty="no rows")))
+    if answer["is_cut"]:
+        click.echo(f"\n{counted(len(rows), 'row')}; there are more, or may be: --limit", err=True)
+
+
+def _cell(value: Any) -> str | int | float:
+    if value is None or isinstance(value, int | float):
+        return "" if value is None else value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _CELL_LETTERS else f"{text[:_CELL_LETTERS]}..."
 
 
 def lines(answer: Any, width: int | None = None) -> Iterator[str]:

@@ -24,7 +24,15 @@ Name: TypeAlias = Annotated[
         min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f]$(?!\n)"
     ),
 ]
+Line: TypeAlias = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)")]
 Text: TypeAlias = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+# What somebody says of a thing to others; the audit takes it down, so it is shorter.
+Remark: TypeAlias = Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+Ids: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=100)]
+ColumnName: TypeAlias = Annotated[str, Meta(max_length=1000)]
+# Microseconds since the epoch; JSON's numbers are exact up to here.
+Moment: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]
+Score: TypeAlias = Annotated[float, Meta(ge=0, le=100)]  # of quality
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -93,6 +93,7 @@ class Call:
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
         self.told: dict[str, Any] = {}
+        self.concerns: dict[str, str] = {}
         [self.domain] = reader.all(Domain)
 
     @property
@@ -154,8 +155,10 @@ class Call:
         Raises:
             NotFound: there is none that they may look at.
         """
-        found = self._reader.find(kind, id_)
-        if found is None or not self.decide(viewing(kind), found).is_allowed:
+        # In place of what is missing another is decided on: the time it takes tells nothing.
+        found = self._reader.find_or_other(kind, id_)
+        is_seen = found is not None and self.decide(viewing(kind), found).is_allowed
+        if found is None or found.id != id_ or not is_seen:
             raise missing(kind, id_)
         return found
 
@@ -251,6 +254,12 @@ class Call:
     def tell(self, **details: Any) -> None:
         """Say more to the audit."""
         self.told |= details
+
+    def tell_of(self, asset_id: str, project_id: str | None) -> None:
+        """Say to the audit which asset this call concerns, and for which project it was made."""
+        self.concerns["asset_id"] = asset_id
+        if project_id:
+            self.concerns["project"] = project_id
 
     def note(
         self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
@@ -414,11 +423,11 @@ class Performer:
             "ALLOWED",
             principal=caller.profile_id,
             via=caller.via,
-            project=project_of(record),
             resource_kind=answer.KIND if isinstance(answer, Record) else record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,
+            **{"project": project_of(record), **call.concerns},
         )
         return answer, note
 
@@ -428,11 +437,12 @@ class Performer:
         if not operation.about:
             return call.domain
         id_ = ids[operation.about][:ID_LETTERS]
-        found = reader.find(operation.on, id_)
-        if found is None:
-            # Decided on all the same: how long an answer takes tells nothing.
-            if other := reader.any(operation.on):
-                call.decide(operation.action, other, grant=operation.grant)
+        found = reader.find_or_other(operation.on, id_)
+        if found is None or found.id != id_:
+            # What is hidden takes two decisions, so what is missing does: the time tells nothing.
+            if found:
+                call.decide(operation.action, found, grant=operation.grant)
+                call.decide(viewing(operation.on), found)
             raise missing(operation.on, id_)
         return found
 
@@ -462,7 +472,11 @@ def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
 
 
 def _after(cursor: str) -> str:
+    wrong = InvalidInput("this cursor is none of ours; take `next` of the page before")
     try:
-        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
+        last = base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
-        raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error
+        raise wrong from error
+    if not last.isprintable():
+        raise wrong
+    return last

@@ -24,6 +24,7 @@ from atoll.mesh.model.catalog import (
     Listing,
     ListingStatus,
     TimeSeriesDataPoint,
+    strictest,
 )
 from atoll.mesh.model.describing import Form, GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
@@ -224,12 +225,8 @@ def _draft_facets(reader: Reader, entity: Entity) -> dict[str, Any]:
         return {"classification": str(entity.classification), "has_pii": bool(entity.personal)}
     found = [reader.find(Asset, one.asset_id) for one in entity.items]
     assets = [one for one in found if one]
-    order = list(Classification)
-    strictest = max((one.classification for one in assets), key=order.index, default="")
-    return {
-        "classification": str(strictest),
-        "has_pii": any(one.personal for one in assets),
-    }
+    classification = strictest(one.classification for one in assets) if assets else ""
+    return {"classification": str(classification), "has_pii": any(one.personal for one in assets)}
 
 
 def _described(
@@ -264,8 +261,7 @@ def _described(
 
 def _columns(asset: Asset) -> Iterator[Column]:
     said = {one.name: one for one in asset.columns}
-    technical = asset.technical
-    for one in (*technical.columns, *technical.partitions) if technical else ():
+    for one in asset.schema:
         told = said.get(one.name)
         words = f"{told.business_name} {told.description}".strip() if told else ""
         yield Column(one.name, words)

@@ -20,12 +20,12 @@ from atoll.mesh.model.catalog import Asset, AssetFilter
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.people import UserProfile
+from atoll.mesh.model.record import Moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job
 from atoll.mesh.operations.registry import Ask, Download, Page, Right, operation
 
-Moment = Annotated[int, Meta(ge=0, lt=1 << 62)]
-Text = Annotated[str, Meta(max_length=200)]
+Key = Annotated[str, Meta(max_length=200)]  # of what events are looked up by
 ANCHOR_EVERY_US = 300_000_000
 ANCHORS_STAY_US = 7 * 86_400_000_000
 ANCHOR_PER_US = 86_400_000_000
@@ -42,17 +42,17 @@ class Events(Page, frozen=True, kw_only=True):
 
     since: Moment = 0
     until: Moment = 0
-    operation: Text = ""
-    outcome: Text = ""
-    principal: Text = ""
+    operation: Key = ""
+    outcome: Key = ""
+    principal: Key = ""
 
 
 class AllEvents(Events, frozen=True, kw_only=True):
     """Which events of the whole domain."""
 
-    project: Text = ""
-    asset_id: Text = ""
-    resource_id: Text = ""
+    project: Key = ""
+    asset_id: Key = ""
+    resource_id: Key = ""
 
 
 class At(Ask, frozen=True, kw_only=True):
@@ -72,8 +72,8 @@ class Whose(At, frozen=True, kw_only=True):
         asset_id, project_id: one of them, or both; of one that is no more, too.
     """
 
-    asset_id: Text = ""
-    project_id: Text = ""
+    asset_id: Key = ""
+    project_id: Key = ""
 
 
 class From(Ask, frozen=True, kw_only=True):
@@ -260,7 +260,8 @@ def anchor(attendant: Attendant, _: Job) -> int:
 
 
 def _events(call: Call, ask: Events, **wanted: str) -> Iterator[Event]:
-    after = int(call.after) if call.after.isdigit() else 0
+    number = call.after[:18]
+    after = int(number) if number.isascii() and number.isdigit() else 0
     found = call.events(
         after=after,
         since=ask.since,

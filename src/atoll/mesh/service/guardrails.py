@@ -16,6 +16,7 @@ from atoll.core.errors import InvalidInput
 from atoll.mesh.model.access import Guardrails
 from atoll.mesh.model.catalog import Classification
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
+from atoll.mesh.model.record import Score
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 
@@ -63,7 +64,7 @@ class NewGuardrails(Ask, frozen=True, kw_only=True):
     longest_access_s: Annotated[int, Meta(ge=0, le=36_500 * _DAY_S)] | None = None
     request_expires_s: Annotated[int, Meta(ge=60, le=366 * _DAY_S)] | None = None
     remind_after_s: Annotated[int, Meta(ge=60, le=366 * _DAY_S)] | None = None
-    min_score: Annotated[float, Meta(ge=0, le=100)] | None = None
+    min_score: Score | None = None
 
 
 @operation("GET", "/domain-units/{domain_unit_id}/guardrails", Right.BROWSE)

@@ -12,7 +12,6 @@ from urllib.parse import unquote
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.core.text import printable, some_of
 from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
-from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.catalog import (
     Asset,
     Classification,
@@ -96,8 +95,7 @@ def check_classification(call: Call, project: Project, wanted: Classification | 
         Forbidden: it is less than the guardrails say, which only owners may decide.
     """
     least = first_classification(call, project, None)
-    order = list(Classification)
-    if wanted is None or order.index(wanted) >= order.index(least):
+    if wanted is None or not least.is_stricter_than(wanted):
         return
     # Any operation that takes an owner.
     if not call.decide(OPERATIONS["UpdateProject"].action, project).is_allowed:
@@ -225,8 +223,7 @@ def told_of(before: Asset, after: Asset) -> dict[str, Any]:
 
 def change_between(before: Asset, technical: Technical) -> SchemaChange:
     """Compare the schema of an asset with what was harvested."""
-    old = before.technical
-    return schema_diff(_all_columns(old) if old else (), _all_columns(technical))
+    return schema_diff(before.schema, technical.schema)
 
 
 def copies_of(sees: Call, asset: Asset) -> list[str]:
@@ -255,7 +252,7 @@ def _columns(
     """Yield what is known of the columns that there are; personal ones that nobody flagged, too."""
     # The surest last, which stays.
     found = {one.column: one for one in sorted(proposals, key=lambda one: one.confidence)}
-    for column in _all_columns(technical):
+    for column in technical.schema:
         known = before.get(column.name)
         proposal = found.get(column.name)
         if proposal and not (known and known.pii):
@@ -263,10 +260,6 @@ def _columns(
             yield replace(known or ColumnMetadata(column.name), pii=flag)
         elif known:
             yield known
-
-
-def _all_columns(technical: Technical) -> tuple[Column, ...]:
-    return (*technical.columns, *technical.partitions)
 
 
 def _unrefused(column: ColumnMetadata) -> ColumnMetadata:

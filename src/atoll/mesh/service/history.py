@@ -36,6 +36,13 @@ def as_it_was(call: Call, record: R, revision: int) -> R:
     return call.past(type(record), record.id, revision)
 
 
+def revised(call: Call, record: R, **values: Any) -> R:
+    """Change a record, and tell the audit what of it."""
+    changed = call.change(record, **values)
+    call.tell(**what_changed(record, changed))
+    return changed
+
+
 def changed_fields(before: Record, after: Record) -> list[str]:
     """Name the fields that differ, but for who changed it when."""
     names = [one.name for one in fields(before) if one.name not in _STAMPS]

@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
+    LIVE,
     Delegation,
     Guardrails,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
-    SubscriptionStatus,
     SubscriptionTarget,
 )
 from atoll.mesh.model.catalog import Asset, AssetType, DataProduct, DataSource
@@ -33,9 +33,21 @@ from atoll.mesh.model.organisation import (
     ProjectMembership,
 )
 from atoll.mesh.model.people import GroupProfile, UserProfile
-from atoll.mesh.model.record import Id, Name, Record, Text
+from atoll.mesh.model.record import Id, Record
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    OPERATIONS,
+    Ask,
+    Described,
+    Done,
+    Named,
+    Page,
+    Redescribed,
+    Right,
+    operation,
+    viewing,
+)
+from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
 # What goes with a unit, or with a project.
@@ -60,37 +72,12 @@ _OWNED: tuple[tuple[type[Record], str, dict[str, Any]], ...] = (
     (Asset, "owning_project_id", {}),
     (DataProduct, "owning_project_id", {}),
     (SubscriptionRequest, "project_id", {"status": SubscriptionRequestStatus.PENDING}),
-    (
-        Subscription,
-        "project_id",
-        {"status": [SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED]},
-    ),
+    (Subscription, "project_id", {"status": LIVE}),
 )
 
 
-class UpdateDomain(Ask, frozen=True, kw_only=True):
-    """What changes of the domain; what is left out stays."""
-
-    name: Name | None = None
-    description: Text | None = None
-
-
-class Described(Ask, frozen=True, kw_only=True):
-    """A name, and what it means."""
-
-    name: Name
-    description: Text = ""
-
-
-class Redescribed(Ask, frozen=True, kw_only=True):
-    """What changes; what is left out stays."""
-
-    name: Name | None = None
-    description: Text | None = None
-
-
-class Members(Ask, frozen=True, kw_only=True):
-    """Some principals."""
+class Owners(Ask, frozen=True, kw_only=True):
+    """Ids of users and groups."""
 
     owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
 
@@ -107,21 +94,19 @@ class MoveProject(Ask, frozen=True, kw_only=True):
     domain_unit_id: Id
 
 
-class Units(Page, frozen=True, kw_only=True):
+class DomainUnits(Named, frozen=True, kw_only=True):
     """Which domain units."""
 
     parent_domain_unit_id: str = ""
-    name: str = ""
 
 
-class Projects(Page, frozen=True, kw_only=True):
+class Projects(Named, frozen=True, kw_only=True):
     """Which projects."""
 
     domain_unit_id: str = ""
-    name: str = ""
 
 
-class Membership(Ask, frozen=True, kw_only=True):
+class NewMembership(Ask, frozen=True, kw_only=True):
     """Who is to be what."""
 
     member_id: Id
@@ -134,11 +119,11 @@ class Leaver(Ask, frozen=True, kw_only=True):
     member_id: Id
 
 
-class Granted(Ask, frozen=True, kw_only=True):
+class NewPolicyGrant(Ask, frozen=True, kw_only=True):
     """What is granted to whom.
 
     Attributes:
-        principal_id: a user, a group, a project, or `all-users`.
+        principal_id: a user, a group, a project that you may look at, or `all-users`.
     """
 
     policy_type: PolicyType
@@ -153,13 +138,13 @@ def get_domain(call: Call, domain: Domain) -> Domain:
 
 
 @operation("PATCH", "/domain", Right.GOVERN)
-def update_domain(call: Call, domain: Domain, ask: UpdateDomain) -> Domain:
+def update_domain(call: Call, domain: Domain, ask: Redescribed) -> Domain:
     """Rename or describe the domain."""
-    return call.change(domain, **ask.given())
+    return revised(call, domain, **ask.given())
 
 
 @operation("GET", "/domain-units", Right.BROWSE)
-def list_domain_units(call: Call, domain: Domain, ask: Units) -> Iterator[DomainUnit]:
+def list_domain_units(call: Call, domain: Domain, ask: DomainUnits) -> Iterator[DomainUnit]:
     """List domain units."""
     return call.shown(DomainUnit, parent_domain_unit_id=ask.parent_domain_unit_id, name=ask.name)
 
@@ -180,7 +165,6 @@ def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUn
     """Make a domain unit below another; who makes it owns it."""
     if len(call.know.above(unit.id)) >= MAX_DEPTH:
         raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; make it further up")
-    _free_name(call, unit.id, ask.name)
     return call.add(
         DomainUnit,
         name=ask.name,
@@ -193,9 +177,7 @@ def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUn
 @operation("PATCH", "/domain-units/{domain_unit_id}", Right.GOVERN)
 def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> DomainUnit:
     """Rename or describe a domain unit."""
-    if ask.name and ask.name != unit.name:
-        _free_name(call, unit.parent_domain_unit_id, ask.name)
-    return call.change(unit, **ask.given())
+    return revised(call, unit, **ask.given())
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
@@ -210,8 +192,6 @@ def move_domain_unit(call: Call, unit: DomainUnit, ask: MoveUnit) -> DomainUnit:
         raise InvalidInput(f"'{parent.name}' is '{unit.name}' or below it; a unit is not in itself")
     if len(above) + _height(call, unit) > MAX_DEPTH:
         raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; move it further up")
-    if parent.id != unit.parent_domain_unit_id:
-        _free_name(call, parent.id, unit.name)
     call.tell(before=unit.parent_domain_unit_id, after=parent.id)
     return call.change(unit, parent_domain_unit_id=parent.id)
 
@@ -232,7 +212,7 @@ def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
 
 
 @operation("PUT", "/domain-units/{domain_unit_id}/owners", Right.GOVERN)
-def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> DomainUnit:
+def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainUnit:
     """Say who owns a domain unit: users and groups, one at least."""
     for one in ask.owners:
         _principal(call, one)
@@ -241,9 +221,11 @@ def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> Domain
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
-def add_policy_grant(call: Call, unit: DomainUnit, ask: Granted) -> PolicyGrant:
+def add_policy_grant(call: Call, unit: DomainUnit, ask: NewPolicyGrant) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
-    if ask.principal_id != ALL_USERS and not call.find(Project, id=ask.principal_id):
+    project = call.find(Project, id=ask.principal_id)
+    is_known = project is not None and call.decide(viewing(Project), project).is_allowed
+    if ask.principal_id != ALL_USERS and not is_known:
         _principal(call, ask.principal_id)
     return call.add(
         PolicyGrant,
@@ -301,7 +283,7 @@ def get_project(call: Call, project: Project) -> Project:
 @operation("PATCH", "/projects/{project_id}", Right.OWN)
 def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
     """Rename or describe a project."""
-    return call.change(project, **ask.given())
+    return revised(call, project, **ask.given())
 
 
 @operation("POST", "/projects/{project_id}/move", Right.GOVERN)
@@ -327,7 +309,9 @@ def delete_project(call: Call, project: Project) -> Done:
 
 
 @operation("POST", "/projects/{project_id}/memberships", Right.OWN)
-def create_project_membership(call: Call, project: Project, ask: Membership) -> ProjectMembership:
+def create_project_membership(
+    call: Call, project: Project, ask: NewMembership
+) -> ProjectMembership:
     """Take a user, group or service into a project, or give them another designation."""
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
@@ -361,11 +345,6 @@ def delete_project_membership(call: Call, project: Project, ask: Leaver) -> Done
         _keeps_an_owner(call, project, found)
         call.remove(found)
     return Done()
-
-
-def _free_name(call: Call, parent_id: str, name: str) -> None:
-    if call.find(DomainUnit, parent_domain_unit_id=parent_id, name=name):
-        raise Conflict(f"there is a domain unit '{name}' at that place; choose another name")
 
 
 def _height(call: Call, unit: DomainUnit) -> int:

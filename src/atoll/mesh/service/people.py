@@ -23,13 +23,16 @@ from atoll.mesh.model.people import (
     microseconds,
     moment,
 )
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id, Name
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import (
     OPERATIONS,
     Ask,
+    Described,
     Done,
+    Named,
     Page,
+    Redescribed,
     Right,
     ToldOnce,
     operation,
@@ -58,12 +61,6 @@ class ChangedUser(Ask, frozen=True, kw_only=True):
     groups: tuple[Id, ...] | None = None
 
 
-class People(Page, frozen=True, kw_only=True):
-    """Which of them."""
-
-    name: str = ""
-
-
 class NewPassword(Ask, frozen=True, kw_only=True):
     """The new one, and the one that holds now."""
 
@@ -77,18 +74,9 @@ class GivenPassword(Ask, frozen=True, kw_only=True):
     password: Secret
 
 
-class NewGroup(Ask, frozen=True, kw_only=True):
-    """A name, and who is meant."""
-
-    name: Name
-    description: Text = ""
-
-
-class ChangedGroup(Ask, frozen=True, kw_only=True):
+class ChangedGroup(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     status: ProfileStatus | None = None
 
 
@@ -169,7 +157,7 @@ def create_user_profile(call: Call, domain: Domain, given: Hashed) -> UserProfil
 
 
 @operation("GET", "/user-profiles", Right.BROWSE)
-def list_user_profiles(call: Call, domain: Domain, ask: People) -> Iterator[UserProfile]:
+def list_user_profiles(call: Call, domain: Domain, ask: Named) -> Iterator[UserProfile]:
     """List users and services."""
     return call.shown(UserProfile, name=ask.name)
 
@@ -187,11 +175,7 @@ def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> U
     Unassigning ends their sessions; their tokens are refused from then on. A user of a provider
     who is in a group by its word is put back into it at the next sign-in.
     """
-    given = {
-        key: value
-        for key in ("name", "email", "status", "groups")
-        if (value := getattr(ask, key)) is not None
-    }
+    given = ask.given()
     for group_id in ask.groups or ():
         if call.find(GroupProfile, id=group_id) is None:
             raise InvalidInput(f"there is no group '{group_id}'", id=group_id)
@@ -259,13 +243,13 @@ def end_sessions(call: Call, profile: UserProfile) -> UserProfile:
 
 
 @operation("POST", "/group-profiles", Right.GOVERN)
-def create_group_profile(call: Call, domain: Domain, ask: NewGroup) -> GroupProfile:
+def create_group_profile(call: Call, domain: Domain, ask: Described) -> GroupProfile:
     """Make a group."""
     return call.add(GroupProfile, name=ask.name, description=ask.description)
 
 
 @operation("GET", "/group-profiles", Right.BROWSE)
-def list_group_profiles(call: Call, domain: Domain, ask: People) -> Iterator[GroupProfile]:
+def list_group_profiles(call: Call, domain: Domain, ask: Named) -> Iterator[GroupProfile]:
     """List groups."""
     return call.shown(GroupProfile, name=ask.name)
 

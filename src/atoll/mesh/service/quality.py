@@ -18,12 +18,12 @@ from atoll.core.text import sized
 from atoll.mesh.model.access import LIVE, OnLowScore, Subscription, SubscriptionStatus
 from atoll.mesh.model.catalog import Asset, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import new_id
+from atoll.mesh.model.record import Moment, Score, new_id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
-from atoll.mesh.service.terms import Moment, Score, listed_assets
+from atoll.mesh.service.terms import listed_assets
 
 QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10

@@ -28,7 +28,7 @@ from atoll.mesh.model.catalog import Asset, DataProduct, Listing, ListingStatus
 from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, Project
-from atoll.mesh.model.record import Id, new_id
+from atoll.mesh.model.record import Id, Moment, Remark, Score, new_id
 from atoll.mesh.operations.calls import BY_POLICY, Call
 from atoll.mesh.operations.jobs import SYSTEM, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
@@ -38,7 +38,7 @@ from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.quality import held_to_terms, require_score
 from atoll.mesh.service.rules import enforced
 from atoll.mesh.service.subscriptions import given
-from atoll.mesh.service.terms import Columns, FilterIds, Moment, Remark, Score, checked
+from atoll.mesh.service.terms import Columns, FilterIds, checked
 
 S = SubscriptionRequestStatus
 REQUEST_EDGES: dict[S, tuple[S, ...]] = {
