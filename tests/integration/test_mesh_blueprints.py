@@ -3,16 +3,12 @@
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
-from click.testing import CliRunner
 from mesh_files import plant_table, write_parquet
 from mesh_server import mesh_server
 
-from atoll.core.config import Settings
 from atoll.core.errors import AtollError, Conflict, InvalidInput
-from atoll.mesh.cli import mesh as commands
 from atoll.mesh.cli.blueprint import applying
 from atoll.mesh.cli.blueprint.document import Blueprint, read_blueprint
 from atoll.mesh.cli.blueprint.remote import Remote
@@ -125,24 +121,9 @@ def lake(tmp_path_factory):
     return place
 
 
-@contextmanager
-def serving(home):
-    """A mesh, and a way to run `atoll mesh ...` in this process."""
-    with mesh_server(home) as made:
-
-        def run(*arguments, token=made.token):
-            settings = Settings(mesh_url=made.url, mesh_token=token)
-            return CliRunner().invoke(
-                commands, [*map(str, arguments)], obj=settings, catch_exceptions=True
-            )
-
-        made.invoke = run
-        yield made
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, lake):
-    with serving(tmp_path_factory.mktemp("mesh") / "home") as made:
+    with mesh_server(tmp_path_factory.mktemp("mesh") / "home") as made:
         yield made
 
 
@@ -155,18 +136,13 @@ def write(tmp_path):
     return written
 
 
-def done(result):
-    assert result.exception is None, result.output + str(result.exception)
-    return result.stdout
-
-
 @pytest.fixture(scope="module")
 def applied(server, lake, tmp_path_factory):
     place = tmp_path_factory.mktemp("file") / "plant.yaml"
     place.write_text(plant(lake))
-    shown = done(server.invoke("apply", place, "--dry-run"))
+    shown = server.told("apply", place, "--dry-run")
     assert server.do("ListProjects") == []
-    assert done(server.invoke("apply", place)) == shown.replace("would be", "were")
+    assert server.told("apply", place) == shown.replace("would be", "were")
     return server, place, shown
 
 
@@ -174,28 +150,28 @@ def test_4_58_a_blueprint_is_shown_and_applied_once(applied):
     server, place, shown = applied
     assert "+ domain unit production/press\n    guardrails/min_score: 50.0\n" in shown
     assert '    filters/heavy/columns: ["udi", "product"]\n' in shown
-    assert done(server.invoke("apply", place)) == "no change\n"
+    assert server.told("apply", place) == "no change\n"
     [listing] = [one for one in server.do("ListListings") if one["entity_type"] == "ASSET"]
     assert (listing["name"], listing["has_pii"]) == ("press log", True)
 
 
 def test_58_an_export_makes_another_plant_of_the_same_kind(applied, tmp_path, write, lake):
     server, _, _ = applied
-    exported = done(server.invoke("export"))
-    assert done(server.invoke("apply", write(exported))) == "no change\n"
+    exported = server.told("export")
+    assert server.told("apply", write(exported)) == "no change\n"
     shutil.copytree(lake, tmp_path / "lake")
     there = exported.replace(lake.as_uri(), (tmp_path / "lake").as_uri())
-    with serving(tmp_path / "other") as other:
-        done(other.invoke("apply", write(there)))
-        assert done(other.invoke("apply", write(there))) == "no change\n"
-        assert done(other.invoke("export")) == there
+    with mesh_server(tmp_path / "other") as other:
+        other.told("apply", write(there))
+        assert other.told("apply", write(there)) == "no change\n"
+        assert other.told("export") == there
 
 
 def test_58_what_changed_in_the_file_is_changed_and_nothing_else(applied, write, lake):
     server, place, _ = applied
     text = plant(lake).replace("Makes", "Makes cars").replace("of the product", "of product")
     changed = text.replace("engineers: PROJECT_CATALOG_STEWARD", "")
-    told = done(server.invoke("apply", write(changed)))
+    told = server.told("apply", write(changed))
     assert told.splitlines() == [
         "~ domain unit production",
         '    description: "Makes" -> "Makes cars"',
@@ -207,18 +183,18 @@ def test_58_what_changed_in_the_file_is_changed_and_nothing_else(applied, write,
         "0 things were made, 3 changed",
     ]
     # Its newest revision is what others see, as the file says.
-    assert done(server.invoke("apply", write(changed))) == "no change\n"
-    done(server.invoke("apply", place))
+    assert server.told("apply", write(changed)) == "no change\n"
+    server.told("apply", place)
 
 
 def test_58_a_draft_that_others_do_not_see_is_not_exported_as_published(applied, write):
     server, place, _ = applied
     [asset] = [one for one in inventory(server) if one["name"] == "press log"]
     server.do("UpdateAsset", asset_id=asset["id"], description="not ready")
-    exported = done(server.invoke("export"))
+    exported = server.told("export")
     assert exported.count("published: true") == 1  # the data product
-    assert done(server.invoke("apply", write(exported))) == "no change\n"
-    assert "published: true" in done(server.invoke("apply", place))
+    assert server.told("apply", write(exported)) == "no change\n"
+    assert "published: true" in server.told("apply", place)
 
 
 def inventory(server):
@@ -236,7 +212,7 @@ def test_58_what_stopped_half_way_goes_on_with_the_next_apply(lake, tmp_path, wr
         return real(self, method, path, **more)
 
     file, real, stopped = write(plant(lake)), MeshClient.ask, 0
-    with serving(tmp_path / "home") as other:
+    with mesh_server(tmp_path / "home") as other:
         monkeypatch.setattr(MeshClient, "ask", ask)
         for _ in range(20):
             left[0] = 7
@@ -246,12 +222,12 @@ def test_58_what_stopped_half_way_goes_on_with_the_next_apply(lake, tmp_path, wr
                 break
         assert stopped > 4
         left[0] = 0
-        assert done(other.invoke("apply", file)) == "no change\n"
+        assert other.told("apply", file) == "no change\n"
 
 
 def test_58_two_who_apply_at_once_do_no_damage(lake, tmp_path, write):
     blueprint = read_blueprint(write(plant(lake)))
-    with serving(tmp_path / "home") as other, ThreadPoolExecutor(2) as pool:
+    with mesh_server(tmp_path / "home") as other, ThreadPoolExecutor(2) as pool:
 
         def apply(_):
             client = MeshClient(other.url, other.token)
@@ -264,8 +240,8 @@ def test_58_two_who_apply_at_once_do_no_damage(lake, tmp_path, write):
 
         told = set(pool.map(apply, range(2)))
         assert told <= {None, Conflict}  # who comes second somewhere may have to apply again
-        done(other.invoke("apply", write(plant(lake))))
-        assert done(other.invoke("apply", write(plant(lake)))) == "no change\n"
+        other.told("apply", write(plant(lake)))
+        assert other.told("apply", write(plant(lake))) == "no change\n"
 
 
 def test_58_the_requests_of_an_export_do_not_grow_with_the_assets(applied, lake, monkeypatch):
@@ -278,7 +254,7 @@ def test_58_the_requests_of_an_export_do_not_grow_with_the_assets(applied, lake,
         return real(self, *given, **more)
 
     monkeypatch.setattr(MeshClient, "ask", ask)
-    done(server.invoke("export"))
+    server.told("export")
     before = len(asked)
     [project] = server.do("ListProjects", name="press shop")
     for number in range(8):
@@ -288,19 +264,19 @@ def test_58_the_requests_of_an_export_do_not_grow_with_the_assets(applied, lake,
         given = {"configuration": {"rowConfiguration": {"rowFilter": rows}}}
         server.do("CreateAssetFilter", asset_id=made["id"], name="none", **given)
     asked.clear()
-    assert done(server.invoke("export")).count("isNull") == 8
+    assert server.told("export").count("isNull") == 8
     assert len(asked) == before < 40
 
 
 def test_58_a_member_exports_and_applies_what_is_theirs(applied, write):
     server, _, _ = applied
     token = issue(server, "robot")
-    exported = done(server.invoke("export", token=token))
+    exported = server.told("export", token=token)
     assert "grants" not in exported  # they do not govern
     assert "lake/press log.parquet" in exported
-    assert done(server.invoke("apply", write(exported), token=token)) == "no change\n"
+    assert server.told("apply", write(exported), token=token) == "no change\n"
     described = exported.replace("What a shift did", "What shifts did")
-    assert "1 changed" in done(server.invoke("apply", write(described), token=token))
+    assert "1 changed" in server.told("apply", write(described), token=token)
     more = exported.replace("PROJECT_CATALOG_STEWARD", "PROJECT_OWNER")
     refused = server.invoke("apply", write(more), token=token)
     assert "project 'press shop': you may not" in refused.exception.message
@@ -352,8 +328,9 @@ def test_58_an_asset_becomes_as_the_file_says_or_the_file_is_refused(applied, wr
     file = write(CHANGES % text)
     result = server.invoke("apply", file)
     if told is None:
-        assert "0 things were made, 1 changed" in done(result)
-        assert done(server.invoke("apply", file)) == "no change\n"
+        assert result.exception is None, result.exception
+        assert "0 things were made, 1 changed" in result.stdout
+        assert server.told("apply", file) == "no change\n"
     else:
         assert told in getattr(result.exception, "message", "")
 
@@ -412,9 +389,9 @@ terms: {and%2For/if/then: {}}
 """
     assert "write GLOSSARY/NAME" in server.invoke("apply", write(text)).exception.message
     right = text.replace("if/then", "if%2Fthen")
-    done(server.invoke("apply", write(right)))
-    assert done(server.invoke("apply", write(right))) == "no change\n"
-    assert "and%2For/if%2Fthen" in done(server.invoke("export"))
+    server.told("apply", write(right))
+    assert server.told("apply", write(right)) == "no change\n"
+    assert "and%2For/if%2Fthen" in server.told("export")
 
 
 def test_58_all_that_a_blueprint_says_is_applied_and_exported():
