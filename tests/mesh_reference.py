@@ -100,14 +100,25 @@ def said(text):
 
 
 def values():
-    """All words that fields of records take."""
-    found = {}
-    for module in pkgutil.iter_modules(model.__path__):
-        for name, kind in vars(import_module(f"{model.__name__}.{module.name}")).items():
-            if inspect.isclass(kind) and issubclass(kind, StrEnum) and kind is not StrEnum:
-                words = ", ".join(f"`{one}`" for one in kind)
-                found[name] = (f"`{name}`", words, " ".join(inspect.getdoc(kind).split()))
-    return [found[name] for name in sorted(found) if name not in HIDDEN]
+    """All words that fields of records take, and what they say."""
+    told = {name: " ".join(inspect.getdoc(kind).split()) for name, kind in kinds().items()}
+    return [
+        (f"`{name}`", ", ".join(f"`{one}`" for one in found), told[name])
+        for name, found in sorted(words().items())
+    ]
+
+
+def words():
+    """The words of each kind of field."""
+    return {name: [str(one) for one in kind] for name, kind in kinds().items()}
+
+
+def kinds():
+    """The enumerations of the model, by name."""
+    modules = [f"{model.__name__}.{one.name}" for one in pkgutil.iter_modules(model.__path__)]
+    found = [one for name in modules for one in vars(import_module(name)).values()]
+    listed = [one for one in found if inspect.isclass(one) and issubclass(one, StrEnum)]
+    return {one.__name__: one for one in listed if one.__name__ not in HIDDEN}
 
 
 def rows(head, cells):
