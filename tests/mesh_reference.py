@@ -28,10 +28,10 @@ Written by `tests/mesh_reference.py` from the operations themselves. What they a
   choose a page; an empty `next` ends the list. Answers about one thing carry an `ETag`; `If-Match`
   with it refuses a change of what has changed since. A call repeated with the same
   `Idempotency-Key` is answered as it was and carried out once.
-- **Commands.** What stands in capitals is an id, or a name where a list goes by names; what stands
-  in brackets may be left out, what ends in dots be given several times. All take `--json`, and
-  those that change something `--if-match ETAG`. What is not a plain value is JSON, or `@FILE` with
-  it.
+- **Commands.** What stands in capitals is an id, or a name, see `--help`; what stands
+  in brackets may be left out, what ends in dots be given several times. All take `--json`,
+  lists `--limit N`, and those that change something `--if-match ETAG`. What is not a plain value is
+  JSON, or `@FILE` with it.
 - **Right, scope.** [Rights](#rights) are groups of operations that the policies speak of. The scope
   is the least that a token must be good for: `read`, `write` or `admin`.
 """
@@ -81,7 +81,7 @@ def usage(command):
     for one in command.params:
         if isinstance(one, click.Argument):
             found += f" {one.human_readable_name.upper()}"
-        elif one.name not in ("as_json", "if_match"):
+        elif one.name not in ("as_json", "at_most", "if_match"):
             flag = "/".join([*one.opts, *one.secondary_opts])
             found += f" {flag}" if one.required else f" [{flag}]"
             found += "..." if one.multiple else ""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from inspect import getdoc
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ _MOMENTS = ("at", "since", "until", "timestamp")
 _SECRETS = ("password", "current")
 _HIDDEN = ("cursor", "limit")
 _SEVERAL = "May be given several times."
-_EXAMPLE_CHARACTERS = 200
 
 
 def client_of(settings: Settings) -> MeshClient:
@@ -62,6 +62,7 @@ def command(operation: Operation) -> OperationCommand:
     def run(
         as_json: bool = False,
         if_match: str | None = None,
+        at_most: int | None = None,
         output: Path | None = None,
         **given: Any,
     ) -> None:
@@ -82,7 +83,9 @@ def command(operation: Operation) -> OperationCommand:
         if operation.answer is Rows and not as_json:
             show_rows(answer)
             return
-        show(list(answer) if operation.is_list else answer, as_json=as_json)
+        if operation.is_list:
+            answer = list(islice(answer, at_most))
+        show(answer, as_json=as_json)
 
     told = _told_of(operation.ask)
     parameters: list[click.Parameter] = [click.Argument([name]) for name in names]
@@ -91,6 +94,10 @@ def command(operation: Operation) -> OperationCommand:
         for name, one in fields.items()
         if name not in (*names, *(_HIDDEN if operation.is_list else ()))
     ]
+    if operation.is_list:
+        most = click.IntRange(1)
+        told_of_most = "How many at most; left out: all."
+        parameters.append(click.Option(["--limit", "at_most"], type=most, help=told_of_most))
     if not operation.is_read:
         parameters.append(
             click.Option(["--if-match"], metavar="ETAG", help="Only if it is of this version.")
@@ -140,7 +147,7 @@ def _told_of(ask: type[Ask]) -> dict[str, str]:
 
 def _option(one: inspect.Field, told: str) -> click.Option:
     kind, is_many = _click_type(one.type)
-    if one.name in _MOMENTS or one.name.endswith("_at"):
+    if _is_moment(one.name):
         kind = Moment()
     elif one.name in _SECRETS:
         kind, told = Secret(), "@FILE that holds it, or - for standard input: others see commands."
@@ -163,17 +170,19 @@ def _option(one: inspect.Field, told: str) -> click.Option:
 
 def _told_of_json(kind: inspect.Type) -> str:
     """Show what JSON an option takes, and in which other ways that can be said."""
-    shown = json.dumps(example(kind))
-    found = [f"E.g. {shown}." if len(shown) <= _EXAMPLE_CHARACTERS else ""]
     inner = _single(kind)
     if isinstance(inner, inspect.VarTupleType | inspect.ListType):
         inner = _single(inner.item_type)
-    if isinstance(inner, inspect.StructType):
-        if others := [one.encode_name for one in inner.fields if not one.required]:
-            found.append(f"May have {', '.join(others)}.")
-        if only := _only_field(inner.fields):
-            found.append(f"Text alone is the {only}.")
-    return " ".join(filter(None, found))
+    if not isinstance(inner, inspect.StructType | inspect.DictType):
+        return ""
+    found = [f"E.g. {json.dumps(example(kind))}."]
+    fields = inner.fields if isinstance(inner, inspect.StructType) else ()
+    others = [one.encode_name for one in fields if not one.required]
+    if 0 < len(others) < len(fields):
+        found.append(f"May have {', '.join(others)}.")
+    if only := _only_field(fields):
+        found.append(f"Text alone is the {only}.")
+    return " ".join(found)
 
 
 def _named(names: Names, kind: inspect.Type, key: str, value: Any) -> Any:
@@ -193,9 +202,15 @@ def _named(names: Names, kind: inspect.Type, key: str, value: Any) -> Any:
                 name: _named(names, types[name], name, one) if name in types else one
                 for name, one in value.items()
             }
-        case inspect.StrType():
-            return names.resolved(key, value) if isinstance(value, str) else value
+        case inspect.StrType() if isinstance(value, str):
+            return names.resolved(key, value)
+        case inspect.IntType() if isinstance(value, str) and _is_moment(key):
+            return Moment().convert(value, None, None)
     return value
+
+
+def _is_moment(name: str) -> bool:
+    return name in _MOMENTS or name.endswith("_at")
 
 
 def _single(kind: inspect.Type) -> inspect.Type:
@@ -236,6 +251,8 @@ def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
             return click.BOOL, False
         case inspect.EnumType(cls=cls):
             return click.Choice([one.value for one in cls]), False
+        case inspect.LiteralType(values=values):
+            return click.Choice(list(map(str, values))), False
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
             inner, _ = _click_type(item)
             return inner, True

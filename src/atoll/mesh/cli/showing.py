@@ -59,18 +59,16 @@ def lines(answer: Any, width: int | None = None) -> Iterator[str]:
         yield from _rows(answer, width)
         return
     told = dict(_told(answer))
-    single = {key: one for key, one in told.items() if not isinstance(one, list)}
-    if single or not told:
-        yield from table(
-            [{"field": key, "value": one} for key, one in single.items()], empty="done"
-        )
+    single = [
+        {"field": key, "value": one} for key, one in told.items() if not isinstance(one, list)
+    ]
+    parts = [table(single, empty="done")] if single or not told else []
     for key, one in told.items():
         if isinstance(one, list):
-            yield from (
-                *([""] if single else []),
-                f"{printable(key)}:",
-                *_rows(one, width, is_part=True),
-            )
+            parts.append([f"{printable(key)}:", *_rows(one, width, is_part=True)])
+    for number, part in enumerate(parts):
+        yield from ([""] if number else [])
+        yield from part
 
 
 def _rows(items: list[Any], width: int | None, *, is_part: bool = False) -> list[str]:
