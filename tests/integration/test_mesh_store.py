@@ -93,7 +93,7 @@ def _try(store, work, results):
 
 def test_unique_keys_are_kept_and_the_thread_lives_on(store):
     store.write(lambda changes: changes.add(project("a", name="same")))
-    with pytest.raises(Conflict, match="there is one like it"):
+    with pytest.raises(Conflict, match="the name 'same' is taken by another project"):
         store.write(lambda changes: changes.add(project("b", name="same")))
     store.write(lambda changes: changes.add(project("c")))
 

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.harvest.locations import normalised
+from atoll.mesh.harvest.locations import lies_in, normalised
 from atoll.mesh.model.access import SubscriptionTarget
 from atoll.mesh.model.organisation import (
     Association,
@@ -211,8 +211,7 @@ def _refuse_overlap(call: Call, location: str) -> None:
     # Overlapping places would let one project publish what is another's.
     for one in call.each(Association, kind=AssociationKind.STORAGE):
         if one.status is not AssociationStatus.REMOVED and (
-            f"{location}/".startswith(f"{one.location}/")
-            or f"{one.location}/".startswith(f"{location}/")
+            lies_in(location, one.location) or lies_in(one.location, location)
         ):
             raise Conflict("the place, or a part of it, belongs to another association")
 
