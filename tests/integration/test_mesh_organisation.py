@@ -6,7 +6,7 @@ import pytest
 from mesh_world import ROOT, SCOPES, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.model.organisation import ALL_USERS, Designation, PolicyType
+from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
 from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service.organisation import MAX_DEPTH
 
@@ -210,3 +210,14 @@ def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
     ):
         assert (type(refused), refused.details) == (Conflict, {"name": "welding"})
         assert "the name 'welding' is taken by another project" in refused.message
+
+
+def test_10_no_place_lies_within_that_of_another_association(mesh, project):
+    def offered(location):
+        kind = AssociationKind.STORAGE
+        return {"project_id": project.id, "kind": kind, "name": location, "location": location}
+
+    mesh.ask("bob", "Associate", **offered("/lake/press"))
+    for location in ("/", "/lake", "/lake/press", "/lake/press/new"):
+        assert isinstance(mesh.refusal("bob", "Associate", **offered(location)), Conflict)
+    mesh.ask("bob", "Associate", **offered("/lake/pressed"))

@@ -32,7 +32,6 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
-from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Id, Record
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import (
@@ -45,10 +44,10 @@ from atoll.mesh.operations.registry import (
     Redescribed,
     Right,
     operation,
-    viewing,
 )
 from atoll.mesh.operations.standings import is_anybody_in
 from atoll.mesh.service.history import revised
+from atoll.mesh.service.people import is_somebody
 
 MAX_DEPTH = 16  # of domain units
 # What goes with a unit, or with a project.
@@ -236,7 +235,7 @@ def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainU
 def add_policy_grant(call: Call, unit: DomainUnit, ask: NewPolicyGrant) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
     project = call.find(Project, id=ask.principal_id)
-    is_known = project is not None and call.decide(viewing(Project), project).is_allowed
+    is_known = project is not None and call.may_see(project)
     if ask.principal_id != ALL_USERS and not is_known:
         _principal(call, ask.principal_id)
     return call.add(
@@ -395,7 +394,7 @@ def _height(call: Call, unit: DomainUnit) -> int:
 
 
 def _principal(call: Call, id_: str) -> None:
-    if call.find(UserProfile, id=id_) is None and call.find(GroupProfile, id=id_) is None:
+    if not is_somebody(call, id_):
         raise InvalidInput(f"there is no user, group or service '{id_}'", id=id_)
 
 
