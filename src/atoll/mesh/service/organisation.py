@@ -32,6 +32,7 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
+from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Id, Record
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import (
@@ -47,7 +48,6 @@ from atoll.mesh.operations.registry import (
 )
 from atoll.mesh.operations.standings import is_anybody_in
 from atoll.mesh.service.history import revised
-from atoll.mesh.service.people import is_somebody
 
 MAX_DEPTH = 16  # of domain units
 # What goes with a unit, or with a project.
@@ -417,3 +417,8 @@ def _keeps_an_owner(call: Call, project: Project, leaver: ProjectMembership) -> 
 def _owners(call: Call, project: Project) -> list[ProjectMembership]:
     members = call.each(ProjectMembership, project_id=project.id)
     return [one for one in members if one.designation is Designation.OWNER]
+
+
+def is_somebody(call: Call, id_: str) -> bool:
+    """Tell whether an id is that of a user, a service or a group."""
+    return bool(call.find(UserProfile, id=id_) or call.find(GroupProfile, id=id_))

@@ -392,11 +392,6 @@ def _token_behind(call: Call) -> AccessToken | None:
     return call.find(AccessToken, id=id_)
 
 
-def is_somebody(call: Call, id_: str) -> bool:
-    """Tell whether an id is that of a user, a service or a group."""
-    return bool(call.find(UserProfile, id=id_) or call.find(GroupProfile, id=id_))
-
-
 def token_of(token: AccessToken, proof: Proof) -> tokens.Token:
     """Put a token together from what is shown of it and what is not."""
     return tokens.Token(
