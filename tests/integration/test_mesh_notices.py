@@ -183,6 +183,15 @@ def test_41_events_are_read_and_tasks_wait_unless_they_are_named(mesh, project):
     assert count(mesh, "ann") == (0, 0)
 
 
+def test_41_of_very_many_events_some_are_read_at_a_time(mesh, monkeypatch):
+    monkeypatch.setattr("atoll.mesh.service.notices.READ_AT_ONCE", 2)
+    for number in range(3):
+        project_of(mesh, "cy", f"shop {number}")
+    tell_all(mesh)
+    left = [mesh.ask("cy", "MarkNotificationsRead", user_profile_id="user-cy") for _ in "ab"]
+    assert [one.events for one in left] == [1, 0]
+
+
 def count(mesh, who):
     found = mesh.ask(who, "CountNotifications", user_profile_id=f"user-{who}")
     return found.tasks, found.events
