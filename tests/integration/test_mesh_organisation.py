@@ -7,6 +7,7 @@ from mesh_world import ROOT, SCOPES, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
+from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service.organisation import MAX_DEPTH
 
 
@@ -128,6 +129,19 @@ def test_5_the_last_owner_stays(mesh, project):
     join(mesh, project, "cy", Designation.OWNER)
     mesh.ask("bob", "DeleteProjectMembership", member_id="user-bob", project_id=project.id)
     assert isinstance(mesh.refusal("bob", "GetProject", project_id=project.id), NotFound)
+
+
+def test_5_a_project_whose_owners_are_gone_is_given_another(mesh, project):
+    join(mesh, project, "cy", Designation.VIEWER)
+    given = {"project_id": project.id, "member_id": "user-cy"}
+    assert isinstance(mesh.refusal("ann", "AppointProjectOwner", **given), Conflict)
+    gone = {"user_profile_id": "user-bob", "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateUserProfile", **gone)
+    assert isinstance(mesh.refusal("cy", "AppointProjectOwner", **given), Forbidden)
+    assert mesh.ask("ann", "AppointProjectOwner", **given).designation is Designation.OWNER
+    join(mesh, project, "dee", Designation.CONTRIBUTOR, by="cy")
+    given["member_id"] = "user-dee"
+    assert isinstance(mesh.refusal("ann", "AppointProjectOwner", **given), Conflict)
 
 
 def test_6_what_one_may_not_know_of_is_as_if_it_were_not_there(mesh, project):

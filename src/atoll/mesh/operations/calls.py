@@ -25,7 +25,7 @@ from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
-from atoll.mesh.operations.registry import Operation, Page, ToldOnce, viewing
+from atoll.mesh.operations.registry import Operation, Page, Right, ToldOnce, viewing
 from atoll.mesh.operations.standings import EVERYBODY, PARTICIPANT, role_in, standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
@@ -299,6 +299,12 @@ def project_of(record: Record) -> str | None:
     return found or None
 
 
+def _acting_for(operation: Operation, record: Record) -> str | None:
+    """Return the id of the project for which something is done to what may be between two."""
+    is_decided = operation.right in (Right.REVIEW, Right.REVOKE)
+    return (getattr(record, "owning_project_id", "") if is_decided else "") or project_of(record)
+
+
 def missing(kind: type[Record], id_: str) -> NotFound:
     """Return the error for what is not there, and for what must seem so."""
     return NotFound(f"there is no {kind.KIND} '{id_}'", kind=kind.KIND, id=id_)
@@ -431,7 +437,7 @@ class Performer:
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,
-            **{"project": project_of(record), **call.concerns},
+            **{"project": _acting_for(operation, record), **call.concerns},
         )
         return answer, note
 
@@ -476,7 +482,11 @@ def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
 
 
 def _after(cursor: str) -> str:
+    wrong = InvalidInput("this cursor is none of ours; take `next` of the page before")
     try:
-        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
+        last = base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
-        raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error
+        raise wrong from error
+    if not last.isprintable():
+        raise wrong
+    return last

@@ -35,7 +35,13 @@ from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, revised
-from atoll.mesh.service.listings import followed, may_know, products_with, require_unseen
+from atoll.mesh.service.listings import (
+    followed,
+    may_know,
+    products_with,
+    readers_of,
+    require_unseen,
+)
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
@@ -177,7 +183,7 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
     for id_ in set(changed.upstream) - set(asset.upstream):
         _require_known(call, asset, id_)
     if (changed.classification, changed.personal) != (asset.classification, asset.personal):
-        followed(call, changed)
+        followed(call, asset, changed)
     if changed.technical != asset.technical:
         revalidated(call, changed)
     return changed
@@ -245,4 +251,11 @@ def _require_unseen(call: Call, asset: Asset) -> Listing | None:
             "and publish that anew or not at all",
             data_product=product.id,
         )
-    return require_unseen(call, asset)
+    listing = require_unseen(call, asset)
+    for held in readers_of(call, asset):
+        raise Conflict(
+            f"others read '{asset.name}' by a subscription to a data product that it was in; "
+            "revoke that first",
+            subscription=held.id,
+        )
+    return listing

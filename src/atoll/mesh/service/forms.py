@@ -34,7 +34,7 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Named, Right, operation
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, revised
-from atoll.mesh.service.people import is_somebody
+from atoll.mesh.service.organisation import is_somebody
 
 MAX_LETTERS = 100_000  # of all values of one form
 MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here

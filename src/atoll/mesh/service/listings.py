@@ -44,7 +44,7 @@ from atoll.mesh.operations.registry import Ask, Named, Right, operation
 from atoll.mesh.service.access import is_within_reach
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
-from atoll.mesh.service.reclassification import reclassified
+from atoll.mesh.service.reclassification import flagged, reclassified
 from atoll.mesh.service.rules import enforced
 
 LISTING_EDGES = {
@@ -282,15 +282,20 @@ def obstacles(call: Call, entity: Asset | DataProduct) -> list[str]:
     return [*found, *_obstacles_of_forms(call, entity)]
 
 
-def followed(call: Call, asset: Asset) -> None:
+def followed(call: Call, before: Asset, asset: Asset) -> None:
     """Make all that shows an asset as sensitive as the asset is now, if it is less so."""
-    for listing in list(_showing(call, asset)):
+    showing = list(_showing(call, asset))
+    for listing in showing:
         _changed(
             call,
             listing,
             classification=strictest([listing.classification, asset.classification]),
             has_pii=listing.has_pii or bool(asset.personal),
         )
+    # What a data product had once is read still by who subscribed to it then.
+    known = {one.id for one in showing}
+    others = [one for one in readers_of(call, asset) if one.listing_id not in known]
+    flagged(call, others, before.classification, asset.classification)
 
 
 def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
@@ -307,6 +312,11 @@ def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
             f"others have '{entity.name}', or ask for it; revoke and decide first", id=entity.id
         )
     return listing
+
+
+def readers_of(call: Call, asset: Asset) -> Iterator[Subscription]:
+    """Yield the subscriptions by which an asset is read, by itself or in a data product."""
+    return call.each(Subscription, columns=asset.id, status=LIVE)
 
 
 def products_with(call: Call, asset: Asset) -> Iterator[DataProduct]:

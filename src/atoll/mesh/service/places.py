@@ -2,6 +2,8 @@
 
 PENDING -> ACCEPTED -> REMOVED        an association; who owns the domain accepts
         -> REMOVED
+
+What is only offered keeps nobody else from offering the same; what was accepted does.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from atoll.mesh.model.organisation import (
     PolicyType,
     Project,
 )
-from atoll.mesh.model.record import Id, Name, moved
+from atoll.mesh.model.record import Id, Name, moved, new_id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import (
     Ask,
@@ -136,7 +138,13 @@ def get_association(call: Call, association: Association) -> Association:
 
 @operation("POST", "/associations/{association_id}/accept", Right.GOVERN)
 def accept_association(call: Call, association: Association) -> Association:
-    """Let what was offered belong to the domain; projects may use it from then on."""
+    """Let what was offered belong to the domain; projects may use it from then on.
+
+    The server reads it with its own credentials, those that are named: look at both.
+    """
+    if association.kind is AssociationKind.STORAGE:
+        _refuse_overlap(call, association.location)
+        _refuse_home(call, association.location)
     return _moved(call, association, AssociationStatus.ACCEPTED)
 
 
@@ -159,14 +167,16 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
     """Set up a prefix to write to, a workgroup to query with, and a quota, for a project."""
     storage = _accepted(call, ask.storage_id, AssociationKind.STORAGE)
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
+    id_ = new_id(Environment.KIND)
     return call.add(
         Environment,
+        id_=id_,
         name=ask.name,
         description=ask.description,
         project_id=project.id,
         storage_id=storage.id,
         workgroup_id=workgroup.id,
-        prefix=f"{storage.location}/{project.id}/{ask.name.encode().hex()}",
+        prefix=f"{storage.location}/{project.id}/{id_}",
         quota_bytes=ask.quota_bytes,
     )
 
@@ -209,11 +219,18 @@ def delete_environment(call: Call, environment: Environment) -> Done:
 
 def _refuse_overlap(call: Call, location: str) -> None:
     # Overlapping places would let one project publish what is another's.
-    for one in call.each(Association, kind=AssociationKind.STORAGE):
-        if one.status is not AssociationStatus.REMOVED and (
-            lies_in(location, one.location) or lies_in(one.location, location)
-        ):
-            raise Conflict("the place, or a part of it, belongs to another association")
+    accepted = {"kind": AssociationKind.STORAGE, "status": AssociationStatus.ACCEPTED}
+    if any(_overlap(location, one.location) for one in call.each(Association, **accepted)):
+        raise Conflict("the place, or a part of it, belongs to another association")
+
+
+def _refuse_home(call: Call, location: str) -> None:
+    if _overlap(location, call.tools.home.resolve().as_uri()):
+        raise Conflict("the mesh keeps its own files there, which nobody reads; take another place")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return lies_in(one, other) or lies_in(other, one)
 
 
 def _accepted(call: Call, id_: str, kind: AssociationKind) -> Association:

@@ -176,7 +176,7 @@ class Store(Generic[N]):
         self.engine, self._append = engine, append
         self.listeners: list[Callable[[], None]] = []
         self._waiting: queue.SimpleQueue[_Change[N] | None] = queue.SimpleQueue()
-        self._is_closed = False
+        self._is_closed, self._closing = False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
         self._thread.start()
 
@@ -200,16 +200,18 @@ class Store(Generic[N]):
         Raises:
             Unavailable: the database does not answer; it is not known to have changed.
         """
-        if self._is_closed:
-            raise Unavailable("the server is stopping; try again later")
         change = _Change(work)
-        self._waiting.put(change)
+        with self._closing:
+            if self._is_closed:
+                raise Unavailable("the server is stopping; try again later")
+            self._waiting.put(change)
         return cast(T, change.done.result())
 
     def close(self) -> None:
         """Let what waits be done, then let go of the database."""
-        self._is_closed = True
-        self._waiting.put(None)
+        with self._closing:
+            self._is_closed = True
+            self._waiting.put(None)
         self._thread.join()
         self.engine.dispose()
 
@@ -276,13 +278,34 @@ def _carry_out(
     touched: dict[tuple[str, str], None],
 ) -> None:
     transaction: Transaction[N] = Transaction(connection)
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
+        with reaching():
             change.result = change.work(transaction)
-    except sa.exc.OperationalError:
-        raise  # the connection may be gone: nothing of the batch lasts
     except Exception as error:
         change.error = error
-    else:
-        notes += transaction.notes
-        touched |= transaction.touched
+    # What Rust panics with is no Exception, and must not end the thread.
+    except BaseException:
+        logger.exception("a change ended in a panic")
+        change.error = Unavailable("the change could not be made; see the server's log")
+    if change.error:
+        _undo(savepoint, connection, change.error)
+        return
+    savepoint.commit()
+    notes += transaction.notes
+    touched |= transaction.touched
+
+
+def _undo(savepoint: sa.NestedTransaction, connection: sa.Connection, error: Exception) -> None:
+    """Go back to where a change began.
+
+    Raises:
+        Exception: what the change failed of, where nothing of the batch is left either.
+    """
+    try:
+        savepoint.rollback()
+    except sa.exc.SQLAlchemyError as lost:
+        # A full disk ends all of SQLite's transaction.
+        raise error from lost
+    if connection.invalidated:
+        raise error
