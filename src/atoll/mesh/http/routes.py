@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 BODY_BYTES = 1 << 20
 KEY_LETTERS = 200
 Authenticate = Callable[[Request], Caller]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def route(operation: Operation, performer: Performer, authenticate: Authenticate) -> Route:
