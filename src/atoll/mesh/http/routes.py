@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ KEY_LETTERS = 200
 # in which foreign files are read are few.
 SLOW_THREADS = 4
 Authenticate = Callable[[Request], Caller]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def route(operation: Operation, performer: Performer, authenticate: Authenticate) -> Route:
