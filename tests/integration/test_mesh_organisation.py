@@ -6,7 +6,8 @@ import pytest
 from mesh_world import ROOT, SCOPES, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.model.organisation import ALL_USERS, Designation, PolicyType
+from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
+from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service.organisation import MAX_DEPTH
 
 
@@ -130,6 +131,19 @@ def test_5_the_last_owner_stays(mesh, project):
     assert isinstance(mesh.refusal("bob", "GetProject", project_id=project.id), NotFound)
 
 
+def test_5_a_project_whose_owners_are_gone_is_given_another(mesh, project):
+    join(mesh, project, "cy", Designation.VIEWER)
+    given = {"project_id": project.id, "member_id": "user-cy"}
+    assert isinstance(mesh.refusal("ann", "AppointProjectOwner", **given), Conflict)
+    gone = {"user_profile_id": "user-bob", "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateUserProfile", **gone)
+    assert isinstance(mesh.refusal("cy", "AppointProjectOwner", **given), Forbidden)
+    assert mesh.ask("ann", "AppointProjectOwner", **given).designation is Designation.OWNER
+    join(mesh, project, "dee", Designation.CONTRIBUTOR, by="cy")
+    given["member_id"] = "user-dee"
+    assert isinstance(mesh.refusal("ann", "AppointProjectOwner", **given), Conflict)
+
+
 def test_6_what_one_may_not_know_of_is_as_if_it_were_not_there(mesh, project):
     hidden = mesh.refusal("dee", "GetProject", project_id=project.id)
     missing = mesh.refusal("dee", "GetProject", project_id="project-none")
@@ -196,3 +210,14 @@ def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
     ):
         assert (type(refused), refused.details) == (Conflict, {"name": "welding"})
         assert "the name 'welding' is taken by another project" in refused.message
+
+
+def test_10_no_place_lies_within_that_of_another_association(mesh, project):
+    def offered(location):
+        kind = AssociationKind.STORAGE
+        return {"project_id": project.id, "kind": kind, "name": location, "location": location}
+
+    mesh.ask("bob", "Associate", **offered("/lake/press"))
+    for location in ("/", "/lake", "/lake/press", "/lake/press/new"):
+        assert isinstance(mesh.refusal("bob", "Associate", **offered(location)), Conflict)
+    mesh.ask("bob", "Associate", **offered("/lake/pressed"))

@@ -179,6 +179,24 @@ def test_45_the_audit_tells_who_has_access_to_what_by_whom_and_what_for(plant):
     assert [one.why for one in plant.has_access()] == ["to forecast", "to stop less"]
 
 
+def test_45_who_reads_is_told_the_name_that_is_published(plant, mesh):
+    plant.subscribe(plant.product)
+    mesh.ask("bob", "UpdateAsset", asset_id="asset-secret", name="for the lawyers")
+    told = mesh.ask("cy", "ListProjectAccess", project_id=plant.reader).access
+    assert {one.asset for one in told} == {"internal", "secret"}
+    told = mesh.ask("bob", "ListAssetAccess", asset_id="asset-secret").access
+    assert [one.asset for one in told] == ["for the lawyers"]
+
+
+def test_48_decisions_are_among_the_events_of_the_project_whose_data_they_are_about(plant, mesh):
+    held = plant.subscribe(plant.secret)
+    revoke(mesh, held, "bob")
+    page = mesh.ask("bob", "ListProjectEvents", project_id=plant.owner)["items"]
+    assert [one.operation for one in page] == ["AcceptSubscriptionRequest", "RevokeSubscription"]
+    page = mesh.ask("cy", "ListProjectEvents", project_id=plant.reader)["items"]
+    assert {one.operation for one in page} & {"AcceptSubscriptionRequest"} == set()
+
+
 @pytest.mark.parametrize("who", ["bob", "ann"])
 def test_46_approvers_and_those_who_govern_revoke_and_it_holds_at_once(plant, mesh, who):
     found = plant.subscribe(plant.product)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.model.catalog import Asset, AssetType
 from atoll.mesh.model.organisation import ALL_USERS, Domain, PolicyGrant, PolicyType, Project
-from atoll.mesh.model.people import UserProfile
+from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Described, Done, Named, Right, operation
@@ -122,7 +122,13 @@ def _is_granted(call: Call, project: Project, asset_type: AssetType) -> bool:
     owner = call.find(Project, id=asset_type.owning_project_id)
     units = call.know.above(owner.domain_unit_id) if owner else []
     profile = call.find(UserProfile, id=call.who.id)
-    principals = {ALL_USERS, project.id, call.who.id, *(profile.groups if profile else ())}
+    groups = call.each(GroupProfile, id=profile.groups if profile else ())
+    principals = {
+        ALL_USERS,
+        project.id,
+        call.who.id,
+        *(one.id for one in groups if one.status.is_in),
+    }
     grants = call.each(
         PolicyGrant,
         domain_unit_id=units,

@@ -139,12 +139,12 @@ def delete_asset(call: Call, asset: Asset) -> Done:
 
 
 @job(FORGET)
-def forget_asset(attendant: Attendant, wanted: Job) -> None:
+def forget_asset(attendant: Attendant, task: Job) -> None:
     """Remove what belonged to an asset that is gone, some of it at a time: others wait."""
 
     def some(call: Call) -> Record | None:
         kinds: tuple[type[Record], ...] = (AssetFilter, TimeSeriesDataPoint)
-        left = chain.from_iterable(call.each(one, asset_id=wanted.subject_id) for one in kinds)
+        left = chain.from_iterable(call.each(one, asset_id=task.subject_id) for one in kinds)
         found = list(islice(left, FORGOTTEN_AT_ONCE))
         for one in found:
             call.remove(one)

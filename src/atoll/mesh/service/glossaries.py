@@ -23,7 +23,6 @@ from atoll.mesh.operations.registry import (
     Redescribed,
     Right,
     operation,
-    viewing,
 )
 from atoll.mesh.service.history import revised
 
@@ -190,7 +189,7 @@ def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys:
     for project_id in owners:
         # One stands for all of a project: policies know no more of them.
         one = call.find(kind, owning_project_id=project_id, **keys)
-        if one and call.decide(viewing(kind), one).is_allowed:
+        if one and call.may_see(one):
             others.remove(project_id)
     listed = _listed_with(call, kind, term_id, owning_project_id=others, **keys)
     own = sum(number for project_id, number in owners.items() if project_id not in others)

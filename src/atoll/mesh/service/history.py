@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from atoll.core.text import shortened
 from atoll.mesh.model.record import Record
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask
@@ -65,4 +66,4 @@ def _short(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     text = str(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}..."
+    return shortened(text, _LETTERS)

@@ -40,7 +40,7 @@ from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Named, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Named, Right, operation
 from atoll.mesh.service.access import is_within_reach
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
@@ -334,17 +334,13 @@ def may_know(call: Call, asset_id: str) -> bool:
     asset = call.find(Asset, id=asset_id)
     if asset is None:
         return False
-    if call.decide(viewing(Asset), asset).is_allowed:
-        return True
-    return shown_listing(call, asset_id) is not None
+    return call.may_see(asset) or shown_listing(call, asset_id) is not None
 
 
 def shown_listing(call: Call, entity_id: str) -> Listing | None:
     """Return the listing of an asset or data product, where the caller may discover it."""
     found = call.find(Listing, entity_id=entity_id)
-    if found is None or not call.decide(viewing(Listing), found).is_allowed:
-        return None
-    return found
+    return found if found and call.may_see(found) else None
 
 
 def _change_set(call: Call, entity: Asset | DataProduct, ask: ListingChangeSet) -> Listing:

@@ -45,8 +45,8 @@ from atoll.mesh.operations.registry import (
     Redescribed,
     Right,
     operation,
-    viewing,
 )
+from atoll.mesh.operations.standings import is_anybody_in
 from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
@@ -111,6 +111,12 @@ class NewMembership(Ask, frozen=True, kw_only=True):
 
     member_id: Id
     designation: Designation
+
+
+class Appointed(Ask, frozen=True, kw_only=True):
+    """Who is to own it: a user, group or service."""
+
+    member_id: Id
 
 
 class Leaver(Ask, frozen=True, kw_only=True):
@@ -182,11 +188,14 @@ def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> Domain
 
 @operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
 def move_domain_unit(call: Call, unit: DomainUnit, ask: MoveUnit) -> DomainUnit:
-    """Move a domain unit, and all that is in it, below another; ids and links stay."""
+    """Move a domain unit, and all that is in it, below another; ids and links stay.
+
+    That takes an owner of a unit that both are in: nobody gets out of what is set above them.
+    """
     parent = call.get(DomainUnit, ask.parent_domain_unit_id)
-    call.need(OPERATIONS["MoveDomainUnit"], parent)
     if not unit.parent_domain_unit_id:
         raise InvalidInput("the root of the domain cannot be moved")
+    _need_above_both(call, unit.parent_domain_unit_id, parent.id)
     above = call.know.above(parent.id)
     if unit.id in above:
         raise InvalidInput(f"'{parent.name}' is '{unit.name}' or below it; a unit is not in itself")
@@ -217,14 +226,16 @@ def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainU
     for one in ask.owners:
         _principal(call, one)
     call.tell(before=unit.owners, after=ask.owners)
-    return call.change(unit, owners=tuple(dict.fromkeys(ask.owners)))
+    changed = call.change(unit, owners=tuple(dict.fromkeys(ask.owners)))
+    require_administrator(call)
+    return changed
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
 def add_policy_grant(call: Call, unit: DomainUnit, ask: NewPolicyGrant) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
     project = call.find(Project, id=ask.principal_id)
-    is_known = project is not None and call.decide(viewing(Project), project).is_allowed
+    is_known = project is not None and call.may_see(project)
     if ask.principal_id != ALL_USERS and not is_known:
         _principal(call, ask.principal_id)
     return call.add(
@@ -288,9 +299,9 @@ def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
 
 @operation("POST", "/projects/{project_id}/move", Right.GOVERN)
 def move_project(call: Call, project: Project, ask: MoveProject) -> Project:
-    """Move a project to another domain unit; you govern both."""
+    """Move a project to another domain unit; that takes an owner of a unit that both are in."""
     unit = call.get(DomainUnit, ask.domain_unit_id)
-    call.need(OPERATIONS["UpdateDomainUnit"], unit)
+    _need_above_both(call, project.domain_unit_id, unit.id)
     call.tell(before=project.domain_unit_id, after=unit.id)
     return call.change(project, domain_unit_id=unit.id)
 
@@ -323,6 +334,19 @@ def create_project_membership(
     return call.change(before, designation=ask.designation)
 
 
+@operation("POST", "/projects/{project_id}/owners", Right.GOVERN)
+def appoint_project_owner(call: Call, project: Project, ask: Appointed) -> ProjectMembership:
+    """Give a project an owner whose own are all gone, or unassigned; else they take others in."""
+    if is_anybody_in(call.reader, (one.member_id for one in _owners(call, project))):
+        raise Conflict(f"'{project.name}' has an owner, who takes others in")
+    _principal(call, ask.member_id)
+    before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
+    if before is None:
+        return _join(call, project, ask.member_id, Designation.OWNER)
+    call.tell(before=before.designation)
+    return call.change(before, designation=Designation.OWNER)
+
+
 @operation("GET", "/projects/{project_id}/memberships", Right.VIEW)
 def list_project_memberships(
     call: Call, project: Project, ask: Page
@@ -347,13 +371,30 @@ def delete_project_membership(call: Call, project: Project, ask: Leaver) -> Done
     return Done()
 
 
+def require_administrator(call: Call) -> None:
+    """See that somebody can still administer the domain, once something has changed.
+
+    Raises:
+        Conflict: nobody who owns it may come in.
+    """
+    root = call.find(DomainUnit, parent_domain_unit_id="")
+    if root and not is_anybody_in(call.reader, root.owners):
+        raise Conflict("nobody who may come in would own the domain; let somebody else own it, too")
+
+
+def _need_above_both(call: Call, one_id: str, other_id: str) -> None:
+    above = call.know.above(other_id)
+    common_id = next(id_ for id_ in call.know.above(one_id) if id_ in above)
+    call.need(OPERATIONS["UpdateDomainUnit"], call.get(DomainUnit, common_id))
+
+
 def _height(call: Call, unit: DomainUnit) -> int:
     below = list(call.each(DomainUnit, parent_domain_unit_id=unit.id))
     return 1 + max((_height(call, one) for one in below), default=0)
 
 
 def _principal(call: Call, id_: str) -> None:
-    if call.find(UserProfile, id=id_) is None and call.find(GroupProfile, id=id_) is None:
+    if not is_somebody(call, id_):
         raise InvalidInput(f"there is no user, group or service '{id_}'", id=id_)
 
 
@@ -369,10 +410,15 @@ def _join(
 
 
 def _keeps_an_owner(call: Call, project: Project, leaver: ProjectMembership) -> None:
-    owners = [
-        one
-        for one in call.each(ProjectMembership, project_id=project.id)
-        if one.designation is Designation.OWNER
-    ]
-    if owners == [leaver]:
+    if _owners(call, project) == [leaver]:
         raise Conflict(f"'{project.name}' would be without an owner; name another one first")
+
+
+def _owners(call: Call, project: Project) -> list[ProjectMembership]:
+    members = call.each(ProjectMembership, project_id=project.id)
+    return [one for one in members if one.designation is Designation.OWNER]
+
+
+def is_somebody(call: Call, id_: str) -> bool:
+    """Tell whether an id is that of a user, a service or a group."""
+    return bool(call.find(UserProfile, id=id_) or call.find(GroupProfile, id=id_))

@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.harvest.locations import normalised
+from atoll.mesh.harvest.locations import lies_in, normalised
 from atoll.mesh.model.access import SubscriptionTarget
 from atoll.mesh.model.organisation import (
     Association,
@@ -230,7 +230,7 @@ def _refuse_home(call: Call, location: str) -> None:
 
 
 def _overlap(one: str, other: str) -> bool:
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+    return lies_in(one, other) or lies_in(other, one)
 
 
 def _accepted(call: Call, id_: str, kind: AssociationKind) -> Association:

@@ -19,12 +19,13 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.records import decoded
+from atoll.core.text import shortened
 from atoll.mesh.model.catalog import Asset, DataProduct
 from atoll.mesh.model.describing import Glossary, GlossaryTerm, Proposal, ProposalStatus
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import Id, Record, Text, moved
 from atoll.mesh.operations.calls import Call, missing, project_of
-from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.forms import GivenValue
 from atoll.mesh.service.listings import shown_listing
 from atoll.mesh.service.paths import Subject, applied, editing, value_at, with_value
@@ -212,7 +213,7 @@ def _seen(call: Call, id_: str) -> Subject:
     found = call.find(kind, id=id_) if kind else None
     if kind is None or found is None:
         raise _unknown(id_)
-    if call.decide(viewing(kind), found).is_allowed:
+    if call.may_see(found):
         return found
     listing = shown_listing(call, id_)
     if listing is None:
@@ -302,4 +303,4 @@ def _told(value: Any) -> str:
 
 
 def _short(told: str) -> str:
-    return told if len(told) <= LETTERS_TOLD else f"{told[:LETTERS_TOLD]}..."
+    return shortened(told, LETTERS_TOLD)

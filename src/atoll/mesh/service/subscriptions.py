@@ -231,10 +231,10 @@ def ended(call: Call, subscription: Subscription, status: End, why: str) -> Subs
 
 
 @job("expire-subscription")
-def expire(attendant: Attendant, wanted: Job) -> int | None:
+def expire(attendant: Attendant, task: Job) -> int | None:
     """End access whose time is over; it may have been put off, or the clock be set back."""
-    id_ = wanted.subject_id
-    attendant.act("ExpireSubscription", wanted.kind, lambda call: _expired(call, id_))
+    id_ = task.subject_id
+    attendant.act("ExpireSubscription", task.kind, lambda call: _expired(call, id_))
     with attendant.reading() as reader:
         found = reader.find(Subscription, id_)
     return found.terms.expires_at or None if found and found.status in LIVE else None
