@@ -129,6 +129,13 @@ def close(section: Section[Any], wanted: Mapping[str, Spec], mesh: Remote) -> No
     mesh.forget()
 
 
+def make(blueprint: Blueprint, mesh: Remote) -> None:
+    """Make a mesh as a blueprint says."""
+    mesh.forget()
+    for section in SECTIONS:
+        close(section, getattr(blueprint, section.name), mesh)
+
+
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
@@ -139,16 +146,17 @@ def apply(context: click.Context, file: Path, dry_run: bool) -> None:
     What the file does not name stays as it is. Where it stops half-way, the same command goes on.
     """
     blueprint, mesh = read_blueprint(file), Remote(client_of(context.obj))
-    parts = [(section, getattr(blueprint, section.name)) for section in SECTIONS]
-    found = [one for section, wanted in parts for one in differences(section, wanted, mesh)]
+    found = [
+        one
+        for section in SECTIONS
+        for one in differences(section, getattr(blueprint, section.name), mesh)
+    ]
     if not found:
         click.echo("no change")
         return
     made, changed = _show(found)
     if not dry_run:
-        mesh.forget()
-        for section, wanted in parts:
-            close(section, wanted, mesh)
+        make(blueprint, mesh)
     click.echo(f"{made} things {'would be' if dry_run else 'were'} made, {changed} changed")
 
 

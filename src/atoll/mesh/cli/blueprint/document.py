@@ -42,6 +42,7 @@ from atoll.mesh.cli.blueprint.specs import (
 from atoll.mesh.harvest.locations import normalised
 
 MAX_BYTES = 10 << 20
+_TAG = "tag:yaml.org,2002:"
 
 
 class Blueprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,9 +118,13 @@ def _loader(yaml: Any) -> Any:
     """Refuse anchors, whose copies of copies fill the memory, and a key that stands twice."""
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        # Dates are texts, as in JSON.
+        # Dates are texts, as in JSON, and so are words such as "no" and "on".
         yaml_implicit_resolvers: ClassVar[Any] = {
-            first: [one for one in found if one[0] != "tag:yaml.org,2002:timestamp"]
+            first: [
+                (tag, pattern)
+                for tag, pattern in found
+                if tag != f"{_TAG}timestamp" and (tag != f"{_TAG}bool" or first in "tTfF")
+            ]
             for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
