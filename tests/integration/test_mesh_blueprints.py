@@ -160,7 +160,7 @@ def test_58_another_spelling_of_a_location_is_no_change(applied, write, lake):
     server, _, _ = applied
     text = "atoll: 1\nassociations: {lake: {location: %s}}\n"
     for spelling in (f"{lake}/", lake.as_uri(), os.path.relpath(lake)):
-        assert done(server.invoke("apply", write(text % spelling))) == "no change\n"
+        assert server.told("apply", write(text % spelling)) == "no change\n"
 
 
 def test_58_an_export_makes_another_plant_of_the_same_kind(applied, tmp_path, write, lake):
