@@ -1,5 +1,6 @@
 """A mesh as a file: applied, applied again, exported, and applied to another mesh."""
 
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +154,13 @@ def test_4_58_a_blueprint_is_shown_and_applied_once(applied):
     assert server.told("apply", place) == "no change\n"
     [listing] = [one for one in server.do("ListListings") if one["entity_type"] == "ASSET"]
     assert (listing["name"], listing["has_pii"]) == ("press log", True)
+
+
+def test_58_another_spelling_of_a_location_is_no_change(applied, write, lake):
+    server, _, _ = applied
+    text = "atoll: 1\nassociations: {lake: {location: %s}}\n"
+    for spelling in (f"{lake}/", lake.as_uri(), os.path.relpath(lake)):
+        assert server.told("apply", write(text % spelling)) == "no change\n"
 
 
 def test_58_an_export_makes_another_plant_of_the_same_kind(applied, tmp_path, write, lake):
