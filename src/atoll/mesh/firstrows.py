@@ -6,7 +6,6 @@ import base64
 import logging
 import math
 import multiprocessing
-import resource
 import signal
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +30,6 @@ from atoll.mesh.harvest.sampling import Wanted, rows_of
 logger = logging.getLogger(__name__)
 
 SECONDS = 20
-MEMORY_BYTES = 2 << 30
 # Of the rows, as Arrow has them, and as JSON does.
 ANSWER_BYTES = 8 << 20
 _LABEL = "reading rows"
@@ -71,7 +69,7 @@ def read(executor: Executor, wanted: Wanted) -> FirstRows | Unshown:
     """Read rows in another process.
 
     Args:
-        executor: where.
+        executor: where; processes whose memory is bounded.
         wanted: which, and at most how many; fewer come where they are large.
 
     Raises:
@@ -97,9 +95,8 @@ def read(executor: Executor, wanted: Wanted) -> FirstRows | Unshown:
 def _read(wanted: Wanted) -> FirstRows | Unshown:
     if multiprocessing.parent_process() is None:
         return _first(wanted)
-    # Of this process, which reads once.
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    # For what keeps the interpreter to itself; whoever is ended by it is tried again.
+    # Of this process, which reads once. For what keeps the interpreter to itself; whoever is ended
+    # by it is tried again.
     signal.alarm(2 * SECONDS)
     return in_time(lambda: _first(wanted), SECONDS)
 
