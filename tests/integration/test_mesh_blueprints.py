@@ -355,7 +355,7 @@ def test_58_an_asset_becomes_as_the_file_says_or_the_file_is_refused(applied, wr
         ("assets: {lake/../x: {}}", "is no place; write STORAGE/PATH"),
         ("assets: {small/x: {}}", "is no place; write STORAGE/PATH"),
         ("assets: {lake/none.parquet: {}}", "asset 'lake/none.parquet': there is nothing"),
-        ("data_sources: {press shop/drops: {has_run: false}}", "cannot be undone"),
+        ("data_sources: {press shop/drops: {has_run: false}}", "or leave it out"),
         ("data_products: {press shop/none: {assets: [lake/none]}}", "there is no asset"),
         ("rules: {/x: {description: y}}", "made only with a `rule_type`"),
         ("domain_units: {/: {guardrails: {min_score: 999}}}", "domain unit '/': SetGuardrails"),

@@ -6,6 +6,7 @@ import pytest
 from fleet_lab import awaited
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mesh_catalog import project_of
 from mesh_world import ROOT, world
 
 from atoll.core.errors import InvalidInput, NotFound
@@ -33,13 +34,6 @@ def mesh(tmp_path):
 def project(mesh):
     """Bob's, in Ann's unit."""
     return project_of(mesh, "bob", "press shop")
-
-
-def project_of(mesh, who, name):
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
-    join(mesh, made, who, Designation.OWNER, by="ann")
-    mesh.ask("ann", "DeleteProjectMembership", project_id=made.id, member_id="user-ann")
-    return made
 
 
 def join(mesh, project, who, designation=Designation.VIEWER, *, by="bob"):
@@ -181,6 +175,15 @@ def test_41_events_are_read_and_tasks_wait_unless_they_are_named(mesh, project):
     [task] = told(mesh, "ann", type="TASK")
     mesh.ask("ann", "MarkNotificationsRead", ids=(task.id,), **me)
     assert count(mesh, "ann") == (0, 0)
+
+
+def test_41_of_very_many_events_some_are_read_at_a_time(mesh, monkeypatch):
+    monkeypatch.setattr("atoll.mesh.service.notices.READ_AT_ONCE", 2)
+    for number in range(3):
+        project_of(mesh, "cy", f"shop {number}")
+    tell_all(mesh)
+    left = [mesh.ask("cy", "MarkNotificationsRead", user_profile_id="user-cy") for _ in "ab"]
+    assert [one.events for one in left] == [1, 0]
 
 
 def count(mesh, who):
