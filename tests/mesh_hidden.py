@@ -156,6 +156,7 @@ class Hidden:
                 environment,
                 {"project_id": reader, "name": "new"},
             ),
+            ("ReadRows", "project_id"): ("cy", reader, {"listing_id": plant.public}),
             ("ListSubscriptions", "project_id"): ("cy", reader, {}),
             ("ListSubscriptions", "owning_project_id"): ("bob", owner, {}),
             ("ListSubscriptions", "listing_id"): ("cy", plant.public, {}),

@@ -107,7 +107,7 @@ def by_command(folder, say=quiet, atoll=outside):
         given = ("--description", "Torque of each press", "--forms", form)
         run("update-asset", asset, *given, token=paula)
         run("create-listing-change-set", asset, "--action", "PUBLISH", token=paula)
-        [found] = _until(lambda: told("search-listings", "--text", "torqe", token=carlos)["items"])
+        [found] = until(lambda: told("search-listings", "--text", "torqe", token=carlos)["items"])
         wanted = json.dumps({"listing_id": found["id"]})
         given = ("--listings", wanted, "--request-reason", "to forecast")
         [asked] = told("create-subscription-requests", "forecasts", *given, token=carlos)[
@@ -116,7 +116,7 @@ def by_command(folder, say=quiet, atoll=outside):
         assert asked["status"] == "ACCEPTED"
         assert asked["reviewer_id"] == "policy"
         grants = ("list-subscription-grants", "--project-id", "forecasts")
-        _until(lambda: [one["status"] for one in told(*grants, token=carlos)] == ["COMPLETED"])
+        until(lambda: [one["status"] for one in told(*grants, token=carlos)] == ["COMPLETED"])
         [holder] = told("list-asset-access", asset, token=paula)["access"]
         assert (holder["project"], holder["granted_by"]) == ("forecasts", "policy")
         given = ("--project-id", "forecasts", "--limit", 2)
@@ -164,7 +164,7 @@ def by_http(folder, say=quiet):
         given = {"description": "Torque of each press", "forms": forms}
         ask("PATCH", f"/assets/{asset}", paula, **given)
         ask("POST", f"/assets/{asset}/listing-change-sets", paula, action="PUBLISH")
-        [found] = _until(lambda: ask("GET", "/search/listings", carlos, text="torqe")["items"])
+        [found] = until(lambda: ask("GET", "/search/listings", carlos, text="torqe")["items"])
         path = f"/projects/{projects['forecasts']}/subscription-requests"
         given = {"listings": [{"listing_id": found["id"]}], "request_reason": "to forecast"}
         [asked] = ask("POST", path, carlos, **given)["requests"]
@@ -174,7 +174,7 @@ def by_http(folder, say=quiet):
         def grants():
             return ask("GET", "/subscription-grants", carlos, **mine)["items"]
 
-        _until(lambda: [one["status"] for one in grants()] == ["COMPLETED"])
+        until(lambda: [one["status"] for one in grants()] == ["COMPLETED"])
         [holder] = ask("GET", f"/assets/{asset}/access", paula)["access"]
         assert (holder["project"], holder["granted_by"]) == ("forecasts", "policy")
         rows = ask("POST", f"/listings/{found['id']}/rows", carlos, limit=2, **mine)
@@ -201,7 +201,7 @@ class _Http:
             return json.load(answer)
 
 
-def _until(look):
+def until(look):
     """Look again and again until there is something; returns that."""
     for _ in range(200):
         if found := look():

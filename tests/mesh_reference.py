@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from atoll.mesh import model
+from atoll.mesh.cli import subjects
 from atoll.mesh.cli.commands import command, dashed
 from atoll.mesh.operations.registry import Right, actions
 from atoll.mesh.policies.decisions import Authorizer
@@ -27,27 +28,15 @@ Written by `tests/mesh_reference.py` from the operations themselves. What they a
   choose a page; an empty `next` ends the list. Answers about one thing carry an `ETag`; `If-Match`
   with it refuses a change of what has changed since. A call repeated with the same
   `Idempotency-Key` is answered as it was and carried out once.
-- **Commands.** What stands in capitals is an id, or a name where a list goes by names; what stands
-  in brackets may be left out, what ends in dots be given several times. All take `--json`, and
-  those that change something `--if-match ETAG`. What is not a plain value is JSON, or `@FILE` with
-  it.
+- **Commands.** What stands in capitals is an id, or a name, see `--help`; what stands
+  in brackets may be left out, what ends in dots be given several times. All take `--json`,
+  lists `--limit N`, and those that change something `--if-match ETAG`. What is not a plain value is
+  JSON, or `@FILE` with it.
 - **Right, scope.** [Rights](#rights) are groups of operations that the policies speak of. The scope
   is the least that a token must be good for: `read`, `write` or `admin`.
 """
 # No operation shows these.
 HIDDEN = {"StrEnum", "ProofType"}
-# What belongs together, in the order in which somebody meets it; modules of `atoll.mesh.service`.
-SUBJECTS = {
-    "People": "people sessions notices",
-    "Organisation": "organisation guardrails places policies",
-    "Words, forms and rules": "glossaries forms rules proposals",
-    "Assets": "asset_types registering assets revisions sources duplicates sensitivity quality "
-    "products filters",
-    "Finding": "listings search rows",
-    "Access": "requests comments delegations subscriptions mydata targets grants reclassification "
-    "reviews",
-    "Audit": "audit",
-}
 
 
 def page():
@@ -69,16 +58,9 @@ def page():
 
 
 def by_subject():
-    """The rows of each subject; what no subject names comes last."""
-    places = {module: title for title, many in SUBJECTS.items() for module in many.split()}
-    order = list(places)
-    found = {title: [] for title in SUBJECTS}
-    for one in sorted(
-        OPERATIONS.values(),
-        key=lambda one: order.index(one.subject) if one.subject in places else len(order),
-    ):
-        found.setdefault(places.get(one.subject, "More"), []).append(row(one))
-    return found
+    """The rows of each subject."""
+    sorted_ = subjects.by_subject(map(command, OPERATIONS.values()))
+    return {title: [row(one.operation) for one in some] for title, some in sorted_.items()}
 
 
 def row(one):
@@ -99,7 +81,7 @@ def usage(command):
     for one in command.params:
         if isinstance(one, click.Argument):
             found += f" {one.human_readable_name.upper()}"
-        elif one.name not in ("as_json", "if_match"):
+        elif one.name not in ("as_json", "at_most", "if_match"):
             flag = "/".join([*one.opts, *one.secondary_opts])
             found += f" {flag}" if one.required else f" [{flag}]"
             found += "..." if one.multiple else ""

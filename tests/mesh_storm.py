@@ -11,9 +11,12 @@ from collections import Counter
 from contextlib import closing, contextmanager
 
 from mesh_files import csv_bytes, plant_table
+from mesh_invariants import assert_whole
 
 from atoll.core.errors import AtollError, Unavailable
+from atoll.mesh.audit.keys import Key
 from atoll.mesh.cli.client import MeshClient
+from atoll.mesh.hosting import KEY_FILE
 from atoll.mesh.model.access import (
     Delegation,
     ReviewItem,
@@ -53,7 +56,14 @@ _BY_HAND = [f"by-hand-{number}" for number in range(20)]
 DEADLINE_S = 120
 # Each takes something that a storm does not have: a session, a password, a file to send.
 NOT_MADE = {
-    *("ChangePassword", "ResetPassword", "CreatePortalLogin", "EndSession", "ExportAudit"),
+    *(
+        "ChangePassword",
+        "ResetPassword",
+        "CreatePortalLogin",
+        "EndSession",
+        "ExportAudit",
+        "ReadRows",
+    ),
     "UpdateDomain",
 }
 DAY_US = 86_400_000_000
@@ -66,13 +76,15 @@ class Storm:
     Attributes:
         done: how often each operation was answered.
         refused: how often each was refused.
+        unavailable: why calls were not answered.
         via: id of the token that all of it was done with.
     """
 
-    def __init__(self, server, database, lake, seed):
-        self.server, self.lake = server, lake
+    def __init__(self, server, database, seed):
+        self.server, self.lake = server, server.home.parent / "lake"
         self.engine = opened(database)
-        self.done, self.refused = Counter(), Counter()
+        self.key = Key(bytes.fromhex((server.home / KEY_FILE).read_text()))
+        self.done, self.refused, self.unavailable = Counter(), Counter(), set()
         self.chance, self._lock = random.Random(seed), threading.Lock()
         self._lost, self._faults = [], []
         self._set_up()
@@ -119,9 +131,14 @@ class Storm:
         while do("GetDataSourceRun", data_source_run_id=run)["status"] in ("REQUESTED", "RUNNING"):
             assert time.monotonic() < until
             time.sleep(0.1)
+        with self.reading() as reader:
+            self._before = self._allowed(reader)
 
-    def blow(self, seconds):
-        """Change things for some seconds, then kill the server in the middle of it."""
+    def blow(self, seconds, disaster):
+        """Change things for some seconds; then something happens, and is over again.
+
+        What was not answered is tried again until it is.
+        """
         stop = threading.Event()
         pools = self._pools()
         threads = [
@@ -131,17 +148,18 @@ class Storm:
         for one in threads:
             one.start()
         time.sleep(seconds)
-        self.server.kill()
+        disaster(stop.set)
         stop.set()
         for one in threads:
             one.join()
-        self.server.restart()
-        lost, self._lost = self._lost, []
-        with closing(MeshClient(self.server.url, self.server.token)) as client:
-            for name, given, key in lost:
-                self._make(client, name, given, key)
+        until = time.monotonic() + DEADLINE_S
+        while self._lost:
+            assert time.monotonic() < until, self._lost
+            lost, self._lost = self._lost, []
+            with closing(MeshClient(self.server.url, self.server.token)) as client:
+                for one in lost:
+                    self._make(client, *one)
         assert not self._faults, self._faults
-        assert not self._lost
 
     def settle(self):
         """Wait until all that is to be done now is done."""
@@ -149,6 +167,25 @@ class Storm:
         while left := self._due():
             assert time.monotonic() < until, left
             time.sleep(0.2)
+
+    def assert_done_once(self):
+        """See that what was answered, and nothing else, was done, once, and wholly."""
+        self.settle()
+        with self.reading() as reader:
+            assert_whole(reader, [self.key])
+            assert self._allowed(reader) - self._before == self.done
+            listed = {one.id for one in reader.all(Listing, status=ListingStatus.ACTIVE)}
+        found = self.server.do("SearchListings", limit=100)
+        assert {one["id"] for one in found["items"]} == listed
+        assert self.server.do("VerifyAudit")["is_whole"]
+
+    def _allowed(self, reader):
+        """How often the audit says that something was done by our token."""
+        return Counter(
+            one.operation
+            for one in reader.events(principal=self.admin)
+            if one.outcome == "ALLOWED" and one.via == self.via and one.operation in MAKERS
+        )
 
     def _due(self):
         now = time.time_ns() // 1000
@@ -182,9 +219,11 @@ class Storm:
         operation = OPERATIONS[name]
         try:
             answer = client.perform(operation, given, {"Idempotency-Key": key})
-        except Unavailable:
+        except Unavailable as error:
             with self._lock:
                 self._lost.append((name, given, key))
+                self.unavailable.add(error.message)
+            time.sleep(0.1)
         except AtollError as error:
             with self._lock:
                 self.refused[name] += 1

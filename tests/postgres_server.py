@@ -19,11 +19,41 @@ START_SECONDS = 60
 _USER = "postgres"
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgresServer:
-    """A running server."""
+    """A server; it can be killed and started again."""
 
     port: int
+    folder: Path
+    _process: subprocess.Popen | None = None
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        settings = [
+            f"-cport={self.port}",
+            "-clisten_addresses=127.0.0.1",
+            f"-cunix_socket_directories={self.folder}",
+        ]
+        command = ["postgres", "-D", f"{self.folder}/data", "-cfsync=off", *settings]
+        self._process = _run(command, self.folder)
+        _await(self, self._process, self.folder)
+
+    def kill(self):
+        """End it as a machine that loses power would, as far as others see."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+
+    def stop(self):
+        """End it, if it was started."""
+        if self._process is None:
+            return
+        # Not SIGTERM, which waits for whoever is still connected.
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def url(self, database="postgres"):
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
@@ -63,23 +93,12 @@ def postgres_server():
         "UTF8",
     ]
     _run(initdb, folder).wait(START_SECONDS)
-    settings = [
-        f"-cport={port}",
-        "-clisten_addresses=127.0.0.1",
-        f"-cunix_socket_directories={folder}",
-    ]
-    server = _run(["postgres", "-D", f"{folder}/data", "-cfsync=off", *settings], folder)
+    server = PostgresServer(port, folder)
     try:
-        _await(PostgresServer(port), server, folder)
-        yield PostgresServer(port)
+        server.start()
+        yield server
     finally:
-        # Not SIGTERM, which waits for whoever is still connected.
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -196,7 +196,9 @@ def test_a_body_that_is_too_large_is_not_read(signed_in, root):
     assert "larger" in error(answer, 400)["message"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "cursor=%FF", "cursor=a", "nope=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "cursor=%FF", "cursor=a", "cursor=AA==", "name=%00", "nope=1"]
+)
 def test_a_query_that_is_wrong_is_said_so(signed_in, query):
     error(signed_in.get(f"/v1/projects?{query}"), 400)
 
@@ -239,6 +241,7 @@ def test_what_is_not_there_has_the_same_shape(signed_in):
     error(signed_in.get("/v1/nothing"), 404)
     error(signed_in.put("/v1/me"), 405)
     error(signed_in.get("/v1/projects/project-none"), 404)
+    error(signed_in.get("/v1/projects/%00"), 400)
 
 
 def test_a_fault_of_ours_tells_nothing_and_is_logged(signed_in, mesh, monkeypatch, caplog):

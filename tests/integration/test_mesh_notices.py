@@ -6,6 +6,7 @@ import pytest
 from fleet_lab import awaited
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mesh_catalog import project_of
 from mesh_world import ROOT, world
 
 from atoll.core.errors import InvalidInput, NotFound
@@ -33,13 +34,6 @@ def mesh(tmp_path):
 def project(mesh):
     """Bob's, in Ann's unit."""
     return project_of(mesh, "bob", "press shop")
-
-
-def project_of(mesh, who, name):
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
-    join(mesh, made, who, Designation.OWNER, by="ann")
-    mesh.ask("ann", "DeleteProjectMembership", project_id=made.id, member_id="user-ann")
-    return made
 
 
 def join(mesh, project, who, designation=Designation.VIEWER, *, by="bob"):

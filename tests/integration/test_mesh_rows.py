@@ -113,7 +113,7 @@ def names_of(rows):
         ("welds.lance", 60, []),
     ],
 )
-def test_54_the_first_rows_of_each_format_are_read(market, path, rows, columns):
+def test_49_the_first_rows_of_each_format_are_read(market, path, rows, columns):
     listing = market.lists(path, PUBLIC)
     found = market.reads(listing, "fay", project_id=None, limit=1000)
     assert names_of(found) == [*plant_table(1).column_names, *columns]
@@ -125,13 +125,13 @@ def test_54_the_first_rows_of_each_format_are_read(market, path, rows, columns):
     assert (names_of(few), few.is_cut) == (["type", "udi"], True)
 
 
-def test_54_partitions_stand_in_folder_names_and_are_read_alone(market):
+def test_49_partitions_stand_in_folder_names_and_are_read_alone(market):
     listing = market.lists("hive", PUBLIC)
     found = market.reads(listing, project_id=None, columns=("line",), limit=1000)
     assert [found.rows[at] for at in (0, 59, 60, 119)] == [["A"], ["A"], ["B=1"], ["B=1"]]
 
 
-def test_54_rows_of_a_vector_collection_are_read(mesh, market, tmp_path):
+def test_49_rows_of_a_vector_collection_are_read(mesh, market, tmp_path):
     reach = settings(tmp_path)
     write_h5(tmp_path / "x.h5", clustered(100, 16))
     options = {"settings": reach, "workers": 1, "bucket_rows": 60, "calibrate": False}
@@ -141,9 +141,10 @@ def test_54_rows_of_a_vector_collection_are_read(mesh, market, tmp_path):
     found = market.reads(listing, project_id=None, columns=("id", "embedding"), limit=80)
     assert (len({one[0] for one in found.rows}), found.is_cut) == (80, True)
     assert [len(one[1]) for one in found.rows] == [16] * 80
+    assert names_of(market.reads(listing, project_id=None, limit=1)) == ["embedding", "id"]
 
 
-def test_45_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, single):
+def test_49_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, single):
     assert isinstance(market.refusal(single), Forbidden)
     held = market.subscribes(single)
     assert len(market.reads(single, limit=5).rows) == 5
@@ -154,7 +155,7 @@ def test_45_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, s
     assert market.kept(Subscription, id=held.id)[0].last_used_at > 0
 
 
-def test_45_owners_read_their_own(market, single):
+def test_49_owners_read_their_own(market, single):
     assert market.reads(single, "bob", project_id=market.owner.id).rows
     assert isinstance(market.refusal(single, "dee", project_id=market.owner.id), NotFound)
 
@@ -173,7 +174,7 @@ def test_48_reading_is_audited_with_what_was_read(mesh, market, single):
     assert (mesh.notes[-1].operation, mesh.notes[-1].outcome) == ("ReadRows", "DENIED")
 
 
-def test_each_use_of_a_subscription_makes_no_version_of_it(market, single):
+def test_54_each_use_of_a_subscription_makes_no_version_of_it(market, single):
     held = market.subscribes(single)
     for _ in range(3):
         market.reads(single, limit=1)
@@ -269,7 +270,7 @@ def test_42_a_column_that_came_later_is_not_shown(mesh, market, place, single):
     assert "wage" in names_of(market.reads(again, "bob", project_id=market.owner.id))
 
 
-def test_a_data_product_is_read_by_its_assets(mesh, market, single):
+def test_49_a_data_product_is_read_by_its_assets(mesh, market, single):
     given = {"name": "kit", "items": (ItemInput(asset_id=single.entity_id),)}
     made = mesh.ask("bob", "CreateDataProduct", project_id=market.owner.id, **given)
     given = {"data_product_id": made.id, "action": ListingAction.PUBLISH}
@@ -280,12 +281,12 @@ def test_a_data_product_is_read_by_its_assets(mesh, market, single):
 
 
 @pytest.mark.parametrize("asked", ["nothing", "udi.x", "Udi", ""])
-def test_a_column_that_is_not_there_is_said_so(market, single, asked):
+def test_49_a_column_that_is_not_there_is_said_so(market, single, asked):
     market.subscribes(single)
     assert isinstance(market.refusal(single, columns=(asked,)), InvalidInput)
 
 
-def test_what_lies_elsewhere_now_is_not_read_and_no_place_is_told(market, place, tmp_path):
+def test_49_what_lies_elsewhere_now_is_not_read_and_no_place_is_told(market, place, tmp_path):
     listing = market.lists("parts", PUBLIC)
     (place / "parts").rename(tmp_path / "other")
     (place / "parts").symlink_to(tmp_path / "other")
@@ -297,14 +298,14 @@ def test_what_lies_elsewhere_now_is_not_read_and_no_place_is_told(market, place,
         assert str(tmp_path) not in str(one) + str(one.details)
 
 
-def test_a_damaged_file_is_a_conflict(market, place):
+def test_49_a_damaged_file_is_a_conflict(market, place):
     listing = market.lists("single/ai.parquet", PUBLIC)
     whole = (place / "single" / "ai.parquet").read_bytes()
     (place / "single" / "ai.parquet").write_bytes(whole[:400] + b"x" * 600 + whole[1000:])
     assert isinstance(market.refusal(listing, project_id=None), Conflict)
 
 
-def test_what_changes_while_rows_are_read_is_noticed(mesh, market, single, monkeypatch):
+def test_49_what_changes_while_rows_are_read_is_noticed(mesh, market, single, monkeypatch):
     held = market.subscribes(single)
 
     def revoked(*given):
@@ -316,13 +317,13 @@ def test_what_changes_while_rows_are_read_is_noticed(mesh, market, single, monke
     assert isinstance(market.refusal(single), Forbidden)
 
 
-def test_a_table_that_grew_meanwhile_is_read(market, place):
+def test_49_a_table_that_grew_meanwhile_is_read(market, place):
     listing = market.lists("parts", PUBLIC)
     write_parquet(place / "parts" / "9.parquet", plant_table())
     assert len(market.reads(listing, project_id=None, limit=1000).rows) == 120
 
 
-def test_a_reader_that_takes_too_long_is_ended_and_said_to(mesh, market, single, monkeypatch):
+def test_49_a_reader_that_takes_too_long_is_ended_and_said_to(mesh, market, single, monkeypatch):
     market.subscribes(single)
     equipped(mesh, executor=ProcessExecutor(1))
     monkeypatch.setattr(firstrows, "_read", _slow)
@@ -336,13 +337,13 @@ def _slow(_):
     signal.pause()
 
 
-def test_rows_come_from_another_process_within_its_bounds(mesh, market, single):
+def test_49_rows_come_from_another_process_within_its_bounds(mesh, market, single):
     market.subscribes(single)
     equipped(mesh, executor=ProcessExecutor(1))
     assert len(market.reads(single, limit=5).rows) == 5
 
 
-def test_readers_wait_for_each_other_but_not_for_ever(mesh, market, single, monkeypatch):
+def test_49_readers_wait_for_each_other_but_not_for_ever(mesh, market, single, monkeypatch):
     market.subscribes(single)
     monkeypatch.setattr("atoll.mesh.service.rows.WAIT_SECONDS", 0.01)
     while mesh.tools.scans.acquire(blocking=False):

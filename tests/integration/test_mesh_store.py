@@ -179,7 +179,7 @@ def test_what_is_handed_in_while_a_store_closes_is_done_or_told(engine):
 
 def test_unique_keys_are_kept_and_the_thread_lives_on(store):
     store.write(lambda changes: changes.add(project("a", name="same")))
-    with pytest.raises(Conflict, match="there is one like it"):
+    with pytest.raises(Conflict, match="the name 'same' is taken by another project"):
         store.write(lambda changes: changes.add(project("b", name="same")))
     store.write(lambda changes: changes.add(project("c")))
 

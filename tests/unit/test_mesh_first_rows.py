@@ -47,14 +47,14 @@ BROKEN = pa.Array.from_buffers(pa.string(), 1, pa.array([b"a\xff"], pa.binary())
     ],
     ids=lambda one: str(one.type) if isinstance(one, pa.Array) else "",
 )
-def test_54_a_value_of_any_type_becomes_json(array, value):
+def test_49_a_value_of_any_type_becomes_json(array, value):
     found = shown(pa.table({"x": array}), 10)
     assert found.rows[0] == [value]
     assert found.columns == (("x", str(array.type)),)
     json.dumps(found.rows, allow_nan=False)
 
 
-def test_54_what_is_missing_stays_missing_however_deep():
+def test_49_what_is_missing_stays_missing_however_deep():
     nested = pa.list_(pa.struct([("a", pa.list_(pa.int64()))]))
     given = [None, [], [None, {"a": None}], [{"a": [1, None]}]]
     for start in range(len(given)):
@@ -62,20 +62,20 @@ def test_54_what_is_missing_stays_missing_however_deep():
         assert found.rows == [[one] for one in given[start:]]
 
 
-def test_54_columns_in_several_chunks_are_one():
+def test_49_columns_in_several_chunks_are_one():
     column = pa.chunked_array([["a"], [], ["b", None]])
     assert shown(pa.table({"x": column}), 2) == FirstRows(
         (("x", "string"),), [["a"], ["b"]], 10, True
     )
 
 
-def test_54_an_empty_table_has_columns():
+def test_49_an_empty_table_has_columns():
     found = shown(pa.table({"x": pa.array([], pa.int64())}), 10)
     assert (found.columns, found.rows, found.is_cut) == ((("x", "int64"),), [], False)
 
 
 @pytest.mark.parametrize("value", ["x" * 1000, [True] * 1000], ids=["text", "bits"])
-def test_54_rows_end_where_they_would_be_too_much(value):
+def test_49_rows_end_where_they_would_be_too_much(value):
     rows = 2 * ANSWER_BYTES // 1000
     found = shown(pa.table({"x": pa.array([value]).take(pa.array([0] * rows))}), rows)
     assert 0 < len(found.rows) < rows
@@ -83,7 +83,7 @@ def test_54_rows_end_where_they_would_be_too_much(value):
     assert ANSWER_BYTES // 2 < found.size_bytes <= ANSWER_BYTES
 
 
-def test_54_one_row_that_is_too_much_is_said_so():
+def test_49_one_row_that_is_too_much_is_said_so():
     found = shown(pa.table({"x": ["x" * (ANSWER_BYTES + 1)]}), 10)
     assert isinstance(found, Unshown)
     assert "fewer columns" in found.why

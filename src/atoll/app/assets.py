@@ -12,6 +12,7 @@ import pyarrow as pa
 from atoll.core.config import Settings, StorageOptions
 from atoll.mesh.harvest import CollectionFacts
 from atoll.vectors.collection import Collection
+from atoll.vectors.model import CODE_COLUMN
 from atoll.vectors.schemas import seen_schema
 from atoll.vectors.service import open_collection
 
@@ -31,8 +32,9 @@ class Collections:
         """
         collection = open_collection(location, replace(self._settings, storage=options))
         spec = collection.spec
+        schema = seen_schema(spec)
         return CollectionFacts(
-            schema=seen_schema(spec),
+            schema=pa.schema([one for one in schema if one.name != CODE_COLUMN]),
             rows=len(collection),
             version=collection.version,
             digest=_digest(collection),

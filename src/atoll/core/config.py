@@ -93,6 +93,7 @@ class Settings:
         mesh_policies: file of further policies of that mesh, in Cedar; None: Atoll's alone.
         mesh_url: the mesh that `atoll mesh` asks.
         mesh_token: as whom.
+        mesh_login: file in which `atoll mesh login --save` keeps both.
         mesh_providers: file of the sign-in providers of that mesh; None: it has none.
         mesh_webhook_networks: where the mesh's webhooks may go besides public addresses, such as
             "10.1.0.0/16, fd00::/8".
@@ -122,6 +123,7 @@ class Settings:
     mesh_policies: Path | None = None
     mesh_url: str | None = None
     mesh_token: str | None = field(default=None, repr=False)
+    mesh_login: Path | None = None
     mesh_providers: Path | None = None
     mesh_webhook_networks: str = ""
     quiet: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ KEY_LETTERS = 200
 # in which foreign files are read are few.
 SLOW_THREADS = 4
 Authenticate = Callable[[Request], Caller]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def route(operation: Operation, performer: Performer, authenticate: Authenticate) -> Route:
@@ -101,6 +100,9 @@ async def read_body(request: Request) -> bytes:
 
 def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[str, str], Any]:
     ids = dict(request.path_params)
+    texts = [*ids.values(), *(value for _, value in request.query_params.multi_items())]
+    if any("\0" in one for one in texts):
+        raise InvalidInput("the address holds a zero byte; leave it out")
     about = {key: ids.pop(key) for key in [operation.about] if key}
     try:
         if operation.is_read:

@@ -19,13 +19,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.groups import in_groups
 from atoll.mesh.audit.keys import message
 from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
-from atoll.mesh.operations.registry import Operation, Page, ToldOnce, viewing
+from atoll.mesh.operations.registry import Operation, Page, Right, ToldOnce, viewing
 from atoll.mesh.operations.standings import EVERYBODY, PARTICIPANT, role_in, standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
@@ -133,6 +134,10 @@ class Call:
         """Ask the policies whether the caller may do something to a record."""
         return self._authorizer.decide(self.who, action, self.know.facts(record, grant))
 
+    def may_see(self, record: Record) -> bool:
+        """Tell whether the caller may look at a record: else it is not there for them."""
+        return self.decide(viewing(type(record)), record).is_allowed
+
     def need(self, operation: Operation, record: Record) -> Decision:
         """Go on only where the caller may.
 
@@ -143,7 +148,7 @@ class Call:
         decision = self.decide(operation.action, record, grant=operation.grant)
         if decision.is_allowed:
             return decision
-        if not self.decide(viewing(type(record)), record).is_allowed:
+        if not self.may_see(record):
             raise missing(type(record), record.id)
         raise Forbidden(
             f"you may not do {operation.name} on {record.KIND} '{record.id}'; "
@@ -159,7 +164,7 @@ class Call:
         """
         # In place of what is missing another is decided on: the time it takes tells nothing.
         found = self._reader.find_or_other(kind, id_)
-        is_seen = found is not None and self.decide(viewing(kind), found).is_allowed
+        is_seen = found is not None and self.may_see(found)
         if found is None or found.id != id_ or not is_seen:
             raise missing(kind, id_)
         return found
@@ -218,8 +223,7 @@ class Call:
 
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""
-        waiting = iter(records)
-        while some := list(islice(waiting, CHECKED_AT_ONCE)):
+        for some in in_groups(records, CHECKED_AT_ONCE):
             facts = [self.know.facts(one) for one in some]
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)
@@ -295,6 +299,12 @@ def project_of(record: Record) -> str | None:
     """Return the id of the project that a record belongs to; None where it is of none."""
     found = getattr(record, "project_id", "") or getattr(record, "owning_project_id", "")
     return found or None
+
+
+def _acting_for(operation: Operation, record: Record) -> str | None:
+    """Return the id of the project for which something is done to what may be between two."""
+    is_decided = operation.right in (Right.REVIEW, Right.REVOKE)
+    return (getattr(record, "owning_project_id", "") if is_decided else "") or project_of(record)
 
 
 def missing(kind: type[Record], id_: str) -> NotFound:
@@ -450,7 +460,7 @@ class Performer:
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,
-            **{"project": project_of(record), **call.concerns},
+            **{"project": _acting_for(operation, record), **call.concerns},
         )
         return answer, note
 
@@ -495,7 +505,11 @@ def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
 
 
 def _after(cursor: str) -> str:
+    wrong = InvalidInput("this cursor is none of ours; take `next` of the page before")
     try:
-        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
+        last = base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
-        raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error
+        raise wrong from error
+    if not last.isprintable():
+        raise wrong
+    return last

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atoll.core.errors import AtollError, Corrupt
+from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Column, Entry, Index, Put, Remove
 from atoll.mesh.model.catalog import (
     Asset,
@@ -90,7 +90,7 @@ class Indexer:
             index = self._index = self._index or self._opened()
             with self._store.reading() as reader:
                 last = reader.last_change()
-                for some in _batches(_affected(reader, self._seen), AT_ONCE):
+                for some in in_groups(_affected(reader, self._seen), AT_ONCE):
                     # Not yet `last`: what is cut off here is done again.
                     changes = [_change(reader, id_) for id_ in some]
                     index.apply(changes, position=self._seen)
@@ -292,9 +292,3 @@ def _score(reader: Reader, asset_id: str) -> float | None:
     of_quality = {"asset_id": asset_id, "form_name": QUALITY}
     newest = next(reader.newest(TimeSeriesDataPoint, "timestamp", **of_quality), None)
     return None if newest is None or newest.score is None else newest.score / MAX_SCORE
-
-
-def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    waiting = iter(items)
-    while some := list(islice(waiting, size)):
-        yield some

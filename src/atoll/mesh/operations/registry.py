@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from atoll.mesh.model.record import Record
+from atoll.mesh.model.record import Name, Record, Text
 from atoll.mesh.policies.decisions import Action
 
 
@@ -62,6 +62,26 @@ class Page(Ask, frozen=True):
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Described(Ask, frozen=True, kw_only=True):
+    """A name, and what it means."""
+
+    name: Name
+    description: Text = ""
+
+
+class Redescribed(Ask, frozen=True, kw_only=True):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+
+
+class Named(Page, frozen=True, kw_only=True):
+    """Which of them: those of a name; empty: all."""
+
+    name: str = ""
 
 
 class Done(msgspec.Struct, frozen=True):

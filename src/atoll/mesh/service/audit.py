@@ -16,14 +16,16 @@ from atoll.mesh.audit.chain import head_after
 from atoll.mesh.audit.export import Format, export
 from atoll.mesh.audit.model import GENESIS, AuditEvent, Head
 from atoll.mesh.audit.verify import Fault, Problem, verify
-from atoll.mesh.model.catalog import Asset, AssetFilter
+from atoll.mesh.model.access import Subscription
+from atoll.mesh.model.catalog import Asset, AssetFilter, Listing
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.model.record import Moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job
-from atoll.mesh.operations.registry import Ask, Download, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Download, Page, Right, operation, viewing
+from atoll.mesh.service.terms import listed_assets
 
 Key = Annotated[str, Meta(max_length=200)]  # of what events are looked up by
 ANCHOR_EVERY_US = 300_000_000
@@ -260,7 +262,8 @@ def anchor(attendant: Attendant, _: Job) -> int:
 
 
 def _events(call: Call, ask: Events, **wanted: str) -> Iterator[Event]:
-    after = int(call.after) if call.after.isdigit() else 0
+    number = call.after[:18]
+    after = int(number) if number.isascii() and number.isdigit() else 0
     found = call.events(
         after=after,
         since=ask.since,
@@ -297,13 +300,12 @@ def _access(call: Call, at: int, **whose: str) -> AccessThen:
 
 
 def _holder(call: Call, one: Access) -> Holder:
-    asset = next(reversed(list(call.history(Asset, one.asset_id))), None)
     project = call.find(Project, id=one.project or "")
     person = call.find(UserProfile, id=one.granted_by)
     filters = (next(iter(call.history(AssetFilter, id_)), None) for id_ in one.filters)
     return Holder(
         asset_id=one.asset_id,
-        asset=asset.name if asset else "",
+        asset=_name_of(call, one),
         project_id=one.project or one.principal or "",
         project=project.name if project else "",
         subscription_id=one.subscription,
@@ -313,6 +315,17 @@ def _holder(call: Call, one: Access) -> Holder:
         granted_by=person.name if person else one.granted_by,
         why=one.why,
     )
+
+
+def _name_of(call: Call, one: Access) -> str:
+    """Return the name of an asset, as far as the caller may know: else that of what is listed."""
+    asset = next(reversed(list(call.history(Asset, one.asset_id))), None)
+    if asset and call.decide(viewing(Asset), asset).is_allowed:
+        return asset.name
+    held = call.find(Subscription, id=one.subscription)
+    listing = call.find(Listing, id=held.listing_id) if held else None
+    shown = listed_assets(call, listing) if listing else []
+    return next((each.name for each in shown if each.id == one.asset_id), "")
 
 
 def _head_at(call: Call, seq: int) -> Head:

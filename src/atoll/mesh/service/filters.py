@@ -22,7 +22,7 @@ from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import Remark
 from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.service.history import revised
 from atoll.mesh.service.terms import listed_assets
 
 READERS_NAMED = 100  # in one event of the audit
@@ -85,7 +85,6 @@ def create_asset_filter(call: Call, asset: Asset, ask: NewAssetFilter) -> AssetF
     """Name some columns of some rows of an asset, through which its data can be given away."""
     if call.count(AssetFilter, asset_id=asset.id) >= MOST_OF_ASSET:
         raise Conflict(f"'{asset.name}' has {MOST_OF_ASSET} filters; remove one first")
-    _free_name(call, asset.id, ask.name)
     return call.add(
         AssetFilter,
         asset_id=asset.id,
@@ -120,8 +119,6 @@ def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -
     """Change a filter; whoever reads through it sees what it shows now, from now on."""
     name = one.name if ask.name is None else ask.name
     description = one.description if ask.description is None else ask.description
-    if name != one.name:
-        _free_name(call, one.asset_id, name)
     values: dict[str, Any] = {"name": name, "description": description}
     if ask.configuration is None:
         values["definition"] = one.definition | values
@@ -129,9 +126,7 @@ def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -
         asset = call.get(Asset, one.asset_id)
         values["definition"] = _definition(asset, name, description, ask.configuration)
         values |= {"status": FilterStatus.VALID, "error_message": ""}
-    changed = call.change(one, **values)
-    call.tell(**what_changed(one, changed))
-    return changed
+    return revised(call, one, **values)
 
 
 @operation("DELETE", "/asset-filters/{asset_filter_id}", Right.OWN)
@@ -190,11 +185,6 @@ def _definition(asset: Asset, name: str, description: str, configuration: Any) -
         raise Conflict(f"the columns of '{asset.name}' were not read yet; run its data source")
     schema = arrow_schema(asset.technical)
     return views.to_json(views.asset_filter(name, configuration, schema, description=description))
-
-
-def _free_name(call: Call, asset_id: str, name: str) -> None:
-    if call.find(AssetFilter, asset_id=asset_id, name=name):
-        raise Conflict(f"the asset has a filter '{name}'; choose another name")
 
 
 def _readers(call: Call, one: AssetFilter) -> list[Subscription]:

@@ -15,24 +15,23 @@ from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, R
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Ids, Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation, viewing
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Redescribed,
+    Right,
+    operation,
+)
+from atoll.mesh.service.history import revised
 
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
-class NewGlossary(Ask, frozen=True, kw_only=True):
-    """A name, and what it is for."""
-
-    name: Name
-    description: Text = ""
-
-
-class ChangedGlossary(Ask, frozen=True, kw_only=True):
+class ChangedGlossary(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     status: EnabledStatus | None = None
 
 
@@ -63,12 +62,6 @@ class ChangedTerm(Ask, frozen=True, kw_only=True):
     status: EnabledStatus | None = None
 
 
-class Named(Page, frozen=True, kw_only=True):
-    """Of which name."""
-
-    name: str = ""
-
-
 class Usage(msgspec.Struct, frozen=True):
     """How many things carry a term, of those that you may know of."""
 
@@ -79,7 +72,7 @@ class Usage(msgspec.Struct, frozen=True):
 @operation(
     "POST", "/projects/{project_id}/glossaries", Right.CREATE, grant=PolicyType.CREATE_GLOSSARY
 )
-def create_glossary(call: Call, project: Project, ask: NewGlossary) -> Glossary:
+def create_glossary(call: Call, project: Project, ask: Described) -> Glossary:
     """Begin a glossary, kept by a project, read by everybody."""
     return call.add(
         Glossary, name=ask.name, description=ask.description, owning_project_id=project.id
@@ -103,9 +96,7 @@ def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glo
     """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, glossary)
-    changed = call.change(glossary, **ask.given())
-    call.tell(**what_changed(glossary, changed))
-    return changed
+    return revised(call, glossary, **ask.given())
 
 
 @operation("DELETE", "/glossaries/{glossary_id}", Right.CONTRIBUTE)
@@ -122,7 +113,6 @@ def delete_glossary(call: Call, glossary: Glossary) -> Done:
 def create_glossary_term(call: Call, glossary: Glossary, ask: NewTerm) -> GlossaryTerm:
     """Add a term."""
     _require_terms(call, [*ask.is_a, *ask.classifies])
-    _free_name(call, glossary.id, ask.name)
     return call.add(GlossaryTerm, glossary_id=glossary.id, **ask.given())
 
 
@@ -157,13 +147,9 @@ def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
 def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> GlossaryTerm:
     """Rename, describe, relate or disable a term; a disabled one is not newly used."""
     _require_terms(call, [*(ask.is_a or ()), *(ask.classifies or ())])
-    if ask.name not in (None, term.name):
-        _free_name(call, term.glossary_id, ask.name or "")
     for parent_id in ask.is_a or ():
         _refuse_circle(call, term, parent_id)
-    changed = call.change(term, **ask.given())
-    call.tell(**what_changed(term, changed))
-    return changed
+    return revised(call, term, **ask.given())
 
 
 @operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)
@@ -203,7 +189,7 @@ def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys:
     for project_id in owners:
         # One stands for all of a project: policies know no more of them.
         one = call.find(kind, owning_project_id=project_id, **keys)
-        if one and call.decide(viewing(kind), one).is_allowed:
+        if one and call.may_see(one):
             others.remove(project_id)
     listed = _listed_with(call, kind, term_id, owning_project_id=others, **keys)
     own = sum(number for project_id, number in owners.items() if project_id not in others)
@@ -227,11 +213,6 @@ def _refuse_demanded(call: Call, glossary: Glossary) -> None:
                 "changed first",
                 rule=rule.id,
             )
-
-
-def _free_name(call: Call, glossary_id: str, name: str) -> None:
-    if call.find(GlossaryTerm, glossary_id=glossary_id, name=name):
-        raise Conflict(f"the glossary has a term '{name}'; choose another name")
 
 
 def _require_terms(call: Call, term_ids: list[str]) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.core.text import printable, some_of
 from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
+from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.model.catalog import (
     Asset,
     Classification,
@@ -29,8 +30,8 @@ from atoll.mesh.service.duplicates import duplicates
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.guardrails import guardrails_of
 
-# What comes with Atoll, by what a harvest calls it.
-ASSET_TYPES = {
+# Names of the types that come with Atoll, by what a harvest calls it.
+_TYPES = {
     "table": "Table",
     "vector collection": "VectorCollection",
     "file set": "FileSet",
@@ -69,7 +70,7 @@ def storage_of(call: Call, project: Project, location: str) -> tuple[Association
 
 def is_within(storage: Association, location: str) -> bool:
     """Tell whether a normalised location is a storage's, or below it."""
-    return f"{location}/".startswith(f"{storage.location.rstrip('/')}/")
+    return lies_in(location, storage.location)
 
 
 def nothing_at(project: Project) -> NotFound:
@@ -170,7 +171,7 @@ def created(
         Asset,
         name=name or name_of(technical.location),
         description=description,
-        asset_type=asset_type or ASSET_TYPES[technical.kind],
+        asset_type=asset_type or _TYPES[technical.kind],
         external_identifier=technical.location,
         owning_project_id=project.id,
         association_id=storage.id,
@@ -203,8 +204,8 @@ def updated(
     before = {one.name: one for one in asset.columns}
     retyped = {one.name for one, _ in change_between(asset, technical).retyped}
     kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
-    if asset.technical and asset.asset_type == ASSET_TYPES[asset.technical.kind]:
-        values.setdefault("asset_type", ASSET_TYPES[technical.kind])
+    if asset.technical and asset.asset_type == _TYPES[asset.technical.kind]:
+        values.setdefault("asset_type", _TYPES[technical.kind])
     columns = tuple(_columns(technical, kept, proposals))
     return changed_asset(call, asset, technical=technical, columns=columns, **values)
 

@@ -40,11 +40,11 @@ from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Named, Right, operation
 from atoll.mesh.service.access import is_within_reach
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
-from atoll.mesh.service.reclassification import reclassified
+from atoll.mesh.service.reclassification import flagged, reclassified
 from atoll.mesh.service.rules import enforced
 
 LISTING_EDGES = {
@@ -75,10 +75,9 @@ class ListingChangeSet(Ask, frozen=True, kw_only=True):
     revision: Number = 0
 
 
-class Listings(Page, frozen=True, kw_only=True):
+class Listings(Named, frozen=True, kw_only=True):
     """Which listings."""
 
-    name: str = ""
     entity_id: str = ""
     owning_project_id: str = ""
     status: ListingStatus | None = None
@@ -283,15 +282,20 @@ def obstacles(call: Call, entity: Asset | DataProduct) -> list[str]:
     return [*found, *_obstacles_of_forms(call, entity)]
 
 
-def followed(call: Call, asset: Asset) -> None:
+def followed(call: Call, before: Asset, asset: Asset) -> None:
     """Make all that shows an asset as sensitive as the asset is now, if it is less so."""
-    for listing in list(_showing(call, asset)):
+    showing = list(_showing(call, asset))
+    for listing in showing:
         _changed(
             call,
             listing,
             classification=strictest([listing.classification, asset.classification]),
             has_pii=listing.has_pii or bool(asset.personal),
         )
+    # What a data product had once is read still by who subscribed to it then.
+    known = {one.id for one in showing}
+    others = [one for one in readers_of(call, asset) if one.listing_id not in known]
+    flagged(call, others, before.classification, asset.classification)
 
 
 def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
@@ -310,6 +314,11 @@ def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
     return listing
 
 
+def readers_of(call: Call, asset: Asset) -> Iterator[Subscription]:
+    """Yield the subscriptions by which an asset is read, by itself or in a data product."""
+    return call.each(Subscription, columns=asset.id, status=LIVE)
+
+
 def products_with(call: Call, asset: Asset) -> Iterator[DataProduct]:
     """Yield the data products that an asset is in, in their draft or as others have them."""
     for product, listing in _products(call, asset.owning_project_id):
@@ -325,17 +334,13 @@ def may_know(call: Call, asset_id: str) -> bool:
     asset = call.find(Asset, id=asset_id)
     if asset is None:
         return False
-    if call.decide(viewing(Asset), asset).is_allowed:
-        return True
-    return shown_listing(call, asset_id) is not None
+    return call.may_see(asset) or shown_listing(call, asset_id) is not None
 
 
 def shown_listing(call: Call, entity_id: str) -> Listing | None:
     """Return the listing of an asset or data product, where the caller may discover it."""
     found = call.find(Listing, entity_id=entity_id)
-    if found is None or not call.decide(viewing(Listing), found).is_allowed:
-        return None
-    return found
+    return found if found and call.may_see(found) else None
 
 
 def _change_set(call: Call, entity: Asset | DataProduct, ask: ListingChangeSet) -> Listing:

@@ -33,7 +33,7 @@ from atoll.mesh.service.glossaries import (
 )
 from atoll.mesh.service.products import changed_product
 
-Described: TypeAlias = Asset | DataProduct | GlossaryTerm | Glossary
+Subject: TypeAlias = Asset | DataProduct | GlossaryTerm | Glossary
 # What a column tells of persons; empty: nothing.
 PiiKind = Annotated[str, Meta(max_length=64, pattern=r"^([a-z][a-z0-9_]*)?$(?!\n)")]
 
@@ -69,7 +69,7 @@ _EDITING: Mapping[type, str] = {
 }
 
 
-def value_at(subject: Described, path: str) -> Any:
+def value_at(subject: Subject, path: str) -> Any:
     """Return the value that a path names, as JSON has it; None where a form has none.
 
     Raises:
@@ -88,7 +88,7 @@ def value_at(subject: Described, path: str) -> Any:
     return getattr(subject, path)
 
 
-def with_value(call: Call, subject: Described, path: str, value: Any) -> Described:
+def with_value(call: Call, subject: Subject, path: str, value: Any) -> Subject:
     """Return something as it would be with another value; nothing is kept yet.
 
     Args:
@@ -115,7 +115,7 @@ def with_value(call: Call, subject: Described, path: str, value: Any) -> Describ
     return replace(subject, **{path: _checked(call, subject, path, value, kind)})
 
 
-def applied(call: Call, subject: Described, wanted: Described) -> None:
+def applied(call: Call, subject: Subject, wanted: Subject) -> None:
     """Change something into what `with_value` made of it, by the way that editing goes.
 
     Raises:
@@ -137,7 +137,7 @@ def applied(call: Call, subject: Described, wanted: Described) -> None:
             update_glossary(call, subject, ChangedGlossary(**values))
 
 
-def editing(subject: Described, path: str, value: Any) -> Operation:
+def editing(subject: Subject, path: str, value: Any) -> Operation:
     """Return the operation that would set a value; its right is what accepting it takes."""
     name = _EDITING[type(subject)]
     if path == "classification" and isinstance(subject, Asset):
@@ -150,7 +150,7 @@ def editing(subject: Described, path: str, value: Any) -> Operation:
     return OPERATIONS[name]
 
 
-def _parts(subject: Described, path: str) -> tuple[str, ...]:
+def _parts(subject: Subject, path: str) -> tuple[str, ...]:
     """Take a path apart.
 
     Raises:
@@ -171,7 +171,7 @@ def _parts(subject: Described, path: str) -> tuple[str, ...]:
     return (first, middle, last) if rest else (first,)
 
 
-def _checked(call: Call, subject: Described, path: str, value: Any, kind: Any) -> Any:
+def _checked(call: Call, subject: Subject, path: str, value: Any, kind: Any) -> Any:
     try:
         checked = converted(value, kind)
     except msgspec.ValidationError as error:
@@ -181,12 +181,12 @@ def _checked(call: Call, subject: Described, path: str, value: Any, kind: Any) -
     return checked
 
 
-def _content(subject: Described, form_type: str) -> dict[str, Any]:
+def _content(subject: Subject, form_type: str) -> dict[str, Any]:
     forms = subject.forms if isinstance(subject, Asset | DataProduct) else ()
     return next((one.content for one in forms if one.form_type == form_type), {})
 
 
-def _with_form(call: Call, subject: Described, form_type: str, values: dict[str, Any]) -> Described:
+def _with_form(call: Call, subject: Subject, form_type: str, values: dict[str, Any]) -> Subject:
     assert isinstance(subject, Asset | DataProduct)
     given = FormInput(form_type=form_type, content=_content(subject, form_type) | values)
     [form] = checked_forms(call, [given], subject.forms)

@@ -269,10 +269,10 @@ def considered(call: Call, request: SubscriptionRequest) -> SubscriptionRequest:
 
 
 @job("expire-request")
-def expire(attendant: Attendant, wanted: Job) -> int | None:
+def expire(attendant: Attendant, task: Job) -> int | None:
     """Reject a request that nobody has decided on in time."""
-    id_ = wanted.subject_id
-    attendant.act("ExpireSubscriptionRequest", wanted.kind, lambda call: _expired(call, id_))
+    id_ = task.subject_id
+    attendant.act("ExpireSubscriptionRequest", task.kind, lambda call: _expired(call, id_))
     with attendant.reading() as reader:
         found = reader.find(SubscriptionRequest, id_)
     return found.expires_at if found and found.status is S.PENDING else None

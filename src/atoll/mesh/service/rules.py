@@ -23,18 +23,25 @@ from atoll.mesh.model.describing import (
     RuleType,
 )
 from atoll.mesh.model.organisation import DomainUnit, Project
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    Described,
+    Done,
+    Named,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.asset_types import TypeNames, named_type
 from atoll.mesh.service.forms import FormNames, missing_fields, required_form
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.service.history import revised
 
 PROBLEMS_TOLD = 50
 GlossaryIds = Annotated[tuple[Id, ...], Meta(max_length=50)]
 
 
-class NewRule(Ask, frozen=True, kw_only=True):
+class NewRule(Described, frozen=True, kw_only=True):
     """What is demanded.
 
     Attributes:
@@ -44,8 +51,6 @@ class NewRule(Ask, frozen=True, kw_only=True):
         includes_children: whether it holds in the units below, too.
     """
 
-    name: Name
-    description: Text = ""
     rule_type: RuleType
     action: RuleAction
     form_types: FormNames = ()
@@ -54,18 +59,16 @@ class NewRule(Ask, frozen=True, kw_only=True):
     includes_children: bool = True
 
 
-class ChangedRule(Ask, frozen=True, kw_only=True):
+class ChangedRule(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     form_types: FormNames | None = None
     glossary_ids: GlossaryIds | None = None
     asset_types: TypeNames | None = None
     includes_children: bool | None = None
 
 
-class Rules(Page, frozen=True, kw_only=True):
+class Rules(Named, frozen=True, kw_only=True):
     """Which rules.
 
     Attributes:
@@ -73,7 +76,6 @@ class Rules(Page, frozen=True, kw_only=True):
     """
 
     action: RuleAction | None = None
-    name: str = ""
     inherited: bool = False
 
 
@@ -102,9 +104,8 @@ def get_rule(call: Call, rule: Rule) -> Rule:
 @operation("PATCH", "/rules/{rule_id}", Right.GOVERN)
 def update_rule(call: Call, rule: Rule, ask: ChangedRule) -> Rule:
     """Change what a rule demands, and where."""
-    changed = call.change(rule, **ask.given())
+    changed = revised(call, rule, **ask.given())
     _require_sense(call, changed, rule)
-    call.tell(**what_changed(rule, changed))
     return changed
 
 

@@ -21,7 +21,7 @@ from atoll.mesh.model.organisation import Domain, DomainUnit, Project
 from atoll.mesh.model.record import Record, Score
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.indexing import INDEXED, MAX_SCORE, draft_class, listed_class
-from atoll.mesh.operations.registry import Ask, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Right, operation
 
 R = TypeVar("R", bound=Record)
 Words = Annotated[str, Meta(max_length=1000)]
@@ -203,7 +203,7 @@ def _hits(call: Call, page: Page) -> Iterator[Found]:
     for hit in page.hits:
         kind = INDEXED[hit.id.partition("-")[0]]
         record = call.find(kind, id=hit.id)
-        if record and call.decide(viewing(kind), record).is_allowed:
+        if record and call.may_see(record):
             yield _found(call, record)
 
 

@@ -23,6 +23,7 @@ from atoll.mesh.operations.calls import Call, missing
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.asset_types import TypeNames, named_type
 from atoll.mesh.service.grants import granted, revoked, subscription_of
+from atoll.mesh.service.history import revised
 
 DOORS = "doors"
 MAX_TARGETS = 20  # of a project, besides the doors: each subscription gets a grant at each
@@ -56,7 +57,7 @@ def create_subscription_target(
     environment = call.get(Environment, ask.environment_id)
     if environment.project_id != project.id:
         raise missing(Environment, ask.environment_id)
-    _check(call, project.id, ask.name, ask.asset_types)
+    _check(call, ask.name, ask.asset_types)
     if len(targets_of(call, project.id)) > MAX_TARGETS:
         raise Conflict(f"'{project.name}' has {MAX_TARGETS} targets; remove one first")
     made = call.add(
@@ -92,9 +93,8 @@ def update_subscription_target(
 ) -> SubscriptionTarget:
     """Rename a target, or have it for other types of assets from now on."""
     _refuse_doors(target)
-    name = ask.name if ask.name not in (None, target.name) else None
-    _check(call, target.project_id, name, ask.asset_types or ())
-    return call.change(target, **ask.given())
+    _check(call, ask.name, ask.asset_types or ())
+    return revised(call, target, **ask.given())
 
 
 @operation("DELETE", "/subscription-targets/{subscription_target_id}", Right.OWN)
@@ -117,10 +117,9 @@ def targets_of(call: Call, project_id: str) -> list[SubscriptionTarget]:
     return [*doors, *(one for one in found if one.provider is not TargetProvider.ATOLL)]
 
 
-def _check(call: Call, project_id: str, name: str | None, asset_types: tuple[str, ...]) -> None:
-    is_taken = name and call.find(SubscriptionTarget, project_id=project_id, name=name)
-    if is_taken or name == DOORS:
-        raise Conflict(f"the project has a target '{name}'; choose another name")
+def _check(call: Call, name: str | None, asset_types: tuple[str, ...]) -> None:
+    if name == DOORS:  # the project's first subscription makes it
+        raise Conflict(f"the name '{name}' is that of the mesh's own; choose another")
     for one in asset_types:
         named_type(call, one)
 

@@ -363,4 +363,6 @@ CHANGES = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
 )
+# Kinds of which no two have the same name, or not at the same place.
+NAMED = frozenset(shelf.kind for shelf in SHELVES if any("name" in keys for keys in shelf.unique))
 FOLLOWED = frozenset(shelf.kind for shelf in SHELVES if shelf.is_followed)

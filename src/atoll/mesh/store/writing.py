@@ -25,7 +25,16 @@ from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.database import reaching, writing_to
 from atoll.mesh.store.reading import Reader
-from atoll.mesh.store.tables import CHANGES, FOLLOWED, KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES
+from atoll.mesh.store.tables import (
+    CHANGES,
+    FOLLOWED,
+    KEEPING_HISTORY,
+    KEYS,
+    NAMED,
+    PAST,
+    TABLES,
+    VALUES,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +64,7 @@ class Transaction(Reader, Generic[N]):
         Raises:
             Conflict: there is one with these unique keys.
         """
-        with reaching():
+        with _keeping(record):
             values = {"id": record.id, **_columns(record)}
             self._connection.execute(TABLES[type(record)].insert().values(values))
             self._index(record)
@@ -70,7 +79,7 @@ class Transaction(Reader, Generic[N]):
         """
         table = TABLES[type(record)]
         before = (table.c.id == record.id) & (table.c.version == record.version - 1)
-        with reaching():
+        with _keeping(record):
             done = self._connection.execute(table.update().where(before).values(_columns(record)))
         if done.rowcount != 1:
             raise Conflict(
@@ -109,6 +118,21 @@ class Transaction(Reader, Generic[N]):
     def _forget(self, record: Record) -> None:
         for table in VALUES[type(record)].values():
             self._connection.execute(table.delete().where(table.c.id == record.id))
+
+
+@contextmanager
+def _keeping(record: Record) -> Iterator[None]:
+    """Tell what an error of the database means, and which name is taken."""
+    try:
+        with reaching():
+            yield
+    except Conflict as error:
+        if type(record) not in NAMED:
+            raise
+        name = getattr(record, "name", "")
+        raise Conflict(
+            f"the name '{name}' is taken by another {record.KIND}; choose another", name=name
+        ) from error
 
 
 def _columns(record: Record) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from atoll.core.errors import AtollError, Conflict
+from atoll.core.errors import AtollError, Conflict, InvalidInput
 from atoll.core.files import whole_file
 from atoll.core.text import printable
 from atoll.mesh.cli.blueprint.document import Blueprint, read_blueprint, written
@@ -125,8 +125,17 @@ def close(section: Section[Any], wanted: Mapping[str, Spec], mesh: Remote) -> No
         found = differences(section, wanted, mesh)
     for one in found:
         with _named(section, one.key):
-            section.update(mesh, one.key, one.before or section.spec(), dict(one.changed))
+            if one.before is None:
+                raise InvalidInput("it is there under another key; write that as an export does")
+            section.update(mesh, one.key, one.before, dict(one.changed))
     mesh.forget()
+
+
+def make(blueprint: Blueprint, mesh: Remote) -> None:
+    """Make a mesh as a blueprint says."""
+    mesh.forget()
+    for section in SECTIONS:
+        close(section, getattr(blueprint, section.name), mesh)
 
 
 @click.command()
@@ -139,16 +148,17 @@ def apply(context: click.Context, file: Path, dry_run: bool) -> None:
     What the file does not name stays as it is. Where it stops half-way, the same command goes on.
     """
     blueprint, mesh = read_blueprint(file), Remote(client_of(context.obj))
-    parts = [(section, getattr(blueprint, section.name)) for section in SECTIONS]
-    found = [one for section, wanted in parts for one in differences(section, wanted, mesh)]
+    found = [
+        one
+        for section in SECTIONS
+        for one in differences(section, getattr(blueprint, section.name), mesh)
+    ]
     if not found:
         click.echo("no change")
         return
     made, changed = _show(found)
     if not dry_run:
-        mesh.forget()
-        for section, wanted in parts:
-            close(section, wanted, mesh)
+        make(blueprint, mesh)
     click.echo(f"{made} things {'would be' if dry_run else 'were'} made, {changed} changed")
 
 

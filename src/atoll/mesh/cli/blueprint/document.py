@@ -4,6 +4,8 @@ Domain units are called by their path below the root, "production/press"; the ro
 in something else is called by both: "PROJECT/NAME", "GLOSSARY/NAME", "UNIT PATH/NAME" of a rule,
 "STORAGE/PATH" of an asset or a place. In names "/" is written %2F, and "%" as %25.
 
+The location of an association is a URL, or a path from where one is.
+
 What is left out stays as it is; what the file does not name is not touched; a list that is given
 is the whole list, and so are members, and what is filled in of one form.
 """
@@ -37,8 +39,10 @@ from atoll.mesh.cli.blueprint.specs import (
     UnitSpec,
     UserSpec,
 )
+from atoll.mesh.harvest.locations import normalised
 
 MAX_BYTES = 10 << 20
+_TAG = "tag:yaml.org,2002:"
 
 
 class Blueprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,9 +90,19 @@ def read_blueprint(place: Path) -> Blueprint:
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{place} is no YAML: {' '.join(str(error).split())}") from error
     try:
-        return converted(found, Blueprint)
+        return _located(converted(found, Blueprint))
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{place}: {error}") from error
+
+
+def _located(blueprint: Blueprint) -> Blueprint:
+    """Spell locations as the mesh does: another spelling of the same place is no difference."""
+    spelled = {
+        name: msgspec.structs.replace(one, location=normalised(one.location))
+        for name, one in blueprint.associations.items()
+        if one.location
+    }
+    return msgspec.structs.replace(blueprint, associations={**blueprint.associations, **spelled})
 
 
 def written(blueprint: Blueprint) -> str:
@@ -104,9 +118,13 @@ def _loader(yaml: Any) -> Any:
     """Refuse anchors, whose copies of copies fill the memory, and a key that stands twice."""
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        # Dates are texts, as in JSON.
+        # Dates are texts, as in JSON, and so are words such as "no" and "on".
         yaml_implicit_resolvers: ClassVar[Any] = {
-            first: [one for one in found if one[0] != "tag:yaml.org,2002:timestamp"]
+            first: [
+                (tag, pattern)
+                for tag, pattern in found
+                if tag != f"{_TAG}timestamp" and (tag != f"{_TAG}bool" or first in "tTfF")
+            ]
             for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
