@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mesh_catalog import project_of
 from mesh_world import ROOT, world
 
-from atoll.core.errors import InvalidInput, NotFound
+from atoll.core.errors import InvalidInput, NotFound, Unavailable
 from atoll.mesh.model.notices import Cursor, Notification
 from atoll.mesh.model.organisation import AssociationKind, Designation
 from atoll.mesh.model.people import ProfileStatus, UserType
@@ -262,6 +262,31 @@ def test_41_another_server_that_was_faster_leaves_nothing_to_tell(mesh, project)
     mesh.attendant.act("", "x", lambda call: kept.append(telling._kept(call, steps, 0, 99)))
     assert kept == [position(mesh)]
     assert len(told(mesh, "cy")) == 1
+
+
+def test_41_of_an_event_that_concerns_many_some_are_told_at_a_time_and_nobody_twice(
+    mesh, project, monkeypatch
+):
+    monkeypatch.setattr(telling, "KEPT_AT_ONCE", 1)
+    for who in ("cy", "dee"):
+        join(mesh, project, who, Designation.OWNER)
+    offer = offered(mesh, project)
+    tell_all(mesh)
+    mesh.ask("ann", "AcceptAssociation", association_id=offer.id)
+    before, kept, done = position(mesh), telling._kept, []
+
+    def dies(*args):
+        if len(done) == 3:
+            raise Unavailable("the server was killed")
+        return done.append(kept(*args)) or done[-1]
+
+    monkeypatch.setattr(telling, "_kept", dies)
+    with pytest.raises(Unavailable):
+        tell(mesh.attendant, 0)
+    monkeypatch.setattr(telling, "_kept", kept)
+    assert position(mesh) == before
+    heard = [one for who in ("bob", "cy", "dee") for one in titles(mesh, who)]
+    assert heard.count("'lake' belongs to the domain now") == 3
 
 
 def test_41_two_servers_tell_each_thing_once(database):

@@ -321,7 +321,11 @@ SHELVES: Sequence[Shelf] = (
     Shelf(
         Notification,
         ("recipient_id", "type", "status", "topic", "subject_id", "is_shown", "created_at"),
-        indexes=(("recipient_id", "status"), ("subject_id", "topic"), ("created_at",)),
+        indexes=(
+            ("recipient_id", "status"),
+            ("subject_id", "topic", "recipient_id"),
+            ("created_at",),
+        ),
     ),
     Shelf(NotificationSettings, ()),
     Shelf(Cursor, ()),

@@ -378,7 +378,9 @@ def upgrade() -> None:
             "ix_notification_recipient_id_status", ["recipient_id", "status"], unique=False
         )
         batch_op.create_index(
-            "ix_notification_subject_id_topic", ["subject_id", "topic"], unique=False
+            "ix_notification_subject_id_topic_recipient_id",
+            ["subject_id", "topic", "recipient_id"],
+            unique=False,
         )
 
     op.create_table(
