@@ -357,5 +357,6 @@ CHANGES = sa.Table(
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Index("ix_change_kind_number", "kind", "number"),
 )
 FOLLOWED = frozenset(shelf.kind for shelf in SHELVES if shelf.is_followed)
