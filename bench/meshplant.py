@@ -50,6 +50,7 @@ from atoll.mesh.store.tables import CHANGES, FOLLOWED, KEEPING_HISTORY, KEYS, PA
 from bench.meshcorpus import TERMS, UNITS, Corpus
 
 AT_ONCE = 5000
+WITH_FILES = 1000
 STAMP = {"created_at": 1, "created_by": "bench", "updated_at": 1, "updated_by": "bench"}
 
 
@@ -60,20 +61,19 @@ class Plant:
     Attributes:
         listings: tables, `asset-N`, each published as `listing-N`; the first thousand have a file.
         projects: `project-N`, which own them.
-        makers: services, `user-maker-N`, that share these projects.
-        readers: services, `user-reader-N`, each of which owns `project-reader-N`, which reads.
+        users: services, `user-N`: each owns its share of these projects, and `project-of-N`, which
+            has nothing yet.
         guests: services, `user-guest-N`, that are in no project.
     """
 
     listings: int
     projects: int = 1000
-    makers: int = 50
-    readers: int = 50
+    users: int = 50
     guests: int = 50
 
     def owner(self, project: int) -> str:
         """Name who owns a project that publishes."""
-        return f"user-maker-{project % self.makers}"
+        return f"user-{project % self.users}"
 
 
 def make(home: Path, lake: Path, plant: Plant) -> None:
@@ -94,10 +94,16 @@ def fill(url: str, lake: Path, plant: Plant) -> None:
     with engine.connect() as connection:
         [body] = connection.execute(sa.select(TABLES[Domain].c.body)).scalars()
     root = decoded(body, Domain).root_domain_unit_id
-    _keep(engine, _organisation(root, lake, plant))
-    _keep(engine, _people(root, plant))
-    _keep(engine, _tables(Corpus(1, plant.projects).entries(plant.listings), lake))
+    keep(engine, _organisation(root, lake, plant))
+    keep(engine, _people(root, plant))
+    keep(engine, _tables(Corpus(1, plant.projects).entries(plant.listings), lake))
     engine.dispose()
+
+
+def classifications(plant: Plant) -> list[Classification]:
+    """List how far the listings that have a file may go, in their order."""
+    entries = Corpus(1, plant.projects).entries(min(plant.listings, WITH_FILES))
+    return [_classification(one) for one in entries]
 
 
 def unit_id(name: str) -> str:
@@ -144,15 +150,14 @@ def _organisation(root: str, lake: Path, plant: Plant) -> Iterator[Record]:
 
 
 def _people(root: str, plant: Plant) -> Iterator[Record]:
-    several = {"maker": plant.makers, "reader": plant.readers, "guest": plant.guests}
-    for what, how_many in several.items():
+    for prefix, how_many in (("user-", plant.users), ("user-guest-", plant.guests)):
         for number in range(how_many):
-            name = f"{what}-{number}"
-            yield UserProfile(id=f"user-{name}", name=name, type=UserType.SERVICE, **STAMP)
-    for number in range(plant.readers):
-        id_ = f"project-reader-{number}"
-        yield Project(id=id_, name=f"reader {number}", domain_unit_id=root, **STAMP)
-        yield _owns(id_, f"user-reader-{number}")
+            id_ = f"{prefix}{number}"
+            yield UserProfile(id=id_, name=id_, type=UserType.SERVICE, **STAMP)
+    for number in range(plant.users):
+        id_ = f"project-of-{number}"
+        yield Project(id=id_, name=id_, domain_unit_id=root, **STAMP)
+        yield _owns(id_, f"user-{number}")
 
 
 def _owns(project_id: str, member_id: str) -> ProjectMembership:
@@ -168,7 +173,7 @@ def _owns(project_id: str, member_id: str) -> ProjectMembership:
 def _tables(entries: Iterable[Entry], lake: Path) -> Iterator[Record]:
     for number, entry in enumerate(entries):
         place = lake / f"{number:07d}"
-        if number < 1000:
+        if number < WITH_FILES:
             place.mkdir(parents=True)
             (place / "part.parquet").write_bytes(b"PAR1")
         yield _asset(number, entry, place.as_uri())
@@ -255,7 +260,7 @@ def _stamp(entry: Entry) -> dict[str, Any]:
     return {**STAMP, "updated_at": microseconds(entry.updated_at)}
 
 
-def _keep(engine: sa.Engine, records: Iterable[Record]) -> None:
+def keep(engine: sa.Engine, records: Iterable[Record]) -> None:
     """Keep records as `store.writing.Transaction.add` would, many at a time."""
     waiting = iter(records)
     with writing_to(engine) as connection:

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Figures, Meter, fresh, size_bytes
+from bench.measure import Figures, Meter, fresh, quantiles, size_bytes
 from bench.meshcorpus import CLASSES, Corpus
 from bench.report import Row, measured
 from bench.sizes import Sizes
@@ -27,7 +27,7 @@ FACETS = ("project", "unit", "term", "classification", "has_pii")
 ROUNDS = 3
 # Milliseconds for 95 % of queries, by entries.
 BARS = {100_000: 15.0, 1_000_000: 50.0}
-VIEWERS = [f"user-reader-{number}" for number in range(1, 21)]
+VIEWERS = [f"user-{number}" for number in range(1, 21)]
 
 
 def build(folder: str, entries: int) -> Figures:
@@ -80,7 +80,7 @@ def perform(folder: str, queries: int) -> Figures:
         first = _clocked(lambda who: _perform(mesh, who), VIEWERS)
         return {
             "first": first,
-            **_rounds(lambda query: _perform(mesh, "user-reader-0", **query), asked),
+            **_rounds(lambda query: _perform(mesh, "user-0", **query), asked),
             "guest": _rounds(lambda query: _perform(mesh, "user-guest-0", **query), asked),
         }
 
@@ -123,12 +123,7 @@ def _clocked(ask: Callable[[Any], int], queries: Sequence[Any]) -> Figures:
         answers.append(ask(query))
         wall.append(1e3 * (time.perf_counter() - start[0]))
         cpu.append(1e3 * (time.process_time() - start[1]))
-    return {"load": load, "wall": _quantiles(wall), "cpu": _quantiles(cpu), "answers": answers}
-
-
-def _quantiles(times: list[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(times, n=100, method="inclusive")
-    return {"p50_ms": cuts[49], "p95_ms": cuts[94], "p99_ms": cuts[98]}
+    return {"load": load, "wall": quantiles(wall), "cpu": quantiles(cpu), "answers": answers}
 
 
 def run(

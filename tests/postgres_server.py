@@ -44,8 +44,8 @@ def programs():
 
 
 @contextmanager
-def postgres_server():
-    """Serve an empty database."""
+def postgres_server(*, is_durable=False):
+    """Serve an empty database; tests do not wait for the disk."""
     folder = Path(tempfile.mkdtemp(prefix="atoll-postgres-"))
     if os.geteuid() == 0:
         shutil.chown(folder, _USER)
@@ -67,7 +67,10 @@ def postgres_server():
         "-clisten_addresses=127.0.0.1",
         f"-cunix_socket_directories={folder}",
     ]
-    server = _run(["postgres", "-D", f"{folder}/data", "-cfsync=off", *settings], folder)
+    server = _run(
+        ["postgres", "-D", f"{folder}/data", f"-cfsync={'on' if is_durable else 'off'}", *settings],
+        folder,
+    )
     try:
         _await(PostgresServer(port), server, folder)
         yield PostgresServer(port)

@@ -293,26 +293,38 @@ def _event(one: AuditEvent) -> Event:
 def _access(call: Call, at: int, **whose: str) -> AccessThen:
     then = at or call.now
     found = who(call.events(is_access=True, until=then + 1, **whose), then)
-    return AccessThen(then, [_holder(call, one) for one in found])
+    names = _Names(call)
+    return AccessThen(then, [_holder(names, one) for one in found])
 
 
-def _holder(call: Call, one: Access) -> Holder:
-    asset = next(reversed(list(call.history(Asset, one.asset_id))), None)
-    project = call.find(Project, id=one.project or "")
-    person = call.find(UserProfile, id=one.granted_by)
-    filters = (next(iter(call.history(AssetFilter, id_)), None) for id_ in one.filters)
+def _holder(names: _Names, one: Access) -> Holder:
     return Holder(
         asset_id=one.asset_id,
-        asset=asset.name if asset else "",
+        asset=names.of(Asset, one.asset_id),
         project_id=one.project or one.principal or "",
-        project=project.name if project else "",
+        project=names.of(Project, one.project or ""),
         subscription_id=one.subscription,
-        filters=[found.name for found in filters if found],
+        filters=[name for id_ in one.filters if (name := names.of(AssetFilter, id_))],
         since=one.since,
         until=one.until,
-        granted_by=person.name if person else one.granted_by,
+        granted_by=names.of(UserProfile, one.granted_by) or one.granted_by,
         why=one.why,
     )
+
+
+class _Names:
+    """Names of things, each looked up once; of those that are no more, too, where they are kept."""
+
+    def __init__(self, call: Call) -> None:
+        self._reader = call.reader
+        self._known: dict[str, str] = {}
+
+    def of(self, kind: type[Asset | AssetFilter | Project | UserProfile], id_: str) -> str:
+        """Return the name of a thing; empty where nothing is known of it."""
+        if id_ not in self._known:
+            found = self._reader.latest(kind, id_)
+            self._known[id_] = found.name if found else ""
+        return self._known[id_]
 
 
 def _head_at(call: Call, seq: int) -> Head:

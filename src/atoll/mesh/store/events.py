@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,6 +18,7 @@ PAGE_ROWS = 1000
 _NUMBERS = ("seq", "at", "clock_behind_us")
 _EMPTY = ("project", "asset_id")
 _NAMES = tuple(one.name for one in fields(AuditEvent))
+_POLICIES = _NAMES.index("policies")
 
 EVENTS = sa.Table(
     "event",
@@ -111,6 +113,8 @@ def _row(event: AuditEvent) -> dict[str, object]:
     return {**row, "policies": " ".join(event.policies), "is_access": is_access}
 
 
-def _event(row: sa.Row[tuple[object, ...]]) -> AuditEvent:
-    values = {name: getattr(row, name) for name in _NAMES}
-    return AuditEvent(**{**values, "policies": tuple(str(values["policies"]).split())})
+def _event(row: sa.Row[Any]) -> AuditEvent:
+    # The columns are the event's fields, in their order, and `is_access`.
+    values: list[Any] = [*row[:-1]]
+    values[_POLICIES] = tuple(str(values[_POLICIES]).split())
+    return AuditEvent(*values)

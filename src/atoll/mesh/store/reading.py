@@ -12,7 +12,7 @@ from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.events import events, head
-from atoll.mesh.store.tables import CHANGES, PAST, TABLES, VALUES
+from atoll.mesh.store.tables import CHANGES, KEEPING_HISTORY, PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
@@ -61,6 +61,14 @@ class Reader:
         asked = sa.select(PAST.c.body).where(wanted).order_by(PAST.c.version)
         for row in self._connection.execute(asked):
             yield decoded(row.body, kind)
+
+    def latest(self, kind: type[R], id_: str) -> R | None:
+        """Return a record as it is, or, of a kind whose history is kept, was at last."""
+        if found := self.find(kind, id_):
+            return found
+        asked = sa.select(PAST.c.body).where(PAST.c.id == id_).order_by(PAST.c.version.desc())
+        row = self._connection.execute(asked.limit(1)).first()
+        return decoded(row.body, kind) if row and kind in KEEPING_HISTORY else None
 
     def one(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, None where there is none."""
