@@ -65,12 +65,13 @@ class Indexer:
             last, entries = reader.last_change(), Entries(reader)
             if not self._seen:  # all of it: cheaper at once, and searched faster
                 self._index.rebuild(entries.all(), position=last)
-                self._seen = last
-            for some in batches(_affected(reader, self._seen), AT_ONCE):
-                # Not yet `last`: what is cut off here is done again.
-                self._index.apply(_changes(entries, some), position=self._seen)
-            if last > self._seen:
-                self._index.apply([], position=last)
+            elif last > self._seen:
+                parts = [*batches(_affected(reader, self._seen), AT_ONCE)]
+                for part in parts[:-1]:
+                    # Not yet `last`: what is cut off here is done again.
+                    self._index.apply(_changes(entries, part), position=self._seen)
+                rest = _changes(entries, parts[-1]) if parts else []
+                self._index.apply(rest, position=last)
             self._seen = last
 
     def stop(self) -> None:
