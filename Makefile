@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 FAST := tests/unit tests/property tests/contract src
 
-.PHONY: help demo post test nightly faults check lint bench bench-nightly lock clean system-packages
+.PHONY: help demo post mesh test nightly faults check lint bench bench-nightly lock clean system-packages
 .DELETE_ON_ERROR:
 
 help:  ## List the targets.
@@ -22,6 +22,9 @@ demo: $(VENV)/.stamp-demo  ## Run the main job on real proteins; results land in
 
 post: $(VENV)/.stamp-dev system-packages  ## Run the whole post on a real object store and emulated AWS; results in post/.
 	$(BIN)/python -m bench.post --out post
+
+mesh: $(VENV)/.stamp-dev  ## Walk a table's whole way through the mesh, by commands and by HTTP.
+	$(BIN)/python tests/mesh_journey.py
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

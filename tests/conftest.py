@@ -71,10 +71,24 @@ def postgres():
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, tmp_path):
-    """The URL of an empty database, of both kinds one after the other."""
+    """The URL of a mesh's database without records, of both kinds one after the other."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/mesh.db"
-    return request.getfixturevalue("postgres").new_database()
+    template = request.getfixturevalue("postgres_template")
+    return request.getfixturevalue("postgres").new_database(template)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres):
+    """The name of a database with all tables: to make them takes longer than most tests."""
+    from atoll.mesh.store.database import opened
+    from atoll.mesh.store.upgrading import upgrade
+
+    url = postgres.new_database()
+    engine = opened(url)
+    upgrade(engine)
+    engine.dispose()
+    return url.rpartition("/")[2]
 
 
 @pytest.fixture(scope="session")

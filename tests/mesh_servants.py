@@ -9,9 +9,10 @@ import sys
 import threading
 from pathlib import Path
 
+from mesh_world import KEY
+
 import atoll.mesh.service  # noqa: F401 - the handlers
 from atoll.compute.inline import InlineExecutor
-from atoll.mesh.audit.keys import new_key
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, Worker
 from atoll.mesh.operations.registry import actions
@@ -36,7 +37,7 @@ def serve(url, home, stop):
             threading.Event().wait()
 
     store.listeners.append(told)
-    sealing = Sealing(new_key(), open_storage(f"{home}/anchors"))
+    sealing = Sealing(KEY, open_storage(f"{home}/anchors"))
     indexer = Indexer(store, Path(home) / "index")
     tools = Tools(Path(home), sealing, indexer, InlineExecutor())
     Worker(store, Attendant(store, Authorizer(actions()), tools), "the same server")

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager
 
+from click.testing import CliRunner
+
+from atoll.core.config import Settings
+from atoll.mesh.cli import mesh
 from atoll.mesh.cli.client import MeshClient
 from atoll.mesh.service import OPERATIONS
 
@@ -85,6 +89,17 @@ class Server:
         )
         assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return done.stderr if fails else done.stdout
+
+    def invoke(self, *arguments, token=None, **more):
+        """Run `atoll mesh ...` in this process; return what click tells of it."""
+        settings = Settings(mesh_url=self.url, mesh_token=token or self.token)
+        return CliRunner().invoke(mesh, [*map(str, arguments)], obj=settings, **more)
+
+    def told(self, *arguments, token=None):
+        """Run `atoll mesh ...` in this process; return what it prints."""
+        result = self.invoke(*arguments, token=token)
+        assert result.exception is None, f"{result.output}{result.exception}"
+        return result.stdout
 
     def _end(self):
         self._process.wait(timeout=60)

@@ -1,13 +1,16 @@
 """A small mesh for tests: a plant, its people, and a way to ask on behalf of each."""
 
+import atexit
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
-from atoll.mesh.audit.keys import new_key
+from atoll.mesh.audit.keys import Key
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
@@ -28,6 +31,7 @@ from atoll.storage import open_storage
 
 STAMP = {"created_at": 1, "created_by": "test", "updated_at": 1, "updated_by": "test"}
 ROOT = "unit-root"
+KEY = Key(b"one key for all worlds: they may share a database")
 PEOPLE = ("ann", "bob", "cy", "dee")  # Ann owns the root
 SCOPES = frozenset({"admin"})
 
@@ -36,16 +40,15 @@ class World:
     """A mesh without doors."""
 
     def __init__(self, url, home, policies="", **tools):
-        engine = opened(url)
-        upgrade(engine)
+        engine = with_tables(url)
         self.notes = []
-        self.sealing = Sealing(new_key(), open_storage(home / "anchors"))
+        self.sealing = Sealing(KEY, open_storage(home / "anchors"))
         self.store = Store(engine, self.append)
         with self.store.reading() as reader:
             is_new = reader.any(Domain) is None
         if is_new:
             self.store.write(_begin)
-        self.authorizer = Authorizer(actions(), policies)
+        self.authorizer = authorizer(policies)
         self.indexer = Indexer(self.store, home / "index")
         self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
@@ -100,16 +103,44 @@ class World:
         raise AssertionError(f"{who} may do {name}")
 
 
+def with_tables(url):
+    """Open a database; a new file is copied, as it takes longer to make the tables."""
+    kind, _, place = url.partition(":///")
+    if kind == "sqlite" and not Path(place).exists():
+        shutil.copy(template(), place)
+    engine = opened(url)
+    upgrade(engine)
+    return engine
+
+
+@cache
+def template():
+    """A file with all tables."""
+    folder = tempfile.mkdtemp(prefix="atoll-mesh-")
+    atexit.register(shutil.rmtree, folder)
+    place = Path(folder) / "mesh.db"
+    engine = opened(f"sqlite:///{place}")
+    upgrade(engine)
+    engine.dispose()
+    return place
+
+
+@cache
+def authorizer(policies=""):
+    """Read the policies once."""
+    return Authorizer(actions(), policies)
+
+
 @contextmanager
 def world(url, home=None, policies="", **tools):
     """A mesh; `policies` are those of the house, `tools` what its server has at hand."""
-    home = home or Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
-    made = World(url, home, policies, **tools)
-    try:
-        yield made
-    finally:
-        made.indexer.stop()
-        made.store.close()
+    with tempfile.TemporaryDirectory(prefix="atoll-mesh-") as temporary:
+        made = World(url, home or Path(temporary), policies, **tools)
+        try:
+            yield made
+        finally:
+            made.indexer.stop()
+            made.store.close()
 
 
 def _begin(changes):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,20 +19,52 @@ START_SECONDS = 60
 _USER = "postgres"
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgresServer:
-    """A running server."""
+    """A server; it can be killed and started again."""
 
     port: int
+    folder: Path
+    is_durable: bool = False
+    _process: subprocess.Popen | None = None
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        settings = [
+            f"-cport={self.port}",
+            "-clisten_addresses=127.0.0.1",
+            f"-cunix_socket_directories={self.folder}",
+        ]
+        fsync = f"-cfsync={'on' if self.is_durable else 'off'}"
+        command = ["postgres", "-D", f"{self.folder}/data", fsync, *settings]
+        self._process = _run(command, self.folder)
+        _await(self, self._process, self.folder)
+
+    def kill(self):
+        """End it as a machine that loses power would, as far as others see."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+
+    def stop(self):
+        """End it, if it was started."""
+        if self._process is None:
+            return
+        # Not SIGTERM, which waits for whoever is still connected.
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def url(self, database="postgres"):
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self):
-        """Create an empty database and return its URL."""
+    def new_database(self, template="template1"):
+        """Create a database, empty or like another, and return its URL."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
 
@@ -62,25 +95,12 @@ def postgres_server(*, is_durable=False):
         "UTF8",
     ]
     _run(initdb, folder).wait(START_SECONDS)
-    settings = [
-        f"-cport={port}",
-        "-clisten_addresses=127.0.0.1",
-        f"-cunix_socket_directories={folder}",
-    ]
-    server = _run(
-        ["postgres", "-D", f"{folder}/data", f"-cfsync={'on' if is_durable else 'off'}", *settings],
-        folder,
-    )
+    server = PostgresServer(port, folder, is_durable)
     try:
-        _await(PostgresServer(port), server, folder)
-        yield PostgresServer(port)
+        server.start()
+        yield server
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

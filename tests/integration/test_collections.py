@@ -651,3 +651,23 @@ def test_a_reader_that_leaves_early_is_no_error(shared):
     )  # fmt: skip
     assert done.stdout == '"query_id","rank","id","_distance"\n'
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_the_first_rows_are_live_ones_of_as_many_buckets_as_it_takes(tmp_path, dtype):
+    vectors = gaussian(200, 8)
+    source = write_parquet(tmp_path / "a.parquet", vectors, length=pa.array(range(200)))
+    made = created(tmp_path, source, bucket_rows=60, calibrate=False, dtype=dtype)
+    first = made.head(100)["id"].to_pylist()
+    assert len(set(first)) == 100
+    made.delete(first[:10])
+    found = made.head(95, ["id", "embedding"])
+    assert found["id"].to_pylist()[:90] == first[10:]
+    assert found.equals(made.get(found["id"].to_pylist(), ["id", "embedding"]))
+    assert (len(made.head(1000)), len(made.head(0)), made.head(0, ["id"]).num_columns) == (
+        190,
+        0,
+        1,
+    )
+    with pytest.raises(atoll.InvalidInput, match="nothing"):
+        made.head(1, ["nothing"])

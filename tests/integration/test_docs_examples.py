@@ -276,6 +276,16 @@ def test_guide_to_fleets_prints_what_it_shows(tmp_path):
         remove(home, everything=True)
 
 
+def test_guide_to_the_mesh_prints_what_it_shows(tmp_path):
+    folder = start_folder(tmp_path)
+    page = folder / "mesh.md"
+    text = (ROOT / "docs" / "mesh.md").read_text()
+    page.write_text(text.replace("8480", str(*_free_ports(1))))
+    for name, body in FILE.findall(text):
+        (folder / name).write_text(body)
+    check(run_page(page, folder))
+
+
 def test_a_page_that_lies_would_be_found():
     assert shows(["a  0.501", "...", "z ..."], ["a 0.55", "b", "c", "z 3"])
     assert not shows(["a  0.50"], ["a  0.61"])

@@ -35,6 +35,7 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.describing import EnabledStatus, FieldType
 from atoll.mesh.model.organisation import ALL_USERS, Designation, PolicyType, Project
+from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.asset_types import usable_type
 from atoll.mesh.service.assets import ChangedColumn, changed_asset
@@ -470,6 +471,20 @@ def test_a_type_of_another_project_is_used_where_its_unit_grants_that(
                 usable_type(call, project, "Theirs")
         with pytest.raises(InvalidInput):
             usable_type(call, project, "None")
+
+
+def test_8_an_unassigned_group_uses_no_types_of_others(mesh, other):
+    group = mesh.ask("ann", "CreateGroupProfile", name="engineers")
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-cy", groups=(group.id,))
+    owner = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="owner")
+    kept(mesh, AssetType(id="assettype-x", name="Theirs", owning_project_id=owner.id, **STAMP))
+    mesh_grant(mesh, PolicyType.USE_ASSET_TYPE, group.id)
+    with mesh.store.reading() as reader:
+        assert usable_type(mesh.call(reader, "cy"), other, "Theirs")
+    gone = {"group_profile_id": group.id, "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateGroupProfile", **gone)
+    with mesh.store.reading() as reader, pytest.raises(Forbidden):
+        usable_type(mesh.call(reader, "cy"), other, "Theirs")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The audit as owners and administrators read it: events, access at any date, verification."""
 
+import base64
 import io
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def test_45_contributors_and_strangers_are_not_told_who_has_access(mesh, asset):
         assert isinstance(
             mesh.refusal(who, "ListAssetAccess", asset_id=asset.id), Forbidden | NotFound
         )
+
+
+@pytest.mark.parametrize("number", ["9" * 100, "\u00b2", "x"])
+def test_48_a_page_after_no_event_is_no_fault_of_ours(mesh, number):
+    cursor = base64.urlsafe_b64encode(number.encode()).decode()
+    assert "items" in mesh.ask("ann", "ListAuditEvents", cursor=cursor)
 
 
 def test_48_events_are_listed_page_by_page_and_narrowed(mesh, asset):

@@ -1,6 +1,7 @@
 """The mesh over HTTP: who comes in, what a request may look like, and what errors tell."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,8 +18,17 @@ from atoll.mesh.model.organisation import Domain
 from atoll.mesh.store.events import events
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The folder of a mesh that was just made."""
+    home = tmp_path_factory.mktemp("begun") / "home"
+    Mesh(home, portal_url="https://mesh").close()
+    return home
+
+
 @pytest.fixture
-def mesh(tmp_path):
+def mesh(tmp_path, begun):
+    shutil.copytree(begun, tmp_path / "home")
     mesh = Mesh(tmp_path / "home", portal_url="https://mesh")
     yield mesh
     mesh.close()
@@ -181,7 +191,9 @@ def test_a_body_that_is_too_large_is_not_read(signed_in, root):
     assert "larger" in error(answer, 400)["message"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "cursor=%FF", "cursor=a", "nope=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "cursor=%FF", "cursor=a", "cursor=AA==", "name=%00", "nope=1"]
+)
 def test_a_query_that_is_wrong_is_said_so(signed_in, query):
     error(signed_in.get(f"/v1/projects?{query}"), 400)
 
@@ -203,6 +215,7 @@ def test_what_is_not_there_has_the_same_shape(signed_in):
     error(signed_in.get("/v1/nothing"), 404)
     error(signed_in.put("/v1/me"), 405)
     error(signed_in.get("/v1/projects/project-none"), 404)
+    error(signed_in.get("/v1/projects/%00"), 400)
 
 
 def test_a_fault_of_ours_tells_nothing_and_is_logged(signed_in, mesh, monkeypatch, caplog):

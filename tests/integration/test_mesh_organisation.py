@@ -1,10 +1,13 @@
 """Domain units, projects, members and grants, as people with and without rights see them."""
 
+import json
+
 import pytest
 from mesh_world import ROOT, SCOPES, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.model.organisation import ALL_USERS, Designation, PolicyType
+from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
+from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service.organisation import MAX_DEPTH
 
 
@@ -128,6 +131,19 @@ def test_5_the_last_owner_stays(mesh, project):
     assert isinstance(mesh.refusal("bob", "GetProject", project_id=project.id), NotFound)
 
 
+def test_5_a_project_whose_owners_are_gone_is_given_another(mesh, project):
+    join(mesh, project, "cy", Designation.VIEWER)
+    given = {"project_id": project.id, "member_id": "user-cy"}
+    assert isinstance(mesh.refusal("ann", "AppointProjectOwner", **given), Conflict)
+    gone = {"user_profile_id": "user-bob", "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateUserProfile", **gone)
+    assert isinstance(mesh.refusal("cy", "AppointProjectOwner", **given), Forbidden)
+    assert mesh.ask("ann", "AppointProjectOwner", **given).designation is Designation.OWNER
+    join(mesh, project, "dee", Designation.CONTRIBUTOR, by="cy")
+    given["member_id"] = "user-dee"
+    assert isinstance(mesh.refusal("ann", "AppointProjectOwner", **given), Conflict)
+
+
 def test_6_what_one_may_not_know_of_is_as_if_it_were_not_there(mesh, project):
     hidden = mesh.refusal("dee", "GetProject", project_id=project.id)
     missing = mesh.refusal("dee", "GetProject", project_id="project-none")
@@ -175,3 +191,33 @@ def test_pages_follow_each_other_and_leave_nothing_out(mesh, unit):
         if not cursor:
             break
     assert (set(seen), len(seen)) == (made, 7)
+
+
+def test_48_the_audit_tells_what_a_unit_and_a_project_were_called(mesh, unit, project):
+    mesh.ask("ann", "UpdateDomainUnit", domain_unit_id=unit.id, name="presses")
+    mesh.ask("bob", "UpdateProject", project_id=project.id, name="welding")
+    told = [json.loads(one.details)["before"] for one in mesh.notes[-2:]]
+    assert told == [{"name": "production"}, {"name": "press shop"}]
+
+
+def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
+    given = {"domain_unit_id": unit.id, "name": "welding"}
+    mesh.ask("bob", "CreateProject", **given)
+    renamed = {"project_id": project.id, "name": "welding"}
+    for refused in (
+        mesh.refusal("bob", "CreateProject", **given),
+        mesh.refusal("bob", "UpdateProject", **renamed),
+    ):
+        assert (type(refused), refused.details) == (Conflict, {"name": "welding"})
+        assert "the name 'welding' is taken by another project" in refused.message
+
+
+def test_10_no_place_lies_within_that_of_another_association(mesh, project):
+    def offered(location):
+        kind = AssociationKind.STORAGE
+        return {"project_id": project.id, "kind": kind, "name": location, "location": location}
+
+    mesh.ask("bob", "Associate", **offered("/lake/press"))
+    for location in ("/", "/lake", "/lake/press", "/lake/press/new"):
+        assert isinstance(mesh.refusal("bob", "Associate", **offered(location)), Conflict)
+    mesh.ask("bob", "Associate", **offered("/lake/pressed"))

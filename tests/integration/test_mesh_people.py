@@ -1,11 +1,14 @@
 """Users, services, groups and tokens, as those with and without rights see them."""
 
 import pytest
-from mesh_world import ROOT, world
+from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from atoll.mesh.model.organisation import Designation, PolicyType
-from atoll.mesh.model.people import ProfileStatus, Proof, UserType
+from atoll.mesh.model.people import ProfileStatus, Proof, ProofType, UserType
+from atoll.mesh.operations.calls import Caller
+from atoll.mesh.service import OPERATIONS
+from atoll.mesh.store.tables import METADATA
 
 PASSWORD = "violet tractor 48 lanterns"
 
@@ -24,6 +27,14 @@ def service(mesh):
 def token(mesh, who, profile, **given):
     asked = {"name": "ci", "user_profile_id": profile, **given}
     return mesh.ask(who, "CreateAccessToken", **asked)
+
+
+def issued_by(mesh, proof, profile, via=""):
+    """A token that somebody issued for themselves by what they came with."""
+    operation = OPERATIONS["CreateAccessToken"]
+    caller = Caller(profile, via or proof.id, frozenset({"write"}))
+    ask = operation.ask(name="more", scopes=("write",), ttl_s=3600)
+    return mesh.performer.perform(operation, caller, {operation.about: profile}, ask).token
 
 
 def kept(mesh, id_):
@@ -78,7 +89,9 @@ def test_7_a_group_gives_its_members_what_it_was_given_until_it_is_gone(mesh):
     made = mesh.ask("cy", "CreateProject", domain_unit_id=ROOT, name="first")
     joined = {"member_id": group.id, "designation": Designation.VIEWER}
     mesh.ask("cy", "CreateProjectMembership", project_id=made.id, **joined)
+    mesh.ask("cy", "CreateDelegation", project_id=made.id, principal_id=group.id)
     mesh.ask("ann", "DeleteGroupProfile", group_profile_id=group.id)
+    assert mesh.ask("cy", "ListDelegations", project_id=made.id)["items"] == []
     told = mesh.refusal("cy", "CreateProject", domain_unit_id=ROOT, name="second")
     assert isinstance(told, Forbidden)
     assert mesh.ask("cy", "GetUserProfile", user_profile_id="user-cy").groups == ()
@@ -105,6 +118,29 @@ def test_8_an_administrator_does_not_unassign_a_group_that_they_are_in(mesh):
     mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-ann", groups=(group.id,))
     given = {"group_profile_id": group.id, "status": ProfileStatus.NOT_ASSIGNED}
     assert isinstance(mesh.refusal("ann", "UpdateGroupProfile", **given), Conflict)
+
+
+def test_8_the_domain_keeps_an_owner_who_may_come_in(mesh, service):
+    owners, gone = {"domain_unit_id": ROOT}, {"status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-bob", **gone)
+    told = mesh.refusal("ann", "SetDomainUnitOwners", owners=("user-bob",), **owners)
+    assert isinstance(told, Conflict)
+    group = mesh.ask("ann", "CreateGroupProfile", name="administrators")
+    told = mesh.refusal("ann", "SetDomainUnitOwners", owners=(group.id,), **owners)
+    assert isinstance(told, Conflict)
+    given = {"user_profile_id": "user-ann", "groups": (group.id,)}
+    mesh.ask("ann", "UpdateUserProfile", **given)
+    mesh.ask("ann", "SetDomainUnitOwners", owners=(group.id,), **owners)
+    told = mesh.refusal("ann", "UpdateUserProfile", **{**given, "groups": ()})
+    assert isinstance(told, Conflict)
+    assert mesh.ask("ann", "UpdateDomain", name="works").name == "works"
+
+
+def test_8_whoever_is_not_assigned_may_do_nothing_and_that_is_explained(mesh):
+    given = {"user_profile_id": "user-bob", "status": ProfileStatus.DEACTIVATED}
+    mesh.ask("ann", "UpdateUserProfile", **given)
+    told = mesh.ask("ann", "Explain", operation="GetDomain", principal_id="user-bob")
+    assert (told.is_allowed, told.policies) == (False, [])
 
 
 def test_7_a_password_is_changed_by_who_knows_it_and_reset_by_administrators(mesh):
@@ -147,9 +183,53 @@ def test_7_a_token_never_makes_one_that_reaches_further(mesh):
         assert isinstance(told, Forbidden)
 
 
+def test_7_what_a_token_issued_ends_with_it(mesh):
+    first = token(mesh, "bob", "user-bob", scopes=("write",), ttl_s=60).token
+    second = issued_by(mesh, first, "user-bob")
+    third = issued_by(mesh, second, "user-bob")
+    assert first.expires_at == second.expires_at == third.expires_at
+    other = token(mesh, "bob", "user-bob").token
+    mesh.ask("bob", "RevokeAccessToken", access_token_id=first.id)
+    page = mesh.ask("bob", "ListAccessTokens", user_profile_id="user-bob")["items"]
+    assert {one.id for one in page if not one.revoked_at} == {other.id}
+
+
+def test_7_a_session_that_a_token_opened_issues_none_that_outlasts_it(mesh):
+    first = token(mesh, "bob", "user-bob", scopes=("write",), ttl_s=60).token
+    session = Proof(
+        id="s" * 40,
+        type=ProofType.SESSION,
+        text="",
+        owner_id="user-bob",
+        token_id=first.id,
+        **STAMP,
+    )
+    mesh.store.write(lambda changes: changes.add(session))
+    assert issued_by(mesh, session, "user-bob", session.via).parent_id == first.id
+
+
 def test_7_administrators_see_and_revoke_tokens_of_others(mesh):
     issued = token(mesh, "bob", "user-bob")
     revoked = mesh.ask("ann", "RevokeAccessToken", access_token_id=issued.token.id)
     assert revoked.revoked_at
     again = mesh.ask("bob", "RevokeAccessToken", access_token_id=issued.token.id)
     assert again == revoked
+
+
+def test_a_token_is_told_once_and_not_kept_for_a_repeated_call(mesh, service):
+    issued = token(mesh, "ann", service.id, key="again")
+    told = secrets_in(mesh, issued.text)
+    assert told == []
+    given = {"name": "ci", "user_profile_id": service.id, "key": "again"}
+    assert "told once" in mesh.refusal("ann", "CreateAccessToken", **given).message
+
+
+def secrets_in(mesh, text):
+    """The tables in which a text stands."""
+    with mesh.store.engine.connect() as connection:
+        return [
+            table.name
+            for table in METADATA.sorted_tables
+            for row in connection.execute(table.select())
+            if any(text in str(value) for value in row)
+        ]

@@ -272,6 +272,20 @@ def test_47_only_who_governs_a_unit_sets_its_guardrails(mesh, unit):
     assert isinstance(told, Forbidden)
 
 
+def test_47_nobody_moves_what_is_theirs_out_of_what_is_set_above_it(mesh, unit, project):
+    below = mesh.ask("bob", "CreateDomainUnit", domain_unit_id=unit.id, name="below")
+    other = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="other")
+    for one in (below, other):
+        mesh.ask("ann", "SetDomainUnitOwners", domain_unit_id=one.id, owners=("user-cy",))
+    mesh.ask("bob", "MoveProject", project_id=project.id, domain_unit_id=below.id)
+    to = {"project_id": project.id, "domain_unit_id": other.id}
+    assert isinstance(mesh.refusal("cy", "MoveProject", **to), Forbidden)
+    unit_to = {"domain_unit_id": below.id, "parent_domain_unit_id": other.id}
+    assert isinstance(mesh.refusal("cy", "MoveDomainUnit", **unit_to), Forbidden)
+    assert mesh.ask("ann", "MoveDomainUnit", **unit_to).parent_domain_unit_id == other.id
+    assert mesh.ask("cy", "MoveProject", **to).domain_unit_id == other.id
+
+
 def test_47_a_unit_goes_with_its_rules_and_guardrails(mesh, unit):
     made = rule(mesh, unit.id, who="bob")
     set_(mesh, "bob", unit.id, min_score=50.0)

@@ -215,6 +215,7 @@ def test_34_what_is_unpublished_or_became_confidential_is_gone_at_once(mesh, pro
 
 def test_34_a_lost_or_foreign_index_is_made_anew(mesh, project, tmp_path):
     asset(mesh, project, "welds")
+    assert found(mesh, "cy") == ["welds"]
     mesh.indexer.stop()
     for damage in (shutil.rmtree, lambda folder: (folder / "CURRENT").write_text("nonsense")):
         damage(tmp_path / "index")

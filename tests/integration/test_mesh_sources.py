@@ -456,18 +456,19 @@ def servant(url, home, stop=0):
 def test_14_a_run_that_was_killed_is_taken_up_to_the_same_end(tmp_path, commits):
     """The first commits take over, take the job, begin the run; then come ten assets with each."""
     write_tables(tmp_path / "lake", 45)
-    url = f"sqlite:///{tmp_path}/mesh.db"
-    with world(url, tmp_path) as mesh:
+    url, home = f"sqlite:///{tmp_path}/mesh.db", tmp_path / "home"
+    home.mkdir()
+    with world(url, home) as mesh:
         project, _ = project_with(mesh, "bob", str(tmp_path / "lake"))
         source = made(mesh, project, tmp_path / "lake")
         run = mesh.ask("bob", "StartDataSourceRun", data_source_id=source.id)
-    with servant(url, tmp_path, commits) as said:
+    with servant(url, home, commits) as said:
         assert [said.readline() for _ in range(commits)][-1] == f"{commits}\n"
     with world_again(url) as store, store.reading() as reader:
         before = reader.count(Asset)
         assert before == reader.count(DataSourceRunActivity) == min(45, (commits - 3) * 10)
         assert reader.find(DataSourceRun, run.id).status is DataSourceRunStatus.RUNNING
-    with servant(url, tmp_path) as said, world_again(url) as store:
+    with servant(url, home) as said, world_again(url) as store:
         for _ in said:
             with store.reading() as reader:
                 if reader.one(Job, kind=runs.RUN) is None:

@@ -1,18 +1,25 @@
 """What the store promises, on both databases: whole changes, one after another, lasting."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from mesh_world import STAMP
 
 from atoll.core.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.store.database import opened
+from atoll.mesh.store import database as database_module
+from atoll.mesh.store.database import opened, writing_to
 from atoll.mesh.store.tables import METADATA
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store
+
+PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -68,32 +75,111 @@ def test_a_change_that_fails_leaves_nothing_and_the_others_of_its_batch_last(sto
         changes.add(project("kept"))
         changes.notes.append("kept")
 
-    held, results = threading.Event(), []
-    blocker = threading.Thread(target=lambda: store.write(lambda _: held.wait(30)))
-    blocker.start()
-    threads = [threading.Thread(target=_try, args=(store, one, results)) for one in (broken, kept)]
-    for thread in threads:
-        thread.start()
-    held.set()
-    for thread in (blocker, *threads):
-        thread.join()
-    assert sorted(map(type, results), key=str) == sorted([InvalidInput, type(None)], key=str)
+    assert together(store, broken, kept) == [InvalidInput, None]
     with store.reading() as reader:
         assert [one.id for one in reader.all(Project)] == ["kept"]
     assert notes == ["kept"]
 
 
-def _try(store, work, results):
-    try:
-        store.write(work)
-        results.append(None)
-    except InvalidInput as error:
-        results.append(error)
+def together(store, *works):
+    """Hand in changes that share a batch; return the types of what they raise."""
+    held = threading.Event()
+    with ThreadPoolExecutor(len(works) + 1) as threads:
+        threads.submit(store.write, lambda _: held.wait(PATIENCE_S))
+        await_(store._waiting.empty)
+        done = []
+        for number, work in enumerate(works, 1):
+            done.append(threads.submit(store.write, work))
+            await_(lambda number=number: store._waiting.qsize() == number)
+        held.set()
+        return [type(one.exception()) if one.exception() else None for one in done]
+
+
+def await_(is_so):
+    until = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+class Panic(BaseException):
+    """As Rust's."""
+
+
+def test_a_panic_in_a_change_is_told_and_the_thread_lives_on(store):
+    def panics(_):
+        raise Panic
+
+    assert together(store, panics, lambda changes: changes.add(project("a"))) == [Unavailable, None]
+    store.write(lambda changes: changes.add(project("b")))
+
+
+def test_a_connection_that_is_lost_among_changes_is_told_to_all_of_them(
+    postgres, postgres_template
+):
+    store = Store(opened(postgres.new_database(postgres_template)), lambda *_: None)
+
+    def hang_up(changes):
+        changes._connection.connection.dbapi_connection.close()
+        changes.add(project("b"))
+
+    works = [lambda changes, id_=id_: changes.add(project(id_)) for id_ in "acd"]
+    assert together(store, works[0], hang_up, *works[1:]) == [Unavailable] * 4
+    store.write(lambda changes: changes.add(project("e")))
+    with store.reading() as reader:
+        assert [one.id for one in reader.all(Project)] == ["e"]
+    store.close()
+
+
+def test_a_disk_that_is_full_is_told_to_all_of_a_batch_and_nothing_of_it_lasts(tmp_path):
+    engine = opened(f"sqlite:///{tmp_path}/mesh.db")
+    upgrade(engine)
+    store = Store(engine, lambda *_: None)
+
+    def fill(changes):
+        pages = changes._connection.exec_driver_sql("PRAGMA page_count").scalar()
+        changes._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        changes.add(project("b", description="x" * 100_000))
+
+    works = [lambda changes, id_=id_: changes.add(project(id_)) for id_ in "ac"]
+    assert together(store, works[0], fill, works[1]) == [Unavailable] * 3
+    with pytest.raises(Unavailable, match="full"):
+        store.write(fill)
+    with store.reading() as reader:
+        assert reader.count(Project) == 0
+    store.close()
+
+
+def test_what_a_database_cannot_hold_is_the_callers_fault(postgres, postgres_template):
+    store = Store(opened(postgres.new_database(postgres_template)), lambda *_: None)
+    with pytest.raises(InvalidInput, match="no such value"), store.reading() as reader:
+        reader.find(Project, "a\0")
+    with pytest.raises(InvalidInput, match="no such value"):
+        store.write(lambda changes: changes.add(project("a", name="\0")))
+    store.close()
+
+
+def test_what_is_handed_in_while_a_store_closes_is_done_or_told(engine):
+    store, ended = Store(engine, lambda *_: None), []
+
+    def keep_on():
+        with suppress(Unavailable):
+            while True:
+                store.write(lambda _: None)
+        ended.append(True)
+
+    threads = [threading.Thread(target=keep_on, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    store.close()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert len(ended) == len(threads)
 
 
 def test_unique_keys_are_kept_and_the_thread_lives_on(store):
     store.write(lambda changes: changes.add(project("a", name="same")))
-    with pytest.raises(Conflict, match="there is one like it"):
+    with pytest.raises(Conflict, match="the name 'same' is taken by another project"):
         store.write(lambda changes: changes.add(project("b", name="same")))
     store.write(lambda changes: changes.add(project("c")))
 
@@ -221,3 +307,36 @@ def test_a_locked_file_is_unavailable_and_works_again_afterwards(tmp_path, monke
     store.write(lambda changes: changes.add(project("a")))
     store.close()
     other.dispose()
+
+
+def test_a_server_that_froze_in_a_change_holds_the_others_up_for_a_while_only(
+    postgres, postgres_template, monkeypatch
+):
+    monkeypatch.setattr(database_module, "IDLE_MS", 500)
+    url = postgres.new_database(postgres_template)
+    store, frozen = Store(opened(url), lambda *_: None), opened(url)
+    with pytest.raises(sa.exc.DBAPIError), writing_to(frozen):
+        store.write(lambda changes: changes.add(project("a")))
+    with store.reading() as reader:
+        assert reader.count(Project) == 1
+    store.close()
+    frozen.dispose()
+
+
+def test_a_change_that_waits_too_long_for_another_servers_is_given_up(
+    postgres, postgres_template, monkeypatch
+):
+    monkeypatch.setattr(database_module, "LOCK_MS", 200)
+    url = postgres.new_database(postgres_template)
+    store, other = Store(opened(url), lambda *_: None), opened(url)
+    with writing_to(other), pytest.raises(Unavailable, match="lock timeout"):
+        store.write(lambda changes: changes.add(project("a")))
+    store.write(lambda changes: changes.add(project("a")))
+    store.close()
+    other.dispose()
+
+
+def test_no_error_of_the_database_shows_what_is_kept(engine):
+    with pytest.raises(sa.exc.DBAPIError) as told, engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO nowhere VALUES (:key)"), {"key": "hunter2"})
+    assert "hunter2" not in str(told.value)

@@ -17,9 +17,17 @@ from atoll.mesh.model.access import (
     SubscriptionTarget,
     Terms,
 )
-from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
+from atoll.mesh.model.catalog import (
+    Asset,
+    AssetFilter,
+    Classification,
+    DataProduct,
+    DataProductItem,
+    FilterStatus,
+    Listing,
+)
 from atoll.mesh.model.notices import Job
-from atoll.mesh.model.organisation import Environment
+from atoll.mesh.model.organisation import AssociationStatus, Environment
 from atoll.mesh.service.subscriptions import resumed, suspended
 
 DAY_US = 86_400_000_000
@@ -171,6 +179,24 @@ def test_45_the_audit_tells_who_has_access_to_what_by_whom_and_what_for(plant):
     assert [one.why for one in plant.has_access()] == ["to forecast", "to stop less"]
 
 
+def test_45_who_reads_is_told_the_name_that_is_published(plant, mesh):
+    plant.subscribe(plant.product)
+    mesh.ask("bob", "UpdateAsset", asset_id="asset-secret", name="for the lawyers")
+    told = mesh.ask("cy", "ListProjectAccess", project_id=plant.reader).access
+    assert {one.asset for one in told} == {"internal", "secret"}
+    told = mesh.ask("bob", "ListAssetAccess", asset_id="asset-secret").access
+    assert [one.asset for one in told] == ["for the lawyers"]
+
+
+def test_48_decisions_are_among_the_events_of_the_project_whose_data_they_are_about(plant, mesh):
+    held = plant.subscribe(plant.secret)
+    revoke(mesh, held, "bob")
+    page = mesh.ask("bob", "ListProjectEvents", project_id=plant.owner)["items"]
+    assert [one.operation for one in page] == ["AcceptSubscriptionRequest", "RevokeSubscription"]
+    page = mesh.ask("cy", "ListProjectEvents", project_id=plant.reader)["items"]
+    assert {one.operation for one in page} & {"AcceptSubscriptionRequest"} == set()
+
+
 @pytest.mark.parametrize("who", ["bob", "ann"])
 def test_46_approvers_and_those_who_govern_revoke_and_it_holds_at_once(plant, mesh, who):
     found = plant.subscribe(plant.product)
@@ -287,6 +313,19 @@ def test_40_nobody_unmasks_by_changing_terms(plant, mesh):
     assert isinstance(told, InvalidInput)
 
 
+def test_40_a_column_that_is_new_is_not_unmasked_by_the_name_of_another(plant, mesh):
+    narrow = technical("x", {"line": "string"})
+    bare = plant.change(plant.find(Asset, "asset-internal"), technical=narrow, columns=())
+    republish(plant, bare)
+    held = plant.subscribe(plant.product, unmasked=("worker",))
+    personal = plant.find(Asset, "asset-secret").columns
+    republish(plant, plant.change(bare, technical=technical("x"), columns=personal))
+    given = {"subscription_id": held.id, "takes_current_columns": True}
+    assert isinstance(mesh.refusal("bob", "UpdateSubscriptionTerms", **given), InvalidInput)
+    less = mesh.ask("bob", "UpdateSubscriptionTerms", unmasked=(), **given)
+    assert less.columns["asset-internal"] == tuple(COLUMNS)
+
+
 def test_42_a_whole_table_shows_the_columns_that_were_published_until_a_reviewer_takes_new_ones(
     plant, mesh
 ):
@@ -317,9 +356,25 @@ def test_42_without_each_of_its_filters_nothing_is_read(plant, mesh, is_gone):
 
 def test_46_nothing_is_read_of_what_is_gone(plant, mesh):
     plant.subscribe(plant.public)
+    for status in (AssociationStatus.REMOVED, AssociationStatus.ACCEPTED):
+        plant.storage = plant.change(plant.storage, status=status)
+        assert (plant.reads("public") is None) is (status is AssociationStatus.REMOVED)
     asset = plant.find(Asset, "asset-public")
     mesh.store.write(lambda changes: changes.remove(asset))
     assert plant.reads("public") is None
+
+
+def test_46_who_reads_what_a_data_product_had_once_is_not_forgotten(plant, mesh):
+    held = plant.subscribe(plant.product)
+    republish(plant)
+    asked = {"asset_id": "asset-internal"}
+    mesh.ask("bob", "CreateListingChangeSet", action="UNPUBLISH", **asked)
+    for name in ("ArchiveAsset", "DeleteAsset"):
+        assert isinstance(mesh.refusal("bob", name, **asked), Conflict)
+    mesh.ask("bob", "ClassifyAsset", classification=Classification.CONFIDENTIAL, **asked)
+    assert plant.find(Subscription, held.id).is_flagged
+    mesh.ask("bob", "RevokeSubscription", subscription_id=held.id)
+    mesh.ask("bob", "DeleteAsset", **asked)
 
 
 def test_both_sides_see_access_and_others_do_not_know_of_it(plant, mesh):
@@ -424,3 +479,12 @@ def test_43_a_target_lies_in_an_environment_of_its_project_and_the_doors_stay(pl
     assert isinstance(mesh.refusal("dee", "DeleteSubscriptionTarget", **given), Forbidden)
     given = {"environment_id": target.environment_id}
     assert isinstance(mesh.refusal("cy", "DeleteEnvironment", **given), Conflict)
+
+
+def republish(plant, *assets):
+    """Publish the data product anew, of these revisions of assets and "secret" alone."""
+    items = [DataProductItem(one.id, one.version) for one in assets]
+    product, listing = plant.find(DataProduct, "product-kit"), plant.find(Listing, plant.product)
+    items = (*items, DataProductItem("asset-secret", 1))
+    changed = plant.change(product, items=items)
+    plant.change(listing, entity_revision=changed.version)

@@ -40,9 +40,9 @@ GIVES = st.sampled_from(["bob", "bob", "bob", "ann", "cy", "dee"])
 READS = st.sampled_from(["cy", "dee", "cy", "dee", "ann", "bob"])
 GOVERNS = st.sampled_from(["ann", "bob", "cy"])
 PLACES = st.integers(0, 5)
+THEN = st.sampled_from(["work", "die", "rest"])
 KEPT = (SubscriptionRequest, Subscription, SubscriptionGrant, SubscriptionTarget, Job)
 DECISIONS = ("AcceptSubscriptionRequest", "RejectSubscriptionRequest")
-EXPIRE = (ended, SubscriptionStatus.EXPIRED, "over")
 
 
 class Access(RuleBasedStateMachine):
@@ -66,15 +66,17 @@ class Access(RuleBasedStateMachine):
         finally:
             self.stack.close()
 
-    @initialize()
-    def begin_with_something(self):
+    @initialize(is_granted=st.booleans())
+    def begin_with_something(self, is_granted):
         for one in self.plant.basket(self.plant.public, self.plant.product).requests[1:]:
             self.plant.accept(one)
-        self.mesh.work("grant")
+        if is_granted:
+            self.mesh.work("grant")
 
-    @rule(who=READS, table=st.sampled_from(["public", "secret", "product"]))
-    def ask(self, who, table):
+    @rule(who=READS, table=st.sampled_from(["public", "secret", "product"]), then=THEN)
+    def ask(self, who, table, then):
         self.attempt(lambda: self.plant.ask(getattr(self.plant, table), by=who))
+        self.work(then)
 
     @rule(who=READS, at=PLACES)
     def ask_for_names(self, who, at):
@@ -82,9 +84,10 @@ class Access(RuleBasedStateMachine):
         given = {"on_low_score": OnLowScore.SUSPEND, "unmasked": ()}
         self.on(SubscriptionRequest, at, who, "UpdateSubscriptionRequest", **given)
 
-    @rule(who=GIVES, at=PLACES, name=st.sampled_from(DECISIONS))
-    def decide(self, who, at, name):
+    @rule(who=GIVES, at=PLACES, name=st.sampled_from(DECISIONS), then=THEN)
+    def decide(self, who, at, name, then):
         self.on(SubscriptionRequest, at, who, name)
+        self.work(then)
 
     @rule(who=GIVES, at=PLACES)
     def unmask(self, who, at):
@@ -95,25 +98,39 @@ class Access(RuleBasedStateMachine):
         self.on(SubscriptionRequest, at, who, "DeleteSubscriptionRequest")
         self.on(Subscription, at, who, "CancelSubscription")
 
-    @rule(who=GIVES, at=PLACES)
-    def revoke(self, who, at):
+    @rule(who=GIVES, at=PLACES, then=THEN)
+    def revoke(self, who, at, then):
         self.on(Subscription, at, who, "RevokeSubscription")
+        self.work(then)
 
     @rule(who=GIVES, at=PLACES)
     def change_terms(self, who, at):
         given = {"takes_current_columns": True, "unmasked": ()}
         self.on(Subscription, at, who, "UpdateSubscriptionTerms", **given)
 
-    @rule(at=PLACES, work=st.sampled_from([*[(suspended, "bad"), (resumed,)] * 2, EXPIRE]))
-    def happen_by_itself(self, at, work):
+    @rule(at=PLACES, then=THEN)
+    def suspend_or_resume(self, at, then):
+        if one := self.pick(Subscription, at, status=list(LIVE)):
+            is_on = one.status is SubscriptionStatus.APPROVED
+            work = (suspended, "bad") if is_on else (resumed,)
+            self.plant.act(Subscription, one.id, *work)
+        self.work(then)
+
+    @rule(at=PLACES)
+    def expire(self, at):
         if one := self.pick(Subscription, at):
-            self.attempt(lambda: self.plant.act(Subscription, one.id, *work))
+            over = (ended, SubscriptionStatus.EXPIRED, "over")
+            self.attempt(lambda: self.plant.act(Subscription, one.id, *over))
+
+    @rule(at=PLACES)
+    def consider(self, at):
         if one := self.pick(SubscriptionRequest, at):
             self.plant.act(SubscriptionRequest, one.id, considered)
 
-    @rule(who=READS, at=PLACES)
-    def retry(self, who, at):
+    @rule(who=READS, at=PLACES, then=THEN)
+    def retry(self, who, at, then):
         self.on(SubscriptionGrant, at, who, "RetrySubscriptionGrant")
+        self.work(then)
 
     @rule(at=PLACES, edge=PLACES, wild=st.sampled_from(AssetGrantStatus))
     def report(self, at, edge, wild):
@@ -126,19 +143,21 @@ class Access(RuleBasedStateMachine):
             about = {"subscription_grant_id": one.id, **given}
             self.attempt(lambda: self.mesh.ask("cy", "UpdateSubscriptionGrantStatus", **about))
 
-    @rule(dies=st.booleans())
-    def work(self, dies):
-        for one in self.plant.every(Job, kind="grant") if dies else ():
+    @rule(then=THEN)
+    def work(self, then):
+        """Do what waits to be done, or die in the middle of each grant."""
+        for one in self.plant.every(Job, kind="grant") if then == "die" else ():
             self.mesh.attendant.act("Begin", "test", partial(_begun, wanted=one))
-        if not dies:
+        if then == "work":
             self.mesh.work("grant")
             self.plant.do_now("grant-again")
 
-    @rule()
-    def move_the_files(self):
+    @rule(then=THEN)
+    def move_the_files(self, then):
         places = [self.plant.folder / "secret", self.plant.folder / "gone"]
         here, there = places if places[0].exists() else reversed(places)
         here.rename(there)
+        self.work(then)
 
     @rule(who=GOVERNS)
     def remove_the_association_or_bring_it_back(self, who):
@@ -250,5 +269,5 @@ class Access(RuleBasedStateMachine):
                         assert now.status in (was.status, *ASSET_EDGES[was.status])
 
 
-Access.TestCase.settings = settings(max_examples=12, stateful_step_count=40, deadline=None)
+Access.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestAccess46 = Access.TestCase

@@ -30,7 +30,7 @@ SKEW = int(secret.MAX_SKEW.total_seconds())
 KEY = ECKey.generate_key("P-256", {"kid": "one"})
 PROVIDER = Provider("plant", "https://id.example", "atoll", groups={"QA": "quality"})
 EXPECTED = Expected("https://id.example", "atoll", "a nonce", NOW, "an access token")
-ABSENT = object()
+ABSENT = type("Absent", (), {"__repr__": lambda self: "absent"})()
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(),

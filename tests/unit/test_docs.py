@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import click
+import mesh_reference
 import pytest
 
 import atoll
@@ -13,6 +14,10 @@ from atoll.app import main, settings
 from atoll.core import errors
 from atoll.fleet.capacity import InsufficientCapacity, NoFreeAddress
 from atoll.fleet.states import ClusterState, FleetState, InstanceState
+from atoll.mesh.cli.commands import dashed
+from atoll.mesh.operations.registry import actions
+from atoll.mesh.policies.decisions import Authorizer
+from atoll.mesh.service import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -36,22 +41,34 @@ FOREIGN = {
 }  # fmt: skip
 # Options of other programs that messages and scripts name: spark-submit, pip, unshare, mount.
 FOREIGN_IN_MESSAGES = {"--conf", "--class", "--force-reinstall", "--fork", "--bind"}
+# States of DataZone's that nothing of ours is ever in.
+NEVER_REACHED = {
+    "CREATING", "UPDATING", "DELETING", "MOVING", "UPDATE_FAILED", "DELETE_FAILED", "CREATE_FAILED",
+    "CREATION_FAILED", "DELETION_FAILED", "FAILED_CREATION", "FAILED_UPDATE", "FAILED_DELETION",
+}  # fmt: skip
 
 
-def commands():
-    """All commands by the words that call them; those of a group by two."""
+def commands(group=None, before=""):
+    """All commands by the words that call them."""
     found = {}
-    for name, command in main.program().commands.items():
+    for name, command in (group or main.program()).commands.items():
         if isinstance(command, click.Group):
-            found |= {f"{name} {inner}": one for inner, one in command.commands.items()}
+            found |= commands(command, f"{before}{name} ")
         else:
-            found[name] = command
+            found[f"{before}{name}"] = command
     return found
 
 
+def told_by_hand():
+    """The commands that no generated page tells."""
+    made = {f"mesh {dashed(name)}" for name in OPERATIONS}
+    return {name: command for name, command in commands().items() if name not in made}
+
+
 def groups():
-    known = main.program().commands
-    return {name for name, one in known.items() if isinstance(one, click.Group)}
+    """The words that call a group of commands."""
+    words = [name.split() for name in commands()]
+    return {" ".join(one[:length]) for one in words for length in range(1, len(one))}
 
 
 def options_of(command):
@@ -95,7 +112,7 @@ def listed_options(title):
 
 
 def test_reference_lists_the_options_of_each_command():
-    for name, command in commands().items():
+    for name, command in told_by_hand().items():
         own = options_of(command) - common_options()
         assert listed_options(f"atoll {name}") == own, name
 
@@ -104,13 +121,18 @@ def test_reference_lists_the_options_of_every_command():
     assert listed_options(COMMON) == common_options()
 
 
+def test_page_of_operations_is_up_to_date():
+    page = mesh_reference.PAGE.read_text()
+    assert page == mesh_reference.page(), "write it anew: python tests/mesh_reference.py"
+
+
 def text_of(name):
     """What the reference says of a command's options, some of them once for several."""
     return section(f"atoll {name}") + (section("atoll plan") if name in ("create", "add") else "")
 
 
 def test_reference_tells_the_defaults():
-    for name, command in commands().items():
+    for name, command in told_by_hand().items():
         text = text_of(name)
         for option in command.params:
             is_value = isinstance(option.default, str | int) and not isinstance(
@@ -127,7 +149,7 @@ def test_reference_tells_the_defaults():
 
 
 def test_reference_names_every_choice():
-    for name, command in commands().items():
+    for name, command in told_by_hand().items():
         text = text_of(name)
         for option in command.params:
             if isinstance(option.type, click.Choice):
@@ -140,6 +162,7 @@ def test_reference_names_every_setting_with_its_variables():
     told = {row[1].strip(" `"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
     known = settings.GENERAL | {f"storage.{name}": v for name, v in settings.STORAGE.items()}
     known |= {f"aws.{name}": v for name, v in settings.AWS.items()}
+    known |= {f"mail.{name}": v for name, v in settings.MAIL.items()}
     assert told == known
     assert settings.CONFIG_VARIABLE in section("Settings")
 
@@ -147,11 +170,9 @@ def test_reference_names_every_setting_with_its_variables():
 def test_reference_names_every_error_with_code_and_status():
     rows = [line.split("|") for line in section("Errors").splitlines() if line.startswith("| `")]
     told = {tuple(cell.strip(" `") for cell in row[1:4]) for row in rows}
-    core = [errors.AtollError, *errors.AtollError.__subclasses__()]
-    kinds = [one for one in core if one.__module__ == errors.__name__] + [
-        InsufficientCapacity,
-        NoFreeAddress,
-    ]
+    core = [one for one in vars(errors).values() if isinstance(one, type)]
+    kinds = [one for one in core if issubclass(one, errors.AtollError)]
+    kinds += [InsufficientCapacity, NoFreeAddress]
     assert told == {(kind.__name__, kind.code, str(kind.status)) for kind in kinds}
 
 
@@ -208,11 +229,11 @@ def test_commands_that_pages_show_exist_with_their_options(page):
 def called(first, rest):
     """The command that a line calls, and its arguments; what follows -- is another program's."""
     own = re.split(r"\s--\s", rest)[0]
-    if first not in groups():
-        return first, own
     # Options of every command may stand before the name of the inner one.
-    inner = re.match(r"(?:\s+-q)?\s+([a-z][\w-]*)(.*)", own, re.DOTALL)
-    return (f"{first} {inner[1]}", inner[2]) if inner else (first, own)
+    inner = r"(?:\s+-q)?\s+([a-z][\w-]*)(.*)"
+    while first in groups() and (found := re.match(inner, own, re.DOTALL)):
+        first, own = f"{first} {found[1]}", found[2]
+    return first, own
 
 
 def test_guide_tells_every_event_and_state():
@@ -223,6 +244,29 @@ def test_guide_tells_every_event_and_state():
     kinds |= {f"CLUSTER_{one}" for one in ClusterState} | {f"FLEET_{one}" for one in FleetState}
     kinds |= {f"INSTANCE_{one}" for one in InstanceState} - {"INSTANCE_AWAITING_FULFILLMENT"}
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
+
+
+def test_guide_tells_every_state_of_the_mesh():
+    page = (ROOT / "docs" / "mesh-access.md").read_text()
+    told = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", page))
+    stated = {name: words for name, words in mesh_reference.words().items() if "Status" in name}
+    assert {"SubscriptionStatus", "AssetGrantStatus"} <= set(stated)
+    missing = {word for words in stated.values() for word in words} - told
+    assert missing == NEVER_REACHED
+    others = mesh_reference.words()
+    for name in ("Designation", "PolicyType", "Classification", "RuleType", "RuleAction"):
+        assert set(others[name]) <= told, name
+
+
+def test_policies_in_pages_are_accepted():
+    found = [
+        body
+        for page in PAGES
+        for body in re.findall(r"^```cedar\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+    assert found
+    for body in found:
+        Authorizer(actions(), body)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -270,5 +314,6 @@ def test_python_and_toml_in_pages_can_be_read(page, tmp_path):
         told = tomllib.loads(body)
         assert set(told["storage"]) == set(settings.STORAGE)
         assert set(told["aws"]) == set(settings.AWS)
-        assert set(told) == {*settings.GENERAL, "storage", "aws"}
+        assert set(told["mail"]) == set(settings.MAIL)
+        assert set(told) == {*settings.GENERAL, "storage", "aws", "mail"}
         assert found.storage.endpoint == told["storage"]["endpoint"]

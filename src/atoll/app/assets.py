@@ -1,20 +1,24 @@
-"""Vector collections as assets of the mesh: what a harvest asks of one."""
+"""Vector collections as assets of the mesh: what a harvest and a reader ask of one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+
+import pyarrow as pa
 
 from atoll.core.config import Settings, StorageOptions
 from atoll.mesh.harvest import CollectionFacts
 from atoll.vectors.collection import Collection
+from atoll.vectors.model import CODE_COLUMN
 from atoll.vectors.schemas import seen_schema
 from atoll.vectors.service import open_collection
 
 
 class Collections:
-    """Describes vector collections; the `CollectionReader` of a harvest."""
+    """Describes and reads vector collections; the `CollectionReader` of the mesh."""
 
     def __init__(self, settings: Settings) -> None:
         """Take settings; what they say of stores gives way to those of each data source."""
@@ -28,8 +32,9 @@ class Collections:
         """
         collection = open_collection(location, replace(self._settings, storage=options))
         spec = collection.spec
+        schema = seen_schema(spec)
         return CollectionFacts(
-            schema=seen_schema(spec),
+            schema=pa.schema([one for one in schema if one.name != CODE_COLUMN]),
             rows=len(collection),
             version=collection.version,
             digest=_digest(collection),
@@ -42,6 +47,18 @@ class Collections:
                 "embedder": "unknown" if spec.embedder is None else str(spec.embedder),
             },
         )
+
+    def first_rows(
+        self, location: str, options: StorageOptions, columns: Sequence[str], most: int
+    ) -> pa.Table:
+        """Read some columns of the first rows of the collection at a URL.
+
+        Raises:
+            NotFound: there is none. InvalidInput: it has no such column.
+            Forbidden, Unavailable, Corrupt: it cannot be read.
+        """
+        collection = open_collection(location, replace(self._settings, storage=options))
+        return collection.head(most, columns)
 
 
 def _digest(collection: Collection) -> str | None:

@@ -164,9 +164,11 @@ def _fleet() -> Sequence[click.Command]:
 @cache
 def _mesh() -> Sequence[click.Command]:
     try:
+        from atoll.app.meshdemo import mesh_demo
         from atoll.mesh.cli import mesh
     except ModuleNotFoundError as error:
         return (_not_installed("mesh", error),)
+    mesh.add_command(mesh_demo)
     return (mesh,)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import uvicorn
 
 from atoll.app.credentials import read_credentials
@@ -15,6 +17,7 @@ from atoll.core.errors import Unavailable
 from atoll.mesh.harvest import CollectionFacts
 from atoll.mesh.hosting import Mesh
 from atoll.messages.addresses import networks_in
+from atoll.storage import open_storage
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 DRAIN_SECONDS = 10
@@ -30,6 +33,14 @@ DRAIN_SECONDS = 10
 @click.option("--port", type=click.IntRange(0, 65535), default=8480, show_default=True)
 @click.option("--database", metavar="URL", help="PostgreSQL instead of a file in the folder.")
 @click.option("--url", metavar="URL", help="Where people reach it, if that is another address.")
+@click.option(
+    "--anchors", metavar="URL", help="Where the end of the audit is written down, now and then."
+)
+@click.option(
+    "--policies",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of further policies, in Cedar.",
+)
 @click.pass_obj
 def serve(
     settings: Settings,
@@ -38,6 +49,8 @@ def serve(
     port: int,
     database: str | None,
     url: str | None,
+    anchors: str | None,
+    policies: Path | None,
 ) -> None:
     """Serve the mesh: catalog, access and audit, until interrupted.
 
@@ -48,12 +61,15 @@ def serve(
     assert folder is not None
     keys = settings.mesh_credentials
     credentials = read_credentials(keys) if keys else {}
+    anchored = anchors or settings.mesh_anchors
     with _listening(host, port) as listener:
         at = url or f"http://{host}:{listener.getsockname()[1]}"
         mesh = Mesh(
             folder,
-            database=database or "",
+            database=database or settings.mesh_database or "",
             portal_url=at,
+            anchors=open_storage(anchored, settings.storage) if anchored else None,
+            policies=policies or settings.mesh_policies,
             providers=settings.mesh_providers,
             mail=settings.mail,
             webhook_networks=networks_in(settings.mesh_webhook_networks),
@@ -78,7 +94,7 @@ def serve(
 
 
 class _Collections:
-    """Describes vector collections; what that takes is loaded when the first one is met."""
+    """Knows vector collections; what that takes is loaded when the first one is met."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -88,12 +104,23 @@ class _Collections:
 
         return Collections(self._settings).describe(location, options)
 
+    def first_rows(
+        self, location: str, options: StorageOptions, columns: Sequence[str], most: int
+    ) -> pa.Table:
+        from atoll.app.assets import Collections
+
+        return Collections(self._settings).first_rows(location, options, columns, most)
+
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise Unavailable(
             f"{host}:{port} cannot be listened on: {error.strerror}; choose another --port"
         ) from error
+    # Taken over by each connection. Otherwise the second half of an answer waits 40 ms for the
+    # client to acknowledge the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -28,9 +28,13 @@ GENERAL: dict[str, tuple[str, ...]] = {
     "fleet_url": ("ATOLL_FLEET_URL",),
     "fleet_token": ("ATOLL_FLEET_TOKEN",),
     "mesh_home": ("ATOLL_MESH_HOME",),
+    "mesh_database": ("ATOLL_MESH_DATABASE",),
     "mesh_credentials": ("ATOLL_MESH_CREDENTIALS",),
+    "mesh_anchors": ("ATOLL_MESH_ANCHORS",),
+    "mesh_policies": ("ATOLL_MESH_POLICIES",),
     "mesh_url": ("ATOLL_MESH_URL",),
     "mesh_token": ("ATOLL_MESH_TOKEN",),
+    "mesh_login": ("ATOLL_MESH_LOGIN",),
     "mesh_providers": ("ATOLL_MESH_PROVIDERS",),
     "mesh_webhook_networks": ("ATOLL_MESH_WEBHOOK_NETWORKS",),
 }
@@ -66,7 +70,7 @@ CONFIG_VARIABLE = "ATOLL_CONFIG"
 OFF = "off"
 _PATHS = (
     "scratch", "rates", "prices", "fleet_home", "fleet_cache", "mesh_home", "mesh_credentials",
-    "mesh_providers",
+    "mesh_login", "mesh_policies", "mesh_providers",
 )  # fmt: skip
 
 
@@ -107,6 +111,7 @@ def read_settings(environment: Mapping[str, str], home: Path) -> Settings:
         disk_cache=kept / "ranges",
         fleet_home=home / ".local" / "share" / "atoll" / "fleet",
         mesh_home=home / ".local" / "share" / "atoll" / "mesh",
+        mesh_login=home / ".config" / "atoll" / "mesh-login.json",
         fleet_cache=kept / "fleet",
     )
     return with_general(settings, found)

@@ -87,9 +87,13 @@ class Settings:
         fleet_url: a fleet host elsewhere; None is this machine's, started when it is needed.
         fleet_token: as whom that one is asked.
         mesh_home: folder of the mesh that `atoll serve` serves.
+        mesh_database: URL of the database of that mesh; None: a file in its folder.
         mesh_credentials: file of how that mesh reaches stores; None: as this machine does.
+        mesh_anchors: URL of where that mesh writes down the end of its audit; None: its folder.
+        mesh_policies: file of further policies of that mesh, in Cedar; None: Atoll's alone.
         mesh_url: the mesh that `atoll mesh` asks.
         mesh_token: as whom.
+        mesh_login: file in which `atoll mesh login --save` keeps both.
         mesh_providers: file of the sign-in providers of that mesh; None: it has none.
         mesh_webhook_networks: where the mesh's webhooks may go besides public addresses, such as
             "10.1.0.0/16, fd00::/8".
@@ -113,9 +117,13 @@ class Settings:
     fleet_url: str | None = None
     fleet_token: str | None = field(default=None, repr=False)
     mesh_home: Path | None = None
+    mesh_database: str | None = field(default=None, repr=False)
     mesh_credentials: Path | None = None
+    mesh_anchors: str | None = None
+    mesh_policies: Path | None = None
     mesh_url: str | None = None
     mesh_token: str | None = field(default=None, repr=False)
+    mesh_login: Path | None = None
     mesh_providers: Path | None = None
     mesh_webhook_networks: str = ""
     quiet: bool = False

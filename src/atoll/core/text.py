@@ -23,6 +23,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Cut a text after so many characters, and show that it goes on.
+
+    >>> shortened("weld", 4), shortened("welds", 4)
+    ('weld', 'weld...')
+    """
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def some_of(
     items: Sequence[object], shown: int = 5, *, total: int | None = None, separator: str = ", "
 ) -> str:

@@ -43,7 +43,7 @@ from atoll.mesh.store.events import append
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
 from atoll.messages.addresses import Network
-from atoll.storage import open_storage
+from atoll.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from atoll.mesh.identity.configured import Configured
@@ -71,7 +71,8 @@ class Mesh:
         *,
         database: str = "",
         portal_url: str = "",
-        anchors: str = "",
+        anchors: Storage | None = None,
+        policies: Path | None = None,
         collections: CollectionReader | None = None,
         providers: Path | None = None,
         credentials: Mapping[str, StorageOptions] | None = None,
@@ -84,8 +85,9 @@ class Mesh:
             home: its folder; made if need be.
             database: URL; empty: a SQLite file in the folder.
             portal_url: where people reach it; empty: where they did before.
-            anchors: URL of where the end of the audit is written down now and then, best a store
-                that whoever has the database cannot write to; empty: the home folder.
+            anchors: where the end of the audit is written down now and then, best a store that
+                whoever has the database cannot write to; None: the home folder.
+            policies: file of further policies, in Cedar; None: there are only Atoll's.
             collections: knows vector collections; None: they are not read.
             providers: file of the sign-in providers, see `identity.configured`; None: none.
             credentials: how to reach a store, by the names that associations give.
@@ -95,9 +97,9 @@ class Mesh:
         Raises:
             Conflict: it is served already, or was made by a newer Atoll.
             Unavailable, Forbidden, Corrupt: folder or database cannot be used.
-            InvalidInput, NotFound, Forbidden: the file of providers cannot be used.
+            InvalidInput, NotFound, Forbidden: the file of providers or policies cannot be used.
         """
-        configured = _configured(providers)
+        configured, authorizer = _configured(providers), _authorizer(policies)
         with ExitStack() as undo:
             undo.enter_context(_alone_in(home))
             engine = opened(database or f"sqlite:///{home / DATABASE_FILE}")
@@ -110,9 +112,10 @@ class Mesh:
             )
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
-            sealing = Sealing(key, open_storage(anchors or home / ANCHORS_FOLDER))
+            sealing = Sealing(key, anchors or open_storage(home / ANCHORS_FOLDER))
             indexer = Indexer(self.store, home / INDEX_FOLDER)
             undo.callback(indexer.stop)
+            indexer.follow()
             tools = Tools(
                 home,
                 sealing,
@@ -123,7 +126,6 @@ class Mesh:
                 mail=mail,
                 webhook_networks=webhook_networks,
             )
-            authorizer = Authorizer(actions())
             self.performer = Performer(self.store, authorizer, tools)
             self.doorkeeper = Doorkeeper(self.store, tools.throttle)
             self._sso = _single_sign_on(self.store, tools, configured)
@@ -163,6 +165,17 @@ def _configured(providers: Path | None) -> Sequence[Configured]:
     from atoll.mesh.identity.configured import read_providers
 
     return read_providers(providers)
+
+
+def _authorizer(policies: Path | None) -> Authorizer:
+    if policies is None:
+        return Authorizer(actions())
+    with reading(policies):
+        text = policies.read_bytes()
+    try:
+        return Authorizer(actions(), text.decode())
+    except ValueError as error:
+        raise InvalidInput(f"the policies in {policies} are refused: {error}") from error
 
 
 def _alone_in(home: Path) -> IO[Any]:

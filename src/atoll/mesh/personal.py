@@ -72,4 +72,4 @@ def _by_names(asset: Technical, error: Exception | None = None) -> Findings:
 
 
 def _columns(asset: Technical) -> list[Column]:
-    return [Column(one.name, one.type) for one in (*asset.columns, *asset.partitions)]
+    return [Column(one.name, one.type) for one in asset.schema]

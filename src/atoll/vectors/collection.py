@@ -374,6 +374,18 @@ class Collection:
         """
         return self._answered(lambda: self._view().get(ids, columns))
 
+    def head(self, rows: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the first rows, in stored order.
+
+        Args:
+            rows: at most so many.
+            columns: which columns; None reads all but the packed code.
+
+        Raises:
+            InvalidInput: an unknown column.
+        """
+        return self._answered(lambda: self._view().head(rows, columns))
+
     def queries(
         self, given: Any, *, ids: str | Path | None = None, model_path: str | Path | None = None
     ) -> QueryBatch:

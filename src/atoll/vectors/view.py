@@ -80,6 +80,26 @@ class View:
         rows = pa.concat_tables(found).take(pa.array(np.argsort(place, kind="stable")))
         return schemas.seen(rows, schema)
 
+    # -- in order ---------------------------------------------------------------------------------
+
+    def head(self, rows: int, columns: Sequence[str] | None) -> pa.Table:
+        """Read the first rows; see `Collection.head`."""
+        names = list(columns) if columns is not None else self.reader.columns
+        self.check_columns(names)
+        found, left = list[pa.RecordBatch](), rows
+        for bucket in self.manifest.buckets:
+            if left <= 0:
+                break
+            for _, batch in self.reader.table(bucket).batches(names, batch_rows=left):
+                found.append(batch)
+                left -= len(batch)
+                if left <= 0:
+                    break
+        schema = pa.schema([self.reader.schema.field(name) for name in names])
+        if not found:
+            return schema.empty_table()
+        return schemas.seen(pa.Table.from_batches(found).slice(0, rows), schema)
+
     # -- nearest ----------------------------------------------------------------------------------
 
     def search(

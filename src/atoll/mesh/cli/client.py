@@ -24,7 +24,6 @@ from atoll.core.errors import (
 from atoll.mesh.operations.registry import Operation
 
 TIMEOUT_SECONDS = 300.0  # some answers are long thought about
-_ID = re.compile(r"^[a-z]+-[2-9a-km-np-z]{16}$")
 _ERRORS = {
     kind.code: kind
     for kind in (
@@ -38,7 +37,15 @@ class MeshClient:
     """One mesh, as one principal sees it."""
 
     def __init__(self, url: str, token: str) -> None:
-        """Ask the mesh at an address, by a token."""
+        """Ask the mesh at an address, by a token.
+
+        Raises:
+            InvalidInput: it is no address, or no token.
+        """
+        if not re.match(r"https?://[^/]", url):
+            raise InvalidInput(f"'{url}' is no address of a mesh; write one like http://HOST:8480")
+        if not re.fullmatch(r"[!-~]*", token):
+            raise InvalidInput("the token has characters that none of ours has; take a new one")
         self._http = httpx2.Client(
             base_url=url.rstrip("/"),
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -112,6 +119,8 @@ class MeshClient:
     def _answering(self) -> Iterator[None]:
         try:
             yield
+        except (ValueError, httpx2.InvalidURL) as error:
+            raise InvalidInput(f"this cannot be sent to {self._url}: {error}") from error
         except httpx2.HTTPError as error:
             raise Unavailable(
                 f"the mesh at {self._url} does not answer ({type(error).__name__}); "
@@ -153,31 +162,10 @@ class MeshClient:
             if not cursor:
                 return
 
-    def id_of(self, paths: Sequence[str], text: str) -> str:
-        """Return the id of what is called something, or the id itself.
-
-        Args:
-            paths: of the lists of all that it may be.
-            text: an id, or a name.
-
-        Raises:
-            NotFound: nothing that you may look at is called so.
-            Conflict: more than one thing is.
-        """
-        if _ID.match(text):
-            return text
-        found = [one["id"] for path in paths for one in self.pages(path, {"name": text})]
-        if not found:
-            lists = " or ".join(paths)
-            raise NotFound(f"nothing under {lists} is called '{text}'; give a name or an id")
-        if len(found) > 1:
-            raise Conflict(f"'{text}' is the name of {', '.join(found)}; give an id")
-        return str(found[0])
-
 
 def _addressed(operation: Operation, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the path, filled in, and what is told besides it."""
-    ids = {name: quote(str(given[name]), safe="") for name in operation.names}
+    ids = {name: quote(str(given[name]), safe="", errors="replace") for name in operation.names}
     rest = {key: value for key, value in given.items() if key not in ids}
     return operation.path.format_map(ids), rest
 

@@ -4,46 +4,54 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Iterator, Sequence
+from inspect import getdoc
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from msgspec import inspect
 
 from atoll.core.config import Settings
 from atoll.core.errors import InvalidInput
 from atoll.core.files import whole_file
-from atoll.core.tables import clock, table
 from atoll.mesh.cli.client import MeshClient
-from atoll.mesh.model.people import microseconds
-from atoll.mesh.operations.registry import Download, Operation, viewing
-from atoll.mesh.service import OPERATIONS
+from atoll.mesh.cli.names import Names, kinds_of, spelling
+from atoll.mesh.cli.saved import saved_login
+from atoll.mesh.cli.showing import show, show_rows
+from atoll.mesh.cli.subjects import OperationCommand
+from atoll.mesh.cli.values import Json, Moment, Secret, Span, example
+from atoll.mesh.operations.registry import Ask, Download, Operation
+from atoll.mesh.service.rows import Rows
 
-_MOMENTS = ("at", "since", "until", "due_at", "expires_at", "timestamp")
+_MOMENTS = ("at", "since", "until", "timestamp")
+_SECRETS = ("password", "current")
 _HIDDEN = ("cursor", "limit")
-_STAMPS = {"created_at", "updated_at", "expires_at", "at", "since", "until", "due_at", "timestamp"}
-_NOT_IN_TABLES = {"version", "created_at", "created_by", "updated_at", "updated_by", "description"}
+_SEVERAL = "May be given several times."
 
 
 def client_of(settings: Settings) -> MeshClient:
-    """Return the mesh that settings name.
+    """Return the mesh that settings name, or that somebody signed in to, until the command ends.
 
     Raises:
-        InvalidInput: they name none.
+        InvalidInput: there is none.
     """
-    if not settings.mesh_url:
+    saved = saved_login(settings.mesh_login)
+    url = settings.mesh_url or saved.url
+    if not url:
         raise InvalidInput(
-            "no mesh is named: start one with `atoll serve`, then set ATOLL_MESH_URL and "
-            "ATOLL_MESH_TOKEN to what it prints, or run `atoll mesh login`"
+            "no mesh is named: start one with `atoll serve`, then set ATOLL_MESH_URL to what it "
+            "prints and run `atoll mesh login`"
         )
-    return MeshClient(settings.mesh_url, settings.mesh_token or "")
+    # A token is told to the mesh that it is for, and to no other.
+    token = settings.mesh_token or (saved.token if url == saved.url else "")
+    client = MeshClient(url, token)
+    click.get_current_context().call_on_close(client.close)
+    return client
 
 
-def command(operation: Operation) -> click.Command:
+def command(operation: Operation) -> OperationCommand:
     """Make the command of an operation."""
     fields = {
         one.name: one
@@ -54,23 +62,42 @@ def command(operation: Operation) -> click.Command:
     def run(
         as_json: bool = False,
         if_match: str | None = None,
+        at_most: int | None = None,
         output: Path | None = None,
         **given: Any,
     ) -> None:
-        settings: Settings = click.get_current_context().obj
-        client = client_of(settings)
-        values = {key: value for key, value in given.items() if value not in (None, ())}
-        for key, value in values.items():
-            values[key] = _resolved(client, key, value)
+        client = client_of(click.get_current_context().obj)
+        found = Names(client)
+        values = {
+            key: _named(found, fields[key].type, key, value)
+            if key in fields
+            else found.resolved(key, value)
+            for key, value in given.items()
+            if value not in (None, ())
+        }
         headers = {"If-Match": if_match} if if_match else {}
         if output:
             _save(client.download(operation, values, headers), output)
             return
         answer = client.perform(operation, values, headers)
-        _print(list(answer) if operation.is_list else answer, as_json=as_json)
+        if operation.answer is Rows and not as_json:
+            show_rows(answer)
+            return
+        if operation.is_list:
+            answer = list(islice(answer, at_most))
+        show(answer, as_json=as_json)
 
+    told = _told_of(operation.ask)
     parameters: list[click.Parameter] = [click.Argument([name]) for name in names]
-    parameters += [_option(one) for name, one in fields.items() if name not in (*names, *_HIDDEN)]
+    parameters += [
+        _option(one, told.get(name, ""))
+        for name, one in fields.items()
+        if name not in (*names, *(_HIDDEN if operation.is_list else ()))
+    ]
+    if operation.is_list:
+        most = click.IntRange(1)
+        told_of_most = "How many at most; left out: all."
+        parameters.append(click.Option(["--limit", "at_most"], type=most, help=told_of_most))
     if not operation.is_read:
         parameters.append(
             click.Option(["--if-match"], metavar="ETAG", help="Only if it is of this version.")
@@ -80,8 +107,12 @@ def command(operation: Operation) -> click.Command:
         parameters.append(click.Argument(["output"], type=place))
     else:
         parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
-    return click.Command(
-        name=dashed(operation.name), callback=run, params=parameters, help=operation.told
+    return OperationCommand(
+        operation,
+        name=dashed(operation.name),
+        callback=run,
+        params=parameters,
+        help=_help(operation),
     )
 
 
@@ -94,16 +125,107 @@ def dashed(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
-def _option(one: inspect.Field) -> click.Option:
+def _help(operation: Operation) -> str:
+    """Tell what an operation does, and how what it is about may be named."""
+    ways = [
+        f"{name.upper()} may be {' or '.join(dict.fromkeys(map(spelling, kinds)))}."
+        for name in operation.names
+        if (kinds := kinds_of(name))
+    ]
+    return "\n\n".join([operation.told, *ways])
+
+
+def _told_of(ask: type[Ask]) -> dict[str, str]:
+    """Read what a docstring says of attributes, by their names."""
+    _, _, listed = (getdoc(ask) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    for entry in re.split(r"\n(?= {4}\S)", f"\n{listed}")[1:]:
+        names, _, told = " ".join(entry.split()).partition(": ")
+        found |= dict.fromkeys(names.split(", "), f"{told[:1].upper()}{told[1:]}")
+    return found
+
+
+def _option(one: inspect.Field, told: str) -> click.Option:
     kind, is_many = _click_type(one.type)
-    if one.name in _MOMENTS:
-        kind = _Moment()
-    has_default = one.default is not msgspec.NODEFAULT or (
-        one.default_factory is not msgspec.NODEFAULT
-    )
+    if _is_moment(one.name):
+        kind = Moment()
+    elif one.name in _SECRETS:
+        kind, told = Secret(), "@FILE that holds it, or - for standard input: others see commands."
+    elif one.name.endswith("_s") and kind is click.INT:
+        kind = Span()
+    ways = " or ".join(dict.fromkeys(map(spelling, kinds_of(one.name))))
+    more = [told, f"{ways}, or an id." if ways else "", _SEVERAL if is_many else ""]
+    if isinstance(kind, Json):
+        more.append(_told_of_json(one.type))
     flag = f"--{one.name.replace('_', '-')}"
-    flags = [f"{flag}/--no-{flag[2:]}" if kind is click.BOOL else flag, one.name]
-    return click.Option(flags, type=kind, multiple=is_many, required=not has_default, default=None)
+    return click.Option(
+        [f"{flag}/--no-{flag[2:]}" if kind is click.BOOL else flag, one.name],
+        type=kind,
+        multiple=is_many,
+        required=one.required,
+        default=None,
+        help=" ".join(filter(None, more)),
+    )
+
+
+def _told_of_json(kind: inspect.Type) -> str:
+    """Show what JSON an option takes, and in which other ways that can be said."""
+    inner = _single(kind)
+    if isinstance(inner, inspect.VarTupleType | inspect.ListType):
+        inner = _single(inner.item_type)
+    if not isinstance(inner, inspect.StructType | inspect.DictType):
+        return ""
+    found = [f"E.g. {json.dumps(example(kind))}."]
+    fields = inner.fields if isinstance(inner, inspect.StructType) else ()
+    others = [one.encode_name for one in fields if not one.required]
+    if 0 < len(others) < len(fields):
+        found.append(f"May have {', '.join(others)}.")
+    if only := _only_field(fields):
+        found.append(f"Text alone is the {only}.")
+    return " ".join(found)
+
+
+def _named(names: Names, kind: inspect.Type, key: str, value: Any) -> Any:
+    """Put ids in the place of names, wherever in a value a type has ids."""
+    match _single(kind):
+        case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
+            if isinstance(value, tuple | list):
+                # One empty text stands for none at all, one list for what is in it.
+                each = [one for one in value if one != ""] if len(value) == 1 else value
+                some = [more for one in each for more in (one if isinstance(one, list) else [one])]
+                return [_named(names, item, key, one) for one in some]
+        case inspect.StructType(fields=fields):
+            types = {one.encode_name: one.type for one in fields}
+            if not isinstance(value, dict):
+                value = {_only_field(fields): value}
+            return {
+                name: _named(names, types[name], name, one) if name in types else one
+                for name, one in value.items()
+            }
+        case inspect.StrType() if isinstance(value, str):
+            return names.resolved(key, value)
+        case inspect.IntType() if isinstance(value, str) and _is_moment(key):
+            return Moment().convert(value, None, None)
+    return value
+
+
+def _is_moment(name: str) -> bool:
+    return name in _MOMENTS or name.endswith("_at")
+
+
+def _single(kind: inspect.Type) -> inspect.Type:
+    """Return what something is if it is there at all."""
+    if not isinstance(kind, inspect.UnionType):
+        return kind
+    some = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+    return some[0] if len(some) == 1 else kind
+
+
+def _only_field(fields: Sequence[inspect.Field]) -> str:
+    """Return the field that says enough of a structure, if there is one; else nothing."""
+    required = [one for one in fields if one.required]
+    is_enough = len(required) == 1 and isinstance(required[0].type, inspect.StrType)
+    return required[0].encode_name if is_enough else ""
 
 
 def _save(parts: Iterator[bytes], place: Path) -> None:
@@ -114,12 +236,11 @@ def _save(parts: Iterator[bytes], place: Path) -> None:
 
 
 def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
-    match kind:
+    match _single(kind):
         case inspect.UnionType(types=types):
-            some = [one for one in types if not isinstance(one, inspect.NoneType)]
-            if len(some) == 1:
-                return _click_type(some[0])
-            return _Json(or_text=any(isinstance(one, inspect.StrType) for one in some)), False
+            return Json(or_text=any(isinstance(one, inspect.StrType) for one in types)), False
+        case inspect.StructType(fields=fields):
+            return Json(or_text=bool(_only_field(fields))), False
         case inspect.StrType():
             return click.STRING, False
         case inspect.IntType():
@@ -130,112 +251,10 @@ def _click_type(kind: inspect.Type) -> tuple[Any, bool]:
             return click.BOOL, False
         case inspect.EnumType(cls=cls):
             return click.Choice([one.value for one in cls]), False
+        case inspect.LiteralType(values=values):
+            return click.Choice(list(map(str, values))), False
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
             inner, _ = _click_type(item)
             return inner, True
         case _:
-            return _Json(), False
-
-
-class _Moment(click.ParamType[int]):
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int) or value.isdigit():
-            return int(value)
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            return self.fail(f"{value!r} is no time; write one like 2026-11-26T08:30Z", param, ctx)
-        return microseconds(found if found.tzinfo else found.replace(tzinfo=UTC))
-
-
-class _Json(click.ParamType[Any]):
-    name = "JSON or @FILE"
-
-    def __init__(self, *, or_text: bool = False) -> None:
-        self._or_text = or_text
-        self.name = "JSON, @FILE or text" if or_text else self.name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            text = Path(value[1:]).read_text() if value.startswith("@") else value
-            return json.loads(text)
-        except (OSError, ValueError) as error:
-            if self._or_text and not value.startswith("@"):
-                return value
-            return self.fail(f"{value!r} is neither JSON nor @FILE of it: {error}", param, ctx)
-
-
-def _resolved(client: MeshClient, key: str, value: Any) -> Any:
-    lists = _lists().get(key)
-    if not lists:
-        return value
-    if isinstance(value, tuple):
-        return [client.id_of(lists, one) for one in value]
-    return client.id_of(lists, value)
-
-
-@cache
-def _lists() -> dict[str, tuple[str, ...]]:
-    """Tell in which lists things are found by name, by what their ids are called."""
-    of_kind = {
-        one.answer: one.path
-        for one in OPERATIONS.values()
-        if one.is_list and not one.names and "name" in one.ask.__struct_fields__
-    }
-    found: dict[str, tuple[str, ...]] = {
-        one.about: (of_kind[one.on],)
-        for one in OPERATIONS.values()
-        if one.name == viewing(one.on).name and one.on in of_kind
-    }
-    for other, keys in _OTHER_NAMES.items():
-        found[other] = tuple(path for key in keys for path in found[key])
-    return found
-
-
-_PEOPLE = ("user_profile_id", "group_profile_id")
-_OTHER_NAMES = {
-    "owners": _PEOPLE,
-    "member_id": _PEOPLE,
-    "groups": ("group_profile_id",),
-    "parent_domain_unit_id": ("domain_unit_id",),
-    "owning_project_id": ("project_id",),
-    "storage_id": ("association_id",),
-    "workgroup_id": ("association_id",),
-}
-
-
-def _print(answer: Any, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    elif isinstance(answer, list):
-        rows = [_row(one) for one in answer]
-        click.echo("\n".join(table(rows, empty="nothing that you may look at")))
-    else:
-        parts = {key: one for key, one in answer.items() if _is_table(one)}
-        rows = [
-            {"field": key, "value": _text(key, one)}
-            for key, one in answer.items()
-            if key not in parts
-        ]
-        click.echo("\n".join(table(rows, empty="done")))
-        for key, part in parts.items():
-            click.echo(f"\n{key}:")
-            _print(part, as_json=False)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
-
-
-def _row(item: Mapping[str, Any]) -> dict[str, object]:
-    return {key: _text(key, value) for key, value in item.items() if key not in _NOT_IN_TABLES}
-
-
-def _text(key: str, value: Any) -> str:
-    if key in _STAMPS and isinstance(value, int):
-        return clock(value / 1e6 if value else None)
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+            return Json(), False

@@ -56,7 +56,7 @@ def arrow_schema(technical: Technical | None) -> pa.Schema:
     A column whose type cannot be told from its text is left out: no filter shows it.
     """
     fields = []
-    for column in (*technical.columns, *technical.partitions) if technical else ():
+    for column in technical.schema if technical else ():
         try:
             fields.append(pa.field(column.name, arrow_type(column.type), column.nullable))
         except InvalidInput:

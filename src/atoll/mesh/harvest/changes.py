@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atoll.core.text import some_of
+from atoll.core.text import shortened, some_of
 from atoll.mesh.harvest.model import Column
 
 # From each type to those behind it no value is lost and no reader is surprised.
@@ -96,4 +96,4 @@ def _named(column: Column) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return shortened(text, _SHOWN_CHARACTERS)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.types as pt
 
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.text import counted, sized
 from atoll.mesh.harvest.content import Content
 from atoll.mesh.harvest.dialect import decode, find_delimiter
@@ -57,10 +57,21 @@ def read_csv(storage: Storage, stored: StoredObject) -> Content:
     )
 
 
-def first_rows(storage: Storage, stored: StoredObject) -> pa.Table:
-    """Read the rows in the first MiB of a CSV file, as `read_csv` would.
+def first_rows(
+    storage: Storage,
+    stored: StoredObject,
+    types: Mapping[str, pa.DataType] | None = None,
+    details: Mapping[str, str | int] | None = None,
+) -> pa.Table:
+    """Read the rows in the first MiB of a CSV file.
+
+    Args:
+        storage, stored: where it is.
+        types: of all of its columns, by their names in order; None: as `read_csv` finds them.
+        details: what `read_csv` found else; given together with types.
 
     Raises:
+        Conflict: its columns are others.
         InvalidInput: it is no CSV, or its rows have not as many fields as the header.
         NotFound, Forbidden, Unavailable, Corrupt: as the store says.
     """
@@ -68,7 +79,17 @@ def first_rows(storage: Storage, stored: StoredObject) -> pa.Table:
     data = storage.get_range(stored.path, 0, min(stored.size_bytes, SAMPLE_BYTES))
     text, _ = decode(data, is_whole=is_whole)
     kept = text if is_whole else text[: _last_record_end(text)]
-    return _parse(kept, find_delimiter(text, is_whole=is_whole))[0]
+    if types is None or details is None:
+        return _parse(kept, find_delimiter(text, is_whole=is_whole))[0]
+    found = _read(
+        pa.py_buffer(kept.encode() + b"\n"),
+        str(details["delimiter"]),
+        decimal_point=str(details["decimal_point"]),
+        types=types,
+    )
+    if found.column_names != list(types):
+        raise Conflict("its columns are others than were harvested; harvest it again")
+    return found
 
 
 def _of_sample(storage: Storage, stored: StoredObject, start: bytes) -> str:
@@ -115,7 +136,12 @@ def _as_text(data: pa.Buffer, delimiter: str, names: Sequence[str]) -> dict[str,
 
 
 def _read(
-    data: pa.Buffer, delimiter: str, *, decimal_point: str = ".", text_columns: Sequence[str] = ()
+    data: pa.Buffer,
+    delimiter: str,
+    *,
+    decimal_point: str = ".",
+    text_columns: Sequence[str] = (),
+    types: Mapping[str, pa.DataType] | None = None,
 ) -> pa.Table:
     ragged: list[pa_csv.InvalidRow] = []
 
@@ -135,7 +161,7 @@ def _read(
                 strings_can_be_null=True,
                 decimal_point=decimal_point,
                 include_columns=list(text_columns),
-                column_types=dict.fromkeys(text_columns, pa.string()),
+                column_types=types or dict.fromkeys(text_columns, pa.string()),
             ),
         )
     except pa.ArrowException as error:

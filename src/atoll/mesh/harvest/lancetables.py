@@ -8,7 +8,7 @@ process than his own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,9 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from atoll.core.errors import AtollError, Corrupt, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.core.errors import (
+    AtollError,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from atoll.core.text import counted
 from atoll.mesh.harvest.content import Content
+from atoll.mesh.harvest.model import Column
 from atoll.mesh.harvest.schemas import columns_of
 from atoll.mesh.harvest.statistics import Statistics, fingerprint, is_flat, statistics_of
 from atoll.storage import Storage
@@ -38,13 +47,8 @@ def read_lance(table: tuple[Storage, str]) -> Content:
         InvalidInput: it refers to files outside its folder.
         Corrupt, NotFound, Forbidden, Unavailable: as Lance says.
     """
-    # A second or more, which whoever hands this to another process need not spend.
-    import lance
-
-    storage, path = table
     with _lance_errors():
-        found = lance.dataset(storage.lance_uri(path), storage_options=storage.lance_options())
-        _check_inside(found)
+        found = _opened(table)
         columns_of(found.schema)
         rows = int(found.count_rows())
         is_whole = rows <= WHOLE_ROWS
@@ -69,14 +73,41 @@ def first_rows(table: tuple[Storage, str], most: int) -> pa.Table:
     Raises:
         InvalidInput, Corrupt, NotFound, Forbidden, Unavailable: as `read_lance`.
     """
+    with _lance_errors():
+        found = _opened(table)
+        return found.head(most, columns=[one.name for one in found.schema if _is_read(one.type)])
+
+
+def some_rows(
+    table: tuple[Storage, str], most: int, names: Sequence[str], columns: Sequence[Column]
+) -> pa.Table:
+    """Read some columns of the first rows of the newest version of a Lance table.
+
+    Args:
+        table: as of `read_lance`.
+        most: rows.
+        names: of the columns to read.
+        columns: that the table must have.
+
+    Raises:
+        Conflict: it has others.
+        InvalidInput, Corrupt, NotFound, Forbidden, Unavailable: as `read_lance`.
+    """
+    with _lance_errors():
+        found = _opened(table)
+        if columns_of(found.schema) != tuple(columns):
+            raise Conflict("its columns are others than were harvested; harvest it again")
+        return found.head(most, columns=list(names))
+
+
+def _opened(table: tuple[Storage, str]) -> Any:
+    # A second or more, which whoever hands this to another process need not spend.
     import lance
 
     storage, path = table
-    with _lance_errors():
-        options = storage.lance_options()
-        found: Any = lance.dataset(storage.lance_uri(path), storage_options=options)
-        _check_inside(found)
-        return found.head(most, columns=[one.name for one in found.schema if _is_read(one.type)])
+    found: Any = lance.dataset(storage.lance_uri(path), storage_options=storage.lance_options())
+    _check_inside(found)
+    return found
 
 
 def _is_read(kind: pa.DataType) -> bool:

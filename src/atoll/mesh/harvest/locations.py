@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput
-from atoll.core.text import printable
+from atoll.core.text import printable, shortened
 from atoll.storage import Storage, open_storage
 
 MAX_LOCATION_CHARACTERS = 2000
@@ -53,6 +53,17 @@ def normalised(location: str) -> str:
     return open_location(location, StorageOptions()).url
 
 
+def lies_in(location: str, folder: str) -> bool:
+    """Tell whether a normalised location is another one, or below it.
+
+    >>> lies_in("s3://plant/a/b", "s3://plant/a"), lies_in("s3://plant/ab", "s3://plant/a")
+    (True, False)
+    >>> lies_in("file:///lake", "file:///")
+    True
+    """
+    return f"{location}/".startswith(f"{folder.rstrip('/')}/")
+
+
 def url_of(storage: Storage, path: str) -> str:
     """Return the URL of a path below a storage, also of one that is no proper text."""
     if storage.root is not None:
@@ -62,5 +73,4 @@ def url_of(storage: Storage, path: str) -> str:
 
 def reason(text: str) -> str:
     """Make one line of what an error says: stored names may hold anything."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= _REASON_CHARACTERS else f"{line[:_REASON_CHARACTERS]}..."
+    return shortened(" ".join(printable(text).split()), _REASON_CHARACTERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -108,6 +108,11 @@ class Technical:
     details: Mapping[str, str | int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    @property
+    def schema(self) -> tuple[Column, ...]:
+        """Columns and partitions, those last."""
+        return (*self.columns, *self.partitions)
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -155,5 +160,15 @@ class CollectionReader(Protocol):
 
         Raises:
             AtollError: it cannot be opened.
+        """
+        ...
+
+    def first_rows(
+        self, location: str, options: StorageOptions, columns: Sequence[str], most: int
+    ) -> pa.Table:
+        """Read some columns of the first rows of the collection at a URL.
+
+        Raises:
+            AtollError: it cannot be opened or read, or has no such column.
         """
         ...

@@ -20,7 +20,7 @@ from atoll.mesh.harvest.schemas import check_names, columns_of, plain_type
 from atoll.mesh.harvest.statistics import Statistics, comparable, fingerprint
 
 # As Hive, Spark and Arrow write a missing value into a folder's name.
-_NULL = "__HIVE_DEFAULT_PARTITION__"
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -59,7 +59,7 @@ def as_table(files: Sequence[File], *, is_partitioned: bool) -> Content:
     statistics = _joined([footer.statistics for _, footer in files])
     fields = []
     for at, name in enumerate(names):
-        values = [None if found[at][1] == _NULL else found[at][1] for found in partitions]
+        values = [None if found[at][1] == NULL_PARTITION else found[at][1] for found in partitions]
         kind, statistics[name] = _partition(values, rows)
         fields.append(pa.field(name, kind, nullable=None in values))
     types = {one.name: one.type for one in (*schema, *fields)}

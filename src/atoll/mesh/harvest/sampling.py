@@ -5,17 +5,23 @@ Foreign files are opened here: call it in a process that may die of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import RawIOBase, UnsupportedOperation
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atoll.core.config import StorageOptions
-from atoll.core.errors import Conflict, Corrupt
+from atoll.core.errors import Conflict, Corrupt, InvalidInput
 from atoll.mesh.harvest import csvfiles, lancetables
+from atoll.mesh.harvest.arrowtypes import arrow_schema
+from atoll.mesh.harvest.layout import partitions_of
 from atoll.mesh.harvest.listing import list_location
 from atoll.mesh.harvest.locations import url_of
-from atoll.mesh.harvest.model import Technical
+from atoll.mesh.harvest.model import CollectionReader, Column, Technical
+from atoll.mesh.harvest.parquettables import NULL_PARTITION
+from atoll.mesh.harvest.schemas import columns_of, plain_type
 from atoll.mesh.harvest.service import table_files
 from atoll.storage import Storage, StoredObject
 
@@ -39,24 +45,163 @@ def sample_of(table: Technical, options: StorageOptions) -> pa.Table:
         NotFound, Forbidden, Unavailable: as the store says.
     """
     if table.format == "lance":
-        listing = list_location(table.location, options)
-        if listing.refused or listing.storage.url != table.location:
-            raise Conflict("it is not the table that was harvested any more; harvest it again")
-        return lancetables.first_rows((listing.storage, ""), SAMPLE_ROWS)
-    storage, files = table_files(table.location, options)
-    if table.location not in (storage.url, url_of(storage, files[0].path)):
-        raise Conflict("it is not where it was harvested any more; harvest it again")
+        return lancetables.first_rows((_lance_place(table, options), ""), SAMPLE_ROWS)
+    storage, files = _files(table, options)
     if table.format == "csv":
         return csvfiles.first_rows(storage, files[0]).slice(0, SAMPLE_ROWS)
     found = pa.table({})
     for one in files:
-        found = _first_rows(storage, one)
+        found = next(_batches(storage, one, SAMPLE_ROWS), found)
         if len(found):
             break
     return found
 
 
-def _first_rows(storage: Storage, stored: StoredObject) -> pa.Table:
+@dataclass(frozen=True)
+class Wanted:
+    """Some rows of a table or collection.
+
+    Attributes:
+        table: as it was harvested.
+        options: how to reach the store.
+        columns: which, partitions among them.
+        most: rows.
+        collections: reads vector collections.
+    """
+
+    table: Technical
+    options: StorageOptions
+    columns: tuple[str, ...]
+    most: int
+    collections: CollectionReader | None = None
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Return the types that the wanted columns had when they were harvested.
+
+        Raises:
+            InvalidInput: a type is none that can be told from its text.
+        """
+        known = {one.name: one.type for one in arrow_schema(self.table)}
+        for name in self.columns:
+            if name not in known:
+                raise InvalidInput("a column has a type that cannot be shown; leave it out")
+        return {name: known[name] for name in self.columns}
+
+
+def rows_of(wanted: Wanted) -> pa.Table:
+    """Read the first rows of a table of Parquet, CSV or Lance, or of a vector collection.
+
+    Returns:
+        The wanted columns, in that order and of the types that were harvested. Of CSV no more rows
+        than the first MiB of the file holds.
+
+    Raises:
+        Conflict: its columns are others than were harvested, or it is no such table any more.
+        Corrupt, InvalidInput: it cannot be read.
+        NotFound, Forbidden, Unavailable: as the store says.
+    """
+    found = _READERS[wanted.table.format](wanted).slice(0, wanted.most)
+    if [(one.name, plain_type(one.type)) for one in found.schema] != list(wanted.types.items()):
+        raise _changed()
+    return found
+
+
+def _of_parquet(wanted: Wanted) -> pa.Table:
+    storage, files = _files(wanted.table, wanted.options)
+    schema = pa.schema(list(wanted.types.items()))
+    partitions = {one.name for one in wanted.table.partitions}
+    inside = [name for name in wanted.columns if name not in partitions]
+    found, left = [schema.empty_table()], wanted.most
+    for one in files:
+        values = dict(partitions_of(one.path)) if partitions else {}
+        if values.keys() != partitions:
+            raise _changed()
+        for batch in _batches(storage, one, left, inside, of=wanted.table):
+            columns = dict(zip(batch.column_names, batch.columns, strict=True))
+            for name in schema.names:
+                if name in partitions:
+                    value = None if values[name] == NULL_PARTITION else values[name]
+                    columns[name] = pa.repeat(pa.scalar(value, pa.string()), len(batch))
+            found.append(pa.table([columns[name] for name in schema.names], schema.names))
+            found[-1] = found[-1].cast(schema)
+            left -= len(batch)
+            if left <= 0:
+                return pa.concat_tables(found)
+    return pa.concat_tables(found)
+
+
+def _of_csv(wanted: Wanted) -> pa.Table:
+    storage, files = _files(wanted.table, wanted.options)
+    kinds = {one.name: one.type for one in arrow_schema(wanted.table)}
+    if len(kinds) != len(wanted.table.columns):
+        raise _changed()
+    return csvfiles.first_rows(storage, files[0], kinds, wanted.table.details).select(
+        list(wanted.columns)
+    )
+
+
+def _of_lance(wanted: Wanted) -> pa.Table:
+    storage = _lance_place(wanted.table, wanted.options)
+    return lancetables.some_rows((storage, ""), wanted.most, wanted.columns, wanted.table.columns)
+
+
+def _of_collection(wanted: Wanted) -> pa.Table:
+    if wanted.collections is None:
+        raise InvalidInput("it is a vector collection, which nobody here can open")
+    return wanted.collections.first_rows(
+        wanted.table.location, wanted.options, wanted.columns, wanted.most
+    )
+
+
+def _of_nothing(wanted: Wanted) -> pa.Table:
+    raise InvalidInput("it has no rows that can be read")
+
+
+_READERS = {
+    "parquet": _of_parquet,
+    "csv": _of_csv,
+    "lance": _of_lance,
+    "atoll": _of_collection,
+    "files": _of_nothing,
+    "foreign": _of_nothing,
+}
+
+
+def _lance_place(table: Technical, options: StorageOptions) -> Storage:
+    listing = list_location(table.location, options)
+    if listing.refused or listing.storage.url != table.location:
+        raise Conflict("it is not the table that was harvested any more; harvest it again")
+    return listing.storage
+
+
+def _files(table: Technical, options: StorageOptions) -> tuple[Storage, Sequence[StoredObject]]:
+    storage, files = table_files(table.location, options)
+    if table.location not in (storage.url, url_of(storage, files[0].path)):
+        raise Conflict("it is not where it was harvested any more; harvest it again")
+    return storage, files
+
+
+def _changed() -> Conflict:
+    return Conflict("its columns are others than were harvested; harvest it again")
+
+
+def _batches(
+    storage: Storage,
+    stored: StoredObject,
+    most: int,
+    columns: Sequence[str] | None = None,
+    *,
+    of: Technical | None = None,
+) -> Iterator[pa.Table]:
+    """Read a Parquet file, so many rows at a time.
+
+    Args:
+        storage, stored: where it is.
+        most: rows of a batch.
+        columns: which; None: all.
+        of: the table that it must have the columns of; None: any.
+    """
     try:
         with pq.ParquetFile(
             # Without a buffer, all pages that a row group has of a column are read at once.
@@ -64,12 +209,18 @@ def _first_rows(storage: Storage, stored: StoredObject) -> pa.Table:
             buffer_size=_BUFFER_BYTES,
             pre_buffer=False,
         ) as parquet:
-            batches = parquet.iter_batches(SAMPLE_ROWS, use_threads=False)
-            first = next(batches, None)
-            return pa.Table.from_batches([first] if first else [], parquet.schema_arrow)
+            if of is not None and _types(columns_of(parquet.schema_arrow)) != _types(of.columns):
+                raise _changed()
+            for batch in parquet.iter_batches(most, columns=columns, use_threads=False):
+                table = pa.Table.from_batches([batch])
+                yield table if columns is None else table.select(list(columns))
     except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
         # Not what Arrow says: it may quote values.
         raise Corrupt("its rows cannot be read; write it anew") from error
+
+
+def _types(columns: Sequence[Column]) -> dict[str, str]:
+    return {one.name: one.type for one in columns}
 
 
 class _Ranges(RawIOBase):

@@ -95,6 +95,9 @@ async def read_body(request: Request) -> bytes:
 
 def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[str, str], Any]:
     ids = dict(request.path_params)
+    texts = [*ids.values(), *(value for _, value in request.query_params.multi_items())]
+    if any("\0" in one for one in texts):
+        raise InvalidInput("the address holds a zero byte; leave it out")
     about = {key: ids.pop(key) for key in [operation.about] if key}
     try:
         if operation.is_read:

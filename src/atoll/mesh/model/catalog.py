@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from atoll.mesh.harvest.model import Technical
+from atoll.mesh.harvest.model import Column, Technical
 from atoll.mesh.model.describing import EnabledStatus, Form, types_of
 from atoll.mesh.model.record import Record
 
@@ -17,6 +18,16 @@ class Classification(StrEnum):
     PUBLIC = "PUBLIC"
     INTERNAL = "INTERNAL"
     CONFIDENTIAL = "CONFIDENTIAL"
+
+    def is_stricter_than(self, other: Classification) -> bool:
+        """Whether data may go less far than by another."""
+        order = list(Classification)
+        return order.index(self) > order.index(other)
+
+
+def strictest(classifications: Iterable[Classification]) -> Classification:
+    """Return the one that lets data go least far."""
+    return max(classifications, key=list(Classification).index)
 
 
 class Basis(StrEnum):
@@ -121,6 +132,11 @@ class Asset(Record):
     is_archived: bool = False
 
     @property
+    def schema(self) -> tuple[Column, ...]:
+        """Columns and partitions; none before its files were read."""
+        return self.technical.schema if self.technical else ()
+
+    @property
     def schema_print(self) -> str:
         """What tells tables of the same columns, or an empty text."""
         return (self.technical.fingerprint.schema or "") if self.technical else ""
@@ -142,8 +158,7 @@ class Asset(Record):
         flagged = {one.name for one in self.columns if one.pii and one.pii.is_personal}
         if self.technical is None:
             return frozenset(flagged)
-        there = (*self.technical.columns, *self.technical.partitions)
-        return frozenset(flagged & {one.name for one in there})
+        return frozenset(flagged & {one.name for one in self.schema})
 
     @property
     def form_types(self) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ class Job(Record):
     """Work that is to be done after a change, or at a time; done again until it went well.
 
     Attributes:
-        kind: whose work: a name in `work.HANDLERS`.
+        kind: whose work: a name in `operations.jobs.HANDLERS`.
         subject_id: what about. There is one job of a kind about one thing.
         due_at: not before, microseconds since the epoch.
         wanted: how often it was; more than when it was taken: it is to be done once more.

@@ -91,6 +91,7 @@ class AccessToken(Record):
         scopes: nothing beyond these, whatever its principal may.
         expires_at: microseconds since the epoch.
         revoked_at: since when it is refused; 0: it is not revoked.
+        parent_id: of the token by which somebody issued it for themselves; empty: by none.
     """
 
     KIND: ClassVar[str] = "token"
@@ -100,6 +101,7 @@ class AccessToken(Record):
     scopes: tuple[str, ...]
     expires_at: int
     revoked_at: int = 0
+    parent_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,15 @@ Name: TypeAlias = Annotated[
         min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f]$(?!\n)"
     ),
 ]
+Line: TypeAlias = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)")]
 Text: TypeAlias = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+# What somebody says of a thing to others; the audit takes it down, so it is shorter.
+Remark: TypeAlias = Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+Ids: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=100)]
+ColumnName: TypeAlias = Annotated[str, Meta(max_length=1000)]
+# Microseconds since the epoch; JSON's numbers are exact up to here.
+Moment: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]
+Score: TypeAlias = Annotated[float, Meta(ge=0, le=100)]  # of quality
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +62,7 @@ class Replay(Record):
 
     Attributes:
         asked: digest of what was asked.
-        answer: its JSON.
+        answer: its JSON; empty where it is told once.
     """
 
     KIND: ClassVar[str] = "replay"
@@ -70,6 +78,15 @@ def new_id(prefix: str) -> str:
     True
     """
     return f"{prefix}-{''.join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS))}"
+
+
+def in_order(prefix: str, number: int) -> str:
+    """Write a prefix whose ids stand in the order of a number, as lists are read: 16 digits.
+
+    >>> in_order("comment", 7) < in_order("comment", 10)
+    True
+    """
+    return f"{prefix}-{number:016d}"
 
 
 def moved(

@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.groups import in_groups
 from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
-from atoll.mesh.operations.registry import Operation, Page, viewing
+from atoll.mesh.operations.registry import Operation, Page, Right, ToldOnce, viewing
 from atoll.mesh.operations.standings import EVERYBODY, PARTICIPANT, role_in, standing
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.policies.decisions import Action, Authorizer, Decision, Standing
@@ -93,6 +94,7 @@ class Call:
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
         self.told: dict[str, Any] = {}
+        self.concerns: dict[str, str] = {}
         [self.domain] = reader.all(Domain)
 
     @property
@@ -130,6 +132,10 @@ class Call:
         """Ask the policies whether the caller may do something to a record."""
         return self._authorizer.decide(self.who, action, self.know.facts(record, grant))
 
+    def may_see(self, record: Record) -> bool:
+        """Tell whether the caller may look at a record: else it is not there for them."""
+        return self.decide(viewing(type(record)), record).is_allowed
+
     def need(self, operation: Operation, record: Record) -> Decision:
         """Go on only where the caller may.
 
@@ -140,7 +146,7 @@ class Call:
         decision = self.decide(operation.action, record, grant=operation.grant)
         if decision.is_allowed:
             return decision
-        if not self.decide(viewing(type(record)), record).is_allowed:
+        if not self.may_see(record):
             raise missing(type(record), record.id)
         raise Forbidden(
             f"you may not do {operation.name} on {record.KIND} '{record.id}'; "
@@ -154,8 +160,10 @@ class Call:
         Raises:
             NotFound: there is none that they may look at.
         """
-        found = self._reader.find(kind, id_)
-        if found is None or not self.decide(viewing(kind), found).is_allowed:
+        # In place of what is missing another is decided on: the time it takes tells nothing.
+        found = self._reader.find_or_other(kind, id_)
+        is_seen = found is not None and self.may_see(found)
+        if found is None or found.id != id_ or not is_seen:
             raise missing(kind, id_)
         return found
 
@@ -213,8 +221,7 @@ class Call:
 
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""
-        waiting = iter(records)
-        while some := list(islice(waiting, CHECKED_AT_ONCE)):
+        for some in in_groups(records, CHECKED_AT_ONCE):
             facts = [self.know.facts(one) for one in some]
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)
@@ -252,6 +259,12 @@ class Call:
         """Say more to the audit."""
         self.told |= details
 
+    def tell_of(self, asset_id: str, project_id: str | None) -> None:
+        """Say to the audit which asset this call concerns, and for which project it was made."""
+        self.concerns["asset_id"] = asset_id
+        if project_id:
+            self.concerns["project"] = project_id
+
     def note(
         self, operation: str, record: Record, *, asset_id: str | None = None, **details: Any
     ) -> None:
@@ -284,6 +297,12 @@ def project_of(record: Record) -> str | None:
     """Return the id of the project that a record belongs to; None where it is of none."""
     found = getattr(record, "project_id", "") or getattr(record, "owning_project_id", "")
     return found or None
+
+
+def _acting_for(operation: Operation, record: Record) -> str | None:
+    """Return the id of the project for which something is done to what may be between two."""
+    is_decided = operation.right in (Right.REVIEW, Right.REVOKE)
+    return (getattr(record, "owning_project_id", "") if is_decided else "") or project_of(record)
 
 
 def missing(kind: type[Record], id_: str) -> NotFound:
@@ -368,6 +387,8 @@ class Performer:
         if before := changes.find(Replay, id_):
             if before.asked != asked:
                 raise Conflict("this idempotency key was used for another call; take a new one")
+            if not before.answer:
+                raise Conflict("this was done, and its answer is told once; ask anew for another")
             return msgspec.Raw(before.answer.encode())
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
@@ -380,7 +401,7 @@ class Performer:
                 updated_at=now,
                 updated_by=caller.profile_id,
                 asked=asked,
-                answer=msgspec.json.encode(answer).decode(),
+                answer="" if isinstance(answer, ToldOnce) else msgspec.json.encode(answer).decode(),
             )
         )
         return answer
@@ -412,11 +433,11 @@ class Performer:
             "ALLOWED",
             principal=caller.profile_id,
             via=caller.via,
-            project=project_of(record),
             resource_kind=answer.KIND if isinstance(answer, Record) else record.KIND,
             resource_id=getattr(answer, "id", record.id),
             details=call.told,
             policies=decision.policies,
+            **{"project": _acting_for(operation, record), **call.concerns},
         )
         return answer, note
 
@@ -426,11 +447,12 @@ class Performer:
         if not operation.about:
             return call.domain
         id_ = ids[operation.about][:ID_LETTERS]
-        found = reader.find(operation.on, id_)
-        if found is None:
-            # Decided on all the same: how long an answer takes tells nothing.
-            if other := reader.any(operation.on):
-                call.decide(operation.action, other, grant=operation.grant)
+        found = reader.find_or_other(operation.on, id_)
+        if found is None or found.id != id_:
+            # What is hidden takes two decisions, so what is missing does: the time tells nothing.
+            if found:
+                call.decide(operation.action, found, grant=operation.grant)
+                call.decide(viewing(operation.on), found)
             raise missing(operation.on, id_)
         return found
 
@@ -460,7 +482,11 @@ def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
 
 
 def _after(cursor: str) -> str:
+    wrong = InvalidInput("this cursor is none of ours; take `next` of the page before")
     try:
-        return base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
+        last = base64.b64decode(cursor.encode(), b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
-        raise InvalidInput("this cursor is none of ours; take `next` of the page before") from error
+        raise wrong from error
+    if not last.isprintable():
+        raise wrong
+    return last

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, TypeVar
 
+from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Column, Entry
 from atoll.mesh.model.catalog import (
     Asset,
@@ -15,6 +15,7 @@ from atoll.mesh.model.catalog import (
     Listing,
     ListingStatus,
     TimeSeriesDataPoint,
+    strictest,
 )
 from atoll.mesh.model.describing import Form, GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
@@ -67,7 +68,7 @@ class Entries:
     def all(self) -> Iterator[Entry]:
         """Yield all that there are."""
         for kind in INDEXED.values():
-            for some in batches(self._reader.all(kind), TOGETHER):
+            for some in in_groups(self._reader.all(kind), TOGETHER):
                 yield from self._of(some)
 
     def of(self, ids: Iterable[str]) -> dict[str, Entry]:
@@ -76,7 +77,7 @@ class Entries:
         Of one that is gone, or not published any more, there is none.
         """
         found: dict[str, Entry] = {}
-        for some in batches(ids, TOGETHER):
+        for some in in_groups(ids, TOGETHER):
             for name, kind in INDEXED.items():
                 wanted = [one for one in some if one.partition("-")[0] == name]
                 records = list(self._reader.all(kind, id=wanted)) if wanted else []
@@ -150,12 +151,9 @@ class Entries:
             personal = bool(entity.personal)
             return {"classification": str(entity.classification), "has_pii": personal}
         assets = list(self._reader.all(Asset, id=[one.asset_id for one in entity.items]))
-        order = list(Classification)
-        strictest = max((one.classification for one in assets), key=order.index, default="")
-        return {
-            "classification": str(strictest),
-            "has_pii": any(one.personal for one in assets),
-        }
+        classification = strictest(one.classification for one in assets) if assets else ""
+        has_pii = any(one.personal for one in assets)
+        return {"classification": str(classification), "has_pii": has_pii}
 
     def _term(self, id_: str) -> GlossaryTerm | None:
         if id_ not in self._terms:
@@ -176,17 +174,9 @@ class Entries:
         return self._units[project_id]
 
 
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items, so many at a time."""
-    waiting = iter(items)
-    while some := list(islice(waiting, size)):
-        yield some
-
-
 def _columns(asset: Asset) -> Iterator[Column]:
     said = {one.name: one for one in asset.columns}
-    technical = asset.technical
-    for one in (*technical.columns, *technical.partitions) if technical else ():
+    for one in asset.schema:
         told = said.get(one.name)
         words = f"{told.business_name} {told.description}".strip() if told else ""
         yield Column(one.name, words)

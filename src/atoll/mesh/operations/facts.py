@@ -182,7 +182,11 @@ _FACTS: dict[type[Record], Callable[[Knowledge, Any, str], Mapping[str, Any]]] =
         **know.is_self(one.member_id),
     },
     PolicyGrant: Knowledge.of_grant,
-    Association: lambda know, one, _: {**know.of_project(one.project_id), "status": one.status},
+    Association: lambda know, one, grant: {
+        **know.of_project(one.project_id),
+        "status": one.status,
+        "administrators": know.of_domain(one, grant)["governors"],
+    },
     Environment: lambda know, one, _: know.of_project(one.project_id),
     Glossary: lambda know, one, _: know.of_project(one.owning_project_id),
     GlossaryTerm: Knowledge.of_term,

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atoll.core.errors import AtollError, Corrupt
+from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Index, Put, Remove
 from atoll.mesh.model.catalog import Asset, DataProduct, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.describing import GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
 from atoll.mesh.model.record import Record
-from atoll.mesh.operations.entries import INDEXED, Entries, batches
+from atoll.mesh.operations.entries import INDEXED, Entries
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.writing import Store
 
@@ -33,73 +34,83 @@ class Indexer:
     """The search index of one server, and what keeps it up to date."""
 
     def __init__(self, store: Store[Any], place: Path) -> None:
-        """Open the index in a folder; make it anew where it is damaged."""
-        self._store, self._place, self._following = store, place, threading.Lock()
+        """Use the index in a folder; it is opened when it is needed."""
+        self._store, self._place, self._following = store, place, threading.RLock()
         self._is_stopping, self._waker = False, threading.Event()
-        self._index = self._opened()
-        self._seen = self._index.position
-        store.listeners.append(self._waker.set)
+        self._thread: threading.Thread | None = None
+        self._index: Index | None = None
+        self._seen = 0
+
+    def follow(self) -> None:
+        """Follow each change when it is made, so that searches need not wait for it."""
+        self._store.listeners.append(self._waker.set)
+        self._waker.set()
         self._thread = threading.Thread(target=self._run, name="mesh-index", daemon=True)
         self._thread.start()
 
     def asked(self, ask: Callable[[Index], T]) -> T:
         """Ask the index, once all that was changed until now is in it."""
         try:
-            self._catch_up()
-            return ask(self._index)
+            return ask(self._caught_up())
         except Corrupt as error:
             logger.warning("the search index is made anew: %s", error.message)
-            self._make_anew()
-            return ask(self._index)
+            return ask(self._made_anew())
 
     def last_change(self, *kinds: type[Record]) -> int:
         """Return the number of the last change of a record of some kinds, as of now."""
         with self._store.reading() as reader:
             return reader.last_change(*kinds)
 
-    def _catch_up(self) -> None:
+    def _caught_up(self) -> Index:
         with self._store.reading() as reader:
-            if reader.last_change() == self._seen:
-                return
-        with self._following, self._store.reading() as reader:
-            last, entries = reader.last_change(), Entries(reader)
-            if not self._seen:  # all of it: cheaper at once, and searched faster
-                self._index.rebuild(entries.all(), position=last)
-            elif last > self._seen:
-                parts = [*batches(_affected(reader, self._seen), AT_ONCE)]
-                for part in parts[:-1]:
-                    # Not yet `last`: what is cut off here is done again.
-                    self._index.apply(_changes(entries, part), position=self._seen)
-                rest = _changes(entries, parts[-1]) if parts else []
-                self._index.apply(rest, position=last)
-            self._seen = last
+            if self._index and reader.last_change() == self._seen:
+                return self._index
+        with self._following:
+            index = self._index = self._index or self._opened()
+            with self._store.reading() as reader:
+                last, entries = reader.last_change(), Entries(reader)
+                if not self._seen:  # all of it: cheaper at once, and searched faster
+                    index.rebuild(entries.all(), position=last)
+                elif last > self._seen:
+                    parts = [*in_groups(_affected(reader, self._seen), AT_ONCE)]
+                    for part in parts[:-1]:
+                        # Not yet `last`: what is cut off here is done again.
+                        index.apply(_changes(entries, part), position=self._seen)
+                    index.apply(_changes(entries, parts[-1] if parts else []), position=last)
+                self._seen = last
+            return index
 
     def stop(self) -> None:
         """Follow no longer."""
         self._is_stopping = True
         self._waker.set()
-        self._thread.join()
-        self._index.close()
+        if self._thread:
+            self._thread.join()
+        if self._index:
+            self._index.close()
 
     def _opened(self) -> Index:
+        try:
+            found = Index.open(self._place)
+        except Corrupt as error:
+            logger.warning("the search index is made anew: %s", error.message)
+            return self._made_anew()
         with self._store.reading() as reader:
             last = reader.last_change()
-            try:
-                found = Index.open(self._place)
-                if found.position <= last:
-                    return found
-                logger.warning("the search index is ahead of the database and is made anew")
-            except Corrupt as error:
-                logger.warning("the search index is made anew: %s", error.message)
-            return Index.rebuilt(self._place, Entries(reader).all(), position=last)
+        if found.position > last:
+            logger.warning("the search index is ahead of the database and is made anew")
+            return self._made_anew()
+        self._seen = found.position
+        return found
 
-    def _make_anew(self) -> None:
-        with self._following:
-            self._index.close()
-            with self._store.reading() as reader:
-                last = reader.last_change()
-                self._index = Index.rebuilt(self._place, Entries(reader).all(), position=last)
+    def _made_anew(self) -> Index:
+        with self._following, self._store.reading() as reader:
+            if self._index:
+                self._index.close()
+            last = reader.last_change()
+            self._index = Index.rebuilt(self._place, Entries(reader).all(), position=last)
             self._seen = last
+            return self._index
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -157,6 +168,6 @@ def _with_listing(reader: Reader, entity_id: str) -> Iterator[str]:
         yield listing.id
 
 
-def _changes(entries: Entries, ids: Iterable[str]) -> list[Put | Remove]:
+def _changes(entries: Entries, ids: Sequence[str]) -> list[Put | Remove]:
     found = entries.of(ids)
     return [Put(found[id_]) if id_ in found else Remove(id_) for id_ in ids]

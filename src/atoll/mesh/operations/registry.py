@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from atoll.mesh.model.record import Record
+from atoll.mesh.model.record import Name, Record, Text
 from atoll.mesh.policies.decisions import Action
 
 
@@ -64,11 +64,35 @@ class Page(Ask, frozen=True):
     cursor: Annotated[str, Meta(max_length=200)] = ""
 
 
+class Described(Ask, frozen=True, kw_only=True):
+    """A name, and what it means."""
+
+    name: Name
+    description: Text = ""
+
+
+class Redescribed(Ask, frozen=True, kw_only=True):
+    """What changes; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+
+
+class Named(Page, frozen=True, kw_only=True):
+    """Which of them: those of a name; empty: all."""
+
+    name: str = ""
+
+
 class Done(msgspec.Struct, frozen=True):
     """The answer of what leaves nothing to show."""
 
 
-class Download(msgspec.Struct, frozen=True):
+class ToldOnce(msgspec.Struct, frozen=True):
+    """An answer that is not kept to be given again: it holds a secret, or is gone when sent."""
+
+
+class Download(ToldOnce, frozen=True):
     """A file as an answer; whoever sends it removes it.
 
     Attributes:

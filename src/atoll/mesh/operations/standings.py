@@ -8,6 +8,8 @@ grant holds in the units below it, too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from atoll.core.errors import Unauthenticated
 from atoll.mesh.model.access import Delegation
 from atoll.mesh.model.organisation import (
@@ -62,6 +64,14 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) 
             roles.add(granted_below(one.domain_unit_id, one.policy_type))
     kind = "Service" if profile.type is UserType.SERVICE else "User"
     return Standing(kind, profile.id, frozenset(roles), scopes)
+
+
+def is_anybody_in(reader: Reader, ids: Iterable[str]) -> bool:
+    """Tell whether one of these users, or somebody of one of these groups, may come in."""
+    known = list(ids)
+    groups = [one.id for one in reader.all(GroupProfile, id=known) if one.status.is_in]
+    users = [*reader.all(UserProfile, id=known), *reader.all(UserProfile, groups=groups)]
+    return any(one.status.is_in for one in users)
 
 
 def role_in(project_id: str, designation: Designation) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import BinaryIO
 
 from atoll.compute.port import Executor
@@ -23,6 +24,7 @@ from atoll.messages.addresses import Network
 from atoll.storage import Storage
 
 FILES_FOLDER = "sending"
+SCANS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Tools:
         mail: through what it sends mail; None: it sends none.
         webhook_networks: where webhooks may go besides public addresses.
         visibility: remembers which classes of things people may see.
+        scans: held by whoever reads rows in another process; so many at once have memory.
     """
 
     home: Path
@@ -65,6 +68,7 @@ class Tools:
     mail: MailServer | None = None
     webhook_networks: tuple[Network, ...] = ()
     visibility: Visibility = field(default_factory=Visibility)
+    scans: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(SCANS_AT_ONCE))
 
     @contextmanager
     def new_file(self, prefix: str) -> Iterator[tuple[Path, BinaryIO]]:

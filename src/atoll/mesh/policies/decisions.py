@@ -89,18 +89,27 @@ class Authorizer:
             more: Cedar text of further policies.
 
         Raises:
-            ValueError: they cannot be read, or do not fit the schema.
+            ValueError: they cannot be read, or do not fit the schema; which, and why.
         """
         text = "\n".join([*(one.read_text() for one in _shipped()), more])
         entities = _folder().joinpath(ENTITIES).read_text()
         self._schema = cedarpy.Schema.from_str(f"{entities}\n{actions}")
+        try:
+            read = decoded(cedarpy.policies_to_json_str(text), dict[str, Any])
+        except ValueError as error:
+            raise ValueError(f"they are no Cedar: {error}") from error
+        ids = _ids(read)
+        self.named = dict(_named(text))
+        if set(self.named) != set(ids.values()):
+            raise ValueError('begin each policy on a line of its own, with @id("...")')
         checked = cedarpy.validate_policies(text, self._schema)
         if not checked.validation_passed:
-            raise ValueError("; ".join(str(one.error) for one in checked.errors))
-        policies = _by_id(text)
-        self._policies = _policy_set(policies)
-        self._asks_for_roles_only = all(map(asks_for_roles_only, policies.values()))
-        self.named = dict(_named(text))
+            # One is enough: the same is wrong with every kind of thing.
+            why = str(checked.errors[0].error)
+            raise ValueError(re.sub(r"`(policy\d+)`", lambda one: f"'{ids[one[1]]}'", why))
+        self._policies = _policies(read, ids)
+        written = read["staticPolicies"].values()
+        self._asks_for_roles_only = all(map(asks_for_roles_only, written))
 
     def decide(self, who: Standing, action: Action, thing: Facts) -> Decision:
         """Decide one question."""
@@ -189,19 +198,24 @@ def _shipped() -> list[Any]:
     return sorted(found, key=lambda one: one.name)
 
 
-def _by_id(text: str) -> dict[str, Any]:
-    """Read policies under the ids that their annotations give them, not under numbers."""
-    read = decoded(cedarpy.policies_to_json_str(text), dict[str, Any])
-    found = read["staticPolicies"]
-    ids = [one.get("annotations", {}).get("id") for one in found.values()]
-    if None in ids or len(set(ids)) != len(ids):
+def _ids(read: Mapping[str, Any]) -> dict[str, str]:
+    """Tell by Cedar's numbers of the policies what their annotations call them."""
+    if read["templates"]:
+        raise ValueError("name principal and resource; ?principal and ?resource are for templates")
+    found = {
+        number: one.get("annotations", {}).get("id")
+        for number, one in read["staticPolicies"].items()
+    }
+    if None in found.values() or len(set(found.values())) != len(found):
         raise ValueError('each policy needs an annotation @id("...") of its own')
-    return dict(zip(ids, found.values(), strict=True))
+    return found
 
 
-def _policy_set(policies: Mapping[str, Any]) -> cedarpy.PolicySet:
-    told = {"templates": {}, "staticPolicies": policies, "templateLinks": []}
-    return cedarpy.PolicySet.from_json_str(msgspec.json.encode(told).decode())
+def _policies(read: Mapping[str, Any], ids: Mapping[str, str]) -> cedarpy.PolicySet:
+    """Keep policies under their ids, not under numbers."""
+    named = {ids[number]: one for number, one in read["staticPolicies"].items()}
+    text = msgspec.json.encode({**read, "staticPolicies": named}).decode()
+    return cedarpy.PolicySet.from_json_str(text)
 
 
 def _named(text: str) -> list[tuple[str, str]]:

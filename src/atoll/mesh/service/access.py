@@ -50,6 +50,12 @@ def is_within_reach(reader: Reader, asset: Asset) -> bool:
     return found is not None and found.status is AssociationStatus.ACCEPTED
 
 
+def is_at_the_doors(reader: Reader, grant: SubscriptionGrant) -> bool:
+    """Tell whether the mesh itself makes a grant hold, not somebody outside who reports."""
+    target = reader.find(SubscriptionTarget, grant.target_id)
+    return target is not None and target.provider is TargetProvider.ATOLL
+
+
 def filters_fit(reader: Reader, subscription: Subscription, asset_id: str) -> bool:
     """Tell whether all filters of a subscription are there, and those of one asset VALID."""
     ids = subscription.terms.filter_ids
@@ -66,14 +72,9 @@ def _holds(reader: Reader, one: Subscription, asset_id: str) -> bool:
         not has_ended
         and filters_fit(reader, one, asset_id)
         and any(
-            _is_at_the_doors(reader, grant)
+            is_at_the_doors(reader, grant)
             for grant in reader.all(SubscriptionGrant, subscription_id=one.id)
             for asset in grant.assets
             if asset.asset_id == asset_id and asset.status is AssetGrantStatus.GRANTED
         )
     )
-
-
-def _is_at_the_doors(reader: Reader, grant: SubscriptionGrant) -> bool:
-    target = reader.find(SubscriptionTarget, grant.target_id)
-    return target is not None and target.provider is TargetProvider.ATOLL

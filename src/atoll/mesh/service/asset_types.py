@@ -10,17 +10,17 @@ from msgspec import Meta
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.model.catalog import Asset, AssetType
 from atoll.mesh.model.organisation import ALL_USERS, Domain, PolicyGrant, PolicyType, Project
-from atoll.mesh.model.people import UserProfile
+from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.forms import Word, required_form
-from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
+from atoll.mesh.operations.registry import Ask, Described, Done, Named, Right, operation
+from atoll.mesh.service.forms import FormNames, required_form
+from atoll.mesh.service.history import OneRevision, as_it_was, revised
 
-FormNames = Annotated[tuple[Word, ...], Meta(max_length=50)]
+TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
-class NewAssetType(Ask, frozen=True, kw_only=True):
+class NewAssetType(Described, frozen=True, kw_only=True):
     """A name, which stays, and forms.
 
     Attributes:
@@ -28,8 +28,6 @@ class NewAssetType(Ask, frozen=True, kw_only=True):
         required_forms: those of them that must be complete before one is published.
     """
 
-    name: Name
-    description: Text = ""
     form_types: FormNames = ()
     required_forms: FormNames = ()
 
@@ -42,10 +40,9 @@ class ChangedAssetType(Ask, frozen=True, kw_only=True):
     required_forms: FormNames | None = None
 
 
-class AssetTypes(Page, frozen=True, kw_only=True):
+class AssetTypes(Named, frozen=True, kw_only=True):
     """Which asset types."""
 
-    name: str = ""
     owning_project_id: str = ""
 
 
@@ -54,8 +51,6 @@ class AssetTypes(Page, frozen=True, kw_only=True):
 )
 def create_asset_type(call: Call, project: Project, ask: NewAssetType) -> AssetType:
     """Make a type of assets, for a project and for those that are let use it."""
-    if call.find(AssetType, name=ask.name):
-        raise Conflict(f"there is an asset type '{ask.name}'; choose another name")
     _check_forms(call, ask.form_types, ask.required_forms)
     return call.add(AssetType, owning_project_id=project.id, **ask.given())
 
@@ -79,9 +74,7 @@ def update_asset_type(call: Call, asset_type: AssetType, ask: ChangedAssetType) 
     changed = ask.given()
     form_types = changed.get("form_types", asset_type.form_types)
     _check_forms(call, form_types, changed.get("required_forms", asset_type.required_forms), known)
-    made = call.change(asset_type, **changed)
-    call.tell(**what_changed(asset_type, made))
-    return made
+    return revised(call, asset_type, **changed)
 
 
 @operation("DELETE", "/asset-types/{asset_type_id}", Right.CONTRIBUTE)
@@ -104,9 +97,7 @@ def usable_type(call: Call, project: Project, name: str) -> AssetType:
         InvalidInput: there is none.
         Forbidden: it is another project's, and was not granted.
     """
-    found = call.find(AssetType, name=name)
-    if found is None:
-        raise InvalidInput(f"there is no asset type '{name}'; see ListAssetTypes", name=name)
+    found = named_type(call, name)
     if found.owning_project_id not in ("", project.id) and not _is_granted(call, project, found):
         raise Forbidden(
             f"the asset type '{name}' is another project's; owners of that project's domain unit "
@@ -115,11 +106,29 @@ def usable_type(call: Call, project: Project, name: str) -> AssetType:
     return found
 
 
+def named_type(call: Call, name: str) -> AssetType:
+    """Return the type of that name, whoever may use it.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    found = call.find(AssetType, name=name)
+    if found is None:
+        raise InvalidInput(f"there is no asset type '{name}'; see ListAssetTypes", name=name)
+    return found
+
+
 def _is_granted(call: Call, project: Project, asset_type: AssetType) -> bool:
     owner = call.find(Project, id=asset_type.owning_project_id)
     units = call.know.above(owner.domain_unit_id) if owner else []
     profile = call.find(UserProfile, id=call.who.id)
-    principals = {ALL_USERS, project.id, call.who.id, *(profile.groups if profile else ())}
+    groups = call.each(GroupProfile, id=profile.groups if profile else ())
+    principals = {
+        ALL_USERS,
+        project.id,
+        call.who.id,
+        *(one.id for one in groups if one.status.is_in),
+    }
     grants = call.each(
         PolicyGrant,
         domain_unit_id=units,

@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.text import some_of
-from atoll.mesh.harvest.model import Column, Technical
-from atoll.mesh.model.access import Subscription
+from atoll.mesh.harvest.model import Technical
+from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import (
     Asset,
     AssetFilter,
@@ -27,30 +27,33 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Name, Record, Text
+from atoll.mesh.model.record import ColumnName, Ids, Line, Record, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Done, Named, Redescribed, Right, operation
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
-from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
-from atoll.mesh.service.listings import LIVE, followed, may_know, products_with, require_unseen
+from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.history import OneRevision, as_it_was, revised
+from atoll.mesh.service.listings import (
+    followed,
+    may_know,
+    products_with,
+    readers_of,
+    require_unseen,
+)
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
-ColumnName = Annotated[str, Meta(max_length=1000)]
-Line = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)")]
 
 
-class Assets(Page, frozen=True, kw_only=True):
+class Assets(Named, frozen=True, kw_only=True):
     """Which assets of a project."""
 
-    name: str = ""
     asset_type: str = ""
 
 
-class ChangedAsset(Ask, frozen=True, kw_only=True):
+class ChangedAsset(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays.
 
     Attributes:
@@ -58,8 +61,6 @@ class ChangedAsset(Ask, frozen=True, kw_only=True):
         forms: all of them, each as it shall be.
     """
 
-    name: Name | None = None
-    description: Text | None = None
     basis: Basis | None = None
     upstream: Ids | None = None
     forms: FormInputs | None = None
@@ -138,12 +139,12 @@ def delete_asset(call: Call, asset: Asset) -> Done:
 
 
 @job(FORGET)
-def forget_asset(attendant: Attendant, wanted: Job) -> None:
+def forget_asset(attendant: Attendant, task: Job) -> None:
     """Remove what belonged to an asset that is gone, some of it at a time: others wait."""
 
     def some(call: Call) -> Record | None:
         kinds: tuple[type[Record], ...] = (AssetFilter, TimeSeriesDataPoint)
-        left = chain.from_iterable(call.each(one, asset_id=wanted.subject_id) for one in kinds)
+        left = chain.from_iterable(call.each(one, asset_id=task.subject_id) for one in kinds)
         found = list(islice(left, FORGOTTEN_AT_ONCE))
         for one in found:
             call.remove(one)
@@ -177,13 +178,12 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
         values["columns"] = _fitting(asset, **values)
     for key in {"glossary_terms", "upstream"} & values.keys():
         values[key] = tuple(dict.fromkeys(values[key]))
-    changed = call.change(asset, **values)
+    changed = revised(call, asset, **values)
     require_usable(call, changed.all_terms, asset.all_terms)
     for id_ in set(changed.upstream) - set(asset.upstream):
         _require_known(call, asset, id_)
-    call.tell(**what_changed(asset, changed))
     if (changed.classification, changed.personal) != (asset.classification, asset.personal):
-        followed(call, changed)
+        followed(call, asset, changed)
     if changed.technical != asset.technical:
         revalidated(call, changed)
     return changed
@@ -206,11 +206,6 @@ def with_columns(asset: Asset, said: list[ColumnMetadata]) -> tuple[ColumnMetada
     return tuple(({one.name: one for one in asset.columns} | found).values())
 
 
-def schema_of(technical: Technical | None) -> tuple[Column, ...]:
-    """List columns and partitions; none where nothing was read yet."""
-    return (*technical.columns, *technical.partitions) if technical else ()
-
-
 def _fitting(
     asset: Asset,
     *,
@@ -219,8 +214,8 @@ def _fitting(
     **_: Any,
 ) -> tuple[ColumnMetadata, ...]:
     """Return what is said of columns, as far as it fits the schema and says anything."""
-    before = {one.name: one.type for one in schema_of(asset.technical)}
-    after = {one.name: one.type for one in schema_of(technical or asset.technical)}
+    before = {one.name: one.type for one in asset.schema}
+    after = {one.name: one.type for one in (technical or asset).schema}
     known = {one.name: one for one in asset.columns if one.name not in after}
     said = known | {one.name: one for one in (asset.columns if columns is None else columns)}
     unknown = [name for name in said if name not in after and name not in known]
@@ -256,4 +251,11 @@ def _require_unseen(call: Call, asset: Asset) -> Listing | None:
             "and publish that anew or not at all",
             data_product=product.id,
         )
-    return require_unseen(call, asset)
+    listing = require_unseen(call, asset)
+    for held in readers_of(call, asset):
+        raise Conflict(
+            f"others read '{asset.name}' by a subscription to a data product that it was in; "
+            "revoke that first",
+            subscription=held.id,
+        )
+    return listing

@@ -16,16 +16,18 @@ from atoll.mesh.audit.chain import head_after
 from atoll.mesh.audit.export import Format, export
 from atoll.mesh.audit.model import GENESIS, AuditEvent, Head
 from atoll.mesh.audit.verify import Fault, Problem, verify
-from atoll.mesh.model.catalog import Asset, AssetFilter
+from atoll.mesh.model.access import Subscription
+from atoll.mesh.model.catalog import Asset, AssetFilter, Listing
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.people import UserProfile
+from atoll.mesh.model.record import Moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job
-from atoll.mesh.operations.registry import Ask, Download, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Download, Page, Right, operation, viewing
+from atoll.mesh.service.terms import listed_assets
 
-Moment = Annotated[int, Meta(ge=0, lt=1 << 62)]
-Text = Annotated[str, Meta(max_length=200)]
+Key = Annotated[str, Meta(max_length=200)]  # of what events are looked up by
 ANCHOR_EVERY_US = 300_000_000
 ANCHORS_STAY_US = 7 * 86_400_000_000
 ANCHOR_PER_US = 86_400_000_000
@@ -42,17 +44,17 @@ class Events(Page, frozen=True, kw_only=True):
 
     since: Moment = 0
     until: Moment = 0
-    operation: Text = ""
-    outcome: Text = ""
-    principal: Text = ""
+    operation: Key = ""
+    outcome: Key = ""
+    principal: Key = ""
 
 
 class AllEvents(Events, frozen=True, kw_only=True):
     """Which events of the whole domain."""
 
-    project: Text = ""
-    asset_id: Text = ""
-    resource_id: Text = ""
+    project: Key = ""
+    asset_id: Key = ""
+    resource_id: Key = ""
 
 
 class At(Ask, frozen=True, kw_only=True):
@@ -72,8 +74,8 @@ class Whose(At, frozen=True, kw_only=True):
         asset_id, project_id: one of them, or both; of one that is no more, too.
     """
 
-    asset_id: Text = ""
-    project_id: Text = ""
+    asset_id: Key = ""
+    project_id: Key = ""
 
 
 class From(Ask, frozen=True, kw_only=True):
@@ -260,7 +262,8 @@ def anchor(attendant: Attendant, _: Job) -> int:
 
 
 def _events(call: Call, ask: Events, **wanted: str) -> Iterator[Event]:
-    after = int(call.after) if call.after.isdigit() else 0
+    number = call.after[:18]
+    after = int(number) if number.isascii() and number.isdigit() else 0
     found = call.events(
         after=after,
         since=ask.since,
@@ -300,7 +303,7 @@ def _access(call: Call, at: int, **whose: str) -> AccessThen:
 def _holder(names: _Names, one: Access) -> Holder:
     return Holder(
         asset_id=one.asset_id,
-        asset=names.of(Asset, one.asset_id),
+        asset=names.of_asset(one),
         project_id=one.project or one.principal or "",
         project=names.of(Project, one.project or ""),
         subscription_id=one.subscription,
@@ -316,15 +319,29 @@ class _Names:
     """Names of things, each looked up once; of those that are no more, too, where they are kept."""
 
     def __init__(self, call: Call) -> None:
-        self._reader = call.reader
+        self._call = call
         self._known: dict[str, str] = {}
+        self._shown: dict[str, Asset | None] = {}
 
-    def of(self, kind: type[Asset | AssetFilter | Project | UserProfile], id_: str) -> str:
+    def of(self, kind: type[AssetFilter | Project | UserProfile], id_: str) -> str:
         """Return the name of a thing; empty where nothing is known of it."""
         if id_ not in self._known:
-            found = self._reader.latest(kind, id_)
+            found = self._call.reader.latest(kind, id_)
             self._known[id_] = found.name if found else ""
         return self._known[id_]
+
+    def of_asset(self, one: Access) -> str:
+        """Return an asset's name, as far as the caller may know: else that of what is listed."""
+        if one.asset_id not in self._shown:
+            asset = self._call.reader.latest(Asset, one.asset_id)
+            is_shown = asset and self._call.decide(viewing(Asset), asset).is_allowed
+            self._shown[one.asset_id] = asset if is_shown else None
+        if asset := self._shown[one.asset_id]:
+            return asset.name
+        held = self._call.find(Subscription, id=one.subscription)
+        listing = self._call.find(Listing, id=held.listing_id) if held else None
+        listed = listed_assets(self._call, listing) if listing else []
+        return next((each.name for each in listed if each.id == one.asset_id), "")
 
 
 def _head_at(call: Call, seq: int) -> Head:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict
 from atoll.mesh.model.access import Comment, SubscriptionRequest
-from atoll.mesh.model.record import Text, new_id
+from atoll.mesh.model.record import Text, in_order, new_id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 
@@ -27,8 +27,7 @@ def create_comment(call: Call, request: SubscriptionRequest, ask: NewComment) ->
     """Say something on a request, before or after it was decided; nobody takes it back."""
     if call.count(Comment, request_id=request.id) >= MOST_OF_REQUEST:
         raise Conflict(f"there are {MOST_OF_REQUEST} comments already; talk to each other")
-    # Ids in the order of time: they are read in that order.
-    id_ = new_id(f"{Comment.KIND}-{call.now:016d}")
+    id_ = new_id(in_order(Comment.KIND, call.now))
     return call.add(Comment, id_=id_, request_id=request.id, text=ask.text)
 
 

@@ -8,10 +8,9 @@ from atoll.core.errors import InvalidInput
 from atoll.mesh.model.access import Delegation
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.people import GroupProfile, UserProfile, UserType
-from atoll.mesh.model.record import Id
+from atoll.mesh.model.record import Id, Moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.terms import Moment
 
 
 class NewDelegation(Ask, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from atoll.mesh.model.catalog import Asset, Classification
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Page, Right, operation, viewing
+from atoll.mesh.operations.registry import Page, Right, operation
 from atoll.mesh.service.listings import shown_listing
 
 
@@ -49,7 +49,7 @@ def duplicates(call: Call, asset: Asset) -> Iterator[Duplicate]:
 
 def _told(call: Call, asset: Asset, other: Asset) -> Duplicate | None:
     listing = shown_listing(call, other.id)
-    if call.decide(viewing(Asset), other).is_allowed:
+    if call.may_see(other):
         listing_id = listing.id if listing else ""
         return Duplicate(other.id, other.name, other.owning_project_id, listing_id)
     if listing is None or listing.has_pii or listing.classification is Classification.CONFIDENTIAL:

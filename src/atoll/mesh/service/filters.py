@@ -18,10 +18,12 @@ from atoll.mesh.filters.conditions import comparisons
 from atoll.mesh.harvest.arrowtypes import arrow_schema
 from atoll.mesh.model.access import LIVE, Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus, Listing
+from atoll.mesh.model.organisation import Project
+from atoll.mesh.model.record import Remark
 from atoll.mesh.operations.calls import WHY_LETTERS, Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.history import what_changed
-from atoll.mesh.service.terms import Remark, listed_assets
+from atoll.mesh.service.history import revised
+from atoll.mesh.service.terms import listed_assets
 
 READERS_NAMED = 100  # in one event of the audit
 MOST_OF_ASSET = views.MAX_FILTERS
@@ -83,7 +85,6 @@ def create_asset_filter(call: Call, asset: Asset, ask: NewAssetFilter) -> AssetF
     """Name some columns of some rows of an asset, through which its data can be given away."""
     if call.count(AssetFilter, asset_id=asset.id) >= MOST_OF_ASSET:
         raise Conflict(f"'{asset.name}' has {MOST_OF_ASSET} filters; remove one first")
-    _free_name(call, asset.id, ask.name)
     return call.add(
         AssetFilter,
         asset_id=asset.id,
@@ -101,6 +102,12 @@ def list_asset_filters(call: Call, asset: Asset, ask: AssetFilters) -> Iterator[
     return (one for one in found if ask.status in (None, one.status))
 
 
+@operation("GET", "/projects/{project_id}/asset-filters", Right.VIEW)
+def list_project_asset_filters(call: Call, project: Project, ask: Page) -> Iterator[AssetFilter]:
+    """List the filters of all assets of a project."""
+    return call.shown(AssetFilter, owning_project_id=project.id)
+
+
 @operation("GET", "/asset-filters/{asset_filter_id}", Right.VIEW)
 def get_asset_filter(call: Call, one: AssetFilter) -> AssetFilter:
     """Show a filter."""
@@ -112,8 +119,6 @@ def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -
     """Change a filter; whoever reads through it sees what it shows now, from now on."""
     name = one.name if ask.name is None else ask.name
     description = one.description if ask.description is None else ask.description
-    if name != one.name:
-        _free_name(call, one.asset_id, name)
     values: dict[str, Any] = {"name": name, "description": description}
     if ask.configuration is None:
         values["definition"] = one.definition | values
@@ -121,9 +126,7 @@ def update_asset_filter(call: Call, one: AssetFilter, ask: ChangedAssetFilter) -
         asset = call.get(Asset, one.asset_id)
         values["definition"] = _definition(asset, name, description, ask.configuration)
         values |= {"status": FilterStatus.VALID, "error_message": ""}
-    changed = call.change(one, **values)
-    call.tell(**what_changed(one, changed))
-    return changed
+    return revised(call, one, **values)
 
 
 @operation("DELETE", "/asset-filters/{asset_filter_id}", Right.OWN)
@@ -182,11 +185,6 @@ def _definition(asset: Asset, name: str, description: str, configuration: Any) -
         raise Conflict(f"the columns of '{asset.name}' were not read yet; run its data source")
     schema = arrow_schema(asset.technical)
     return views.to_json(views.asset_filter(name, configuration, schema, description=description))
-
-
-def _free_name(call: Call, asset_id: str, name: str) -> None:
-    if call.find(AssetFilter, asset_id=asset_id, name=name):
-        raise Conflict(f"the asset has a filter '{name}'; choose another name")
 
 
 def _readers(call: Call, one: AssetFilter) -> list[Subscription]:

@@ -29,18 +29,19 @@ from atoll.mesh.model.describing import (
     Rule,
 )
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
-from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Done, Named, Right, operation
 from atoll.mesh.service.glossaries import require_usable
-from atoll.mesh.service.history import OneRevision, as_it_was, what_changed
+from atoll.mesh.service.history import OneRevision, as_it_was, revised
+from atoll.mesh.service.organisation import is_somebody
 
 MAX_LETTERS = 100_000  # of all values of one form
 MAX_NUMBER = 1 << 53  # JSON's numbers are exact up to here
 NAMES_TOLD = 20  # of what a person is to choose from, or to mend
 
 Word = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$(?!\n)")]
+FormNames = Annotated[tuple[Word, ...], Meta(max_length=50)]
 Given = Text | int | float | bool
 GivenValue = Given | Annotated[tuple[Given, ...], Meta(max_length=100)] | None
 
@@ -105,10 +106,9 @@ class ChangedFormType(Ask, frozen=True, kw_only=True):
     fields: NewFields | None = None
 
 
-class FormTypes(Page, frozen=True, kw_only=True):
+class FormTypes(Named, frozen=True, kw_only=True):
     """Which form types."""
 
-    name: str = ""
     owning_project_id: str = ""
 
 
@@ -117,8 +117,6 @@ class FormTypes(Page, frozen=True, kw_only=True):
 )
 def create_form_type(call: Call, project: Project, ask: NewFormType) -> FormType:
     """Make a metadata form, kept by a project, filled in by everybody."""
-    if call.find(FormType, name=ask.name):
-        raise Conflict(f"there is a form '{ask.name}'; choose another name")
     return call.add(
         FormType,
         name=ask.name,
@@ -148,9 +146,7 @@ def update_form_type(call: Call, form_type: FormType, ask: ChangedFormType) -> F
         values["fields"] = _fields(ask.fields)
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, form_type)
-    changed = call.change(form_type, **values)
-    call.tell(**what_changed(form_type, changed))
-    return changed
+    return revised(call, form_type, **values)
 
 
 @operation("DELETE", "/form-types/{form_type_id}", Right.CONTRIBUTE)
@@ -158,12 +154,11 @@ def delete_form_type(call: Call, form_type: FormType) -> Done:
     """Remove a metadata form that nothing uses; disable it otherwise."""
     _refuse_demanded(call, form_type)
     filled = (Asset, DataProduct, DataSource, SubscriptionRequest)
-    used = sum(call.count(kind, form_types=form_type.name) for kind in filled)
-    used += sum(
+    # Not how often: that would count what others may not know of.
+    if any(call.find(kind, form_types=form_type.name) for kind in filled) or any(
         form_type.name in (*one.form_types, *one.required_forms) for one in call.each(AssetType)
-    )
-    if used:
-        raise Conflict(f"'{form_type.name}' is used {used} times; disable it instead")
+    ):
+        raise Conflict(f"'{form_type.name}' is used; disable it instead")
     call.remove(form_type)
     return Done()
 
@@ -274,7 +269,7 @@ def _problem_of_one(call: Call, field: FormField, value: OneValue, *, is_known: 
             return "takes a moment with its zone, such as 2026-11-26T08:30:00Z"
         case FieldType.TERM if not is_known:
             return _problem_of_term(call, value)
-        case FieldType.USER if not is_known and not _is_somebody(call, value):
+        case FieldType.USER if not is_known and not is_somebody(call, value):
             return "takes the id of a user or group"
     return ""
 
@@ -318,10 +313,6 @@ def _problem_of_term(call: Call, id_: str) -> str:
     except InvalidInput as error:
         return f"takes a glossary term: {error.message}"
     return ""
-
-
-def _is_somebody(call: Call, id_: str) -> bool:
-    return bool(call.find(UserProfile, id=id_) or call.find(GroupProfile, id=id_))
 
 
 def _is_empty(value: FieldValue | None) -> bool:

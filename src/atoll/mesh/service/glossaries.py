@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.model.catalog import Asset, DataProduct
+from atoll.mesh.model.catalog import Asset, DataProduct, Listing
 from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, Rule
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Ids, Name, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Redescribed,
+    Right,
+    operation,
+)
+from atoll.mesh.service.history import revised
 
-Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
 Synonyms = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
-class NewGlossary(Ask, frozen=True, kw_only=True):
-    """A name, and what it is for."""
-
-    name: Name
-    description: Text = ""
-
-
-class ChangedGlossary(Ask, frozen=True, kw_only=True):
+class ChangedGlossary(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     status: EnabledStatus | None = None
 
 
@@ -63,14 +62,8 @@ class ChangedTerm(Ask, frozen=True, kw_only=True):
     status: EnabledStatus | None = None
 
 
-class Named(Page, frozen=True, kw_only=True):
-    """Of which name."""
-
-    name: str = ""
-
-
 class Usage(msgspec.Struct, frozen=True):
-    """How many things carry a term, drafts of others among them."""
+    """How many things carry a term, of those that you may know of."""
 
     assets: int
     data_products: int
@@ -79,7 +72,7 @@ class Usage(msgspec.Struct, frozen=True):
 @operation(
     "POST", "/projects/{project_id}/glossaries", Right.CREATE, grant=PolicyType.CREATE_GLOSSARY
 )
-def create_glossary(call: Call, project: Project, ask: NewGlossary) -> Glossary:
+def create_glossary(call: Call, project: Project, ask: Described) -> Glossary:
     """Begin a glossary, kept by a project, read by everybody."""
     return call.add(
         Glossary, name=ask.name, description=ask.description, owning_project_id=project.id
@@ -103,9 +96,7 @@ def update_glossary(call: Call, glossary: Glossary, ask: ChangedGlossary) -> Glo
     """Rename, describe or disable a glossary; terms of a disabled one are not newly used."""
     if ask.status is EnabledStatus.DISABLED:
         _refuse_demanded(call, glossary)
-    changed = call.change(glossary, **ask.given())
-    call.tell(**what_changed(glossary, changed))
-    return changed
+    return revised(call, glossary, **ask.given())
 
 
 @operation("DELETE", "/glossaries/{glossary_id}", Right.CONTRIBUTE)
@@ -122,7 +113,6 @@ def delete_glossary(call: Call, glossary: Glossary) -> Done:
 def create_glossary_term(call: Call, glossary: Glossary, ask: NewTerm) -> GlossaryTerm:
     """Add a term."""
     _require_terms(call, [*ask.is_a, *ask.classifies])
-    _free_name(call, glossary.id, ask.name)
     return call.add(GlossaryTerm, glossary_id=glossary.id, **ask.given())
 
 
@@ -146,9 +136,10 @@ def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
 
 @operation("GET", "/glossary-terms/{glossary_term_id}/usage", Right.BROWSE)
 def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
-    """Count what carries a term."""
+    """Count what carries a term: of your projects' inventory, and of what others have published."""
     return Usage(
-        call.count(Asset, all_terms=term.id), call.count(DataProduct, glossary_terms=term.id)
+        _carrying(call, Asset, term.id, all_terms=term.id),
+        _carrying(call, DataProduct, term.id, glossary_terms=term.id),
     )
 
 
@@ -156,26 +147,22 @@ def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
 def update_glossary_term(call: Call, term: GlossaryTerm, ask: ChangedTerm) -> GlossaryTerm:
     """Rename, describe, relate or disable a term; a disabled one is not newly used."""
     _require_terms(call, [*(ask.is_a or ()), *(ask.classifies or ())])
-    if ask.name not in (None, term.name):
-        _free_name(call, term.glossary_id, ask.name or "")
     for parent_id in ask.is_a or ():
         _refuse_circle(call, term, parent_id)
-    changed = call.change(term, **ask.given())
-    call.tell(**what_changed(term, changed))
-    return changed
+    return revised(call, term, **ask.given())
 
 
 @operation("DELETE", "/glossary-terms/{glossary_term_id}", Right.CONTRIBUTE)
 def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     """Remove a term that nothing carries and no other refers to; disable it otherwise."""
-    used = [
-        call.count(Asset, all_terms=term.id),
-        call.count(DataProduct, glossary_terms=term.id),
-        call.count(GlossaryTerm, is_a=term.id),
-        call.count(GlossaryTerm, classifies=term.id),
-    ]
-    if any(used):
-        raise Conflict(f"'{term.name}' is used {sum(used)} times; disable it instead")
+    # Not how often: that would count what others may not know of.
+    if (
+        call.find(Asset, all_terms=term.id)
+        or call.find(DataProduct, glossary_terms=term.id)
+        or call.find(GlossaryTerm, is_a=term.id)
+        or call.find(GlossaryTerm, classifies=term.id)
+    ):
+        raise Conflict(f"'{term.name}' is used; disable it instead")
     call.remove(term)
     return Done()
 
@@ -195,6 +182,29 @@ def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = 
             raise InvalidInput(f"the term '{term.name}' is disabled; take another", id=id_)
 
 
+def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: str) -> int:
+    """Count what the caller may view or discover, of the records with a term: these `keys`."""
+    owners = Counter(call.values(kind, "owning_project_id", **keys))
+    others = set(owners)
+    for project_id in owners:
+        # One stands for all of a project: policies know no more of them.
+        one = call.find(kind, owning_project_id=project_id, **keys)
+        if one and call.may_see(one):
+            others.remove(project_id)
+    listed = _listed_with(call, kind, term_id, owning_project_id=others, **keys)
+    own = sum(number for project_id, number in owners.items() if project_id not in others)
+    return own + sum(1 for _ in call.visible(listed))
+
+
+def _listed_with(
+    call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: Any
+) -> Iterator[Listing]:
+    for one in call.each(kind, **keys):
+        listing = call.find(Listing, entity_id=one.id)
+        if listing and term_id in call.past(kind, one.id, listing.entity_revision).all_terms:
+            yield listing
+
+
 def _refuse_demanded(call: Call, glossary: Glossary) -> None:
     for rule in call.each(Rule):
         if glossary.id in rule.glossary_ids:
@@ -203,11 +213,6 @@ def _refuse_demanded(call: Call, glossary: Glossary) -> None:
                 "changed first",
                 rule=rule.id,
             )
-
-
-def _free_name(call: Call, glossary_id: str, name: str) -> None:
-    if call.find(GlossaryTerm, glossary_id=glossary_id, name=name):
-        raise Conflict(f"the glossary has a term '{name}'; choose another name")
 
 
 def _require_terms(call: Call, term_ids: list[str]) -> None:

@@ -46,25 +46,23 @@ _BEGINS = {
 
 
 @job("grant")
-def settle(attendant: Attendant, wanted: Job) -> None:
+def settle(attendant: Attendant, task: Job) -> None:
     """Make a grant hold, or end."""
-    attendant.act("BeginSubscriptionGrant", wanted.kind, lambda call: _begun(call, wanted))
+    attendant.act("BeginSubscriptionGrant", task.kind, lambda call: _begun(call, task))
     with attendant.reading() as reader:
-        places = list(_places(reader, wanted.subject_id))
+        places = list(_places(reader, task.subject_id))
     troubles = _troubles(attendant.tools, places)
-    attendant.act(
-        "SettleSubscriptionGrant", wanted.kind, lambda call: _settled(call, wanted, troubles)
-    )
+    attendant.act("SettleSubscriptionGrant", task.kind, lambda call: _settled(call, task, troubles))
 
 
 @job("grant-again", is_slow=True)
-def settle_again(attendant: Attendant, wanted: Job) -> None:
+def settle_again(attendant: Attendant, task: Job) -> None:
     """Try once more where a store did not let us in; others do not wait for that one again."""
-    settle(attendant, wanted)
+    settle(attendant, task)
 
 
-def _begun(call: Call, wanted: Job) -> SubscriptionGrant | None:
-    grant = call.find(SubscriptionGrant, id=wanted.subject_id)
+def _begun(call: Call, task: Job) -> SubscriptionGrant | None:
+    grant = call.find(SubscriptionGrant, id=task.subject_id)
     steps = {
         one.asset_id: (_BEGINS[one.status], "")
         for one in (grant.assets if grant else ())
@@ -117,8 +115,8 @@ def _told_of(error: AtollError) -> str:
     return "its storage does not answer, or cannot be reached"
 
 
-def _settled(call: Call, wanted: Job, troubles: Mapping[str, str]) -> SubscriptionGrant | None:
-    grant = call.find(SubscriptionGrant, id=wanted.subject_id)
+def _settled(call: Call, task: Job, troubles: Mapping[str, str]) -> SubscriptionGrant | None:
+    grant = call.find(SubscriptionGrant, id=task.subject_id)
     if grant is None:
         return None
     subscription = subscription_of(call, grant)

@@ -25,16 +25,15 @@ from atoll.mesh.model.access import (
     SubscriptionRequest,
     SubscriptionStatus,
     SubscriptionTarget,
-    TargetProvider,
 )
 from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import Association, Domain
-from atoll.mesh.model.record import Id, moved
+from atoll.mesh.model.record import Id, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
-from atoll.mesh.service.access import is_within_reach
-from atoll.mesh.service.terms import Remark, filters_of
+from atoll.mesh.service.access import is_at_the_doors, is_within_reach
+from atoll.mesh.service.terms import filters_of
 
 S = AssetGrantStatus
 G = SubscriptionGrantStatus
@@ -126,7 +125,7 @@ def update_subscription_grant_status(
     call: Call, grant: SubscriptionGrant, ask: GrantReport
 ) -> SubscriptionGrant:
     """Report what was done for one asset at a target outside of the mesh."""
-    if _is_at_the_doors(call, grant):
+    if is_at_the_doors(call.reader, grant):
         raise Conflict("this grant is made to hold by the mesh itself, and needs no report")
     before = next((one for one in grant.assets if one.asset_id == ask.asset_id), None)
     if before is None:
@@ -177,7 +176,8 @@ def revoked(
 def retried(call: Call, grant: SubscriptionGrant) -> SubscriptionGrant:
     """Have done again what failed, or what was taken away and can be given again, if anything."""
     subscription = subscription_of(call, grant)
-    is_live = subscription.status in LIVE and _target(call, grant) is not None
+    target = call.find(SubscriptionTarget, id=grant.target_id)
+    is_live = subscription.status in LIVE and target is not None
     steps = {}
     for one in grant.assets:
         if one.status is S.REVOKE_FAILED:
@@ -329,17 +329,8 @@ def _reason(call: Call, subscription: Subscription, kind: Kind) -> str:
 
 
 def _have_done(call: Call, grant: SubscriptionGrant) -> None:
-    if _is_at_the_doors(call, grant):
+    if is_at_the_doors(call.reader, grant):
         later(call, "grant", grant.id)
-
-
-def _is_at_the_doors(call: Call, grant: SubscriptionGrant) -> bool:
-    target = _target(call, grant)
-    return target is not None and target.provider is TargetProvider.ATOLL
-
-
-def _target(call: Call, grant: SubscriptionGrant) -> SubscriptionTarget | None:
-    return call.find(SubscriptionTarget, id=grant.target_id)
 
 
 def _is_for(target: SubscriptionTarget, asset: Asset) -> bool:

@@ -6,7 +6,7 @@ most, and which quality data have at least. The rest are defaults, of which the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -15,9 +15,10 @@ from msgspec import Meta
 from atoll.core.errors import InvalidInput
 from atoll.mesh.model.access import Guardrails
 from atoll.mesh.model.catalog import Classification
-from atoll.mesh.model.organisation import DomainUnit, Project
+from atoll.mesh.model.organisation import Domain, DomainUnit, Project
+from atoll.mesh.model.record import Score
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Right, operation
+from atoll.mesh.operations.registry import Ask, Page, Right, operation
 
 _DAY_S = 24 * 3600
 
@@ -63,13 +64,19 @@ class NewGuardrails(Ask, frozen=True, kw_only=True):
     longest_access_s: Annotated[int, Meta(ge=0, le=36_500 * _DAY_S)] | None = None
     request_expires_s: Annotated[int, Meta(ge=60, le=366 * _DAY_S)] | None = None
     remind_after_s: Annotated[int, Meta(ge=60, le=366 * _DAY_S)] | None = None
-    min_score: Annotated[float, Meta(ge=0, le=100)] | None = None
+    min_score: Score | None = None
 
 
 @operation("GET", "/domain-units/{domain_unit_id}/guardrails", Right.BROWSE)
 def get_guardrails(call: Call, unit: DomainUnit) -> InForce:
     """Show what holds in a domain unit, and which unit set it."""
     return _in_force(call, unit.id)
+
+
+@operation("GET", "/guardrails", Right.BROWSE)
+def list_guardrails(call: Call, domain: Domain, ask: Page) -> Iterator[Guardrails]:
+    """List what each domain unit sets itself; the ids are the units'."""
+    return call.each(Guardrails, after=call.after)
 
 
 @operation("PUT", "/domain-units/{domain_unit_id}/guardrails", Right.GOVERN)

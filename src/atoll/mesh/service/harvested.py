@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.core.text import printable, some_of
 from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
-from atoll.mesh.harvest.model import Column
+from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.model.catalog import (
     Asset,
     Classification,
@@ -30,8 +30,8 @@ from atoll.mesh.service.duplicates import duplicates
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.guardrails import guardrails_of
 
-# What comes with Atoll, by what a harvest calls it.
-ASSET_TYPES = {
+# Names of the types that come with Atoll, by what a harvest calls it.
+_TYPES = {
     "table": "Table",
     "vector collection": "VectorCollection",
     "file set": "FileSet",
@@ -70,7 +70,7 @@ def storage_of(call: Call, project: Project, location: str) -> tuple[Association
 
 def is_within(storage: Association, location: str) -> bool:
     """Tell whether a normalised location is a storage's, or below it."""
-    return f"{location}/".startswith(f"{storage.location.rstrip('/')}/")
+    return lies_in(location, storage.location)
 
 
 def nothing_at(project: Project) -> NotFound:
@@ -96,8 +96,7 @@ def check_classification(call: Call, project: Project, wanted: Classification | 
         Forbidden: it is less than the guardrails say, which only owners may decide.
     """
     least = first_classification(call, project, None)
-    order = list(Classification)
-    if wanted is None or order.index(wanted) >= order.index(least):
+    if wanted is None or not least.is_stricter_than(wanted):
         return
     # Any operation that takes an owner.
     if not call.decide(OPERATIONS["UpdateProject"].action, project).is_allowed:
@@ -172,7 +171,7 @@ def created(
         Asset,
         name=name or name_of(technical.location),
         description=description,
-        asset_type=asset_type or ASSET_TYPES[technical.kind],
+        asset_type=asset_type or _TYPES[technical.kind],
         external_identifier=technical.location,
         owning_project_id=project.id,
         association_id=storage.id,
@@ -205,8 +204,8 @@ def updated(
     before = {one.name: one for one in asset.columns}
     retyped = {one.name for one, _ in change_between(asset, technical).retyped}
     kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
-    if asset.technical and asset.asset_type == ASSET_TYPES[asset.technical.kind]:
-        values.setdefault("asset_type", ASSET_TYPES[technical.kind])
+    if asset.technical and asset.asset_type == _TYPES[asset.technical.kind]:
+        values.setdefault("asset_type", _TYPES[technical.kind])
     columns = tuple(_columns(technical, kept, proposals))
     return changed_asset(call, asset, technical=technical, columns=columns, **values)
 
@@ -225,8 +224,7 @@ def told_of(before: Asset, after: Asset) -> dict[str, Any]:
 
 def change_between(before: Asset, technical: Technical) -> SchemaChange:
     """Compare the schema of an asset with what was harvested."""
-    old = before.technical
-    return schema_diff(_all_columns(old) if old else (), _all_columns(technical))
+    return schema_diff(before.schema, technical.schema)
 
 
 def copies_of(sees: Call, asset: Asset) -> list[str]:
@@ -255,7 +253,7 @@ def _columns(
     """Yield what is known of the columns that there are; personal ones that nobody flagged, too."""
     # The surest last, which stays.
     found = {one.column: one for one in sorted(proposals, key=lambda one: one.confidence)}
-    for column in _all_columns(technical):
+    for column in technical.schema:
         known = before.get(column.name)
         proposal = found.get(column.name)
         if proposal and not (known and known.pii):
@@ -263,10 +261,6 @@ def _columns(
             yield replace(known or ColumnMetadata(column.name), pii=flag)
         elif known:
             yield known
-
-
-def _all_columns(technical: Technical) -> tuple[Column, ...]:
-    return (*technical.columns, *technical.partitions)
 
 
 def _unrefused(column: ColumnMetadata) -> ColumnMetadata:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from atoll.core.text import shortened
 from atoll.mesh.model.record import Record
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask
@@ -36,6 +37,13 @@ def as_it_was(call: Call, record: R, revision: int) -> R:
     return call.past(type(record), record.id, revision)
 
 
+def revised(call: Call, record: R, **values: Any) -> R:
+    """Change a record, and tell the audit what of it."""
+    changed = call.change(record, **values)
+    call.tell(**what_changed(record, changed))
+    return changed
+
+
 def changed_fields(before: Record, after: Record) -> list[str]:
     """Name the fields that differ, but for who changed it when."""
     names = [one.name for one in fields(before) if one.name not in _STAMPS]
@@ -58,4 +66,4 @@ def _short(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     text = str(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}..."
+    return shortened(text, _LETTERS)

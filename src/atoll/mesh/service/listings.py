@@ -9,7 +9,7 @@ revision is shown. What becomes less so is that once it is published again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -17,12 +17,12 @@ import msgspec
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.core.text import some_of
-from atoll.mesh.harvest.model import Column, Format, Kind, Technical
+from atoll.mesh.harvest.model import Format, Kind
 from atoll.mesh.model.access import (
+    LIVE,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
-    SubscriptionStatus,
 )
 from atoll.mesh.model.catalog import (
     Asset,
@@ -34,15 +34,17 @@ from atoll.mesh.model.catalog import (
     EntityType,
     Listing,
     ListingStatus,
+    strictest,
 )
 from atoll.mesh.model.describing import Form, RuleAction
-from atoll.mesh.model.organisation import Association, AssociationStatus, Domain, Project
+from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Named, Right, operation
+from atoll.mesh.service.access import is_within_reach
 from atoll.mesh.service.forms import missing_fields
 from atoll.mesh.service.history import Number, as_it_was, what_changed
-from atoll.mesh.service.reclassification import reclassified
+from atoll.mesh.service.reclassification import flagged, reclassified
 from atoll.mesh.service.rules import enforced
 
 LISTING_EDGES = {
@@ -50,7 +52,6 @@ LISTING_EDGES = {
     ListingStatus.ACTIVE: (ListingStatus.ACTIVE, ListingStatus.INACTIVE),
     ListingStatus.INACTIVE: (ListingStatus.ACTIVE,),
 }
-LIVE = (SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED)
 OBSTACLES_TOLD = 50
 # The others (of a CSV file its encoding, ...) are nobody's business who reads through the mesh.
 _SHOWN_DETAILS = ("dim", "dtype", "distance_type", "embedder")
@@ -74,10 +75,9 @@ class ListingChangeSet(Ask, frozen=True, kw_only=True):
     revision: Number = 0
 
 
-class Listings(Page, frozen=True, kw_only=True):
+class Listings(Named, frozen=True, kw_only=True):
     """Which listings."""
 
-    name: str = ""
     entity_id: str = ""
     owning_project_id: str = ""
     status: ListingStatus | None = None
@@ -282,20 +282,20 @@ def obstacles(call: Call, entity: Asset | DataProduct) -> list[str]:
     return [*found, *_obstacles_of_forms(call, entity)]
 
 
-def followed(call: Call, asset: Asset) -> None:
+def followed(call: Call, before: Asset, asset: Asset) -> None:
     """Make all that shows an asset as sensitive as the asset is now, if it is less so."""
-    for listing in list(_showing(call, asset)):
+    showing = list(_showing(call, asset))
+    for listing in showing:
         _changed(
             call,
             listing,
             classification=strictest([listing.classification, asset.classification]),
             has_pii=listing.has_pii or bool(asset.personal),
         )
-
-
-def strictest(classifications: Iterable[Classification]) -> Classification:
-    """Return the one that lets data go least far."""
-    return max(classifications, key=list(Classification).index)
+    # What a data product had once is read still by who subscribed to it then.
+    known = {one.id for one in showing}
+    others = [one for one in readers_of(call, asset) if one.listing_id not in known]
+    flagged(call, others, before.classification, asset.classification)
 
 
 def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
@@ -314,6 +314,11 @@ def require_unseen(call: Call, entity: Asset | DataProduct) -> Listing | None:
     return listing
 
 
+def readers_of(call: Call, asset: Asset) -> Iterator[Subscription]:
+    """Yield the subscriptions by which an asset is read, by itself or in a data product."""
+    return call.each(Subscription, columns=asset.id, status=LIVE)
+
+
 def products_with(call: Call, asset: Asset) -> Iterator[DataProduct]:
     """Yield the data products that an asset is in, in their draft or as others have them."""
     for product, listing in _products(call, asset.owning_project_id):
@@ -329,17 +334,13 @@ def may_know(call: Call, asset_id: str) -> bool:
     asset = call.find(Asset, id=asset_id)
     if asset is None:
         return False
-    if call.decide(viewing(Asset), asset).is_allowed:
-        return True
-    return shown_listing(call, asset_id) is not None
+    return call.may_see(asset) or shown_listing(call, asset_id) is not None
 
 
 def shown_listing(call: Call, entity_id: str) -> Listing | None:
     """Return the listing of an asset or data product, where the caller may discover it."""
     found = call.find(Listing, entity_id=entity_id)
-    if found is None or not call.decide(viewing(Listing), found).is_allowed:
-        return None
-    return found
+    return found if found and call.may_see(found) else None
 
 
 def _change_set(call: Call, entity: Asset | DataProduct, ask: ListingChangeSet) -> Listing:
@@ -376,7 +377,7 @@ def _obstacles_of_asset(call: Call, asset: Asset) -> Iterator[str]:
         yield "it is archived; restore it"
     if asset.technical is None:
         yield "its files were not read yet; refresh it"
-    if not _is_available(call, asset):
+    if not is_within_reach(call.reader, asset):
         yield "its storage does not belong to the domain any more; have it associated again"
     if asset.basis is Basis.CONSUMER_BASED and not asset.upstream:
         yield f"it is {Basis.CONSUMER_BASED}, so say of what it is made (upstream)"
@@ -471,15 +472,15 @@ def _listed(
         size_bytes=technical.size_bytes if technical else 0,
         files=technical.files if technical else 0,
         details={key: details[key] for key in _SHOWN_DETAILS if key in details},
-        columns=tuple(_listed_columns(call, asset, technical)) if technical else (),
+        columns=tuple(_listed_columns(call, asset)),
         forms=asset.forms,
         glossary_terms=asset.glossary_terms,
-        is_available=_is_available(call, asset),
+        is_available=is_within_reach(call.reader, asset),
         revised_at=asset.updated_at,
     )
 
 
-def _listed_columns(call: Call, asset: Asset, technical: Technical) -> Iterator[ListedColumn]:
+def _listed_columns(call: Call, asset: Asset) -> Iterator[ListedColumn]:
     now = call.find(Asset, id=asset.id) or asset
     told = {one.name: one for one in asset.columns}
     flags = {
@@ -487,28 +488,20 @@ def _listed_columns(call: Call, asset: Asset, technical: Technical) -> Iterator[
         for one in (*asset.columns, *now.columns)
         if one.pii and one.pii.is_personal
     }
-    placed: list[tuple[Column, bool]] = [
-        *((one, False) for one in technical.columns),
-        *((one, True) for one in technical.partitions),
-    ]
-    for column, is_partition in placed:
+    partitions = asset.technical.partitions if asset.technical else ()
+    for column in asset.schema:
         said = told.get(column.name, ColumnMetadata(column.name))
         yield ListedColumn(
             name=column.name,
             type=column.type,
             nullable=column.nullable,
-            is_partition=is_partition,
+            is_partition=column in partitions,
             business_name=said.business_name,
             description=said.description,
             glossary_terms=said.glossary_terms,
             is_personal=column.name in flags,
             pii=flags.get(column.name, ""),
         )
-
-
-def _is_available(call: Call, asset: Asset) -> bool:
-    found = call.find(Association, id=asset.association_id)
-    return found is not None and found.status is AssociationStatus.ACCEPTED
 
 
 def _project_name(call: Call, project_id: str) -> str:

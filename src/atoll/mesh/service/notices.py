@@ -23,7 +23,7 @@ from atoll.mesh.model.notices import (
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call, missing
-from atoll.mesh.operations.registry import Ask, Page, Right, operation
+from atoll.mesh.operations.registry import Ask, Page, Right, ToldOnce, operation
 from atoll.mesh.service.deliveries import channels_of
 from atoll.mesh.service.topics import TOPICS
 from atoll.messages import webhooks
@@ -83,14 +83,14 @@ class Ways(msgspec.Struct, frozen=True):
     failing: dict[Channel, Failure]
 
 
-class WaysAndKey(msgspec.Struct, frozen=True):
+class WaysAndKey(ToldOnce, frozen=True):
     """The ways; with the first webhook the key that signs what it gets, which is told once."""
 
     ways: Ways
     webhook_key: str = ""
 
 
-class WebhookKey(msgspec.Struct, frozen=True):
+class WebhookKey(ToldOnce, frozen=True):
     """What a webhook's messages are signed with from now on; it is told once."""
 
     webhook_key: str

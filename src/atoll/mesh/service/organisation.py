@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.model.access import (
+    LIVE,
     Delegation,
     Guardrails,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
-    SubscriptionStatus,
     SubscriptionTarget,
 )
 from atoll.mesh.model.catalog import Asset, AssetType, DataProduct, DataSource
@@ -33,9 +33,21 @@ from atoll.mesh.model.organisation import (
     ProjectMembership,
 )
 from atoll.mesh.model.people import GroupProfile, UserProfile
-from atoll.mesh.model.record import Id, Name, Record, Text
+from atoll.mesh.model.record import Id, Record
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    OPERATIONS,
+    Ask,
+    Described,
+    Done,
+    Named,
+    Page,
+    Redescribed,
+    Right,
+    operation,
+)
+from atoll.mesh.operations.standings import is_anybody_in
+from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
 # What goes with a unit, or with a project.
@@ -60,37 +72,12 @@ _OWNED: tuple[tuple[type[Record], str, dict[str, Any]], ...] = (
     (Asset, "owning_project_id", {}),
     (DataProduct, "owning_project_id", {}),
     (SubscriptionRequest, "project_id", {"status": SubscriptionRequestStatus.PENDING}),
-    (
-        Subscription,
-        "project_id",
-        {"status": [SubscriptionStatus.APPROVED, SubscriptionStatus.SUSPENDED]},
-    ),
+    (Subscription, "project_id", {"status": LIVE}),
 )
 
 
-class UpdateDomain(Ask, frozen=True, kw_only=True):
-    """What changes of the domain; what is left out stays."""
-
-    name: Name | None = None
-    description: Text | None = None
-
-
-class Described(Ask, frozen=True, kw_only=True):
-    """A name, and what it means."""
-
-    name: Name
-    description: Text = ""
-
-
-class Redescribed(Ask, frozen=True, kw_only=True):
-    """What changes; what is left out stays."""
-
-    name: Name | None = None
-    description: Text | None = None
-
-
-class Members(Ask, frozen=True, kw_only=True):
-    """Some principals."""
+class Owners(Ask, frozen=True, kw_only=True):
+    """Ids of users and groups."""
 
     owners: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
 
@@ -107,25 +94,29 @@ class MoveProject(Ask, frozen=True, kw_only=True):
     domain_unit_id: Id
 
 
-class Units(Page, frozen=True, kw_only=True):
+class DomainUnits(Named, frozen=True, kw_only=True):
     """Which domain units."""
 
     parent_domain_unit_id: str = ""
-    name: str = ""
 
 
-class Projects(Page, frozen=True, kw_only=True):
+class Projects(Named, frozen=True, kw_only=True):
     """Which projects."""
 
     domain_unit_id: str = ""
-    name: str = ""
 
 
-class Membership(Ask, frozen=True, kw_only=True):
+class NewMembership(Ask, frozen=True, kw_only=True):
     """Who is to be what."""
 
     member_id: Id
     designation: Designation
+
+
+class Appointed(Ask, frozen=True, kw_only=True):
+    """Who is to own it: a user, group or service."""
+
+    member_id: Id
 
 
 class Leaver(Ask, frozen=True, kw_only=True):
@@ -134,11 +125,11 @@ class Leaver(Ask, frozen=True, kw_only=True):
     member_id: Id
 
 
-class Granted(Ask, frozen=True, kw_only=True):
+class NewPolicyGrant(Ask, frozen=True, kw_only=True):
     """What is granted to whom.
 
     Attributes:
-        principal_id: a user, a group, a project, or `all-users`.
+        principal_id: a user, a group, a project that you may look at, or `all-users`.
     """
 
     policy_type: PolicyType
@@ -153,13 +144,13 @@ def get_domain(call: Call, domain: Domain) -> Domain:
 
 
 @operation("PATCH", "/domain", Right.GOVERN)
-def update_domain(call: Call, domain: Domain, ask: UpdateDomain) -> Domain:
+def update_domain(call: Call, domain: Domain, ask: Redescribed) -> Domain:
     """Rename or describe the domain."""
-    return call.change(domain, **ask.given())
+    return revised(call, domain, **ask.given())
 
 
 @operation("GET", "/domain-units", Right.BROWSE)
-def list_domain_units(call: Call, domain: Domain, ask: Units) -> Iterator[DomainUnit]:
+def list_domain_units(call: Call, domain: Domain, ask: DomainUnits) -> Iterator[DomainUnit]:
     """List domain units."""
     return call.shown(DomainUnit, parent_domain_unit_id=ask.parent_domain_unit_id, name=ask.name)
 
@@ -180,7 +171,6 @@ def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUn
     """Make a domain unit below another; who makes it owns it."""
     if len(call.know.above(unit.id)) >= MAX_DEPTH:
         raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; make it further up")
-    _free_name(call, unit.id, ask.name)
     return call.add(
         DomainUnit,
         name=ask.name,
@@ -193,25 +183,24 @@ def create_domain_unit(call: Call, unit: DomainUnit, ask: Described) -> DomainUn
 @operation("PATCH", "/domain-units/{domain_unit_id}", Right.GOVERN)
 def update_domain_unit(call: Call, unit: DomainUnit, ask: Redescribed) -> DomainUnit:
     """Rename or describe a domain unit."""
-    if ask.name and ask.name != unit.name:
-        _free_name(call, unit.parent_domain_unit_id, ask.name)
-    return call.change(unit, **ask.given())
+    return revised(call, unit, **ask.given())
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/move", Right.GOVERN)
 def move_domain_unit(call: Call, unit: DomainUnit, ask: MoveUnit) -> DomainUnit:
-    """Move a domain unit, and all that is in it, below another; ids and links stay."""
+    """Move a domain unit, and all that is in it, below another; ids and links stay.
+
+    That takes an owner of a unit that both are in: nobody gets out of what is set above them.
+    """
     parent = call.get(DomainUnit, ask.parent_domain_unit_id)
-    call.need(OPERATIONS["MoveDomainUnit"], parent)
     if not unit.parent_domain_unit_id:
         raise InvalidInput("the root of the domain cannot be moved")
+    _need_above_both(call, unit.parent_domain_unit_id, parent.id)
     above = call.know.above(parent.id)
     if unit.id in above:
         raise InvalidInput(f"'{parent.name}' is '{unit.name}' or below it; a unit is not in itself")
     if len(above) + _height(call, unit) > MAX_DEPTH:
         raise InvalidInput(f"domain units are at most {MAX_DEPTH} deep; move it further up")
-    if parent.id != unit.parent_domain_unit_id:
-        _free_name(call, parent.id, unit.name)
     call.tell(before=unit.parent_domain_unit_id, after=parent.id)
     return call.change(unit, parent_domain_unit_id=parent.id)
 
@@ -232,18 +221,22 @@ def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
 
 
 @operation("PUT", "/domain-units/{domain_unit_id}/owners", Right.GOVERN)
-def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Members) -> DomainUnit:
+def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainUnit:
     """Say who owns a domain unit: users and groups, one at least."""
     for one in ask.owners:
         _principal(call, one)
     call.tell(before=unit.owners, after=ask.owners)
-    return call.change(unit, owners=tuple(dict.fromkeys(ask.owners)))
+    changed = call.change(unit, owners=tuple(dict.fromkeys(ask.owners)))
+    require_administrator(call)
+    return changed
 
 
 @operation("POST", "/domain-units/{domain_unit_id}/policy-grants", Right.GOVERN)
-def add_policy_grant(call: Call, unit: DomainUnit, ask: Granted) -> PolicyGrant:
+def add_policy_grant(call: Call, unit: DomainUnit, ask: NewPolicyGrant) -> PolicyGrant:
     """Let somebody do something in a domain unit."""
-    if ask.principal_id != ALL_USERS and not call.find(Project, id=ask.principal_id):
+    project = call.find(Project, id=ask.principal_id)
+    is_known = project is not None and call.may_see(project)
+    if ask.principal_id != ALL_USERS and not is_known:
         _principal(call, ask.principal_id)
     return call.add(
         PolicyGrant,
@@ -301,14 +294,14 @@ def get_project(call: Call, project: Project) -> Project:
 @operation("PATCH", "/projects/{project_id}", Right.OWN)
 def update_project(call: Call, project: Project, ask: Redescribed) -> Project:
     """Rename or describe a project."""
-    return call.change(project, **ask.given())
+    return revised(call, project, **ask.given())
 
 
 @operation("POST", "/projects/{project_id}/move", Right.GOVERN)
 def move_project(call: Call, project: Project, ask: MoveProject) -> Project:
-    """Move a project to another domain unit; you govern both."""
+    """Move a project to another domain unit; that takes an owner of a unit that both are in."""
     unit = call.get(DomainUnit, ask.domain_unit_id)
-    call.need(OPERATIONS["UpdateDomainUnit"], unit)
+    _need_above_both(call, project.domain_unit_id, unit.id)
     call.tell(before=project.domain_unit_id, after=unit.id)
     return call.change(project, domain_unit_id=unit.id)
 
@@ -327,7 +320,9 @@ def delete_project(call: Call, project: Project) -> Done:
 
 
 @operation("POST", "/projects/{project_id}/memberships", Right.OWN)
-def create_project_membership(call: Call, project: Project, ask: Membership) -> ProjectMembership:
+def create_project_membership(
+    call: Call, project: Project, ask: NewMembership
+) -> ProjectMembership:
     """Take a user, group or service into a project, or give them another designation."""
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
@@ -337,6 +332,19 @@ def create_project_membership(call: Call, project: Project, ask: Membership) -> 
         _keeps_an_owner(call, project, before)
     call.tell(before=before.designation, after=ask.designation)
     return call.change(before, designation=ask.designation)
+
+
+@operation("POST", "/projects/{project_id}/owners", Right.GOVERN)
+def appoint_project_owner(call: Call, project: Project, ask: Appointed) -> ProjectMembership:
+    """Give a project an owner whose own are all gone, or unassigned; else they take others in."""
+    if is_anybody_in(call.reader, (one.member_id for one in _owners(call, project))):
+        raise Conflict(f"'{project.name}' has an owner, who takes others in")
+    _principal(call, ask.member_id)
+    before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
+    if before is None:
+        return _join(call, project, ask.member_id, Designation.OWNER)
+    call.tell(before=before.designation)
+    return call.change(before, designation=Designation.OWNER)
 
 
 @operation("GET", "/projects/{project_id}/memberships", Right.VIEW)
@@ -363,9 +371,21 @@ def delete_project_membership(call: Call, project: Project, ask: Leaver) -> Done
     return Done()
 
 
-def _free_name(call: Call, parent_id: str, name: str) -> None:
-    if call.find(DomainUnit, parent_domain_unit_id=parent_id, name=name):
-        raise Conflict(f"there is a domain unit '{name}' at that place; choose another name")
+def require_administrator(call: Call) -> None:
+    """See that somebody can still administer the domain, once something has changed.
+
+    Raises:
+        Conflict: nobody who owns it may come in.
+    """
+    root = call.find(DomainUnit, parent_domain_unit_id="")
+    if root and not is_anybody_in(call.reader, root.owners):
+        raise Conflict("nobody who may come in would own the domain; let somebody else own it, too")
+
+
+def _need_above_both(call: Call, one_id: str, other_id: str) -> None:
+    above = call.know.above(other_id)
+    common_id = next(id_ for id_ in call.know.above(one_id) if id_ in above)
+    call.need(OPERATIONS["UpdateDomainUnit"], call.get(DomainUnit, common_id))
 
 
 def _height(call: Call, unit: DomainUnit) -> int:
@@ -374,7 +394,7 @@ def _height(call: Call, unit: DomainUnit) -> int:
 
 
 def _principal(call: Call, id_: str) -> None:
-    if call.find(UserProfile, id=id_) is None and call.find(GroupProfile, id=id_) is None:
+    if not is_somebody(call, id_):
         raise InvalidInput(f"there is no user, group or service '{id_}'", id=id_)
 
 
@@ -390,10 +410,15 @@ def _join(
 
 
 def _keeps_an_owner(call: Call, project: Project, leaver: ProjectMembership) -> None:
-    owners = [
-        one
-        for one in call.each(ProjectMembership, project_id=project.id)
-        if one.designation is Designation.OWNER
-    ]
-    if owners == [leaver]:
+    if _owners(call, project) == [leaver]:
         raise Conflict(f"'{project.name}' would be without an owner; name another one first")
+
+
+def _owners(call: Call, project: Project) -> list[ProjectMembership]:
+    members = call.each(ProjectMembership, project_id=project.id)
+    return [one for one in members if one.designation is Designation.OWNER]
+
+
+def is_somebody(call: Call, id_: str) -> bool:
+    """Tell whether an id is that of a user, a service or a group."""
+    return bool(call.find(UserProfile, id=id_) or call.find(GroupProfile, id=id_))

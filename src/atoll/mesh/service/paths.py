@@ -18,24 +18,22 @@ from atoll.core.errors import InvalidInput
 from atoll.core.records import converted
 from atoll.mesh.model.catalog import Asset, Classification, DataProduct, PiiFlag, PiiStatus
 from atoll.mesh.model.describing import Form, Glossary, GlossaryTerm
-from atoll.mesh.model.record import Name, Text
+from atoll.mesh.model.record import Ids, Line, Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS, Operation
-from atoll.mesh.service.assets import Line, changed_asset, column_of, schema_of, with_columns
+from atoll.mesh.service.assets import changed_asset, column_of, with_columns
 from atoll.mesh.service.forms import FormInput, checked_forms
 from atoll.mesh.service.glossaries import (
     ChangedGlossary,
     ChangedTerm,
-    Ids,
     Synonyms,
     require_usable,
     update_glossary,
     update_glossary_term,
 )
-from atoll.mesh.service.listings import strictest
 from atoll.mesh.service.products import changed_product
 
-Described: TypeAlias = Asset | DataProduct | GlossaryTerm | Glossary
+Subject: TypeAlias = Asset | DataProduct | GlossaryTerm | Glossary
 # What a column tells of persons; empty: nothing.
 PiiKind = Annotated[str, Meta(max_length=64, pattern=r"^([a-z][a-z0-9_]*)?$(?!\n)")]
 
@@ -71,7 +69,7 @@ _EDITING: Mapping[type, str] = {
 }
 
 
-def value_at(subject: Described, path: str) -> Any:
+def value_at(subject: Subject, path: str) -> Any:
     """Return the value that a path names, as JSON has it; None where a form has none.
 
     Raises:
@@ -90,7 +88,7 @@ def value_at(subject: Described, path: str) -> Any:
     return getattr(subject, path)
 
 
-def with_value(call: Call, subject: Described, path: str, value: Any) -> Described:
+def with_value(call: Call, subject: Subject, path: str, value: Any) -> Subject:
     """Return something as it would be with another value; nothing is kept yet.
 
     Args:
@@ -105,7 +103,7 @@ def with_value(call: Call, subject: Described, path: str, value: Any) -> Describ
     match _parts(subject, path):
         case "columns", name, key:
             assert isinstance(subject, Asset)
-            if name not in {one.name for one in schema_of(subject.technical)}:
+            if name not in {one.name for one in subject.schema}:
                 raise InvalidInput(f"'{subject.name}' has no column {name!r}", column=name)
             checked = _checked(call, subject, path, value, _OF_COLUMNS[key])
             said = {"pii": _flag(call, subject, name, checked)} if key == "pii" else {key: checked}
@@ -117,7 +115,7 @@ def with_value(call: Call, subject: Described, path: str, value: Any) -> Describ
     return replace(subject, **{path: _checked(call, subject, path, value, kind)})
 
 
-def applied(call: Call, subject: Described, wanted: Described) -> None:
+def applied(call: Call, subject: Subject, wanted: Subject) -> None:
     """Change something into what `with_value` made of it, by the way that editing goes.
 
     Raises:
@@ -139,12 +137,12 @@ def applied(call: Call, subject: Described, wanted: Described) -> None:
             update_glossary(call, subject, ChangedGlossary(**values))
 
 
-def editing(subject: Described, path: str, value: Any) -> Operation:
+def editing(subject: Subject, path: str, value: Any) -> Operation:
     """Return the operation that would set a value; its right is what accepting it takes."""
     name = _EDITING[type(subject)]
     if path == "classification" and isinstance(subject, Asset):
-        is_raised = strictest([subject.classification, value]) == value
-        name = "ClassifyAsset" if is_raised else "DeclassifyAsset"
+        is_lowered = subject.classification.is_stricter_than(value)
+        name = "DeclassifyAsset" if is_lowered else "ClassifyAsset"
     elif path.startswith("columns/"):
         name = "UpdateAssetColumns"
         if path.endswith("/pii"):
@@ -152,7 +150,7 @@ def editing(subject: Described, path: str, value: Any) -> Operation:
     return OPERATIONS[name]
 
 
-def _parts(subject: Described, path: str) -> tuple[str, ...]:
+def _parts(subject: Subject, path: str) -> tuple[str, ...]:
     """Take a path apart.
 
     Raises:
@@ -173,7 +171,7 @@ def _parts(subject: Described, path: str) -> tuple[str, ...]:
     return (first, middle, last) if rest else (first,)
 
 
-def _checked(call: Call, subject: Described, path: str, value: Any, kind: Any) -> Any:
+def _checked(call: Call, subject: Subject, path: str, value: Any, kind: Any) -> Any:
     try:
         checked = converted(value, kind)
     except msgspec.ValidationError as error:
@@ -183,12 +181,12 @@ def _checked(call: Call, subject: Described, path: str, value: Any, kind: Any) -
     return checked
 
 
-def _content(subject: Described, form_type: str) -> dict[str, Any]:
+def _content(subject: Subject, form_type: str) -> dict[str, Any]:
     forms = subject.forms if isinstance(subject, Asset | DataProduct) else ()
     return next((one.content for one in forms if one.form_type == form_type), {})
 
 
-def _with_form(call: Call, subject: Described, form_type: str, values: dict[str, Any]) -> Described:
+def _with_form(call: Call, subject: Subject, form_type: str, values: dict[str, Any]) -> Subject:
     assert isinstance(subject, Asset | DataProduct)
     given = FormInput(form_type=form_type, content=_content(subject, form_type) | values)
     [form] = checked_forms(call, [given], subject.forms)

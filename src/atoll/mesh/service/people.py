@@ -11,6 +11,7 @@ from msgspec import Meta
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.identity import logins, passwords, tokens
 from atoll.mesh.identity.throttle import OWN
+from atoll.mesh.model.access import Delegation
 from atoll.mesh.model.organisation import Domain, PolicyGrant, ProjectMembership
 from atoll.mesh.model.people import (
     AccessToken,
@@ -23,20 +24,30 @@ from atoll.mesh.model.people import (
     microseconds,
     moment,
 )
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id, Name, Record
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import (
     OPERATIONS,
     Ask,
+    Described,
     Done,
+    Named,
     Page,
+    Redescribed,
     Right,
+    ToldOnce,
     operation,
 )
+from atoll.mesh.service.organisation import require_administrator
 
 Email = Annotated[str, Meta(max_length=254, pattern=r"^([^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+)?$")]
 Secret = Annotated[str, Meta(max_length=1024)]
 DAY_SECONDS = 86_400
+_OF_GROUPS: tuple[tuple[type[Record], str], ...] = (
+    (ProjectMembership, "member_id"),
+    (PolicyGrant, "principal_id"),
+    (Delegation, "principal_id"),
+)
 
 
 class NewUser(Ask, frozen=True, kw_only=True):
@@ -57,12 +68,6 @@ class ChangedUser(Ask, frozen=True, kw_only=True):
     groups: tuple[Id, ...] | None = None
 
 
-class People(Page, frozen=True, kw_only=True):
-    """Which of them."""
-
-    name: str = ""
-
-
 class NewPassword(Ask, frozen=True, kw_only=True):
     """The new one, and the one that holds now."""
 
@@ -76,18 +81,9 @@ class GivenPassword(Ask, frozen=True, kw_only=True):
     password: Secret
 
 
-class NewGroup(Ask, frozen=True, kw_only=True):
-    """A name, and who is meant."""
-
-    name: Name
-    description: Text = ""
-
-
-class ChangedGroup(Ask, frozen=True, kw_only=True):
+class ChangedGroup(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     status: ProfileStatus | None = None
 
 
@@ -105,14 +101,14 @@ class NewToken(Ask, frozen=True, kw_only=True):
     ttl_s: Annotated[int, Meta(ge=1, le=tokens.MAX_TTL_SECONDS)] = 30 * DAY_SECONDS
 
 
-class IssuedToken(msgspec.Struct, frozen=True):
+class IssuedToken(ToldOnce, frozen=True):
     """A token, and its text, which is never shown again."""
 
     token: AccessToken
     text: str
 
 
-class PortalLogin(msgspec.Struct, frozen=True):
+class PortalLogin(ToldOnce, frozen=True):
     """An address that opens the portal once.
 
     Attributes:
@@ -168,7 +164,7 @@ def create_user_profile(call: Call, domain: Domain, given: Hashed) -> UserProfil
 
 
 @operation("GET", "/user-profiles", Right.BROWSE)
-def list_user_profiles(call: Call, domain: Domain, ask: People) -> Iterator[UserProfile]:
+def list_user_profiles(call: Call, domain: Domain, ask: Named) -> Iterator[UserProfile]:
     """List users and services."""
     return call.shown(UserProfile, name=ask.name)
 
@@ -186,11 +182,7 @@ def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> U
     Unassigning ends their sessions; their tokens are refused from then on. A user of a provider
     who is in a group by its word is put back into it at the next sign-in.
     """
-    given = {
-        key: value
-        for key in ("name", "email", "status", "groups")
-        if (value := getattr(ask, key)) is not None
-    }
+    given = ask.given()
     for group_id in ask.groups or ():
         if call.find(GroupProfile, id=group_id) is None:
             raise InvalidInput(f"there is no group '{group_id}'", id=group_id)
@@ -203,7 +195,9 @@ def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> U
     if ask.groups is not None:
         given["mapped_groups"] = tuple(one for one in profile.mapped_groups if one in ask.groups)
     call.tell(before=profile.status, after=ask.status or profile.status)
-    return call.change(profile, **given)
+    changed = call.change(profile, **given)
+    require_administrator(call)
+    return changed
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -258,13 +252,13 @@ def end_sessions(call: Call, profile: UserProfile) -> UserProfile:
 
 
 @operation("POST", "/group-profiles", Right.GOVERN)
-def create_group_profile(call: Call, domain: Domain, ask: NewGroup) -> GroupProfile:
+def create_group_profile(call: Call, domain: Domain, ask: Described) -> GroupProfile:
     """Make a group."""
     return call.add(GroupProfile, name=ask.name, description=ask.description)
 
 
 @operation("GET", "/group-profiles", Right.BROWSE)
-def list_group_profiles(call: Call, domain: Domain, ask: People) -> Iterator[GroupProfile]:
+def list_group_profiles(call: Call, domain: Domain, ask: Named) -> Iterator[GroupProfile]:
     """List groups."""
     return call.shown(GroupProfile, name=ask.name)
 
@@ -287,7 +281,9 @@ def update_group_profile(call: Call, group: GroupProfile, ask: ChangedGroup) -> 
         _refuse_own(call, group)
         for profile in list(call.each(UserProfile, groups=group.id)):
             call.change(profile, generation=profile.generation + 1)
-    return call.change(group, **ask.given())
+    changed = call.change(group, **ask.given())
+    require_administrator(call)
+    return changed
 
 
 @operation("DELETE", "/group-profiles/{group_profile_id}", Right.GOVERN)
@@ -297,10 +293,11 @@ def delete_group_profile(call: Call, group: GroupProfile) -> Done:
     for profile in list(call.each(UserProfile, groups=group.id)):
         left = tuple(one for one in profile.groups if one != group.id)
         call.change(profile, groups=left)
-    for kind, key in ((ProjectMembership, "member_id"), (PolicyGrant, "principal_id")):
+    for kind, key in _OF_GROUPS:
         for one in list(call.each(kind, **{key: group.id})):
             call.remove(one)
     call.remove(group)
+    require_administrator(call)
     return Done()
 
 
@@ -311,7 +308,10 @@ def _refuse_own(call: Call, group: GroupProfile) -> None:
 
 @operation("POST", "/user-profiles/{user_profile_id}/access-tokens", Right.ACT)
 def create_access_token(call: Call, profile: UserProfile, ask: NewToken) -> IssuedToken:
-    """Issue a token for yourself, or, as an administrator, for a service."""
+    """Issue a token for yourself, or, as an administrator, for a service.
+
+    One that you issue for yourself by another token ends with that one.
+    """
     text, made = tokens.issue(
         profile.id,
         ask.scopes,
@@ -323,13 +323,16 @@ def create_access_token(call: Call, profile: UserProfile, ask: NewToken) -> Issu
         level = OPERATIONS[scope].level if scope in OPERATIONS else scope
         if not tokens.permits(call.who.scopes, scope, level):
             raise Forbidden(f"what you came with does not reach as far as '{scope}'")
+    parent = _token_behind(call) if profile.id == call.who.id else None
+    ends = microseconds(made.expires_at)
     token = call.add(
         AccessToken,
         id_=made.id,
         name=ask.name,
         principal_id=profile.id,
         scopes=tuple(sorted(made.scopes)),
-        expires_at=microseconds(made.expires_at),
+        expires_at=min(ends, parent.expires_at) if parent else ends,
+        parent_id=parent.id if parent else "",
     )
     call.add(Proof, id_=made.id, type=ProofType.TOKEN, text=made.sha256, owner_id=profile.id)
     call.tell(token_id=made.id, scopes=list(token.scopes))
@@ -350,9 +353,12 @@ def get_access_token(call: Call, token: AccessToken) -> AccessToken:
 
 @operation("DELETE", "/access-tokens/{access_token_id}", Right.ACT)
 def revoke_access_token(call: Call, token: AccessToken) -> AccessToken:
-    """Refuse a token from now on, and end the sessions and logins that came from it."""
+    """Refuse a token from now on, and end the sessions, logins and tokens that came from it."""
     for one in list(call.each(Proof, owner_id=token.principal_id, token_id=token.id)):
         call.remove(one)
+    for other in list(call.each(AccessToken, principal_id=token.principal_id)):
+        if other.parent_id == token.id:
+            revoke_access_token(call, other)
     return token if token.revoked_at else call.change(token, revoked_at=call.now)
 
 
@@ -375,6 +381,15 @@ def create_portal_login(call: Call, profile: UserProfile) -> PortalLogin:
         expires_at=ends,
     )
     return PortalLogin(f"{call.domain.portal_url}/once#{text}", ends)
+
+
+def _token_behind(call: Call) -> AccessToken | None:
+    """Return the token that the caller came with, or by which their session was opened."""
+    id_ = call.via
+    for one in call.each(Proof, owner_id=call.who.id, type=ProofType.SESSION):
+        if one.via == call.via:
+            id_ = one.token_id
+    return call.find(AccessToken, id=id_)
 
 
 def token_of(token: AccessToken, proof: Proof) -> tokens.Token:

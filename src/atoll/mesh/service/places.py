@@ -2,6 +2,8 @@
 
 PENDING -> ACCEPTED -> REMOVED        an association; who owns the domain accepts
         -> REMOVED
+
+What is only offered keeps nobody else from offering the same; what was accepted does.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.harvest.locations import normalised
+from atoll.mesh.harvest.locations import lies_in, normalised
 from atoll.mesh.model.access import SubscriptionTarget
 from atoll.mesh.model.organisation import (
     Association,
@@ -24,10 +26,20 @@ from atoll.mesh.model.organisation import (
     PolicyType,
     Project,
 )
-from atoll.mesh.model.record import Id, Name, Text, moved
+from atoll.mesh.model.record import Id, Name, moved, new_id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Page,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.grants import inaccessible
+from atoll.mesh.service.history import revised
 
 ASSOCIATION_EDGES = {
     AssociationStatus.PENDING: (AssociationStatus.ACCEPTED, AssociationStatus.REMOVED),
@@ -62,35 +74,30 @@ class NewAssociation(Ask, frozen=True, kw_only=True):
     limits: Limits = Limits()
 
 
-class Associations(Page, frozen=True, kw_only=True):
+class Associations(Named, frozen=True, kw_only=True):
     """Which associations."""
 
     kind: AssociationKind | None = None
     status: AssociationStatus | None = None
     project_id: str = ""
-    name: str = ""
 
 
-class NewEnvironment(Ask, frozen=True, kw_only=True):
+class NewEnvironment(Described, frozen=True, kw_only=True):
     """What a project gets to work with.
 
     Attributes:
-        storage_id, workgroup_id: accepted associations of the domain.
+        storage_id, workgroup_id: accepted associations of the domain that you may look at.
         quota_bytes: how much may lie below its prefix; 0: no limit.
     """
 
-    name: Name
-    description: Text = ""
     storage_id: Id
     workgroup_id: Id
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] = 0
 
 
-class ChangedEnvironment(Ask, frozen=True, kw_only=True):
+class ChangedEnvironment(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     quota_bytes: Annotated[int, Meta(ge=0, le=1 << 62)] | None = None
     is_suspended: bool | None = None
 
@@ -131,7 +138,13 @@ def get_association(call: Call, association: Association) -> Association:
 
 @operation("POST", "/associations/{association_id}/accept", Right.GOVERN)
 def accept_association(call: Call, association: Association) -> Association:
-    """Let what was offered belong to the domain; projects may use it from then on."""
+    """Let what was offered belong to the domain; projects may use it from then on.
+
+    The server reads it with its own credentials, those that are named: look at both.
+    """
+    if association.kind is AssociationKind.STORAGE:
+        _refuse_overlap(call, association.location)
+        _refuse_home(call, association.location)
     return _moved(call, association, AssociationStatus.ACCEPTED)
 
 
@@ -154,16 +167,16 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
     """Set up a prefix to write to, a workgroup to query with, and a quota, for a project."""
     storage = _accepted(call, ask.storage_id, AssociationKind.STORAGE)
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
-    if call.find(Environment, project_id=project.id, name=ask.name):
-        raise Conflict(f"'{project.name}' has an environment '{ask.name}'; choose another name")
+    id_ = new_id(Environment.KIND)
     return call.add(
         Environment,
+        id_=id_,
         name=ask.name,
         description=ask.description,
         project_id=project.id,
         storage_id=storage.id,
         workgroup_id=workgroup.id,
-        prefix=f"{storage.location}/{project.id}/{ask.name.encode().hex()}",
+        prefix=f"{storage.location}/{project.id}/{id_}",
         quota_bytes=ask.quota_bytes,
     )
 
@@ -185,14 +198,13 @@ def update_environment(
     call: Call, environment: Environment, ask: ChangedEnvironment
 ) -> Environment:
     """Rename an environment, give it another quota, suspend it or let it go on."""
-    keys = ("name", "description", "quota_bytes")
-    given = {key: value for key in keys if (value := getattr(ask, key)) is not None}
-    if ask.is_suspended is not None:
+    given = ask.given()
+    if given.pop("is_suspended", None) is not None:
         if environment.status not in (EnvironmentStatus.ACTIVE, EnvironmentStatus.SUSPENDED):
             raise Conflict(f"an environment that is {environment.status} cannot be suspended")
         to = EnvironmentStatus.SUSPENDED if ask.is_suspended else EnvironmentStatus.ACTIVE
         given["status"] = to
-    return call.change(environment, **given)
+    return revised(call, environment, **given)
 
 
 @operation("DELETE", "/environments/{environment_id}", Right.OWN)
@@ -207,17 +219,23 @@ def delete_environment(call: Call, environment: Environment) -> Done:
 
 def _refuse_overlap(call: Call, location: str) -> None:
     # Overlapping places would let one project publish what is another's.
-    for one in call.each(Association, kind=AssociationKind.STORAGE):
-        if one.status is not AssociationStatus.REMOVED and (
-            f"{location}/".startswith(f"{one.location}/")
-            or f"{one.location}/".startswith(f"{location}/")
-        ):
-            raise Conflict("the place, or a part of it, belongs to another association")
+    accepted = {"kind": AssociationKind.STORAGE, "status": AssociationStatus.ACCEPTED}
+    if any(_overlap(location, one.location) for one in call.each(Association, **accepted)):
+        raise Conflict("the place, or a part of it, belongs to another association")
+
+
+def _refuse_home(call: Call, location: str) -> None:
+    if _overlap(location, call.tools.home.resolve().as_uri()):
+        raise Conflict("the mesh keeps its own files there, which nobody reads; take another place")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return lies_in(one, other) or lies_in(other, one)
 
 
 def _accepted(call: Call, id_: str, kind: AssociationKind) -> Association:
-    found = call.find(Association, id=id_, kind=kind)
-    if found is None or found.status is not AssociationStatus.ACCEPTED:
+    found = call.get(Association, id_)
+    if found.kind is not kind or found.status is not AssociationStatus.ACCEPTED:
         raise InvalidInput(
             f"'{id_}' is no accepted {kind.lower()} of the domain; see ListAssociations", id=id_
         )

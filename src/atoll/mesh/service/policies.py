@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from atoll.core.errors import Forbidden, InvalidInput, NotFound
+from atoll.core.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call
@@ -71,7 +71,10 @@ def explain(call: Call, domain: Domain, ask: Question) -> Explanation:
             raise Forbidden("you may ask for yourself only; owners of the domain ask for others")
         if call.find(UserProfile, id=ask.principal_id) is None:
             raise NotFound(f"there is no user '{ask.principal_id}'", id=ask.principal_id)
-        whose = call.seen_by(ask.principal_id)
+        try:
+            whose = call.seen_by(ask.principal_id)
+        except Unauthenticated:  # who is not assigned may do nothing
+            return Explanation(False, asked.right, [])
     found = whose.decide(asked.action, record, grant=asked.grant)
     named = [Policy(id_, call.policies.get(id_, "")) for id_ in found.policies]
     return Explanation(found.is_allowed, asked.right, named)

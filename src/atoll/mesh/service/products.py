@@ -10,12 +10,20 @@ from msgspec import Meta
 from atoll.core.errors import InvalidInput
 from atoll.mesh.model.catalog import Asset, Basis, DataProduct, DataProductItem
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id, Ids
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import (
+    Ask,
+    Described,
+    Done,
+    Named,
+    Redescribed,
+    Right,
+    operation,
+)
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
-from atoll.mesh.service.history import Number, OneRevision, as_it_was, what_changed
+from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.history import Number, OneRevision, as_it_was, revised
 from atoll.mesh.service.listings import require_unseen
 
 
@@ -33,26 +41,22 @@ class ItemInput(Ask, frozen=True, kw_only=True):
 ItemInputs = Annotated[tuple[ItemInput, ...], Meta(max_length=100)]
 
 
-class NewDataProduct(Ask, frozen=True, kw_only=True):
+class NewDataProduct(Described, frozen=True, kw_only=True):
     """A name, what it is for, and what is in it."""
 
-    name: Name
-    description: Text = ""
     basis: Basis = Basis.CONSUMER_BASED
     items: ItemInputs = ()
     forms: FormInputs = ()
     glossary_terms: Ids = ()
 
 
-class ChangedDataProduct(Ask, frozen=True, kw_only=True):
+class ChangedDataProduct(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays.
 
     Attributes:
         forms: all of them, each as it shall be.
     """
 
-    name: Name | None = None
-    description: Text | None = None
     basis: Basis | None = None
     forms: FormInputs | None = None
     glossary_terms: Ids | None = None
@@ -62,12 +66,6 @@ class Items(Ask, frozen=True, kw_only=True):
     """All that is in a data product."""
 
     items: ItemInputs
-
-
-class DataProducts(Page, frozen=True, kw_only=True):
-    """Which data products of a project."""
-
-    name: str = ""
 
 
 @operation("POST", "/projects/{project_id}/data-products", Right.CONTRIBUTE)
@@ -87,7 +85,7 @@ def create_data_product(call: Call, project: Project, ask: NewDataProduct) -> Da
 
 
 @operation("GET", "/projects/{project_id}/data-products", Right.VIEW)
-def list_data_products(call: Call, project: Project, ask: DataProducts) -> Iterator[DataProduct]:
+def list_data_products(call: Call, project: Project, ask: Named) -> Iterator[DataProduct]:
     """List the data products of a project, published or not."""
     return call.shown(DataProduct, owning_project_id=project.id, name=ask.name)
 
@@ -137,9 +135,8 @@ def changed_product(call: Call, product: DataProduct, **values: Any) -> DataProd
     """
     if "glossary_terms" in values:
         values["glossary_terms"] = tuple(dict.fromkeys(values["glossary_terms"]))
-    changed = call.change(product, **values)
+    changed = revised(call, product, **values)
     require_usable(call, changed.glossary_terms, product.glossary_terms)
-    call.tell(**what_changed(product, changed))
     return changed
 
 

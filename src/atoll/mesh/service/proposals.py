@@ -19,15 +19,16 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput, NotFound
 from atoll.core.records import decoded
+from atoll.core.text import shortened
 from atoll.mesh.model.catalog import Asset, DataProduct
 from atoll.mesh.model.describing import Glossary, GlossaryTerm, Proposal, ProposalStatus
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import Id, Record, Text, moved
 from atoll.mesh.operations.calls import Call, missing, project_of
-from atoll.mesh.operations.registry import Ask, Page, Right, operation, viewing
+from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.forms import GivenValue
 from atoll.mesh.service.listings import shown_listing
-from atoll.mesh.service.paths import Described, applied, editing, value_at, with_value
+from atoll.mesh.service.paths import Subject, applied, editing, value_at, with_value
 
 PROPOSAL_EDGES = {
     ProposalStatus.PENDING: (
@@ -42,7 +43,7 @@ PROPOSAL_EDGES = {
 MAX_PENDING = 1000  # of one person
 LETTERS_TOLD = 120  # of a value, in an error
 _VALUE: Any = GivenValue
-_KINDS: dict[str, type[Described]] = {
+_KINDS: dict[str, type[Subject]] = {
     one.KIND: one for one in (Asset, DataProduct, GlossaryTerm, Glossary)
 }
 
@@ -167,7 +168,7 @@ def reject_proposals(call: Call, project: Project, ask: Opinions) -> Decided:
 
 def propose(
     call: Call,
-    subject: Described,
+    subject: Subject,
     path: str,
     after: Any,
     *,
@@ -202,7 +203,7 @@ def propose(
     return _add(call, subject, path, before, wanted, **more)
 
 
-def _seen(call: Call, id_: str) -> Described:
+def _seen(call: Call, id_: str) -> Subject:
     """Return something as the caller may see it: as it is, or as it is published.
 
     Raises:
@@ -212,7 +213,7 @@ def _seen(call: Call, id_: str) -> Described:
     found = call.find(kind, id=id_) if kind else None
     if kind is None or found is None:
         raise _unknown(id_)
-    if call.decide(viewing(kind), found).is_allowed:
+    if call.may_see(found):
         return found
     listing = shown_listing(call, id_)
     if listing is None:
@@ -228,9 +229,7 @@ def _unknown(id_: str) -> NotFound:
     return NotFound(f"there is no asset, data product, term or glossary '{id_}'", id=id_)
 
 
-def _add(
-    call: Call, subject: Described, path: str, before: str, after: str, **more: Any
-) -> Proposal:
+def _add(call: Call, subject: Subject, path: str, before: str, after: str, **more: Any) -> Proposal:
     owned: Record | None = subject
     if isinstance(subject, GlossaryTerm):
         owned = call.find(Glossary, id=subject.glossary_id)
@@ -272,7 +271,7 @@ def _accepted(call: Call, proposals: Sequence[Proposal], comment: str) -> list[P
     return decided
 
 
-def _with(call: Call, subject: Described, proposal: Proposal) -> Described:
+def _with(call: Call, subject: Subject, proposal: Proposal) -> Subject:
     """Return something as a proposal would have it.
 
     Raises:
@@ -304,4 +303,4 @@ def _told(value: Any) -> str:
 
 
 def _short(told: str) -> str:
-    return told if len(told) <= LETTERS_TOLD else f"{told[:LETTERS_TOLD]}..."
+    return shortened(told, LETTERS_TOLD)

@@ -18,12 +18,12 @@ from atoll.core.text import sized
 from atoll.mesh.model.access import LIVE, OnLowScore, Subscription, SubscriptionStatus
 from atoll.mesh.model.catalog import Asset, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import new_id
+from atoll.mesh.model.record import Moment, Score, in_order, new_id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
-from atoll.mesh.service.terms import Moment, Score, listed_assets
+from atoll.mesh.service.terms import listed_assets
 
 QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10
@@ -164,8 +164,7 @@ def post_time_series_data_points(
     is_newest = ask.form_name == QUALITY and (last is None or last.timestamp < ask.timestamp)
     held = list(_held_to_a_score(call, asset)) if is_newest else []
     scores = [_score_of(call, one) for one in held]
-    # Ids in the order of time: they are read in that order.
-    id_ = new_id(f"{TimeSeriesDataPoint.KIND}-{ask.timestamp:016d}")
+    id_ = new_id(in_order(TimeSeriesDataPoint.KIND, ask.timestamp))
     owner = asset.owning_project_id
     made = call.add(TimeSeriesDataPoint, id_=id_, owning_project_id=owner, **keys, **told)
     call.tell(form_name=ask.form_name, timestamp=ask.timestamp, score=ask.score)
@@ -273,7 +272,7 @@ def _is_flat(value: object, depth: int) -> bool:
 def _between(
     call: Call, started_at: int, ended_at: int, **keys: Any
 ) -> Iterator[TimeSeriesDataPoint]:
-    after = max(call.after, f"{TimeSeriesDataPoint.KIND}-{started_at:016d}")
+    after = max(call.after, in_order(TimeSeriesDataPoint.KIND, started_at))
     for one in call.each(TimeSeriesDataPoint, after=after, **keys):
         if ended_at and one.timestamp > ended_at:
             return

@@ -7,6 +7,8 @@ and the others wait for a reviewer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from atoll.mesh.model.access import (
     LIVE,
     Subscription,
@@ -17,8 +19,6 @@ from atoll.mesh.model.catalog import Classification, Listing
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Right, operation
 from atoll.mesh.service.requests import considered
-
-_STRICTNESS = list(Classification)
 
 
 def reclassified(call: Call, listing: Listing) -> None:
@@ -32,10 +32,21 @@ def reclassified(call: Call, listing: Listing) -> None:
     open_ones = {"listing_id": listing.id, "status": SubscriptionRequestStatus.PENDING}
     for request in list(call.each(SubscriptionRequest, **open_ones)):
         considered(call, call.change(request, classification=listing.classification))
-    if _STRICTNESS.index(listing.classification) > _STRICTNESS.index(before):
-        for one in list(call.each(Subscription, listing_id=listing.id, status=LIVE)):
-            flagged = call.change(one, is_flagged=True)
-            call.note("FlagSubscription", flagged, before=before, after=listing.classification)
+    held = list(call.each(Subscription, listing_id=listing.id, status=LIVE))
+    flagged(call, held, before, listing.classification)
+
+
+def flagged(
+    call: Call,
+    subscriptions: Iterable[Subscription],
+    before: Classification,
+    after: Classification,
+) -> None:
+    """Flag subscriptions to data that became stricter."""
+    if not after.is_stricter_than(before):
+        return
+    for one in subscriptions:
+        call.note("FlagSubscription", call.change(one, is_flagged=True), before=before, after=after)
 
 
 @operation("POST", "/subscriptions/{subscription_id}/unflag", Right.REVIEW)

@@ -28,7 +28,7 @@ from atoll.mesh.model.catalog import Asset, DataProduct, Listing, ListingStatus
 from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, Project
-from atoll.mesh.model.record import Id, new_id
+from atoll.mesh.model.record import Id, Moment, Remark, Score, new_id
 from atoll.mesh.operations.calls import BY_POLICY, Call
 from atoll.mesh.operations.jobs import SYSTEM, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
@@ -38,7 +38,7 @@ from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.quality import held_to_terms, require_score
 from atoll.mesh.service.rules import enforced
 from atoll.mesh.service.subscriptions import given
-from atoll.mesh.service.terms import Columns, FilterIds, Moment, Remark, Score, checked
+from atoll.mesh.service.terms import Columns, FilterIds, checked
 
 S = SubscriptionRequestStatus
 REQUEST_EDGES: dict[S, tuple[S, ...]] = {
@@ -269,10 +269,10 @@ def considered(call: Call, request: SubscriptionRequest) -> SubscriptionRequest:
 
 
 @job("expire-request")
-def expire(attendant: Attendant, wanted: Job) -> int | None:
+def expire(attendant: Attendant, task: Job) -> int | None:
     """Reject a request that nobody has decided on in time."""
-    id_ = wanted.subject_id
-    attendant.act("ExpireSubscriptionRequest", wanted.kind, lambda call: _expired(call, id_))
+    id_ = task.subject_id
+    attendant.act("ExpireSubscriptionRequest", task.kind, lambda call: _expired(call, id_))
     with attendant.reading() as reader:
         found = reader.find(SubscriptionRequest, id_)
     return found.expires_at if found and found.status is S.PENDING else None

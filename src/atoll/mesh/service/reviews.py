@@ -25,12 +25,11 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Listing
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
-from atoll.mesh.model.record import Name, moved
+from atoll.mesh.model.record import Moment, Name, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.subscriptions import ended
-from atoll.mesh.service.terms import Moment, Remark
 
 MOST_ITEMS = 5_000
 _AT_ONCE = 20  # of what is revoked at the end: others change things in between

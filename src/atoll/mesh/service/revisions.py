@@ -12,7 +12,6 @@ from atoll.mesh.harvest import SchemaChange, schema_diff
 from atoll.mesh.model.catalog import Asset, DataProduct
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
-from atoll.mesh.service.assets import schema_of
 from atoll.mesh.service.history import Number, changed_fields
 
 _PARTS = {"technical", "columns", "forms"}  # told by their parts
@@ -93,7 +92,7 @@ def diff_asset_revisions(call: Call, asset: Asset, ask: Revisions) -> RevisionDi
     to = ask.to_revision or asset.version
     from_ = ask.from_revision or max(to - 1, 1)
     before, after = call.past(Asset, asset.id, from_), call.past(Asset, asset.id, to)
-    schema = schema_diff(schema_of(before.technical), schema_of(after.technical))
+    schema = schema_diff(before.schema, after.schema)
     old, new = dict(_values(before)), dict(_values(after))
     return RevisionDiff(
         from_revision=from_,

@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
 from atoll.core.text import some_of
-from atoll.mesh.model.catalog import AssetType
 from atoll.mesh.model.describing import (
     EnabledStatus,
     Form,
@@ -24,19 +23,25 @@ from atoll.mesh.model.describing import (
     RuleType,
 )
 from atoll.mesh.model.organisation import DomainUnit, Project
-from atoll.mesh.model.record import Id, Name, Text
+from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.service.forms import Word, missing_fields, required_form
-from atoll.mesh.service.history import what_changed
+from atoll.mesh.operations.registry import (
+    Described,
+    Done,
+    Named,
+    Redescribed,
+    Right,
+    operation,
+)
+from atoll.mesh.service.asset_types import TypeNames, named_type
+from atoll.mesh.service.forms import FormNames, missing_fields, required_form
+from atoll.mesh.service.history import revised
 
 PROBLEMS_TOLD = 50
-Words = Annotated[tuple[Word, ...], Meta(max_length=50)]
-Glossaries = Annotated[tuple[Id, ...], Meta(max_length=50)]
-TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
+GlossaryIds = Annotated[tuple[Id, ...], Meta(max_length=50)]
 
 
-class NewRule(Ask, frozen=True, kw_only=True):
+class NewRule(Described, frozen=True, kw_only=True):
     """What is demanded.
 
     Attributes:
@@ -46,28 +51,24 @@ class NewRule(Ask, frozen=True, kw_only=True):
         includes_children: whether it holds in the units below, too.
     """
 
-    name: Name
-    description: Text = ""
     rule_type: RuleType
     action: RuleAction
-    form_types: Words = ()
-    glossary_ids: Glossaries = ()
+    form_types: FormNames = ()
+    glossary_ids: GlossaryIds = ()
     asset_types: TypeNames = ()
     includes_children: bool = True
 
 
-class ChangedRule(Ask, frozen=True, kw_only=True):
+class ChangedRule(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
-    form_types: Words | None = None
-    glossary_ids: Glossaries | None = None
+    form_types: FormNames | None = None
+    glossary_ids: GlossaryIds | None = None
     asset_types: TypeNames | None = None
     includes_children: bool | None = None
 
 
-class Rules(Page, frozen=True, kw_only=True):
+class Rules(Named, frozen=True, kw_only=True):
     """Which rules.
 
     Attributes:
@@ -75,7 +76,6 @@ class Rules(Page, frozen=True, kw_only=True):
     """
 
     action: RuleAction | None = None
-    name: str = ""
     inherited: bool = False
 
 
@@ -104,9 +104,8 @@ def get_rule(call: Call, rule: Rule) -> Rule:
 @operation("PATCH", "/rules/{rule_id}", Right.GOVERN)
 def update_rule(call: Call, rule: Rule, ask: ChangedRule) -> Rule:
     """Change what a rule demands, and where."""
-    changed = call.change(rule, **ask.given())
+    changed = revised(call, rule, **ask.given())
     _require_sense(call, changed, rule)
-    call.tell(**what_changed(rule, changed))
     return changed
 
 
@@ -196,5 +195,4 @@ def _require_sense(call: Call, rule: Rule, before: Rule | None = None) -> None:
         if glossary is None or glossary.status is EnabledStatus.DISABLED:
             raise InvalidInput(f"there is no glossary '{id_}' that is enabled", id=id_)
     for name in set(rule.asset_types) - set(before.asset_types if before else ()):
-        if call.find(AssetType, name=name) is None:
-            raise InvalidInput(f"there is no type of assets '{name}'", name=name)
+        named_type(call, name)

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import hashlib
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import TypeVar
 from urllib.parse import unquote
 
 from atoll.core.errors import AtollError, Conflict
+from atoll.core.groups import in_groups
 from atoll.core.text import some_of
 from atoll.mesh.harvest import Outcome, Source, Technical, Unreadable, harvest
+from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.harvest.patterns import is_wanted
 from atoll.mesh.model.catalog import (
     Asset,
@@ -47,7 +47,6 @@ from atoll.mesh.service import harvested
 from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader
 
-T = TypeVar("T")
 RUN, SCHEDULE, FORGET = "data-source-run", "data-source-schedule", "data-source-forget"
 # A process is started for each such number of tables, which takes a second or two.
 LOOKED_AT_ONCE = 200
@@ -103,12 +102,12 @@ def begun(call: Call, source: DataSource, type_: RunType) -> DataSourceRun:
 
 
 @job(SCHEDULE)
-def begin_scheduled_run(attendant: Attendant, job: Job) -> int | None:
+def begin_scheduled_run(attendant: Attendant, task: Job) -> int | None:
     """Begin a run that is due, unless one is going; due again after the source's interval."""
     due: list[int] = []
 
     def work(call: Call) -> DataSourceRun | None:
-        source = call.find(DataSource, id=job.subject_id)
+        source = call.find(DataSource, id=task.subject_id)
         if not (source and source.every_s and source.enable_setting is EnabledStatus.ENABLED):
             return None
         due.append(call.now + source.every_s * 1_000_000)
@@ -121,9 +120,9 @@ def begin_scheduled_run(attendant: Attendant, job: Job) -> int | None:
 
 
 @job(RUN, is_slow=True)
-def carry_out_run(attendant: Attendant, job: Job) -> int | None:
+def carry_out_run(attendant: Attendant, task: Job) -> int | None:
     """Look through a data source, from the start or from where another left off."""
-    run_id = job.subject_id
+    run_id = task.subject_id
     with attendant.reading() as reader:
         run = reader.find(DataSourceRun, run_id)
     if run is None or run.status not in IS_GOING:
@@ -131,7 +130,7 @@ def carry_out_run(attendant: Attendant, job: Job) -> int | None:
     attendant.act("BeginDataSourceRun", RUN, lambda call: _running(call, run_id))
     why = ""
     try:
-        if job.attempts > MOST_ATTEMPTS:
+        if task.attempts > MOST_ATTEMPTS:
             raise Conflict(f"it was begun {MOST_ATTEMPTS} times and never ended; see the log")
         _look_through(attendant, run_id)
     except Conflict as error:
@@ -141,27 +140,22 @@ def carry_out_run(attendant: Attendant, job: Job) -> int | None:
 
 
 @job(FORGET, is_slow=True)
-def forget_old_runs(attendant: Attendant, job: Job) -> int | None:
+def forget_old_runs(attendant: Attendant, task: Job) -> int | None:
     """Remove all but a source's newest runs; of a source that is gone, all."""
     with attendant.reading() as reader:
-        is_there = reader.find(DataSource, job.subject_id) is not None
+        is_there = reader.find(DataSource, task.subject_id) is not None
         runs = sorted(
-            reader.all(DataSourceRun, data_source_id=job.subject_id), key=lambda one: one.created_at
+            reader.all(DataSourceRun, data_source_id=task.subject_id),
+            key=lambda one: one.created_at,
         )
         old = runs[:-KEPT_RUNS] if is_there else runs
         gone = [
             *(one for run in old for one in reader.all(DataSourceRunActivity, run_id=run.id)),
             *old,
         ]
-    for some in _in_groups(gone, REMOVED_AT_ONCE):
+    for some in in_groups(gone, REMOVED_AT_ONCE):
         attendant.act("ForgetDataSourceRuns", FORGET, partial(_remove, records=some))
     return None
-
-
-def _in_groups(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    waiting = iter(items)
-    while some := list(islice(waiting, most)):
-        yield some
 
 
 def _remove(call: Call, *, records: Sequence[Record]) -> None:
@@ -215,14 +209,14 @@ def _look_through(attendant: Attendant, run_id: str) -> None:
     with attendant.reading() as reader:
         grounds = _grounds(reader, run_id)
     source, outcomes = _found(attendant.tools, grounds)
-    for some in _in_groups(outcomes, LOOKED_AT_ONCE):
+    for some in in_groups(outcomes, LOOKED_AT_ONCE):
         findings = _findings(attendant, grounds, source, some)
-        for few in _in_groups(some, CHANGED_AT_ONCE):
+        for few in in_groups(some, CHANGED_AT_ONCE):
             work = partial(_take_in, run_id=run_id, found=few, findings=findings)
             attendant.act("TakeAssetsIn", RUN, work)
     with attendant.reading() as reader:
         gone = list(_gone(reader, grounds, source, outcomes))
-    for some_gone in _in_groups(gone, CHANGED_AT_ONCE):
+    for some_gone in in_groups(gone, CHANGED_AT_ONCE):
         attendant.act("MissAssets", RUN, partial(_miss, run_id=run_id, assets=some_gone))
 
 
@@ -401,7 +395,7 @@ def _gone(
 
 
 def _is_looked_for(source: Source, place: str) -> bool:
-    if not f"{place}/".startswith(f"{source.location}/"):
+    if not lies_in(place, source.location):
         return False
     path = place.removeprefix(source.location).lstrip("/") or place.rsplit("/", 1)[-1]
     return is_wanted(source, unquote(path) if place.startswith("file:") else path)

@@ -18,7 +18,7 @@ from atoll.mesh.discovery import FACETS, FacetValue, Index, Page, Query, Sort
 from atoll.mesh.discovery.model import FORM_PREFIX
 from atoll.mesh.model.catalog import Asset, Classification, DataProduct, EntityType, Listing
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
-from atoll.mesh.model.record import Record
+from atoll.mesh.model.record import Record, Score
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.entries import (
     INDEXED,
@@ -31,7 +31,7 @@ from atoll.mesh.operations.registry import Ask, Right, operation
 
 T = TypeVar("T")
 _NAMED: dict[str, type[Project | DomainUnit]] = {"project": Project, "unit": DomainUnit}
-Text = Annotated[str, Meta(max_length=1000)]
+Words = Annotated[str, Meta(max_length=1000)]
 Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^:=]+=")]
 
 
@@ -48,11 +48,11 @@ class Search(Ask, frozen=True, kw_only=True):
         cursor: `next` of the page before.
     """
 
-    text: Text = ""
+    text: Words = ""
     filters: Annotated[tuple[Filter, ...], Meta(max_length=200)] = ()
     facets: Annotated[tuple[str, ...], Meta(max_length=40)] = ()
-    min_score: Annotated[float, Meta(ge=0, le=100)] | None = None
-    max_score: Annotated[float, Meta(ge=0, le=100)] | None = None
+    min_score: Score | None = None
+    max_score: Score | None = None
     sort: Sort = "relevance"
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     cursor: Annotated[str, Meta(max_length=500)] = ""
@@ -61,7 +61,7 @@ class Search(Ask, frozen=True, kw_only=True):
 class Typed(Ask, frozen=True, kw_only=True):
     """What somebody has typed so far."""
 
-    text: Text
+    text: Words
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -13,10 +13,10 @@ from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
 from atoll.mesh.model.catalog import Asset, Classification, PiiFlag, PiiStatus
+from atoll.mesh.model.record import ColumnName, Line
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Right, operation
-from atoll.mesh.service.assets import ColumnName, Line, changed_asset, column_of, with_columns
-from atoll.mesh.service.listings import strictest
+from atoll.mesh.service.assets import changed_asset, column_of, with_columns
 
 ColumnNames = Annotated[tuple[ColumnName, ...], Meta(min_length=1, max_length=1000)]
 
@@ -50,7 +50,7 @@ class PiiDecision(Ask, frozen=True, kw_only=True):
 @operation("POST", "/assets/{asset_id}/classification", Right.DESCRIBE)
 def classify_asset(call: Call, asset: Asset, ask: Classified) -> Asset:
     """Say that an asset may go less far than it does; that holds at once, published or not."""
-    if strictest([asset.classification, ask.classification]) is not ask.classification:
+    if asset.classification.is_stricter_than(ask.classification):
         raise InvalidInput(
             f"'{asset.name}' is {asset.classification}, which is stricter; an owner lets it go "
             "further by DeclassifyAsset"
@@ -61,7 +61,7 @@ def classify_asset(call: Call, asset: Asset, ask: Classified) -> Asset:
 @operation("POST", "/assets/{asset_id}/declassification", Right.OWN)
 def declassify_asset(call: Call, asset: Asset, ask: Classified) -> Asset:
     """Let an asset go further than it does; that holds once it is published."""
-    if strictest([asset.classification, ask.classification]) is not asset.classification:
+    if ask.classification.is_stricter_than(asset.classification):
         raise InvalidInput(
             f"'{asset.name}' is {asset.classification}, which is less strict; use ClassifyAsset"
         )

@@ -24,13 +24,14 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.describing import EnabledStatus
 from atoll.mesh.model.organisation import Project
-from atoll.mesh.model.record import Name, Text
+from atoll.mesh.model.record import Ids
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
-from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.registry import Described, Done, Page, Redescribed, Right, operation
 from atoll.mesh.service import harvested
 from atoll.mesh.service.forms import FormInputs, checked_forms
-from atoll.mesh.service.glossaries import Ids, require_usable
+from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.history import revised
 from atoll.mesh.service.registering import Location
 from atoll.mesh.service.runs import FORGET, SCHEDULE, begun
 
@@ -43,7 +44,7 @@ Patterns = Annotated[
 Seconds = Annotated[int, Meta(ge=0, le=MOST_SECONDS)]
 
 
-class NewDataSource(Ask, frozen=True, kw_only=True):
+class NewDataSource(Described, frozen=True, kw_only=True):
     """What is looked through, and what its assets begin with.
 
     Attributes:
@@ -57,8 +58,6 @@ class NewDataSource(Ask, frozen=True, kw_only=True):
         forms, glossary_terms: of new assets; of terms their ids.
     """
 
-    name: Name
-    description: Text = ""
     location: Location
     include: Patterns = ()
     exclude: Patterns = ()
@@ -70,11 +69,9 @@ class NewDataSource(Ask, frozen=True, kw_only=True):
     glossary_terms: Ids = ()
 
 
-class ChangedDataSource(Ask, frozen=True, kw_only=True):
+class ChangedDataSource(Redescribed, frozen=True, kw_only=True):
     """What changes; what is left out stays."""
 
-    name: Name | None = None
-    description: Text | None = None
     location: Location | None = None
     include: Patterns | None = None
     exclude: Patterns | None = None
@@ -96,8 +93,6 @@ class Activities(Page, frozen=True, kw_only=True):
 @operation("POST", "/projects/{project_id}/data-sources", Right.CONTRIBUTE)
 def create_data_source(call: Call, project: Project, ask: NewDataSource) -> DataSource:
     """Have a place looked through for assets; see `StartDataSourceRun`."""
-    if call.find(DataSource, project_id=project.id, name=ask.name):
-        raise Conflict(f"'{project.name}' has a data source '{ask.name}'; choose another name")
     made = call.add(DataSource, project_id=project.id, **_checked(call, project, ask.given()))
     _schedule(call, made)
     return made
@@ -119,10 +114,7 @@ def get_data_source(call: Call, source: DataSource) -> DataSource:
 def update_data_source(call: Call, source: DataSource, ask: ChangedDataSource) -> DataSource:
     """Change a data source; the assets that it has found stay as they are until its next run."""
     project = call.get(Project, source.project_id)
-    other = ask.name and call.find(DataSource, project_id=project.id, name=ask.name)
-    if other and other.id != source.id:
-        raise Conflict(f"'{project.name}' has a data source '{ask.name}'; choose another name")
-    changed = call.change(source, **_checked(call, project, ask.given(), source))
+    changed = revised(call, source, **_checked(call, project, ask.given(), source))
     if (changed.every_s, changed.enable_setting) != (source.every_s, source.enable_setting):
         _schedule(call, changed)
     return changed

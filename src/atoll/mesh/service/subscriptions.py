@@ -9,7 +9,7 @@ look at the subscription itself, and tells the audit who has access from then on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -28,7 +28,7 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Listing
 from atoll.mesh.model.notices import Job
 from atoll.mesh.model.organisation import Domain
-from atoll.mesh.model.record import moved
+from atoll.mesh.model.record import Moment, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
@@ -44,8 +44,6 @@ from atoll.mesh.service.targets import targets_of
 from atoll.mesh.service.terms import (
     Columns,
     FilterIds,
-    Moment,
-    Remark,
     checked,
     columns_of,
     latest_end,
@@ -149,6 +147,7 @@ def update_subscription_terms(
     if ask.takes_current_columns:
         now = {one.id: columns_of(one) for one in listed_assets(call, listing)}
         columns = {id_: now.get(id_, names) for id_, names in columns.items()}
+        _refuse_unmasked(subscription.columns, columns, terms)
     call.tell(
         before=to_builtins(subscription.terms),
         after=to_builtins(terms),
@@ -232,10 +231,10 @@ def ended(call: Call, subscription: Subscription, status: End, why: str) -> Subs
 
 
 @job("expire-subscription")
-def expire(attendant: Attendant, wanted: Job) -> int | None:
+def expire(attendant: Attendant, task: Job) -> int | None:
     """End access whose time is over; it may have been put off, or the clock be set back."""
-    id_ = wanted.subject_id
-    attendant.act("ExpireSubscription", wanted.kind, lambda call: _expired(call, id_))
+    id_ = task.subject_id
+    attendant.act("ExpireSubscription", task.kind, lambda call: _expired(call, id_))
     with attendant.reading() as reader:
         found = reader.find(Subscription, id_)
     return found.terms.expires_at or None if found and found.status in LIVE else None
@@ -271,6 +270,18 @@ def _changed_terms(call: Call, listing: Listing, before: Terms, ask: ChangedTerm
         end = ask.expires_at or latest_end(call, listing.owning_project_id)
     # An end that stays is not held against guardrails that came later.
     return replace(checked(call, listing, terms), expires_at=end)
+
+
+def _refuse_unmasked(
+    before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]], terms: Terms
+) -> None:
+    """See that no column is new that would be unmasked by the name of an older one."""
+    new = {name for id_, names in after.items() for name in set(names) - set(before[id_])}
+    if found := new & set(terms.unmasked):
+        raise InvalidInput(
+            f"'{min(found):.100}' is unmasked where it was asked for, and is new elsewhere; leave "
+            "it out of `unmasked`, or have it asked for anew"
+        )
 
 
 def _moved(

@@ -7,11 +7,8 @@ for where people of theirs make data available outside of the mesh, and report t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
-from msgspec import Meta
-
-from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.errors import Conflict
 from atoll.mesh.model.access import (
     LIVE,
     Subscription,
@@ -19,16 +16,17 @@ from atoll.mesh.model.access import (
     SubscriptionTarget,
     TargetProvider,
 )
-from atoll.mesh.model.catalog import Asset, AssetType
+from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import Environment, Project
 from atoll.mesh.model.record import Id, Name
 from atoll.mesh.operations.calls import Call, missing
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.service.asset_types import TypeNames, named_type
 from atoll.mesh.service.grants import granted, revoked, subscription_of
+from atoll.mesh.service.history import revised
 
 DOORS = "doors"
 MAX_TARGETS = 20  # of a project, besides the doors: each subscription gets a grant at each
-TypeNames = Annotated[tuple[Name, ...], Meta(max_length=50)]
 
 
 class NewSubscriptionTarget(Ask, frozen=True, kw_only=True):
@@ -59,7 +57,7 @@ def create_subscription_target(
     environment = call.get(Environment, ask.environment_id)
     if environment.project_id != project.id:
         raise missing(Environment, ask.environment_id)
-    _check(call, project.id, ask.name, ask.asset_types)
+    _check(call, ask.name, ask.asset_types)
     if len(targets_of(call, project.id)) > MAX_TARGETS:
         raise Conflict(f"'{project.name}' has {MAX_TARGETS} targets; remove one first")
     made = call.add(
@@ -95,9 +93,8 @@ def update_subscription_target(
 ) -> SubscriptionTarget:
     """Rename a target, or have it for other types of assets from now on."""
     _refuse_doors(target)
-    name = ask.name if ask.name not in (None, target.name) else None
-    _check(call, target.project_id, name, ask.asset_types or ())
-    return call.change(target, **ask.given())
+    _check(call, ask.name, ask.asset_types or ())
+    return revised(call, target, **ask.given())
 
 
 @operation("DELETE", "/subscription-targets/{subscription_target_id}", Right.OWN)
@@ -120,13 +117,11 @@ def targets_of(call: Call, project_id: str) -> list[SubscriptionTarget]:
     return [*doors, *(one for one in found if one.provider is not TargetProvider.ATOLL)]
 
 
-def _check(call: Call, project_id: str, name: str | None, asset_types: tuple[str, ...]) -> None:
-    is_taken = name and call.find(SubscriptionTarget, project_id=project_id, name=name)
-    if is_taken or name == DOORS:
-        raise Conflict(f"the project has a target '{name}'; choose another name")
+def _check(call: Call, name: str | None, asset_types: tuple[str, ...]) -> None:
+    if name == DOORS:  # the project's first subscription makes it
+        raise Conflict(f"the name '{name}' is that of the mesh's own; choose another")
     for one in asset_types:
-        if call.find(AssetType, name=one) is None:
-            raise InvalidInput(f"there is no asset type '{one}'; see ListAssetTypes", name=one)
+        named_type(call, one)
 
 
 def _refuse_doors(target: SubscriptionTarget) -> None:

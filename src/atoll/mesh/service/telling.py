@@ -31,10 +31,9 @@ from atoll.mesh.model.notices import (
 )
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.people import UserProfile
-from atoll.mesh.model.record import Record, new_id
+from atoll.mesh.model.record import Record, in_order, new_id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, later
-from atoll.mesh.operations.registry import viewing
 from atoll.mesh.service.deliveries import JOBS, channels_of, ways_out
 from atoll.mesh.service.topics import TOPICS, Topic
 
@@ -197,7 +196,7 @@ def _seen_by(call: Call, profile: UserProfile, record: Record) -> Call | None:
         seen = call.seen_by(profile.id)
     except Unauthenticated:
         return None
-    return seen if seen.decide(viewing(type(record)), record).is_allowed else None
+    return seen if seen.may_see(record) else None
 
 
 def _title(seen: Call, title: str, event: AuditEvent, record: Record) -> str:
@@ -245,7 +244,7 @@ def _told(call: Call, notice: Notice) -> None:
         call.change(before, **{key: values[key] for key in ("event", "title", "message")})
         return
     _end(call, **same)
-    id_ = new_id(f"{Notification.KIND}-{_LAST_EVENT - values['event']:016d}")
+    id_ = new_id(in_order(Notification.KIND, _LAST_EVENT - values["event"]))
     made = call.add(Notification, id_=id_, **values)
     for channel in sorted(notice.channels):
         later(call, JOBS[channel], made.id)

@@ -21,19 +21,14 @@ from atoll.mesh.model.catalog import (
     Listing,
 )
 from atoll.mesh.model.people import moment
-from atoll.mesh.model.record import Id
+from atoll.mesh.model.record import ColumnName, Id
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.service.guardrails import guardrails_of
 
 MAX_COLUMN_LETTERS = 1000  # of all that are unmasked: the audit takes them down
 
-# What somebody says of a request or of an access; the audit takes it down, so it is shorter.
-Remark = Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 FilterIds = Annotated[tuple[Id, ...], Meta(max_length=MAX_FILTERS)]
-Column = Annotated[str, Meta(min_length=1, max_length=1000)]
-Columns = Annotated[tuple[Column, ...], Meta(max_length=100)]
-Moment = Annotated[int, Meta(ge=0, le=1 << 53)]
-Score = Annotated[float, Meta(ge=0, le=100)]
+Columns = Annotated[tuple[ColumnName, ...], Meta(max_length=100)]
 
 
 def listed_assets(call: Call, listing: Listing) -> list[Asset]:
@@ -46,9 +41,7 @@ def listed_assets(call: Call, listing: Listing) -> list[Asset]:
 
 def columns_of(asset: Asset) -> tuple[str, ...]:
     """Name the columns of an asset, those in its folders' names among them."""
-    if asset.technical is None:
-        return ()
-    return tuple(one.name for one in (*asset.technical.columns, *asset.technical.partitions))
+    return tuple(one.name for one in asset.schema)
 
 
 def checked(call: Call, listing: Listing, terms: Terms) -> Terms:
@@ -104,9 +97,10 @@ def _check_unmasked(call: Call, assets: Sequence[Asset], columns: Sequence[str])
             f"the names of unmasked columns have at most {MAX_COLUMN_LETTERS:,} letters together; "
             "ask for fewer"
         )
-    now = [call.find(Asset, id=one.id) or one for one in assets]
     for name in columns:
-        holders = [asset for asset in now if name in columns_of(asset)]
+        # Not those of the draft: nobody else knows of its columns.
+        listed = [asset for asset in assets if name in columns_of(asset)]
+        holders = [call.find(Asset, id=one.id) or one for one in listed]
         # In all of them: one that is found to be personal later must not be unmasked already.
         if not holders or any(name not in asset.personal for asset in holders):
             raise InvalidInput(

@@ -351,7 +351,7 @@ _ALL = (
     Topic(
         "MEMBERSHIP_CHANGED",
         EVENT,
-        ("CreateProjectMembership",),
+        ("CreateProjectMembership", "AppointProjectOwner"),
         _found(ProjectMembership),
         lambda _, one: [one.member_id],
         "You are {designation} of {project}",

@@ -15,6 +15,16 @@ from atoll.core.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from atoll.core.files import writing
 
 BUSY_MS = 5_000
+LOCK_MS = 15_000
+IDLE_MS = 30_000  # a change never waits so long: who made it is frozen, or cut off
+# A server that is cut off says nothing, and would be waited for for hours.
+_POSTGRES = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 _LOCK = 0x61746F6C6C  # any number that no other program locks
 
 
@@ -39,6 +49,11 @@ def opened(url: str) -> sa.Engine:
             # Dates and zones never reach the database: microseconds do.
             return sa.create_engine(
                 found.set(drivername="postgresql+psycopg"),
+                connect_args={
+                    "options": f"-c lock_timeout={LOCK_MS}",
+                    **{key: value for key, value in _POSTGRES.items() if key not in found.query},
+                },
+                hide_parameters=True,
                 pool_pre_ping=True,
                 pool_size=20,
                 max_overflow=30,
@@ -59,6 +74,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url.set(drivername="sqlite"),
         connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
+        hide_parameters=True,
         pool_size=20,
         max_overflow=30,
     )
@@ -87,7 +103,9 @@ def writing_to(engine: sa.Engine) -> Iterator[sa.Connection]:
     options = {"is_writing": True} if is_sqlite else {"isolation_level": "READ COMMITTED"}
     with engine.connect().execution_options(**options) as connection, connection.begin():
         if not is_sqlite:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            alone = sa.func.pg_advisory_xact_lock(_LOCK)
+            patience = sa.func.set_config("idle_in_transaction_session_timeout", str(IDLE_MS), True)
+            connection.execute(sa.select(alone, patience))
         yield connection
 
 
@@ -97,6 +115,7 @@ def reaching(what: str = "the database") -> Iterator[None]:
 
     Raises:
         Conflict: two records may not share what these share.
+        InvalidInput: it can neither keep nor find such a value.
         Unavailable: it is locked, gone or full.
         Corrupt: the file is damaged.
     """
@@ -104,6 +123,8 @@ def reaching(what: str = "the database") -> Iterator[None]:
         yield
     except exc.IntegrityError as error:
         raise Conflict("there is one like it already, or it was made at the same moment") from error
+    except exc.DataError as error:
+        raise InvalidInput(f"{what} takes no such value: {_reason(error)}") from error
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
         raise Unavailable(f"{what} does not answer: {_reason(error)}; try again") from error
     except exc.DatabaseError as error:

@@ -74,6 +74,15 @@ class Reader:
         """Return the record with these keys, None where there is none."""
         return next(self.all(kind, **keys), None)
 
+    def find_or_other(self, kind: type[R], id_: str) -> R | None:
+        """Return a record, or, where there is none with that id, another of its kind."""
+        table = TABLES[kind]
+        wanted = sa.select(table.c.body, sa.literal(0).label("place")).where(table.c.id == id_)
+        other = sa.select(table.c.body, sa.literal(1).label("place")).limit(1).subquery()
+        both = wanted.union_all(sa.select(other)).order_by("place").limit(1)
+        row = self._connection.execute(both).first()
+        return decoded(row.body, kind) if row else None
+
     def any(self, kind: type[R]) -> R | None:
         """Return one record, whichever; None where there is none of that kind."""
         table = TABLES[kind]

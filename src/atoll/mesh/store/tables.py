@@ -240,8 +240,9 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(
         AssetFilter,
-        ("asset_id", "name"),
+        ("asset_id", "owning_project_id", "name"),
         unique=(("asset_id", "name"),),
+        indexes=(("owning_project_id",),),
         keeps_history=True,
     ),
     Shelf(
@@ -359,4 +360,6 @@ CHANGES = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Index("ix_change_kind_number", "kind", "number"),
 )
+# Kinds of which no two have the same name, or not at the same place.
+NAMED = frozenset(shelf.kind for shelf in SHELVES if any("name" in keys for keys in shelf.unique))
 FOLLOWED = frozenset(shelf.kind for shelf in SHELVES if shelf.is_followed)

@@ -25,7 +25,16 @@ from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.database import reaching, writing_to
 from atoll.mesh.store.reading import Reader
-from atoll.mesh.store.tables import CHANGES, FOLLOWED, KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES
+from atoll.mesh.store.tables import (
+    CHANGES,
+    FOLLOWED,
+    KEEPING_HISTORY,
+    KEYS,
+    NAMED,
+    PAST,
+    TABLES,
+    VALUES,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +64,7 @@ class Transaction(Reader, Generic[N]):
         Raises:
             Conflict: there is one with these unique keys.
         """
-        with reaching():
+        with _keeping(record):
             values = {"id": record.id, **_columns(record)}
             self._connection.execute(TABLES[type(record)].insert().values(values))
             self._index(record)
@@ -70,7 +79,7 @@ class Transaction(Reader, Generic[N]):
         """
         table = TABLES[type(record)]
         before = (table.c.id == record.id) & (table.c.version == record.version - 1)
-        with reaching():
+        with _keeping(record):
             done = self._connection.execute(table.update().where(before).values(_columns(record)))
         if done.rowcount != 1:
             raise Conflict(
@@ -109,6 +118,21 @@ class Transaction(Reader, Generic[N]):
     def _forget(self, record: Record) -> None:
         for table in VALUES[type(record)].values():
             self._connection.execute(table.delete().where(table.c.id == record.id))
+
+
+@contextmanager
+def _keeping(record: Record) -> Iterator[None]:
+    """Tell what an error of the database means, and which name is taken."""
+    try:
+        with reaching():
+            yield
+    except Conflict as error:
+        if type(record) not in NAMED:
+            raise
+        name = getattr(record, "name", "")
+        raise Conflict(
+            f"the name '{name}' is taken by another {record.KIND}; choose another", name=name
+        ) from error
 
 
 def _columns(record: Record) -> dict[str, Any]:
@@ -152,7 +176,7 @@ class Store(Generic[N]):
         self.engine, self._append = engine, append
         self.listeners: list[Callable[[], None]] = []
         self._waiting: queue.SimpleQueue[_Change[N] | None] = queue.SimpleQueue()
-        self._is_closed = False
+        self._is_closed, self._closing = False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="mesh-writer", daemon=True)
         self._thread.start()
 
@@ -176,16 +200,18 @@ class Store(Generic[N]):
         Raises:
             Unavailable: the database does not answer; it is not known to have changed.
         """
-        if self._is_closed:
-            raise Unavailable("the server is stopping; try again later")
         change = _Change(work)
-        self._waiting.put(change)
+        with self._closing:
+            if self._is_closed:
+                raise Unavailable("the server is stopping; try again later")
+            self._waiting.put(change)
         return cast(T, change.done.result())
 
     def close(self) -> None:
         """Let what waits be done, then let go of the database."""
-        self._is_closed = True
-        self._waiting.put(None)
+        with self._closing:
+            self._is_closed = True
+            self._waiting.put(None)
         self._thread.join()
         self.engine.dispose()
 
@@ -252,13 +278,34 @@ def _carry_out(
     touched: dict[tuple[str, str], None],
 ) -> None:
     transaction: Transaction[N] = Transaction(connection)
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
+        with reaching():
             change.result = change.work(transaction)
-    except sa.exc.OperationalError:
-        raise  # the connection may be gone: nothing of the batch lasts
     except Exception as error:
         change.error = error
-    else:
-        notes += transaction.notes
-        touched |= transaction.touched
+    # What Rust panics with is no Exception, and must not end the thread.
+    except BaseException:
+        logger.exception("a change ended in a panic")
+        change.error = Unavailable("the change could not be made; see the server's log")
+    if change.error:
+        _undo(savepoint, connection, change.error)
+        return
+    savepoint.commit()
+    notes += transaction.notes
+    touched |= transaction.touched
+
+
+def _undo(savepoint: sa.NestedTransaction, connection: sa.Connection, error: Exception) -> None:
+    """Go back to where a change began.
+
+    Raises:
+        Exception: what the change failed of, where nothing of the batch is left either.
+    """
+    try:
+        savepoint.rollback()
+    except sa.exc.SQLAlchemyError as lost:
+        # A full disk ends all of SQLite's transaction.
+        raise error from lost
+    if connection.invalidated:
+        raise error

@@ -1,120 +1,45 @@
 """What a blueprint says: everything by its name, nothing by an id, no secrets.
 
-Domain units are called by their path below the root, "production/press"; the root is "/".
-Environments are "PROJECT/NAME", terms "GLOSSARY/NAME". What is left out stays as it is; what the
-file does not name is not touched; a list that is given is the whole list.
+Domain units are called by their path below the root, "production/press"; the root is "/". What is
+in something else is called by both: "PROJECT/NAME", "GLOSSARY/NAME", "UNIT PATH/NAME" of a rule,
+"STORAGE/PATH" of an asset or a place. In names "/" is written %2F, and "%" as %25.
+
+What is left out stays as it is; what the file does not name is not touched; a list that is given
+is the whole list, and so are members, and what is filled in of one form.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from atoll.core.errors import InvalidInput
 from atoll.core.files import reading
 from atoll.core.records import converted
-from atoll.mesh.model.describing import EnabledStatus
-from atoll.mesh.model.organisation import (
-    AssociationKind,
-    AssociationStatus,
-    Designation,
-    PolicyType,
+from atoll.mesh.cli.blueprint.specs import (
+    AssetSpec,
+    AssetTypeSpec,
+    AssociationSpec,
+    DataProductSpec,
+    DataSourceSpec,
+    DelegationSpec,
+    DomainSpec,
+    EnvironmentSpec,
+    FormTypeSpec,
+    GlossarySpec,
+    GroupSpec,
+    ProjectSpec,
+    RuleSpec,
+    TargetSpec,
+    TermSpec,
+    UnitSpec,
+    UserSpec,
 )
-from atoll.mesh.model.people import UserType
 
 MAX_BYTES = 10 << 20
-
-
-class Spec(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
-    """One thing, as it should be; its name is its key in the file."""
-
-
-class DomainSpec(Spec, frozen=True, kw_only=True):
-    """The domain."""
-
-    name: str | None = None
-    description: str | None = None
-
-
-class GroupSpec(Spec, frozen=True, kw_only=True):
-    """A group; its description cannot be changed later."""
-
-    description: str | None = None
-
-
-class UserSpec(Spec, frozen=True, kw_only=True):
-    """A user or service. Only services are made; others must be there, or come in by themselves."""
-
-    type: UserType | None = None
-    email: str | None = None
-    groups: tuple[str, ...] | None = None
-
-
-class GrantSpec(Spec, frozen=True, kw_only=True):
-    """A policy granted in a domain unit to a user, a group, a project or all-users."""
-
-    policy_type: PolicyType
-    to: str
-    includes_children: bool = False
-
-
-class UnitSpec(Spec, frozen=True, kw_only=True):
-    """A domain unit."""
-
-    description: str | None = None
-    owners: tuple[str, ...] | None = None
-    grants: tuple[GrantSpec, ...] | None = None
-
-
-class ProjectSpec(Spec, frozen=True, kw_only=True):
-    """A project; `members` are users and groups by their designations."""
-
-    domain_unit: str | None = None
-    description: str | None = None
-    members: dict[str, Designation] | None = None
-
-
-class AssociationSpec(Spec, frozen=True, kw_only=True):
-    """A storage location or workgroup that joins the domain."""
-
-    project: str | None = None
-    kind: AssociationKind | None = None
-    location: str | None = None
-    credentials: str | None = None
-    limits: dict[str, int] | None = None
-    status: AssociationStatus | None = None
-
-
-class EnvironmentSpec(Spec, frozen=True, kw_only=True):
-    """Where a project works."""
-
-    storage: str | None = None
-    workgroup: str | None = None
-    description: str | None = None
-    quota_bytes: int | None = None
-
-
-class GlossarySpec(Spec, frozen=True, kw_only=True):
-    """A glossary."""
-
-    project: str | None = None
-    description: str | None = None
-    status: EnabledStatus | None = None
-
-
-class TermSpec(Spec, frozen=True, kw_only=True):
-    """A term; `is_a` and `classifies` name terms as "GLOSSARY/NAME"."""
-
-    short_description: str | None = None
-    long_description: str | None = None
-    synonyms: tuple[str, ...] | None = None
-    is_a: tuple[str, ...] | None = None
-    classifies: tuple[str, ...] | None = None
-    status: EnabledStatus | None = None
+_TAG = "tag:yaml.org,2002:"
 
 
 class Blueprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +59,14 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     environments: dict[str, EnvironmentSpec] = {}
     glossaries: dict[str, GlossarySpec] = {}
     terms: dict[str, TermSpec] = {}
+    form_types: dict[str, FormTypeSpec] = {}
+    asset_types: dict[str, AssetTypeSpec] = {}
+    rules: dict[str, RuleSpec] = {}
+    delegations: dict[str, DelegationSpec] = {}
+    subscription_targets: dict[str, TargetSpec] = {}
+    data_sources: dict[str, DataSourceSpec] = {}
+    assets: dict[str, AssetSpec] = {}
+    data_products: dict[str, DataProductSpec] = {}
 
 
 def read_blueprint(place: Path) -> Blueprint:
@@ -172,6 +105,16 @@ def _loader(yaml: Any) -> Any:
     """Refuse anchors, whose copies of copies fill the memory, and a key that stands twice."""
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        # Dates are texts, as in JSON, and so are words such as "no" and "on".
+        yaml_implicit_resolvers: ClassVar[Any] = {
+            first: [
+                (tag, pattern)
+                for tag, pattern in found
+                if tag != f"{_TAG}timestamp" and (tag != f"{_TAG}bool" or first in "tTfF")
+            ]
+            for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.events.AliasEvent):
                 mark = self.peek_event().start_mark

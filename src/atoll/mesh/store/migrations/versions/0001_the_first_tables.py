@@ -236,11 +236,13 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("asset_id", sa.Text(), nullable=False),
+        sa.Column("owning_project_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_filter")),
     )
     with op.batch_alter_table("filter", schema=None) as batch_op:
+        batch_op.create_index("ix_filter_owning_project_id", ["owning_project_id"], unique=False)
         batch_op.create_index("uq_filter_asset_id_name", ["asset_id", "name"], unique=True)
 
     op.create_table(

@@ -1,0 +1,138 @@
+"""Where data lie, and where they are computed with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from atoll.mesh.cli.blueprint.remote import Remote, spelled
+from atoll.mesh.cli.blueprint.section import Section, given
+from atoll.mesh.cli.blueprint.specs import AssociationSpec, EnvironmentSpec, TargetSpec
+from atoll.mesh.model.access import TargetProvider
+from atoll.mesh.model.organisation import AssociationStatus
+
+
+class Associations(Section[AssociationSpec]):
+    """Storage and workgroups of the domain."""
+
+    name, noun, spec = "associations", "association", AssociationSpec
+    needs = ("project", "kind")
+    fixed = ("project", "kind", "location", "credentials", "limits")
+
+    def current(self, mesh: Remote) -> Iterator[tuple[str, AssociationSpec]]:
+        """Read those that one may look at."""
+        for one in mesh.listed("ListAssociations"):
+            yield (
+                one["name"],
+                AssociationSpec(
+                    project=mesh.name_of("ListProjects", one["project_id"]),
+                    **{key: one[key] for key in ("kind", "location", "credentials", "limits")},
+                    status=one["status"],
+                ),
+            )
+
+    def create(self, mesh: Remote, key: str, spec: AssociationSpec) -> None:
+        """Offer one to the domain."""
+        id_ = mesh.id_of("ListProjects", spec.project or "")
+        described = given(spec, "kind", "location", "credentials", "limits")
+        mesh.do("Associate", project_id=id_, name=key, **described)
+
+    def update(
+        self, mesh: Remote, key: str, before: AssociationSpec, changed: dict[str, Any]
+    ) -> None:
+        """Accept or remove it."""
+        if "status" not in changed:
+            return
+        accepts = changed["status"] is AssociationStatus.ACCEPTED
+        id_ = mesh.id_of("ListAssociations", key)
+        mesh.do("AcceptAssociation" if accepts else "RemoveAssociation", association_id=id_)
+
+
+class Environments(Section[EnvironmentSpec]):
+    """Environments of projects."""
+
+    name, noun, spec = "environments", "environment", EnvironmentSpec
+    shape = "PROJECT/NAME"
+    needs = fixed = ("storage", "workgroup")
+
+    def current(self, mesh: Remote) -> Iterator[tuple[str, EnvironmentSpec]]:
+        """Read those of the projects that one may look at."""
+        for project in mesh.listed("ListProjects"):
+            for one in mesh.listed("ListEnvironments", project_id=project["id"]):
+                yield (
+                    f"{spelled(project['name'])}/{spelled(one['name'])}",
+                    EnvironmentSpec(
+                        storage=mesh.name_of("ListAssociations", one["storage_id"]),
+                        workgroup=mesh.name_of("ListAssociations", one["workgroup_id"]),
+                        description=one["description"],
+                        quota_bytes=one["quota_bytes"],
+                    ),
+                )
+
+    def create(self, mesh: Remote, key: str, spec: EnvironmentSpec) -> None:
+        """Set one up."""
+        project, name = self.names(key)
+        mesh.do(
+            "CreateEnvironment",
+            project_id=mesh.id_of("ListProjects", project),
+            name=name,
+            storage_id=mesh.id_of("ListAssociations", spec.storage or ""),
+            workgroup_id=mesh.id_of("ListAssociations", spec.workgroup or ""),
+            **given(spec, "description", "quota_bytes"),
+        )
+
+    def update(
+        self, mesh: Remote, key: str, before: EnvironmentSpec, changed: dict[str, Any]
+    ) -> None:
+        """Describe it, or give it another quota."""
+        id_ = _environment_id(mesh, *self.names(key))
+        mesh.do("UpdateEnvironment", environment_id=id_, **changed)
+
+
+class Targets(Section[TargetSpec]):
+    """Where projects' subscriptions are made to hold, besides the mesh's own doors."""
+
+    name, noun, spec = "subscription_targets", "subscription target", TargetSpec
+    shape = "PROJECT/NAME"
+    needs = fixed = ("environment",)
+
+    def current(self, mesh: Remote) -> Iterator[tuple[str, TargetSpec]]:
+        """Read those of the projects that one may look at."""
+        for key, one in self._targets(mesh).items():
+            project = one["project_id"]
+            environment = mesh.name_of(
+                "ListEnvironments", one["environment_id"], project_id=project
+            )
+            yield (
+                key,
+                TargetSpec(environment=environment, asset_types=tuple(one["asset_types"])),
+            )
+
+    def create(self, mesh: Remote, key: str, spec: TargetSpec) -> None:
+        """Add one."""
+        project, name = self.names(key)
+        mesh.do(
+            "CreateSubscriptionTarget",
+            project_id=mesh.id_of("ListProjects", project),
+            name=name,
+            environment_id=_environment_id(mesh, project, spec.environment or ""),
+            **given(spec, "asset_types"),
+        )
+
+    def update(self, mesh: Remote, key: str, before: TargetSpec, changed: dict[str, Any]) -> None:
+        """Have it for other types of assets."""
+        id_ = self._targets(mesh)[key]["id"]
+        mesh.do("UpdateSubscriptionTarget", subscription_target_id=id_, **changed)
+
+    def _targets(self, mesh: Remote) -> dict[str, Any]:
+        return {
+            f"{spelled(project['name'])}/{spelled(one['name'])}": one
+            for project in mesh.listed("ListProjects")
+            for one in mesh.listed("ListSubscriptionTargets", project_id=project["id"])
+            if one["provider"] != TargetProvider.ATOLL
+        }
+
+
+def _environment_id(mesh: Remote, project: str, name: str) -> str:
+    project_id = mesh.id_of("ListProjects", project)
+    return mesh.id_of("ListEnvironments", name, project_id=project_id)

@@ -1,0 +1,353 @@
+"""The first rows of what is listed: who reads them, which rules keep them back, what is shown."""
+
+import signal
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from mesh_files import lake, plant_table, write_parquet
+from mesh_lakes import equipped, project_with, write_workers
+from mesh_world import ROOT, world
+from vectordata import clustered, settings, write_h5
+
+import atoll
+from atoll.app.assets import Collections
+from atoll.compute.processes import ProcessExecutor
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.mesh import firstrows
+from atoll.mesh.model.access import Subscription, Terms
+from atoll.mesh.model.catalog import Classification
+from atoll.mesh.model.organisation import Association, AssociationStatus, Designation
+from atoll.mesh.service.listings import ListingAction
+from atoll.mesh.service.products import ItemInput
+from atoll.mesh.service.requests import WantedListing
+
+PUBLIC, INTERNAL = Classification.PUBLIC, Classification.INTERNAL
+
+
+class Market:
+    """Bob's project lists what lies in his lake; another reads, with Dee; Eve is its viewer."""
+
+    def __init__(self, mesh, place):
+        self.mesh, self.place = mesh, place
+        self.owner = project_with(mesh, "bob", str(place))[0]
+        self.reader = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="forecasts")
+        mesh.person("eve")
+        mesh.person("fay")
+        for who, designation in (("dee", Designation.CONSUMER), ("eve", Designation.VIEWER)):
+            given = {"member_id": f"user-{who}", "designation": designation}
+            mesh.ask("ann", "CreateProjectMembership", project_id=self.reader.id, **given)
+
+    def lists(self, path, classification=INTERNAL, refuses=()):
+        """Register and publish a table; `refuses` are columns that are found not to be personal."""
+        given = {"location": str(self.place / path), "classification": classification}
+        asset = self.mesh.ask("bob", "CreateAsset", project_id=self.owner.id, **given).asset
+        if refuses:
+            given = {"asset_id": asset.id, "columns": refuses, "is_personal": False}
+            self.mesh.ask("bob", "DecidePii", **given)
+        return self.publishes(asset.id)
+
+    def publishes(self, asset_id):
+        given = {"asset_id": asset_id, "action": ListingAction.PUBLISH}
+        return self.mesh.ask("bob", "CreateListingChangeSet", **given)
+
+    def subscribes(self, listing, **terms):
+        wanted = (WantedListing(listing_id=listing.id, **terms),)
+        given = {"request_reason": "to look", "project_id": self.reader.id}
+        made = self.mesh.ask("dee", "CreateSubscriptionRequests", listings=wanted, **given)
+        self.mesh.work()
+        [found] = self.kept(Subscription, request_id=made.requests[0].id)
+        return found
+
+    def reads(self, listing, who="dee", **given):
+        given = {"project_id": self.reader.id, **given}
+        return self.mesh.ask(who, "ReadRows", listing_id=listing.id, **given)
+
+    def refusal(self, listing, who="dee", **given):
+        given = {"project_id": self.reader.id, **given}
+        return self.mesh.refusal(who, "ReadRows", listing_id=listing.id, **given)
+
+    def kept(self, kind, **keys):
+        with self.mesh.store.reading() as reader:
+            return list(reader.all(kind, **keys))
+
+    def change(self, record, **values):
+        """Change a record behind everybody's back."""
+        changed = replace(record, version=record.version + 1, **values)
+        return self.mesh.store.write(lambda changes: changes.put(changed))
+
+
+@pytest.fixture
+def place(tmp_path):
+    return lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+        yield equipped(made)
+
+
+@pytest.fixture
+def market(mesh, place):
+    return Market(mesh, place)
+
+
+@pytest.fixture
+def single(market):
+    return market.lists("single/ai.parquet")
+
+
+def names_of(rows):
+    return [one.name for one in rows.columns]
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "columns"),
+    [
+        ("single/ai.parquet", 60, []),
+        ("parts", 60, []),
+        ("hive", 120, ["year", "line"]),
+        ("loose/a.csv", 60, []),
+        ("loose/b.csv", 60, []),
+        ("welds.lance", 60, []),
+    ],
+)
+def test_49_the_first_rows_of_each_format_are_read(market, path, rows, columns):
+    listing = market.lists(path, PUBLIC)
+    found = market.reads(listing, "fay", project_id=None, limit=1000)
+    assert names_of(found) == [*plant_table(1).column_names, *columns]
+    assert (len(found.rows), found.is_cut) == (rows, False)
+    first = dict(zip(names_of(found), found.rows[0], strict=True))
+    assert (first["udi"], first["product"], first["at"][:10]) == (1, "L14860", "2023-11-14")
+    few = market.reads(listing, "fay", project_id=None, columns=("type", "udi"), limit=7)
+    assert [one[1] for one in few.rows] == list(range(1, 8))
+    assert (names_of(few), few.is_cut) == (["type", "udi"], True)
+
+
+def test_49_partitions_stand_in_folder_names_and_are_read_alone(market):
+    listing = market.lists("hive", PUBLIC)
+    found = market.reads(listing, project_id=None, columns=("line",), limit=1000)
+    assert [found.rows[at] for at in (0, 59, 60, 119)] == [["A"], ["A"], ["B=1"], ["B=1"]]
+
+
+def test_49_rows_of_a_vector_collection_are_read(mesh, market, tmp_path):
+    reach = settings(tmp_path)
+    write_h5(tmp_path / "x.h5", clustered(100, 16))
+    options = {"settings": reach, "workers": 1, "bucket_rows": 60, "calibrate": False}
+    atoll.create(market.place / "proteins", tmp_path / "x.h5", **options)
+    equipped(mesh, collections=Collections(reach))
+    listing = market.lists("proteins", PUBLIC)
+    found = market.reads(listing, project_id=None, columns=("id", "embedding"), limit=80)
+    assert (len({one[0] for one in found.rows}), found.is_cut) == (80, True)
+    assert [len(one[1]) for one in found.rows] == [16] * 80
+    assert names_of(market.reads(listing, project_id=None, limit=1)) == ["embedding", "id"]
+
+
+def test_49_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, single):
+    assert isinstance(market.refusal(single), Forbidden)
+    held = market.subscribes(single)
+    assert len(market.reads(single, limit=5).rows) == 5
+    assert isinstance(market.refusal(single, "eve"), Forbidden)
+    assert isinstance(market.refusal(single, "fay"), NotFound)
+    assert isinstance(market.refusal(single, "bob"), NotFound)
+    assert "INTERNAL" in market.refusal(single, project_id=None).message
+    assert market.kept(Subscription, id=held.id)[0].last_used_at > 0
+
+
+def test_49_owners_read_their_own(market, single):
+    assert market.reads(single, "bob", project_id=market.owner.id).rows
+    assert isinstance(market.refusal(single, "dee", project_id=market.owner.id), NotFound)
+
+
+def test_48_reading_is_audited_with_what_was_read(mesh, market, single):
+    held = market.subscribes(single)
+    market.reads(single, columns=("udi",), limit=3)
+    told = mesh.notes[-1]
+    assert (told.operation, told.asset_id) == ("ReadRows", single.entity_id)
+    assert (told.project, told.principal) == (market.reader.id, "user-dee")
+    assert f'"subscription":"{held.id}"' in told.details
+    assert '"bytes":9' in told.details
+    assert '"rows":3' in told.details
+    assert "udi" in told.details
+    market.refusal(single, "eve")
+    assert (mesh.notes[-1].operation, mesh.notes[-1].outcome) == ("ReadRows", "DENIED")
+
+
+def test_54_each_use_of_a_subscription_makes_no_version_of_it(market, single):
+    held = market.subscribes(single)
+    for _ in range(3):
+        market.reads(single, limit=1)
+    assert market.kept(Subscription, id=held.id)[0].version == held.version + 1
+
+
+def test_39_confidential_data_are_not_read_even_by_their_owners(mesh, market, single):
+    market.subscribes(single)
+    given = {"asset_id": single.entity_id, "classification": Classification.CONFIDENTIAL}
+    mesh.ask("bob", "ClassifyAsset", **given)
+    assert "CONFIDENTIAL" in market.refusal(single).message
+    owns = {"project_id": market.owner.id}
+    assert "CONFIDENTIAL" in market.refusal(single, "bob", **owns).message
+
+
+def test_40_a_table_with_a_personal_column_is_not_read_at_all(mesh, market, place):
+    write_workers(place)
+    listing = market.lists("workers", PUBLIC)
+    given = {"project_id": None, "columns": ("shift",)}
+    assert "personal" in market.refusal(listing, **given).message
+    everything = ("worker_name", "email")
+    given_ = {"asset_id": listing.entity_id, "columns": everything, "is_personal": False}
+    mesh.ask("bob", "DecidePii", **given_)
+    assert "personal" in market.refusal(listing, **given).message
+    assert market.reads(market.publishes(listing.entity_id), **given).rows
+
+
+def test_40_a_column_that_is_flagged_in_a_draft_keeps_the_published_table_back(
+    mesh, market, single
+):
+    market.subscribes(single)
+    given = {"asset_id": single.entity_id, "columns": ("product",), "kind": "person_name"}
+    mesh.ask("bob", "FlagPii", **given)
+    assert "personal" in market.refusal(single, columns=("udi",)).message
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        (Terms(filter_ids=("filter-none",)), "does not hold"),
+        (Terms(unmasked=("product",)), "unmasked"),
+        (Terms(expires_at=1), "does not hold"),
+    ],
+)
+def test_42_whoever_reads_a_part_or_no_longer_reads_nothing(market, single, terms, told):
+    market.change(market.subscribes(single), terms=terms)
+    refused = market.refusal(single)
+    assert isinstance(refused, Forbidden)
+    assert told in refused.message
+
+
+def test_42_a_filter_takes_the_gateway(mesh, market, single):
+    columns = {"columnConfiguration": {"includedColumnNames": ["udi"]}}
+    given = {"name": "ids", "configuration": columns}
+    made = mesh.ask("bob", "CreateAssetFilter", asset_id=single.entity_id, **given)
+    market.subscribes(single, filter_ids=(made.id,))
+    assert "filters" in market.refusal(single).message
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "REVOKED", "CANCELLED", "EXPIRED"])
+def test_46_a_subscription_that_stands_otherwise_is_not_read_by(market, single, status):
+    market.change(market.subscribes(single), status=status)
+    assert status in market.refusal(single).message
+
+
+def test_9_what_lies_in_a_removed_storage_is_not_read(market, single):
+    market.subscribes(single)
+    [storage] = market.kept(Association, project_id=market.owner.id)
+    market.change(storage, status=AssociationStatus.REMOVED)
+    assert isinstance(market.refusal(single), Forbidden)
+    owns = {"project_id": market.owner.id}
+    assert "storage" in market.refusal(single, "bob", **owns).message
+
+
+def test_39_an_unpublished_table_is_public_no_longer(mesh, market):
+    listing = market.lists("parts", PUBLIC)
+    given = {"asset_id": listing.entity_id, "action": ListingAction.UNPUBLISH}
+    mesh.ask("bob", "CreateListingChangeSet", **given)
+    assert isinstance(market.refusal(listing, "dee", project_id=None), NotFound)
+    assert "INACTIVE" in market.refusal(listing, "bob", project_id=None).message
+
+
+def test_42_a_column_that_came_later_is_not_shown(mesh, market, place, single):
+    held = market.subscribes(single)
+    table = plant_table().append_column("wage", pa.array(range(60)))
+    write_parquet(place / "single" / "ai.parquet", table)
+    assert isinstance(market.refusal(single), Conflict)
+    mesh.ask("bob", "RefreshAsset", asset_id=single.entity_id)
+    assert isinstance(market.refusal(single), Conflict)
+    again = market.publishes(single.entity_id)
+    assert names_of(market.reads(again)) == list(held.columns[single.entity_id])
+    assert isinstance(market.refusal(again, columns=("wage",)), InvalidInput)
+    assert "wage" in names_of(market.reads(again, "bob", project_id=market.owner.id))
+
+
+def test_49_a_data_product_is_read_by_its_assets(mesh, market, single):
+    given = {"name": "kit", "items": (ItemInput(asset_id=single.entity_id),)}
+    made = mesh.ask("bob", "CreateDataProduct", project_id=market.owner.id, **given)
+    given = {"data_product_id": made.id, "action": ListingAction.PUBLISH}
+    listing = mesh.ask("bob", "CreateDataProductListingChangeSet", **given)
+    market.subscribes(listing)
+    assert isinstance(market.refusal(listing), InvalidInput)
+    assert market.reads(single).rows
+
+
+@pytest.mark.parametrize("asked", ["nothing", "udi.x", "Udi", ""])
+def test_49_a_column_that_is_not_there_is_said_so(market, single, asked):
+    market.subscribes(single)
+    assert isinstance(market.refusal(single, columns=(asked,)), InvalidInput)
+
+
+def test_49_what_lies_elsewhere_now_is_not_read_and_no_place_is_told(market, place, tmp_path):
+    listing = market.lists("parts", PUBLIC)
+    (place / "parts").rename(tmp_path / "other")
+    (place / "parts").symlink_to(tmp_path / "other")
+    told = market.refusal(listing, project_id=None)
+    (place / "parts").unlink()
+    gone = market.refusal(listing, project_id=None)
+    for one in (told, gone):
+        assert isinstance(one, Conflict)
+        assert str(tmp_path) not in str(one) + str(one.details)
+
+
+def test_49_a_damaged_file_is_a_conflict(market, place):
+    listing = market.lists("single/ai.parquet", PUBLIC)
+    whole = (place / "single" / "ai.parquet").read_bytes()
+    (place / "single" / "ai.parquet").write_bytes(whole[:400] + b"x" * 600 + whole[1000:])
+    assert isinstance(market.refusal(listing, project_id=None), Conflict)
+
+
+def test_49_what_changes_while_rows_are_read_is_noticed(mesh, market, single, monkeypatch):
+    held = market.subscribes(single)
+
+    def revoked(*given):
+        mesh.ask("bob", "RevokeSubscription", subscription_id=held.id)
+        return read(*given)
+
+    read = firstrows.read
+    monkeypatch.setattr(firstrows, "read", revoked)
+    assert isinstance(market.refusal(single), Forbidden)
+
+
+def test_49_a_table_that_grew_meanwhile_is_read(market, place):
+    listing = market.lists("parts", PUBLIC)
+    write_parquet(place / "parts" / "9.parquet", plant_table())
+    assert len(market.reads(listing, project_id=None, limit=1000).rows) == 120
+
+
+def test_49_a_reader_that_takes_too_long_is_ended_and_said_to(mesh, market, single, monkeypatch):
+    market.subscribes(single)
+    equipped(mesh, executor=ProcessExecutor(1))
+    monkeypatch.setattr(firstrows, "_read", _slow)
+    told = market.refusal(single)
+    assert isinstance(told, Unavailable)
+    assert "too long" in told.message
+
+
+def _slow(_):
+    signal.setitimer(signal.ITIMER_REAL, 0.01)  # as `_read` does, only sooner
+    signal.pause()
+
+
+def test_49_rows_come_from_another_process_within_its_bounds(mesh, market, single):
+    market.subscribes(single)
+    equipped(mesh, executor=ProcessExecutor(1))
+    assert len(market.reads(single, limit=5).rows) == 5
+
+
+def test_49_readers_wait_for_each_other_but_not_for_ever(mesh, market, single, monkeypatch):
+    market.subscribes(single)
+    monkeypatch.setattr("atoll.mesh.service.rows.WAIT_SECONDS", 0.01)
+    while mesh.tools.scans.acquire(blocking=False):
+        pass
+    assert isinstance(market.refusal(single), Unavailable)
+    mesh.tools.scans.release()
+    assert market.reads(single).rows
