@@ -1,5 +1,8 @@
 """Servers that tests share, and a loud word about tests that could not run."""
 
+import atexit
+import gc
+
 import hypothesis
 import pytest
 from aws_servers import ministack_server, moto_aws_server
@@ -8,6 +11,9 @@ from s3_proxy import proxied
 from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
 
 pytest.register_assert_rewrite("atoll.testing")
+
+# As the program does at its end: see `atoll.app.main`.
+atexit.register(gc.freeze)
 
 _not_run = []
 

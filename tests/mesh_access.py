@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from mesh_world import ROOT, STAMP
+from mesh_catalog import kept, parquet_table, project_of, storage
+from mesh_world import STAMP
 
 from atoll.mesh.audit.access import who
 from atoll.mesh.audit.chain import extend
@@ -10,7 +11,7 @@ from atoll.mesh.audit.keys import Key
 from atoll.mesh.audit.model import GENESIS
 from atoll.mesh.filters.views import asset_filter, to_json
 from atoll.mesh.harvest.arrowtypes import arrow_schema
-from atoll.mesh.harvest.model import Column, Fingerprint, Technical
+from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.access import Subscription, SubscriptionGrant
 from atoll.mesh.model.catalog import (
     Asset,
@@ -25,12 +26,7 @@ from atoll.mesh.model.catalog import (
     PiiStatus,
 )
 from atoll.mesh.model.notices import Job
-from atoll.mesh.model.organisation import (
-    Association,
-    AssociationKind,
-    AssociationStatus,
-    Designation,
-)
+from atoll.mesh.model.organisation import Designation
 from atoll.mesh.operations.jobs import HANDLERS
 from atoll.mesh.service.access import reads
 from atoll.mesh.service.requests import WantedListing
@@ -50,18 +46,10 @@ class Plant:
 
     def __init__(self, mesh, folder):
         self.mesh, self.folder = mesh, folder
-        self.owner = project(mesh, "bob", "press shop").id
-        self.reader = project(mesh, "cy", "forecasts").id
+        owner = project_of(mesh, "bob", "press shop")
+        self.owner, self.reader = owner.id, project_of(mesh, "cy", "forecasts").id
         join(mesh, self.reader, "dee", Designation.CONSUMER, by="cy")
-        self.storage = Association(
-            id="association-lake",
-            name="lake",
-            kind=AssociationKind.STORAGE,
-            project_id=self.owner,
-            status=AssociationStatus.ACCEPTED,
-            location=folder.as_uri(),
-            **STAMP,
-        )
+        self.storage = storage(owner, location=folder.as_uri())
         self.keep(self.storage)
         self.public = self.table("public", Classification.PUBLIC)
         self.internal = self.table("internal", Classification.INTERNAL)
@@ -69,7 +57,7 @@ class Plant:
         self.product = self.kit("kit", "internal", "secret")
 
     def keep(self, *records):
-        self.mesh.store.write(lambda changes: [changes.add(one) for one in records])
+        kept(self.mesh, *records)
 
     def find(self, kind, id_):
         with self.mesh.store.reading() as reader:
@@ -185,13 +173,6 @@ class Plant:
         return who(sealed, at)
 
 
-def project(mesh, owner, name):
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
-    join(mesh, made.id, owner, Designation.OWNER, by="ann")
-    mesh.ask("ann", "DeleteProjectMembership", project_id=made.id, member_id="user-ann")
-    return made
-
-
 def join(mesh, project_id, who, designation, by):
     given = {"member_id": f"user-{who}", "designation": designation}
     mesh.ask(by, "CreateProjectMembership", project_id=project_id, **given)
@@ -213,16 +194,5 @@ def asset(owner, name, location, classification):
 
 
 def technical(location, columns=COLUMNS):
-    return Technical(
-        kind="table",
-        format="parquet",
-        location=location,
-        columns=tuple(Column(name, dtype, nullable=True) for name, dtype in columns.items()),
-        partitions=(),
-        rows=3,
-        rows_estimate=None,
-        size_bytes=4,
-        files=1,
-        version="1",
-        fingerprint=Fingerprint(None, None),
-    )
+    typed = [Column(name, dtype, nullable=True) for name, dtype in columns.items()]
+    return parquet_table(location, typed)

@@ -15,16 +15,28 @@ COLUMNS = (
 PARTITIONS = (Column("year", "int32", False),)
 
 
+def parquet_table(location, columns, **values):
+    """What the files of a small table say, but for what `values` say."""
+    given = {
+        "partitions": (),
+        "rows": 3,
+        "rows_estimate": None,
+        "size_bytes": 4,
+        "files": 1,
+        "version": "1",
+        "fingerprint": Fingerprint(None, None),
+        **values,
+    }
+    return Technical("table", "parquet", location, tuple(columns), **given)
+
+
 def technical(columns=COLUMNS, *, content="content", version="v1", name="welds"):
-    """What the files of a small table say."""
-    return Technical(
-        kind="table",
-        format="parquet",
-        location=f"s3://plant/{name}",
-        columns=tuple(columns),
+    """A table with a partition, and with something to hide."""
+    return parquet_table(
+        f"s3://plant/{name}",
+        columns,
         partitions=PARTITIONS,
         rows=1000,
-        rows_estimate=None,
         size_bytes=4096,
         files=2,
         version=version,
@@ -39,7 +51,7 @@ def kept(mesh, *records):
     return mesh.store.write(lambda changes: [changes.add(one) for one in records])
 
 
-def storage(project, name="lake", status=AssociationStatus.ACCEPTED):
+def storage(project, name="lake", status=AssociationStatus.ACCEPTED, location=""):
     """A storage association of a project."""
     return Association(
         id=f"association-{name}",
@@ -47,7 +59,7 @@ def storage(project, name="lake", status=AssociationStatus.ACCEPTED):
         kind=AssociationKind.STORAGE,
         project_id=project.id,
         status=status,
-        location=f"s3://plant/{name}",
+        location=location or f"s3://plant/{name}",
         **STAMP,
     )
 

@@ -13,6 +13,7 @@ from mesh_world import KEY
 
 import atoll.mesh.service  # noqa: F401 - the handlers
 from atoll.compute.inline import InlineExecutor
+from atoll.mesh.operations import jobs
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, Worker
 from atoll.mesh.operations.registry import actions
@@ -27,6 +28,8 @@ def serve(url, home, stop):
     # Schedules would change things in between.
     for kind in [kind for kind, one in HANDLERS.items() if one.is_standing]:
         del HANDLERS[kind]
+    # On a slow machine it would be made longer meanwhile, by commits that nobody counts.
+    jobs.LEASE_S = 3600
     store = Store(opened(url), lambda connection, notes: None)
     done = [0]
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from mesh_world import ROOT, STAMP
+from mesh_catalog import kept, parquet_table, project_of, storage
+from mesh_world import STAMP
 
-from atoll.mesh.harvest.model import Column, Fingerprint, Technical
+from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.access import Subscription, SubscriptionRequest, Terms
 from atoll.mesh.model.catalog import (
     Asset,
@@ -16,12 +17,6 @@ from atoll.mesh.model.catalog import (
     Listing,
     PiiFlag,
     PiiStatus,
-)
-from atoll.mesh.model.organisation import (
-    Association,
-    AssociationKind,
-    AssociationStatus,
-    Designation,
 )
 
 COLUMNS = (
@@ -47,31 +42,14 @@ class Shop:
 
     def __init__(self, mesh, classification=Classification.INTERNAL):
         self.mesh, self.classification = mesh, classification
-        self.producer = self._project("press shop", "bob")
-        self.consumer = self._project("analysis", "cy")
-        self.storage = Association(
-            id="association-lake",
-            name="lake",
-            kind=AssociationKind.STORAGE,
-            project_id=self.producer.id,
-            status=AssociationStatus.ACCEPTED,
-            location="s3://plant/press",
-            **STAMP,
-        )
+        self.producer = project_of(mesh, "bob", "press shop")
+        self.consumer = project_of(mesh, "cy", "analysis")
+        self.storage = storage(self.producer, location="s3://plant/press")
         self.keep(self.storage)
         self.asset, self.listing = self.listed("torque")
 
-    def _project(self, name, owner):
-        made = self.mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
-        given = {"member_id": f"user-{owner}", "designation": Designation.OWNER}
-        self.mesh.ask("ann", "CreateProjectMembership", project_id=made.id, **given)
-        given["member_id"] = "user-ann"
-        self.mesh.ask(owner, "DeleteProjectMembership", project_id=made.id, member_id="user-ann")
-        return made
-
     def keep(self, *records):
-        self.mesh.store.write(lambda changes: [changes.add(one) for one in records])
-        return records
+        return kept(self.mesh, *records)
 
     def put(self, record, **values):
         """Change a record past all operations."""
@@ -165,16 +143,4 @@ class Shop:
 
 
 def technical(name, columns=COLUMNS):
-    return Technical(
-        kind="table",
-        format="parquet",
-        location=f"s3://plant/press/{name}",
-        columns=columns,
-        partitions=(),
-        rows=3,
-        rows_estimate=None,
-        size_bytes=100,
-        files=1,
-        version="1",
-        fingerprint=Fingerprint(None, None),
-    )
+    return parquet_table(f"s3://plant/press/{name}", columns)

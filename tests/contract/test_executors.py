@@ -37,6 +37,12 @@ def test_workers_share_the_threads():
     assert seen.value == {"OMP_NUM_THREADS": "2", "LANCE_CPU_THREADS": "2", "blas": [2]}
 
 
+def test_what_unpacks_into_more_than_there_is_room_for_fails_alone():
+    outcomes = ProcessExecutor(1, memory_bytes=1 << 30).map(bytearray, [2 << 30, 1])
+    assert isinstance(outcomes[0].error, MemoryError)
+    assert outcomes[1].value == b"\0"
+
+
 def test_workers_are_gone_when_the_callback_fails(tmp_path):
     def refuse(index, outcome):
         raise RuntimeError("enough")

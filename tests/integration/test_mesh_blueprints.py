@@ -1,5 +1,6 @@
 """A mesh as a file: applied, applied again, exported, and applied to another mesh."""
 
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +154,13 @@ def test_4_58_a_blueprint_is_shown_and_applied_once(applied):
     assert server.told("apply", place) == "no change\n"
     [listing] = [one for one in server.do("ListListings") if one["entity_type"] == "ASSET"]
     assert (listing["name"], listing["has_pii"]) == ("press log", True)
+
+
+def test_58_another_spelling_of_a_location_is_no_change(applied, write, lake):
+    server, _, _ = applied
+    text = "atoll: 1\nassociations: {lake: {location: %s}}\n"
+    for spelling in (f"{lake}/", lake.as_uri(), os.path.relpath(lake)):
+        assert server.told("apply", write(text % spelling)) == "no change\n"
 
 
 def test_58_an_export_makes_another_plant_of_the_same_kind(applied, tmp_path, write, lake):
@@ -347,7 +355,7 @@ def test_58_an_asset_becomes_as_the_file_says_or_the_file_is_refused(applied, wr
         ("assets: {lake/../x: {}}", "is no place; write STORAGE/PATH"),
         ("assets: {small/x: {}}", "is no place; write STORAGE/PATH"),
         ("assets: {lake/none.parquet: {}}", "asset 'lake/none.parquet': there is nothing"),
-        ("data_sources: {press shop/drops: {has_run: false}}", "cannot be undone"),
+        ("data_sources: {press shop/drops: {has_run: false}}", "or leave it out"),
         ("data_products: {press shop/none: {assets: [lake/none]}}", "there is no asset"),
         ("rules: {/x: {description: y}}", "made only with a `rule_type`"),
         ("domain_units: {/: {guardrails: {min_score: 999}}}", "domain unit '/': SetGuardrails"),

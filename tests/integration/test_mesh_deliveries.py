@@ -178,6 +178,21 @@ def test_41_after_a_day_a_delivery_is_given_up_and_that_is_told(mesh, project, h
     assert (failing(mesh, Channel.WEBHOOK).lost, jobs(mesh)) == (1, [])
 
 
+def test_41_those_of_a_way_that_rests_are_given_up_as_well(mesh, project, hook):
+    hook.statuses = [500]
+    choose(mesh, Channel.WEBHOOK, url=hook.url)
+    join(mesh, project)
+    for number in range(3):
+        join(mesh, mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=f"shop {number}"))
+    tried(mesh)
+    with mesh.store.reading() as reader:
+        told = list(reader.all(Notification, recipient_id="user-cy"))
+    for one in told:
+        changed(mesh, one, created_at=one.created_at - DAY_US)
+    tried(mesh)
+    assert (failing(mesh, Channel.WEBHOOK).lost, jobs(mesh), len(hook.got)) == (4, [], 1)
+
+
 def test_41_an_address_that_the_server_does_not_know_is_given_up_at_once(mesh, project, smtp):
     choose(mesh, Channel.EMAIL, email="nobody@example.org")
     join(mesh, project)

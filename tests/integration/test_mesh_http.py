@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,8 +16,11 @@ from atoll.mesh.audit.verify import verify
 from atoll.mesh.hosting import FIRST_NAME, KEY_FILE, Mesh
 from atoll.mesh.http.routes import BODY_BYTES
 from atoll.mesh.http.signing import COOKIE
+from atoll.mesh.identity import passwords
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.store.events import events
+
+PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +216,27 @@ def test_a_stale_etag_is_a_conflict(signed_in, root):
     error(signed_in.patch(url, json={"name": "y"}, headers={"If-Match": etag}), 409)
 
 
+def test_a_method_that_is_not_taken_is_answered_with_those_that_are(browser):
+    refused = browser.delete("/v1/me")
+    assert error(refused, 405)["code"] == "http"
+    assert set(refused.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_changes_that_take_long_to_prepare_leave_threads_for_the_others(signed_in, monkeypatch):
+    """However many wait, one that is quick goes through."""
+    may_end = threading.Event()
+    monkeypatch.setattr(passwords, "hashed", lambda _: may_end.wait(PATIENCE_S) and "")
+    given = {"password": "violet tractor 48 lanterns"}
+    with ThreadPoolExecutor(50) as threads:
+        slow = [
+            threads.submit(signed_in.post, "/v1/user-profiles", json={"name": f"{number}", **given})
+            for number in range(50)
+        ]
+        assert signed_in.get("/v1/me").status_code == 200
+        assert not any(one.done() for one in slow)
+        may_end.set()
+
+
 def test_what_is_not_there_has_the_same_shape(signed_in):
     error(signed_in.get("/v1/nothing"), 404)
     error(signed_in.put("/v1/me"), 405)
@@ -242,6 +268,13 @@ def test_a_folder_is_served_once_and_keeps_its_administrator(mesh, tmp_path):
     assert again.first.read_text() == first
     assert again.first.stat().st_mode & 0o077 == 0
     again.close()
+
+
+def test_48_a_mesh_whose_key_is_lost_is_not_served(mesh, tmp_path):
+    mesh.close()
+    (tmp_path / "home" / KEY_FILE).unlink()
+    with pytest.raises(Conflict, match="sealed with key"):
+        Mesh(tmp_path / "home")
 
 
 def test_48_what_was_done_and_refused_is_in_the_audit_and_the_chain_holds(signed_in, mesh, root):

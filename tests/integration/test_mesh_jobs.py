@@ -202,6 +202,25 @@ def test_a_schedule_is_there_from_the_first_start_and_once(mesh, quick):
         assert len(_all(mesh)) == 1
 
 
+def test_a_schedule_is_due_when_a_server_starts_whatever_the_clock_was_before(mesh, quick):
+    ahead, done = 2 * time.time_ns() // 1000, []
+    with handling(lambda _, one: done.append(one) or ahead, is_standing=True):
+        for times in (1, 2):
+            with working(mesh):
+                await_(lambda times=times: len(done) == times)
+
+
+def test_a_panic_in_a_job_is_a_fault_of_ours_and_the_next_one_is_done(mesh, quick):
+    def panics(_, one):
+        if one.subject_id == "panics":
+            raise KeyboardInterrupt  # like a panic of Rust's no Exception
+
+    with handling(panics), working(mesh):
+        want(mesh, "panics")
+        want(mesh, "well")
+        await_(lambda: [one.subject_id for one in _all(mesh) if one.error] == ["panics"])
+
+
 def held(mesh, holder, until):
     """Have somebody hold the first job."""
     [taken] = [one for one in _all(mesh) if one.subject_id == "it"]

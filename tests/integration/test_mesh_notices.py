@@ -6,9 +6,10 @@ import pytest
 from fleet_lab import awaited
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mesh_catalog import project_of
 from mesh_world import ROOT, world
 
-from atoll.core.errors import InvalidInput, NotFound
+from atoll.core.errors import InvalidInput, NotFound, Unavailable
 from atoll.mesh.model.notices import Cursor, Notification
 from atoll.mesh.model.organisation import AssociationKind, Designation
 from atoll.mesh.model.people import ProfileStatus, UserType
@@ -33,13 +34,6 @@ def mesh(tmp_path):
 def project(mesh):
     """Bob's, in Ann's unit."""
     return project_of(mesh, "bob", "press shop")
-
-
-def project_of(mesh, who, name):
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
-    join(mesh, made, who, Designation.OWNER, by="ann")
-    mesh.ask("ann", "DeleteProjectMembership", project_id=made.id, member_id="user-ann")
-    return made
 
 
 def join(mesh, project, who, designation=Designation.VIEWER, *, by="bob"):
@@ -183,6 +177,15 @@ def test_41_events_are_read_and_tasks_wait_unless_they_are_named(mesh, project):
     assert count(mesh, "ann") == (0, 0)
 
 
+def test_41_of_very_many_events_some_are_read_at_a_time(mesh, monkeypatch):
+    monkeypatch.setattr("atoll.mesh.service.notices.READ_AT_ONCE", 2)
+    for number in range(3):
+        project_of(mesh, "cy", f"shop {number}")
+    tell_all(mesh)
+    left = [mesh.ask("cy", "MarkNotificationsRead", user_profile_id="user-cy") for _ in "ab"]
+    assert [one.events for one in left] == [1, 0]
+
+
 def count(mesh, who):
     found = mesh.ask(who, "CountNotifications", user_profile_id=f"user-{who}")
     return found.tasks, found.events
@@ -259,6 +262,31 @@ def test_41_another_server_that_was_faster_leaves_nothing_to_tell(mesh, project)
     mesh.attendant.act("", "x", lambda call: kept.append(telling._kept(call, steps, 0, 99)))
     assert kept == [position(mesh)]
     assert len(told(mesh, "cy")) == 1
+
+
+def test_41_of_an_event_that_concerns_many_some_are_told_at_a_time_and_nobody_twice(
+    mesh, project, monkeypatch
+):
+    monkeypatch.setattr(telling, "KEPT_AT_ONCE", 1)
+    for who in ("cy", "dee"):
+        join(mesh, project, who, Designation.OWNER)
+    offer = offered(mesh, project)
+    tell_all(mesh)
+    mesh.ask("ann", "AcceptAssociation", association_id=offer.id)
+    before, kept, done = position(mesh), telling._kept, []
+
+    def dies(*args):
+        if len(done) == 3:
+            raise Unavailable("the server was killed")
+        return done.append(kept(*args)) or done[-1]
+
+    monkeypatch.setattr(telling, "_kept", dies)
+    with pytest.raises(Unavailable):
+        tell(mesh.attendant, 0)
+    monkeypatch.setattr(telling, "_kept", kept)
+    assert position(mesh) == before
+    heard = [one for who in ("bob", "cy", "dee") for one in titles(mesh, who)]
+    assert heard.count("'lake' belongs to the domain now") == 3
 
 
 def test_41_two_servers_tell_each_thing_once(database):

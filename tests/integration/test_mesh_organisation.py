@@ -217,7 +217,8 @@ def test_10_no_place_lies_within_that_of_another_association(mesh, project):
         kind = AssociationKind.STORAGE
         return {"project_id": project.id, "kind": kind, "name": location, "location": location}
 
-    mesh.ask("bob", "Associate", **offered("/lake/press"))
+    first = mesh.ask("bob", "Associate", **offered("/lake/press"))
+    mesh.ask("ann", "AcceptAssociation", association_id=first.id)
     for location in ("/", "/lake", "/lake/press", "/lake/press/new"):
         assert isinstance(mesh.refusal("bob", "Associate", **offered(location)), Conflict)
     mesh.ask("bob", "Associate", **offered("/lake/pressed"))

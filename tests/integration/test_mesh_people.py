@@ -1,5 +1,8 @@
 """Users, services, groups and tokens, as those with and without rights see them."""
 
+import hashlib
+
+import msgspec
 import pytest
 from mesh_world import ROOT, STAMP, world
 
@@ -233,3 +236,32 @@ def secrets_in(mesh, text):
             for row in connection.execute(table.select())
             if any(text in str(value) for value in row)
         ]
+
+
+def change(mesh, current, password, key):
+    given = {"user_profile_id": "user-bob", "current": current, "password": password}
+    return mesh.ask("bob", "ChangePassword", key=key, **given)
+
+
+def test_a_repeated_call_is_answered_before_it_is_prepared_again(mesh):
+    mesh.ask("ann", "ResetPassword", user_profile_id="user-bob", password=PASSWORD)
+    done = change(mesh, PASSWORD, f"{PASSWORD} more", "again")
+    # The current password is another by now.
+    assert bytes(change(mesh, PASSWORD, f"{PASSWORD} more", "again")) == b"{}"
+    assert done is not None
+
+
+def test_nobody_guesses_a_password_by_what_is_kept_for_repeated_calls(mesh):
+    given = {"user_profile_id": "user-bob", "password": PASSWORD}
+    mesh.ask("ann", "ResetPassword", key="again", **given)
+    ask = OPERATIONS["ResetPassword"].ask(password=PASSWORD)
+    guess = msgspec.json.encode(("ResetPassword", {"user_profile_id": "user-bob"}, ask))
+    assert secrets_in(mesh, hashlib.sha256(guess).hexdigest()) == []
+
+
+def test_who_was_unassigned_gets_no_answer_of_before(mesh):
+    mesh.ask("bob", "EndSessions", user_profile_id="user-bob", key="again")
+    given = {"user_profile_id": "user-bob", "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateUserProfile", **given)
+    again = {"user_profile_id": "user-bob", "key": "again"}
+    assert isinstance(mesh.refusal("bob", "EndSessions", **again), Unauthenticated)

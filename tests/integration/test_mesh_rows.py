@@ -1,6 +1,5 @@
 """The first rows of what is listed: who reads them, which rules keep them back, what is shown."""
 
-import signal
 from dataclasses import replace
 
 import pyarrow as pa
@@ -12,6 +11,8 @@ from vectordata import clustered, settings, write_h5
 
 import atoll
 from atoll.app.assets import Collections
+from atoll.compute.inline import InlineExecutor
+from atoll.compute.port import Outcome, always_lost
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.mesh import firstrows
@@ -323,24 +324,30 @@ def test_49_a_table_that_grew_meanwhile_is_read(market, place):
     assert len(market.reads(listing, project_id=None, limit=1000).rows) == 120
 
 
-def test_49_a_reader_that_takes_too_long_is_ended_and_said_to(mesh, market, single, monkeypatch):
+class Lossy(InlineExecutor):
+    """Loses whoever works."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def map(self, task, items, *, name=str, on_done=None):
+        return [Outcome(None, self.error, 3)]
+
+
+@pytest.mark.parametrize("error", [always_lost("rows", "SIGKILL"), MemoryError()])
+def test_49_a_reader_that_dies_is_an_error_of_the_one_shape(mesh, market, single, error):
     market.subscribes(single)
-    equipped(mesh, executor=ProcessExecutor(1))
-    monkeypatch.setattr(firstrows, "_read", _slow)
+    equipped(mesh, executor=Lossy(error))
     told = market.refusal(single)
     assert isinstance(told, Unavailable)
-    assert "too long" in told.message
+    assert "too much memory" in told.message
 
 
-def _slow(_):
-    signal.setitimer(signal.ITIMER_REAL, 0.01)  # as `_read` does, only sooner
-    signal.pause()
-
-
-def test_49_rows_come_from_another_process_within_its_bounds(mesh, market, single):
-    market.subscribes(single)
+@pytest.mark.parametrize("path", ["single/ai.parquet", "welds.lance"])
+def test_49_rows_come_from_another_process_within_its_bounds(mesh, market, path):
+    listing = market.lists(path, PUBLIC)
     equipped(mesh, executor=ProcessExecutor(1))
-    assert len(market.reads(single, limit=5).rows) == 5
+    assert len(market.reads(listing, project_id=None, limit=5).rows) == 5
 
 
 def test_49_readers_wait_for_each_other_but_not_for_ever(mesh, market, single, monkeypatch):

@@ -5,7 +5,8 @@ import time
 from dataclasses import replace
 
 import pytest
-from mesh_access import COLUMNS, Plant, project, technical
+from mesh_access import COLUMNS, Plant, technical
+from mesh_catalog import project_of
 from mesh_world import STAMP, world
 
 from atoll.core.config import StorageOptions
@@ -161,7 +162,7 @@ def test_43_other_filters_make_good_what_failed_for_the_old_ones(plant, mesh):
 def test_44_projects_read_one_table_each_through_filters_of_their_own(plant, mesh):
     lines = [plant.filter(name, "public", {}) for name in ("a", "b")]
     mine = plant.subscribe(plant.public, filter_ids=lines[:1])
-    plant.reader, other = project(mesh, "cy", "planning").id, plant.reader
+    plant.reader, other = project_of(mesh, "cy", "planning").id, plant.reader
     yours = plant.subscribe(plant.public, filter_ids=lines[1:])
     assert plant.reads("public").terms.filter_ids == yours.terms.filter_ids == (lines[1],)
     assert plant.reads("public", other).terms.filter_ids == mine.terms.filter_ids == (lines[0],)
@@ -464,7 +465,7 @@ def test_43_a_target_is_for_some_types_of_assets_only(plant, mesh, target):
 def test_43_a_target_lies_in_an_environment_of_its_project_and_the_doors_stay(plant, mesh, target):
     given = {"project_id": plant.reader, "name": "other", "environment_id": "environment-none"}
     assert isinstance(mesh.refusal("cy", "CreateSubscriptionTarget", **given), NotFound)
-    mine = project(mesh, "cy", "another")
+    mine = project_of(mesh, "cy", "another")
     given |= {"project_id": mine.id, "environment_id": target.environment_id}
     assert isinstance(mesh.refusal("cy", "CreateSubscriptionTarget", **given), NotFound)
     given |= {"project_id": plant.reader}

@@ -147,7 +147,7 @@ class Access(RuleBasedStateMachine):
     def work(self, then):
         """Do what waits to be done, or die in the middle of each grant."""
         for one in self.plant.every(Job, kind="grant") if then == "die" else ():
-            self.mesh.attendant.act("Begin", "test", partial(_begun, wanted=one))
+            self.mesh.attendant.act("Begin", "test", partial(_begun, task=one))
         if then == "work":
             self.mesh.work("grant")
             self.plant.do_now("grant-again")

@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import click
@@ -48,6 +49,7 @@ NEVER_REACHED = {
 }  # fmt: skip
 
 
+@cache
 def commands(group=None, before=""):
     """All commands by the words that call them."""
     found = {}
@@ -59,12 +61,14 @@ def commands(group=None, before=""):
     return found
 
 
+@cache
 def told_by_hand():
     """The commands that no generated page tells."""
     made = {f"mesh {dashed(name)}" for name in OPERATIONS}
     return {name: command for name, command in commands().items() if name not in made}
 
 
+@cache
 def groups():
     """The words that call a group of commands."""
     words = [name.split() for name in commands()]
@@ -82,6 +86,7 @@ def options_of(command):
     return mine - common_options()
 
 
+@cache
 def common_options():
     return {name for option in main._common_options() for name in option.opts} | {
         "--no-allow-http",
@@ -187,6 +192,7 @@ def test_reference_names_every_public_name():
     assert set(atoll.__all__) <= words
 
 
+@cache
 def known_options():
     return set().union(*map(options_of, commands().values())) | common_options() | {"--version"}
 

@@ -47,12 +47,17 @@ def test_60_help_lists_every_command_once_under_its_subject():
 
 
 def test_60_options_tell_what_the_operation_says_of_them_and_how_json_looks():
-    told = CliRunner().invoke(mesh, ["create-form-type", "--help"], terminal_width=200).stdout
+    told = help_of("create-form-type")
     assert 'E.g. [{"name": "..."}]. May have type, description' in told
-    told = CliRunner().invoke(mesh, ["create-data-source", "--help"], terminal_width=200).stdout
-    assert "In an accepted storage of the project." in told
-    told = CliRunner().invoke(mesh, ["get-asset", "--help"]).stdout
-    assert "ASSET_ID may be PROJECT/NAME." in told
+    assert "In an accepted storage of the project." in help_of("create-data-source")
+    assert "ASSET_ID may be PROJECT/NAME." in help_of("get-asset")
+
+
+def help_of(name):
+    """What is said of a command, without its line breaks."""
+    result = CliRunner().invoke(mesh, [name, "--help"])
+    assert result.exception is None, repr(result.exception)
+    return " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(

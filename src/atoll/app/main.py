@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import logging
 import os
 import re
@@ -236,6 +238,8 @@ def main() -> None:
     """Run the command line; the exit code says how it went (docs/reference.md)."""
     # Lance warns about every empty partition; what matters comes back as an error.
     os.environ.setdefault("LANCE_LOG", "error")
+    # The last collection of an interpreter that ends may crash in types of msgspec 0.22.
+    atexit.register(gc.freeze)
     _show_warnings()
     try:
         # Not through click's own main: it would answer a closed pipe before we can.

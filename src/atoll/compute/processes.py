@@ -36,18 +36,23 @@ class ProcessExecutor:
     is_local = True
     room: Room | None = None
 
-    def __init__(self, workers: int, *, threads: int | None = None) -> None:
+    def __init__(
+        self, workers: int, *, threads: int | None = None, memory_bytes: int | None = None
+    ) -> None:
         """Choose the size; nothing is started yet.
 
         Args:
             workers: how many tasks run at once.
             threads: processors for all workers together, by default those of this process; each
                 worker's libraries get an equal share, at least one.
+            memory_bytes: of data in each worker's memory, for tasks that open foreign files: some
+                are small and unpack into more than a machine has. None: any number.
         """
         if workers < 1:
             raise InvalidInput(f"workers={workers} cannot run anything; give 1 or more")
         self.workers = workers
         self.threads = threads or available_threads()
+        self._memory_bytes = memory_bytes
 
     def map(
         self,
@@ -70,9 +75,9 @@ class ProcessExecutor:
         share = max(1, self.threads // self.workers)
         team: list[_Member] = []
         try:
-            team.extend(_Member(share) for _ in range(count))
+            team.extend(_Member(share, self._memory_bytes) for _ in range(count))
             while run.unfinished:
-                _step(run, team, share)
+                _step(run, team)
             for worker in team:
                 worker.dismiss()
         finally:
@@ -148,7 +153,7 @@ class _Member(Worker):
         return self.is_ready and self.index is None
 
 
-def _step(run: _Run[T, R], team: list[_Member], share: int) -> None:
+def _step(run: _Run[T, R], team: list[_Member]) -> None:
     """Give idle workers something to do, then wait for one message or death."""
     for worker in team:
         if worker.is_idle and (job := run.next_packed()):
@@ -159,7 +164,7 @@ def _step(run: _Run[T, R], team: list[_Member], share: int) -> None:
         worker = busy[connection]  # type: ignore[index]  # only connections went in
         message = worker.hear()
         if message is None:
-            _replace(run, team, worker, share)
+            _replace(run, team, worker)
         elif not worker.is_ready:
             worker.is_ready = True
             run.failed_starts = 0
@@ -169,7 +174,7 @@ def _step(run: _Run[T, R], team: list[_Member], share: int) -> None:
             run.end(index, value, error)
 
 
-def _replace(run: _Run[T, R], team: list[_Member], dead: _Member, share: int) -> None:
+def _replace(run: _Run[T, R], team: list[_Member], dead: _Member) -> None:
     dead.kill()
     team.remove(dead)
     logger.warning("worker replaced ended=%s", dead.how_it_ended())
@@ -177,4 +182,4 @@ def _replace(run: _Run[T, R], team: list[_Member], dead: _Member, share: int) ->
         run.lost_at_start(dead.how_it_ended())
     else:
         run.lost(dead.index, dead.how_it_ended())
-    team.append(_Member(share))
+    team.append(_Member(dead.threads, dead.memory_bytes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,14 +25,17 @@ class Worker:
     """One process and the parent's end of its pipe.
 
     Attributes:
+        threads: that its libraries may use.
+        memory_bytes: of data that it may hold in memory; None: any number.
         is_ready: whether it has said that it can take a task.
     """
 
-    def __init__(self, threads: int) -> None:
-        """Start it; its libraries may use so many threads."""
+    def __init__(self, threads: int, memory_bytes: int | None = None) -> None:
+        """Start it."""
+        self.threads, self.memory_bytes = threads, memory_bytes
         self.connection, theirs = _spawn.Pipe()
         self.process: BaseProcess = _spawn.Process(
-            target=_serve, args=(theirs, threads), name="atoll-worker", daemon=True
+            target=_serve, args=(theirs, threads, memory_bytes), name="atoll-worker", daemon=True
         )
         with _interrupts_held():
             self.process.start()
@@ -78,11 +82,13 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, threads: int) -> None:
+def _serve(connection: Connection, threads: int, memory_bytes: int | None) -> None:
     """Be a worker: answer each task until the parent hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     limit_threads(threads)
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     with suppress(EOFError, OSError):
         connection.send_bytes(_READY)
         while True:

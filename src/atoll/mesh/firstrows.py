@@ -6,13 +6,15 @@ import base64
 import logging
 import math
 import multiprocessing
-import resource
 import signal
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -28,9 +30,11 @@ from atoll.mesh.harvest.sampling import Wanted, rows_of
 logger = logging.getLogger(__name__)
 
 SECONDS = 20
-MEMORY_BYTES = 2 << 30
 # Of the rows, as Arrow has them, and as JSON does.
 ANSWER_BYTES = 8 << 20
+_LABEL = "reading rows"
+_TOO_MUCH = "reading takes too long or too much memory; ask for fewer columns"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,21 +69,22 @@ def read(executor: Executor, wanted: Wanted) -> FirstRows | Unshown:
     """Read rows in another process.
 
     Args:
-        executor: where.
+        executor: where; processes whose memory is bounded.
         wanted: which, and at most how many; fewer come where they are large.
 
     Raises:
         Conflict: what lies there is not what was harvested, or is damaged.
         Unavailable: the store does not answer, or reading takes too long or too much memory.
     """
-    [outcome] = executor.map(_read, [wanted], name=lambda _: "reading rows")
+    [outcome] = executor.map(_read, [wanted], name=lambda _: _LABEL)
     if outcome.value is not None:
         return outcome.value
     error = outcome.error
     # Not what it says: that names places, and may quote values.
     logger.warning("rows not read at=%s why=%r", wanted.table.location, error)
-    if isinstance(error, Unavailable) and "task" in error.details:
-        raise Unavailable("reading takes too long or too much memory; ask for fewer columns")
+    is_lost = isinstance(error, Unavailable) and "task" in error.details
+    if is_lost or isinstance(error, MemoryError):
+        raise Unavailable(_TOO_MUCH)
     if isinstance(error, AtollError) and error.code in ("unavailable", "forbidden"):
         raise Unavailable("the store that the data lie in does not answer; try again")
     raise Conflict(
@@ -88,10 +93,39 @@ def read(executor: Executor, wanted: Wanted) -> FirstRows | Unshown:
 
 
 def _read(wanted: Wanted) -> FirstRows | Unshown:
-    if multiprocessing.parent_process():
-        # Of this process, which reads once.
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-        signal.alarm(SECONDS)
+    if multiprocessing.parent_process() is None:
+        return _first(wanted)
+    # Of this process, which reads once. For what keeps the interpreter to itself; whoever is ended
+    # by it is tried again.
+    signal.alarm(2 * SECONDS)
+    return in_time(lambda: _first(wanted), SECONDS)
+
+
+def in_time(work: Callable[[], T], seconds: float) -> T:
+    """Do some work, and let it go on by itself where it takes too long.
+
+    Raises:
+        Unavailable: it does.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        # Whatever it raises is raised by whoever waits.
+        except Exception as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return done.result(seconds)
+    except FutureTimeout as error:
+        if done.done():
+            raise
+        raise Unavailable(_TOO_MUCH, task=_LABEL) from error
+
+
+def _first(wanted: Wanted) -> FirstRows | Unshown:
     found = shown(rows_of(replace(wanted, most=wanted.most + 1)), wanted.most)
     is_sampled = wanted.table.format == "csv" and wanted.table.size_bytes > SAMPLE_BYTES
     return replace(found, is_cut=True) if is_sampled and isinstance(found, FirstRows) else found

@@ -38,8 +38,8 @@ from atoll.mesh.policies.decisions import Authorizer
 from atoll.mesh.service.shipped import add_shipped
 from atoll.mesh.service.signing import Doorkeeper
 from atoll.mesh.service.telling import tell
-from atoll.mesh.store.database import opened
-from atoll.mesh.store.events import append
+from atoll.mesh.store.database import opened, reaching
+from atoll.mesh.store.events import append, head
 from atoll.mesh.store.upgrading import upgrade
 from atoll.mesh.store.writing import Store, Transaction
 from atoll.messages.addresses import Network
@@ -56,6 +56,7 @@ FIRST_NAME = "administrator"
 KEY_FILE = "audit.key"
 ANCHORS_FOLDER = "anchors"
 INDEX_FOLDER = "index"
+FOREIGN_BYTES = 2 << 30  # memory for reading one foreign file
 
 
 class Mesh:
@@ -95,7 +96,8 @@ class Mesh:
             webhook_networks: where webhooks may go besides public addresses.
 
         Raises:
-            Conflict: it is served already, or was made by a newer Atoll.
+            Conflict: it is served already, was made by a newer Atoll, or its audit is sealed with
+                another key than that of the folder.
             Unavailable, Forbidden, Corrupt: folder or database cannot be used.
             InvalidInput, NotFound, Forbidden: the file of providers or policies cannot be used.
         """
@@ -107,6 +109,7 @@ class Mesh:
             upgrade(engine)
             shutil.rmtree(home / FILES_FOLDER, ignore_errors=True)
             key = _key(home / KEY_FILE)
+            _check_key(engine, key, home / KEY_FILE)
             self.store: Store[AuditEvent] = Store(
                 engine, lambda connection, events: _seal(connection, events, key)
             )
@@ -120,7 +123,7 @@ class Mesh:
                 home,
                 sealing,
                 indexer,
-                ProcessExecutor(1),
+                ProcessExecutor(1, memory_bytes=FOREIGN_BYTES),
                 collections,
                 credentials or {},
                 mail=mail,
@@ -205,6 +208,17 @@ def _key(place: Path) -> Key:
         raise Corrupt(f"{place} holds no audit key; restore it from a backup") from error
 
 
+def _check_key(engine: sa.Engine, key: Key, place: Path) -> None:
+    """Refuse a key with which nothing could be changed."""
+    with reaching(), engine.connect() as connection, connection.begin():
+        wanted = head(connection).key_id
+    if wanted not in ("", key.id):
+        raise Conflict(
+            f"the audit is sealed with key {wanted}, and {place} holds {key.id}; copy that file "
+            "from another server of this mesh, or from a backup"
+        )
+
+
 def _seal(connection: sa.Connection, events: list[AuditEvent], key: Key) -> None:
     append(connection, events, time.time_ns() // 1000, key)
 
@@ -223,7 +237,11 @@ def _begun(store: Store[AuditEvent], place: Path, portal_url: str) -> Path | Non
         os.fchmod(file.fileno(), 0o600)
         file.write(f"{FIRST_NAME}\n{password}\n".encode())
     text = passwords.hashed(password)
-    store.write(lambda changes: _make(changes, text, portal_url))
+    try:
+        store.write(lambda changes: _make(changes, text, portal_url))
+    except Conflict:
+        place.unlink()
+        raise
     return place
 
 

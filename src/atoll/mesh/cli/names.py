@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -41,7 +42,10 @@ _OTHER_KEYS: dict[str, Kinds] = {
     "campaign_id": (ReviewCampaign,),
     "target_id": (SubscriptionTarget,),
 }
-_INTO = {"principal": (UserProfile,), "project": (Project,)}  # of the audit, which knows more
+_INTO: dict[str, Kinds] = {
+    "principal": (UserProfile,),
+    "project": (Project,),
+}  # of the audit, which knows more
 
 
 def kinds_of(key: str) -> Kinds:
@@ -69,8 +73,9 @@ class Names:
     def resolved(self, key: str, text: str) -> str:
         """Return the id that an option takes of what is called so; else the text as it is."""
         if key in _INTO:
-            found = self._found(_INTO[key], text) if not ID.match(text) else []
-            return found[0] if len(found) == 1 else text
+            with suppress(NotFound):
+                return self.id_of(_INTO[key], text)
+            return text
         kinds = kinds_of(key)
         return self.id_of(kinds, text) if kinds and text else text
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from anyio import CapacityLimiter, to_thread
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -25,12 +25,15 @@ logger = logging.getLogger(__name__)
 
 BODY_BYTES = 1 << 20
 KEY_LETTERS = 200
+# Of each change that takes long to prepare: nobody else waits for a thread then, and the processes
+# in which foreign files are read are few.
+SLOW_THREADS = 4
 Authenticate = Callable[[Request], Caller]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def route(operation: Operation, performer: Performer, authenticate: Authenticate) -> Route:
     """Make the route of an operation."""
+    limiter = CapacityLimiter(SLOW_THREADS) if operation.before else None
 
     async def endpoint(request: Request) -> Response:
         body = await read_body(request)
@@ -41,7 +44,7 @@ def route(operation: Operation, performer: Performer, authenticate: Authenticate
             answer = performer.perform(operation, caller, ids, ask, _demands(request))
             return encoded(answer)
 
-        return await run_in_threadpool(answered)
+        return await to_thread.run_sync(answered, limiter=limiter)
 
     return Route(f"/v1{operation.path}", endpoint, methods=[operation.method])
 
@@ -70,7 +73,9 @@ async def refused(request: Request, error: Exception) -> Response:
             status, code, details = 500, "error", {}
             message = "this is a fault of ours; the server's log says more"
     told = {"error": {"code": code, "message": message, "details": details}}
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(details["retry_after_s"])
     return Response(

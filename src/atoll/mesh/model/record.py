@@ -61,7 +61,7 @@ class Replay(Record):
     """The answer to a call with an idempotency key: the same call again gets it again.
 
     Attributes:
-        asked: digest of what was asked.
+        asked: digest of what was asked, with the mesh's key.
         answer: its JSON; empty where it is told once.
     """
 

@@ -20,6 +20,7 @@ import msgspec
 
 from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
 from atoll.core.groups import in_groups
+from atoll.mesh.audit.keys import message
 from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.organisation import Designation, Domain
@@ -36,6 +37,7 @@ R = TypeVar("R", bound=Record)
 CHECKED_AT_ONCE = 200
 ID_LETTERS = 64
 WHY_LETTERS = 500
+_ASKED = "atoll.mesh.asked/1"
 BY_POLICY = "policy"  # who did what a policy does by itself
 
 
@@ -350,10 +352,13 @@ class Performer:
             if operation.is_read:
                 with self._store.reading() as reader:
                     return self._run(operation, reader, caller, ids, ask, demands)[0]
-            # Before `before`, which may find something else the next time.
-            asked = _digest(operation.name, ids, ask) if demands.key else ""
+            asked = self._asked(operation, ids, ask) if demands.key else ""
             if operation.before:
-                ask = self._prepared(operation, caller, ids, ask)
+                with self._store.reading() as reader:
+                    # Before `before`, which may find something else the next time.
+                    if told := self._told_before(reader, caller, demands.key, asked):
+                        return told
+                    ask = self._prepared(operation, reader, caller, ids, ask)
             return self._store.write(
                 lambda changes: self._written(operation, changes, caller, ids, ask, demands, asked)
             )
@@ -361,13 +366,38 @@ class Performer:
             self._note_refusal(operation, caller, ids, error)
             raise
 
-    def _prepared(self, operation: Operation, caller: Caller, ids: dict[str, str], ask: Any) -> Any:
+    def _asked(self, operation: Operation, ids: dict[str, str], ask: Any) -> str:
+        """Digest what is asked; with a key, as passwords are guessed from a mere hash."""
+        told = msgspec.json.encode((ids, ask)).decode()
+        return self._tools.sealing.key.sign(message(_ASKED, operation.name, told))
+
+    def _told_before(
+        self, reader: Reader, caller: Caller, key: str, asked: str
+    ) -> msgspec.Raw | None:
+        """Return the answer that the same call got before; None where there was none.
+
+        Raises:
+            Unauthenticated: the caller is no longer assigned.
+            Conflict: it was another call, or its answer is told once.
+        """
+        before = reader.find(Replay, _replay_id(caller, key)) if key else None
+        if before is None:
+            return None
+        self._call(reader, caller)
+        if before.asked != asked:
+            raise Conflict("this idempotency key was used for another call; take a new one")
+        if not before.answer:
+            raise Conflict("this was done, and its answer is told once; ask anew for another")
+        return msgspec.Raw(before.answer.encode())
+
+    def _prepared(
+        self, operation: Operation, reader: Reader, caller: Caller, ids: dict[str, str], ask: Any
+    ) -> Any:
         assert operation.before
-        with self._store.reading() as reader:
-            call = self._call(reader, caller)
-            record = self._subject(operation, reader, call, ids)
-            call.need(operation, record)
-            return operation.before(call, record, ask)
+        call = self._call(reader, caller)
+        record = self._subject(operation, reader, call, ids)
+        call.need(operation, record)
+        return operation.before(call, record, ask)
 
     def _written(
         self,
@@ -379,23 +409,16 @@ class Performer:
         demands: Demands,
         asked: str,
     ) -> Any:
-        if not demands.key:
-            answer, note = self._run(operation, changes, caller, ids, ask, demands)
-            changes.notes.append(note)
-            return answer
-        id_ = _digest(caller.profile_id, demands.key)
-        if before := changes.find(Replay, id_):
-            if before.asked != asked:
-                raise Conflict("this idempotency key was used for another call; take a new one")
-            if not before.answer:
-                raise Conflict("this was done, and its answer is told once; ask anew for another")
-            return msgspec.Raw(before.answer.encode())
+        if told := self._told_before(changes, caller, demands.key, asked):
+            return told
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
+        if not demands.key:
+            return answer
         now = time.time_ns() // 1000
         changes.add(
             Replay(
-                id=id_,
+                id=_replay_id(caller, demands.key),
                 created_at=now,
                 created_by=caller.profile_id,
                 updated_at=now,
@@ -471,8 +494,8 @@ class Performer:
         self._store.write(lambda changes: changes.notes.append(note))
 
 
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+def _replay_id(caller: Caller, key: str) -> str:
+    return hashlib.sha256(msgspec.json.encode((caller.profile_id, key))).hexdigest()
 
 
 def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class Follower:
                 before, position = position, self._follow(self._attendant, position)
                 if position != before:
                     continue
-            # Whatever it is, it must go on.
-            except Exception:
+            # Whatever it is, a panic of Rust's, too: it must go on.
+            except BaseException:
                 logger.exception("the audit could not be followed at %d", position)
             self._waker.wait(POLL_S)
             self._stopping.wait(PAUSE_S)

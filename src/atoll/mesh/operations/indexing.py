@@ -122,7 +122,7 @@ class Indexer:
             except AtollError as error:
                 logger.warning("the search index could not follow: %s", error.message)
             # Whatever it is: searching says so itself, and the next change is followed again.
-            except Exception:
+            except BaseException:
                 logger.exception("the search index could not follow")
 
 

@@ -198,13 +198,17 @@ class Worker:
             waker.set()
 
     def _begin(self, changes: Transaction[AuditEvent]) -> None:
-        there = {one.kind: one for one in changes.all(Job, subject_id="")}
         for one in list(changes.all(Job)):
             if one.holder == self._holder:
                 changes.put(replace(one, version=one.version + 1, leased_until=0, holder=""))
-        for kind, handler in HANDLERS.items():
-            if handler.is_standing and kind not in there:
+        there = {one.kind: one for one in changes.all(Job, subject_id="")}
+        for kind in (kind for kind, one in HANDLERS.items() if one.is_standing):
+            found = there.get(kind)
+            if found is None:
                 changes.add(_standing_job(kind, _now()))
+            elif not found.holder:
+                # Where the clock was set back it would be due in days.
+                changes.put(replace(found, version=found.version + 1, due_at=_now()))
 
     def _run(self, lane: str, waker: threading.Event) -> None:
         kinds = [kind for kind, one in HANDLERS.items() if one.lane == lane]
@@ -213,8 +217,8 @@ class Worker:
             try:
                 if not self._do_one(kinds):
                     waker.wait(POLL_S)
-            # Whatever it is, the next job must be done all the same.
-            except Exception:
+            # Whatever it is, a panic of Rust's, too: the next job must be done all the same.
+            except BaseException:
                 logger.exception("a job could not be taken or put back")
                 waker.wait(POLL_S)
 
@@ -223,7 +227,7 @@ class Worker:
             try:
                 if self._taken:
                     self._store.write(self._renew)
-            except Exception:
+            except BaseException:
                 logger.exception("leases of jobs could not be made longer")
 
     def _renew(self, changes: Transaction[AuditEvent]) -> None:
@@ -255,7 +259,7 @@ class Worker:
         except AtollError as raised:
             error = raised.message or raised.code
             logger.warning("a job failed kind=%s about=%s: %s", taken.kind, taken.subject_id, error)
-        except Exception:
+        except BaseException:
             error = "a fault of ours; see the server's log"
             logger.exception("a job failed kind=%s about=%s", taken.kind, taken.subject_id)
         # After some days of doubling it would be no number any more.

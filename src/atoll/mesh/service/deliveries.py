@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import msgspec
@@ -145,7 +145,10 @@ def _delivered(
         return None
     failing = one.settings.failing.get(channel) if one.settings else None
     if failing and call.now < failing.again_at:
-        return failing.again_at
+        if not _is_late(one, call.now):
+            return failing.again_at
+        attendant.act("", task.kind, lambda call: _lost(call, one.profile, channel))
+        return None
     failure: AtollError | None = None
     try:
         send(attendant.tools, one)
@@ -191,6 +194,18 @@ def _works(call: Call, profile: UserProfile, channel: Channel) -> None:
         call.change(settings, failing=left)
 
 
+def _lost(call: Call, profile: UserProfile, channel: Channel) -> None:
+    """Count one that is given up while its way rests: it would never get its turn."""
+    settings = call.find(NotificationSettings, id=profile.id)
+    if settings and (before := settings.failing.get(channel)):
+        changed = replace(before, lost=before.lost + 1)
+        call.change(settings, failing={**settings.failing, channel: changed})
+
+
+def _is_late(one: Delivery, now: int) -> bool:
+    return now > one.notification.created_at + GIVEN_UP_AFTER_S * 1_000_000
+
+
 def _fails(call: Call, one: Delivery, channel: Channel, error: AtollError) -> int | None:
     """Note that somebody was not reached; return when to try again, None where it is given up."""
     settings = call.find(NotificationSettings, id=one.profile.id) or call.add(
@@ -198,8 +213,7 @@ def _fails(call: Call, one: Delivery, channel: Channel, error: AtollError) -> in
     )
     before = settings.failing.get(channel) or Failure("", 0, call.now, call.now)
     wait_s = min(FIRST_WAIT_S * 2 ** min(before.attempts, 20), LAST_WAIT_S)
-    is_late = call.now > one.notification.created_at + GIVEN_UP_AFTER_S * 1_000_000
-    is_lost = is_late or isinstance(error, InvalidInput)
+    is_lost = _is_late(one, call.now) or isinstance(error, InvalidInput)
     changed = Failure(
         error=_told(channel, error),
         attempts=before.attempts + 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ from atoll.mesh.service.deliveries import channels_of
 from atoll.mesh.service.topics import TOPICS
 from atoll.messages import webhooks
 
+READ_AT_ONCE = 1000  # others wait meanwhile
 TopicName = Annotated[str, Meta(max_length=64)]
 Channels = Annotated[tuple[Channel, ...], Meta(max_length=len(Channel))]
 
@@ -41,9 +43,9 @@ class Notifications(Page, frozen=True, kw_only=True):
 
 
 class ReadNotifications(Ask, frozen=True, kw_only=True):
-    """Which were read; none named: all events."""
+    """Which were read; none named: all events, the newest 1,000 of them."""
 
-    ids: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
+    ids: Annotated[tuple[Id, ...], Meta(max_length=READ_AT_ONCE)] = ()
 
 
 class ChangedWays(Ask, frozen=True, kw_only=True):
@@ -125,12 +127,16 @@ def get_notification(call: Call, notification: Notification) -> Notification:
 
 @operation("POST", "/user-profiles/{user_profile_id}/notifications/read", Right.ACT)
 def mark_notifications_read(call: Call, profile: UserProfile, ask: ReadNotifications) -> Unread:
-    """Say what you have read: all events, or what you name; a named task is put aside."""
+    """Say what you have read: all events, or what you name; a named task is put aside.
+
+    Where more events than 1,000 wait the answer says how many are left: call it again.
+    """
     active = {"recipient_id": profile.id, "status": NotificationStatus.ACTIVE}
     if ask.ids:
         found = [call.get(Notification, id_) for id_ in dict.fromkeys(ask.ids)]
     else:
-        found = list(call.each(Notification, type=NotificationType.EVENT, **active))
+        waiting = call.each(Notification, type=NotificationType.EVENT, **active)
+        found = list(islice(waiting, READ_AT_ONCE))
     for one in found:
         if one.recipient_id != profile.id:
             raise missing(Notification, one.id)

@@ -65,7 +65,7 @@ class ChangedUser(Ask, frozen=True, kw_only=True):
     name: Name | None = None
     email: Email | None = None
     status: ProfileStatus | None = None
-    groups: tuple[Id, ...] | None = None
+    groups: Annotated[tuple[Id, ...], Meta(max_length=1000)] | None = None
 
 
 class NewPassword(Ask, frozen=True, kw_only=True):

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from bisect import insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from urllib.parse import unquote
 
 from atoll.core.errors import AtollError, Conflict
@@ -47,6 +47,7 @@ from atoll.mesh.service import harvested
 from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader
 
+Taken = Callable[[], list[str]]
 RUN, SCHEDULE, FORGET = "data-source-run", "data-source-schedule", "data-source-forget"
 # A process is started for each such number of tables, which takes a second or two.
 LOOKED_AT_ONCE = 200
@@ -283,7 +284,8 @@ def _take_in(
     grounds = _grounds(call.changes, run_id)
     if not all(harvested.is_within(grounds.storage, one.location) for one in found):
         raise Conflict(f"'{grounds.source.name}' was given another location meanwhile")
-    taken = harvested.taken_in(call, grounds.storage)
+    # All of a storage's places: read once, and only where something is new.
+    taken = cache(partial(harvested.taken_in, call, grounds.storage))
     for one in found:
         if not _is_told(call, run_id, one.location):
             seen = findings.get(one.location, Findings())
@@ -291,7 +293,7 @@ def _take_in(
 
 
 def _dealt_with(
-    call: Call, grounds: Grounds, found: Outcome, findings: Findings, taken: list[str]
+    call: Call, grounds: Grounds, found: Outcome, findings: Findings, taken: Taken
 ) -> Deed:
     """Make or change the asset at a place, if it is this run's to change."""
     asset = call.find(Asset, external_identifier=found.location)
@@ -316,11 +318,11 @@ def _dealt_with(
 
 
 def _created(
-    call: Call, grounds: Grounds, found: Technical, findings: Findings, taken: list[str]
+    call: Call, grounds: Grounds, found: Technical, findings: Findings, taken: Taken
 ) -> Deed:
     if len(found.location.encode()) > harvested.MOST_BYTES:
         return Deed(AssetRunStatus.FAILED, "", "its location is too long; move it")
-    if other := harvested.overlapping(taken, found.location):
+    if other := harvested.overlapping(taken(), found.location):
         told = f"the asset at {other} and this one would hold the same files; delete that one first"
         return Deed(AssetRunStatus.FAILED, "", told)
     source = grounds.source
@@ -333,7 +335,7 @@ def _created(
         classification=harvested.first_classification(call, grounds.project, source.classification),
         source=source,
     )
-    insort(taken, made.external_identifier)
+    insort(taken(), made.external_identifier)
     call.note(
         "CreateAsset",
         made,

@@ -1,14 +1,15 @@
 """From what the audit says to what people are told: in order, nothing twice, nothing left out.
 
 The events after a cursor are looked through as one moment shows the mesh; what follows from them is
-then kept in one transaction together with the moved cursor. Whoever dies in between has told
-nothing, and begins again; of two servers the second finds the cursor moved, and tells nothing.
+then kept, a few at a time, the last together with the moved cursor. Whoever dies in between begins
+again, and finds what was told by its id; of two servers the second finds the cursor moved.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from string import Formatter
@@ -17,6 +18,7 @@ from typing import Any
 from msgspec import MsgspecError
 
 from atoll.core.errors import NotFound, Unauthenticated
+from atoll.core.groups import in_groups
 from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent
 from atoll.mesh.model.access import ReviewCampaign, ReviewItem
@@ -31,7 +33,7 @@ from atoll.mesh.model.notices import (
 )
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.people import UserProfile
-from atoll.mesh.model.record import Record, in_order, new_id
+from atoll.mesh.model.record import Record, in_order
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, later
 from atoll.mesh.service.deliveries import JOBS, channels_of, ways_out
@@ -41,7 +43,8 @@ logger = logging.getLogger(__name__)
 
 CURSOR = "notices"
 EVENTS_AT_ONCE = 100
-STEPS_AT_ONCE = 200  # others change things in between
+STEPS_AT_ONCE = 200
+KEPT_AT_ONCE = 100  # others change things in between
 FAR = 1000  # events that concern nobody are looked through again after a restart, so many at most
 MOST_RECIPIENTS = 1000
 MESSAGE_LETTERS = 1000
@@ -103,6 +106,15 @@ def tell(attendant: Attendant, after: int) -> int:
                 break
     if not steps and last - done < FAR:
         return last
+    *first, rest = list(in_groups(steps, KEPT_AT_ONCE)) or [[]]
+    for some in first:
+        if (reached := _moved(attendant, some, done, done)) != done:
+            return reached
+    return _moved(attendant, rest, done, last)
+
+
+def _moved(attendant: Attendant, steps: Sequence[Notice | Over], done: int, last: int) -> int:
+    """Keep steps in one transaction; see `_kept`."""
     reached: list[int] = []
     attendant.act("", CURSOR, lambda call: reached.append(_kept(call, steps, done, last)))
     return reached[0]
@@ -220,7 +232,7 @@ def _word(seen: Call, word: str, event: AuditEvent, record: Record) -> str:
 
 
 def _kept(call: Call, steps: Iterable[Notice | Over], done: int, last: int) -> int:
-    """Keep what follows from the events up to `last`; return up to which all are told."""
+    """Keep what follows from events; return up to which all are told, `last` or further."""
     cursor = call.find(Cursor, id=CURSOR)
     if cursor and cursor.position != done:
         return cursor.position  # by another server, meanwhile
@@ -238,16 +250,24 @@ def _kept(call: Call, steps: Iterable[Notice | Over], done: int, last: int) -> i
 
 def _told(call: Call, notice: Notice) -> None:
     values = notice.values
+    id_ = _id(values)
+    if call.find(Notification, id=id_):
+        return  # by whoever died before the cursor was moved
     same = {key: values[key] for key in ("recipient_id", "topic", "subject_id")}
     before = call.find(Notification, status=NotificationStatus.ACTIVE, **same)
     if before and call.now < before.created_at + notice.again_s * 1_000_000:
         call.change(before, **{key: values[key] for key in ("event", "title", "message")})
         return
     _end(call, **same)
-    id_ = new_id(in_order(Notification.KIND, _LAST_EVENT - values["event"]))
     made = call.add(Notification, id_=id_, **values)
     for channel in sorted(notice.channels):
         later(call, JOBS[channel], made.id)
+
+
+def _id(values: Mapping[str, Any]) -> str:
+    who = f"{values['recipient_id']} {values['topic']} {values['subject_id']}"
+    made = hashlib.sha256(who.encode()).hexdigest()[:16]
+    return f"{in_order(Notification.KIND, _LAST_EVENT - values['event'])}-{made}"
 
 
 def _end(call: Call, **keys: Any) -> None:

@@ -320,8 +320,12 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(
         Notification,
-        ("recipient_id", "type", "status", "topic", "subject_id", "is_shown"),
-        indexes=(("recipient_id", "status"), ("subject_id", "topic")),
+        ("recipient_id", "type", "status", "topic", "subject_id", "is_shown", "created_at"),
+        indexes=(
+            ("recipient_id", "status"),
+            ("subject_id", "topic", "recipient_id"),
+            ("created_at",),
+        ),
     ),
     Shelf(NotificationSettings, ()),
     Shelf(Cursor, ()),
@@ -332,7 +336,11 @@ SHELVES: Sequence[Shelf] = (
         indexes=(("due_at",),),
     ),
     Shelf(Replay, ("created_at",), indexes=(("created_at",),)),
-    Shelf(AccessToken, ("principal_id", "name"), indexes=(("principal_id",),)),
+    Shelf(
+        AccessToken,
+        ("principal_id", "name", "expires_at"),
+        indexes=(("principal_id",), ("expires_at",)),
+    ),
     Shelf(
         Proof,
         ("owner_id", "type", "token_id", "expires_at"),

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from atoll.core.errors import AtollError, Conflict
+from atoll.core.errors import AtollError, Conflict, InvalidInput
 from atoll.core.files import whole_file
 from atoll.core.text import printable
 from atoll.mesh.cli.blueprint.document import Blueprint, read_blueprint, written
@@ -125,7 +125,9 @@ def close(section: Section[Any], wanted: Mapping[str, Spec], mesh: Remote) -> No
         found = differences(section, wanted, mesh)
     for one in found:
         with _named(section, one.key):
-            section.update(mesh, one.key, one.before or section.spec(), dict(one.changed))
+            if one.before is None:
+                raise InvalidInput("it is there under another key; write that as an export does")
+            section.update(mesh, one.key, one.before, dict(one.changed))
     mesh.forget()
 
 

@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import click
+
 from atoll.core.errors import Conflict, InvalidInput, Unavailable
+from atoll.core.text import printable
 from atoll.mesh.cli.blueprint.describing import forms_given, forms_told, term_ids, term_keys
 from atoll.mesh.cli.blueprint.remote import Remote, spelled
 from atoll.mesh.cli.blueprint.section import Section, given
@@ -86,18 +89,19 @@ class Runs(Section[DataSourceSpec]):
             id_ = one["last_run_id"]
             run = mesh.get("GetDataSourceRun", data_source_run_id=id_) if id_ else None
             has_run = run is not None and run["status"] not in (*_GOING, DataSourceRunStatus.FAILED)
-            yield key, DataSourceSpec(has_run=has_run)
+            yield key, DataSourceSpec(has_run=has_run or None)
 
     def update(
         self, mesh: Remote, key: str, before: DataSourceSpec, changed: dict[str, Any]
     ) -> None:
         """Have one looked through, and wait for that."""
         if not changed["has_run"]:
-            raise InvalidInput("it has run; that cannot be undone")
+            raise InvalidInput("what has run cannot be undone; say has_run: true, or leave it out")
         one = _sources(mesh)[key]
         id_ = one["last_run_id"]
         if one["status"] != "RUNNING":
             id_ = mesh.do("StartDataSourceRun", data_source_id=one["id"])["id"]
+        click.echo(f"waiting for the run of {printable(key)}", err=True)
         until = time.monotonic() + _LONGEST_RUN_SECONDS
         while (run := mesh.get("GetDataSourceRun", data_source_run_id=id_))["status"] in _GOING:
             if time.monotonic() > until:

@@ -4,6 +4,8 @@ Domain units are called by their path below the root, "production/press"; the ro
 in something else is called by both: "PROJECT/NAME", "GLOSSARY/NAME", "UNIT PATH/NAME" of a rule,
 "STORAGE/PATH" of an asset or a place. In names "/" is written %2F, and "%" as %25.
 
+The location of an association is a URL, or a path from where one is.
+
 What is left out stays as it is; what the file does not name is not touched; a list that is given
 is the whole list, and so are members, and what is filled in of one form.
 """
@@ -37,6 +39,7 @@ from atoll.mesh.cli.blueprint.specs import (
     UnitSpec,
     UserSpec,
 )
+from atoll.mesh.harvest.locations import normalised
 
 MAX_BYTES = 10 << 20
 _TAG = "tag:yaml.org,2002:"
@@ -87,9 +90,19 @@ def read_blueprint(place: Path) -> Blueprint:
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{place} is no YAML: {' '.join(str(error).split())}") from error
     try:
-        return converted(found, Blueprint)
+        return _located(converted(found, Blueprint))
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{place}: {error}") from error
+
+
+def _located(blueprint: Blueprint) -> Blueprint:
+    """Spell locations as the mesh does: another spelling of the same place is no difference."""
+    spelled = {
+        name: msgspec.structs.replace(one, location=normalised(one.location))
+        for name, one in blueprint.associations.items()
+        if one.location
+    }
+    return msgspec.structs.replace(blueprint, associations={**blueprint.associations, **spelled})
 
 
 def written(blueprint: Blueprint) -> str:

@@ -186,7 +186,7 @@ class DataSourceSpec(Spec, frozen=True, kw_only=True):
     """Where a project's assets are found.
 
     Attributes:
-        has_run: whether it was looked through, with any outcome; a blueprint has that done once.
+        has_run: whether it was looked through and that did not fail; true has it done, once.
     """
 
     location: str | None = None

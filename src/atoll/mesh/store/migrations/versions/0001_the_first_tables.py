@@ -371,15 +371,19 @@ def upgrade() -> None:
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.Text(), nullable=False),
         sa.Column("is_shown", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
     )
     with op.batch_alter_table("notification", schema=None) as batch_op:
+        batch_op.create_index("ix_notification_created_at", ["created_at"], unique=False)
         batch_op.create_index(
             "ix_notification_recipient_id_status", ["recipient_id", "status"], unique=False
         )
         batch_op.create_index(
-            "ix_notification_subject_id_topic", ["subject_id", "topic"], unique=False
+            "ix_notification_subject_id_topic_recipient_id",
+            ["subject_id", "topic", "recipient_id"],
+            unique=False,
         )
 
     op.create_table(
@@ -691,10 +695,12 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("principal_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_token")),
     )
     with op.batch_alter_table("token", schema=None) as batch_op:
+        batch_op.create_index("ix_token_expires_at", ["expires_at"], unique=False)
         batch_op.create_index("ix_token_principal_id", ["principal_id"], unique=False)
 
     op.create_table(
