@@ -30,7 +30,11 @@ from bench import (
     index,
     ingest,
     kernels,
+    meshaudit,
+    meshgrants,
+    meshload,
     meshsearch,
+    meshstart,
     partitions,
     projection,
     query,
@@ -61,8 +65,12 @@ DAILY = (
     allocator,
     spottraces,
     meshsearch,
+    meshgrants,
+    meshaudit,
+    meshload,
+    meshstart,
 )
-AT_NIGHT = (huge, query, batch, wide, fanout, cold, meshsearch)
+AT_NIGHT = (huge, query, batch, wide, fanout, cold, meshsearch, meshload)
 BENCHES = {module.NAME: module.run for module in (*DAILY, huge)}
 
 

@@ -1,149 +1,33 @@
 """Search over a catalog: words, authorisation and facets with counts, one query after the other.
 
-The vocabulary is Zipf-Mandelbrot's (no word is in more than a fifth of the entries), as are names
-of columns; entries lie in 500 classes of visibility, of which the viewer has half. Each
-query has words that one of the entries has, some unfinished, some mistyped, some filtered. Nothing
-is cached between queries but what the system caches of files. A round asks all of them once.
+Twice: the index alone, whose entries lie in 500 classes of visibility, of which the viewer has
+half; and the whole operation over a database of assets that are all published, as somebody in one
+of a thousand projects asks. What is in the index then are both, the assets as inventory, and their
+listings. No query is asked twice in a round; nothing is remembered between queries but what the
+system caches of files, and which classes somebody sees. A round asks all queries once.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Figures, Meter, fresh, size_bytes
+from bench.measure import Figures, Meter, fresh, quantiles, size_bytes
+from bench.meshcorpus import CLASSES, Corpus
 from bench.report import Row, measured
 from bench.sizes import Sizes
 
 NAME = "meshsearch"
-CLASSES = 500
 FACETS = ("project", "unit", "term", "classification", "has_pii")
 ROUNDS = 3
 # Milliseconds for 95 % of queries, by entries.
 BARS = {100_000: 15.0, 1_000_000: 50.0}
-SPOKEN = """
-weld torque line station order plant batch sensor paint body shift quality defect supplier material
-stock delivery route forecast invoice cost asset press robot cell cycle tool part serial vin engine
-axle battery scrap rework audit operator team worker maintenance downtime alarm temperature
-pressure vibration current speed energy water air gas Schweißnaht Drehmoment Anlage Auftrag
-Fertigung Prüfung Lieferant Werkstoff Montage Lackierung
-"""
-ONSETS = "b br d f g k kr l m n p r s st t tr v z"
-SYLLABLES = [onset + vowel for onset in ONSETS.split() for vowel in "aeiou"]
-
-
-class Corpus:
-    """Draws entries and queries of one vocabulary, the same for the same seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(0)
-        self.words = [*SPOKEN.split(), *self._made_up(30_000)]
-        self.weights = _zipf(len(self.words), 15)
-        names = [f"{self.word()}_{self.word()}" for _ in range(5000)]
-        self.columns = [*dict.fromkeys(names)]
-        self.column_weights = _zipf(len(self.columns), 5)
-        self.start = datetime(2024, 1, 1, tzinfo=UTC)
-        self.random.seed(seed)
-
-    def _made_up(self, number: int) -> list[str]:
-        made: dict[str, None] = {}
-        while len(made) < number:
-            made["".join(self.random.choices(SYLLABLES, k=self.random.randint(2, 4)))] = None
-        return [*made]
-
-    def word(self) -> str:
-        return self.draw(1)[0]
-
-    def draw(self, number: int) -> list[str]:
-        return self.random.choices(self.words, cum_weights=self.weights, k=number)
-
-    def entries(self, number: int) -> Iterator[Any]:
-        from atoll.mesh.discovery import Column, Entry
-
-        choose = self.random
-        for place in range(number):
-            area = int(60 * choose.random())
-            columns = choose.choices(
-                self.columns, cum_weights=self.column_weights, k=choose.randint(5, 25)
-            )
-            yield Entry(
-                id=f"{choose.getrandbits(64):016x}-{place}",
-                visibility=f"class-{int(CLASSES * choose.random() ** 1.5)}",
-                name=self.name(),
-                updated_at=self.start + timedelta(seconds=choose.randrange(60_000_000)),
-                description=" ".join(self.draw(choose.randint(8, 25))),
-                terms=self.terms(),
-                forms={"owner": (f"person {choose.randrange(2000)}",), "line": (self.word(),)},
-                columns=tuple(map(Column, columns)),
-                project=f"project {int(1000 * choose.random() ** 2)}",
-                unit=("plant", f"area {area // 10}", f"unit {area}"),
-                classification=choose.choice(("public", "internal", "confidential")),
-                basis=choose.choice(("source-based", "consumer-based")),
-                has_pii=choose.random() < 0.2,
-                business_unit=f"business unit {choose.randrange(30)}",
-                refresh_frequency=choose.choice(("hourly", "daily", "weekly", "monthly")),
-                asset_type=choose.choice(("table", "view", "file set", "vector collection")),
-                quality_score=choose.choice((None, choose.random())),
-                payload=choose.randbytes(100),
-            )
-
-    def terms(self) -> tuple[str, ...]:
-        """Two on average, up to eight."""
-        number = self.random.choices(range(9), (20, 25, 20, 15, 10, 5, 3, 1, 1))[0]
-        return tuple({f"term {int(500 * self.random.random() ** 2)}" for _ in range(number)})
-
-    def name(self) -> str:
-        words = self.draw(self.random.randint(2, 4))
-        style = self.random.randrange(3)
-        if style == 0:
-            return " ".join(words)
-        if style == 1:
-            return "".join(word.capitalize() for word in words) + str(self.random.randint(1, 99))
-        return "_".join(words) + f"_{self.random.randint(2015, 2026)}"
-
-    def queries(self, entries: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        """Ask for each entry once, as somebody would who half remembers it."""
-        for entry in entries:
-            filters: dict[str, frozenset[str]] = {}
-            if self.random.random() < 0.3:
-                filters["classification"] = frozenset({entry.classification})
-            if self.random.random() < 0.15:
-                filters["unit"] = frozenset({entry.unit[1]})
-            sorts = ("relevance", "name", "updated", "quality")
-            yield {
-                "text": " ".join(map(self._typed, self._words_of(entry))),
-                "filters": filters,
-                "sort": self.random.choices(sorts, (85, 5, 5, 5))[0],
-            }
-
-    def _words_of(self, entry: Any) -> list[str]:
-        """Choose words of one entry: of its name, a column, its description."""
-        from atoll.mesh.discovery.words import readings
-
-        column = self.random.choice(entry.columns).name
-        described = self.random.sample(entry.description.split(), 2)
-        known = dict.fromkeys((*readings(entry.name)[0], *column.split("_"), *described))
-        number = self.random.choice((0, 1, 1, 1, 1, 2, 2, 2, 2, 3))
-        return self.random.sample([*known], number)
-
-    def _typed(self, word: str) -> str:
-        luck = self.random.random()
-        if luck < 0.25:
-            return word[: max(3, len(word) - 2)]
-        if luck < 0.35 and len(word) > 4:
-            return word[:2] + word[3] + word[2] + word[4:]
-        return word
-
-
-def _zipf(number: int, shift: int) -> list[float]:
-    return [*itertools.accumulate(1 / (rank + shift) ** 1.05 for rank in range(1, number + 1))]
+VIEWERS = [f"user-{number}" for number in range(1, 21)]
 
 
 def build(folder: str, entries: int) -> Figures:
@@ -165,23 +49,81 @@ def ask(folder: str, queries: int) -> Figures:
         Query(visible, facets=FACETS, **query)
         for query in Corpus(2).queries(Corpus(1).entries(queries))
     ]
-    rounds = []
-    totals: list[int] = []
-    for _ in range(ROUNDS):
-        before, wall, cpu = os.getloadavg()[0], [], []
-        totals = []
-        for query in asked:
-            start = time.perf_counter(), time.process_time()
-            totals.append(index.search(query).total)
-            wall.append(1e3 * (time.perf_counter() - start[0]))
-            cpu.append(1e3 * (time.process_time() - start[1]))
-        rounds.append({"load": before, "wall": _quantiles(wall), "cpu": _quantiles(cpu)})
+    return _rounds(lambda query: index.search(query).total, asked)
+
+
+def make(folder: str, listings: int) -> Figures:
+    """Make a mesh in a folder, with a plant of that many listings."""
+    from bench import meshplant
+
+    home = Path(folder)
+    with Meter() as meter:
+        meshplant.make(home, home / "lake", meshplant.Plant(listings))
+    return meter.figures
+
+
+def take_over(folder: str) -> Figures:
+    """Have the mesh make its index of all that there is."""
+    from atoll.mesh.hosting import Mesh
+
+    with Meter() as meter, closing(Mesh(Path(folder))) as mesh:
+        _perform(mesh, "user-guest-0")
+    return {"bytes": size_bytes(Path(folder) / "index"), **meter.figures}
+
+
+def perform(folder: str, queries: int) -> Figures:
+    """Search as a person would, each query once a round; before, as others for the first time."""
+    from atoll.mesh.hosting import Mesh
+
+    asked = [_asked(one) for one in Corpus(2).queries(Corpus(1).entries(queries))]
+    with closing(Mesh(Path(folder))) as mesh:
+        first = _clocked(lambda who: _perform(mesh, who), VIEWERS)
+        return {
+            "first": first,
+            **_rounds(lambda query: _perform(mesh, "user-0", **query), asked),
+            "guest": _rounds(lambda query: _perform(mesh, "user-guest-0", **query), asked),
+        }
+
+
+def _asked(query: dict[str, Any]) -> dict[str, Any]:
+    """Ask in the words of the operation, by the plant's ids."""
+    from bench.meshplant import unit_id
+
+    filters = []
+    for facet, values in query["filters"].items():
+        for value in values:
+            filters.append(f"{facet}={unit_id(value) if facet == 'unit' else value.upper()}")
+    return {"text": query["text"], "filters": tuple(filters), "sort": query["sort"]}
+
+
+def _perform(mesh: Any, who: str, **asked: Any) -> int:
+    """Return how many were found."""
+    from atoll.mesh.operations.calls import Caller
+    from atoll.mesh.service import OPERATIONS
+
+    operation = OPERATIONS["SearchListings"]
+    caller = Caller(who, "bench", frozenset({"read"}))
+    ask = operation.ask(facets=FACETS, **asked)
+    return int(mesh.performer.perform(operation, caller, {}, ask).total)
+
+
+def _rounds(ask: Callable[[Any], int], queries: Sequence[Any]) -> Figures:
+    """Ask each query once a round, and clock it."""
+    rounds = [_clocked(ask, queries) for _ in range(ROUNDS)]
+    totals = rounds[0].pop("answers")
+    for one in rounds[1:]:
+        del one["answers"]
     return {"rounds": rounds, "median_total": statistics.median(totals), "most": max(totals)}
 
 
-def _quantiles(times: list[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(times, n=100, method="inclusive")
-    return {"p50_ms": cuts[49], "p95_ms": cuts[94], "p99_ms": cuts[98]}
+def _clocked(ask: Callable[[Any], int], queries: Sequence[Any]) -> Figures:
+    load, wall, cpu, answers = os.getloadavg()[0], [], [], []
+    for query in queries:
+        start = time.perf_counter(), time.process_time()
+        answers.append(ask(query))
+        wall.append(1e3 * (time.perf_counter() - start[0]))
+        cpu.append(1e3 * (time.process_time() - start[1]))
+    return {"load": load, "wall": quantiles(wall), "cpu": quantiles(cpu), "answers": answers}
 
 
 def run(

@@ -39,6 +39,10 @@ class Sizes:
         replays: launches of each fleet on the spot traces.
         listings: of the catalog that is searched.
         searches: of it, in each round.
+        grants: requests that are clocked until their grant holds.
+        load_listings, load_users, load_s: of the mesh that many use at once, and for how long.
+        events: of the audit in which access is looked up; a tenth of them is verified.
+        starts: of a server, for a median.
     """
 
     repeats: int = 3
@@ -79,9 +83,15 @@ class Sizes:
     replays: int = 5
     listings: int = 100_000
     searches: int = 500
+    grants: int = 200
+    load_listings: int = 10_000
+    load_users: int = 50
+    load_s: float = 60
+    events: int = 10_000_000
+    starts: int = 5
 
 
-NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100, listings=1_000_000)
+NIGHTLY = replace(Sizes(), clustered_rows=1_000_000, single=100, listings=1_000_000, load_s=600)
 QUICK = Sizes(
     repeats=1,
     ingest_rows=2000,
@@ -120,4 +130,10 @@ QUICK = Sizes(
     replays=1,
     listings=300,
     searches=10,
+    grants=3,
+    load_listings=30,
+    load_users=3,
+    load_s=1,
+    events=20_000,
+    starts=1,
 )

@@ -23,12 +23,18 @@ class Server:
     `url` is where it is, `token` an administrator's, `client` asks by it.
     """
 
-    def __init__(self, home, *arguments, environment=None):
+    def __init__(self, home, *arguments, environment=None, signs_in=True):
         self.home, self._arguments = home, arguments
         self._environment = {**os.environ, **(environment or {})}
         self.start()
-        name, password = (home / "first-administrator.txt").read_text().split()
-        with closing(MeshClient(self.url, "")) as client:
+        self.client, self.token = MeshClient(self.url, ""), ""
+        if signs_in:
+            self.sign_in()
+
+    def sign_in(self):
+        """Come in as the administrator."""
+        name, password = (self.home / "first-administrator.txt").read_text().split()
+        with closing(self.client) as client:
             self.token = client.sign_in(name, password, scopes=["admin"], ttl_s=YEAR_SECONDS // 2)
         self.client = MeshClient(self.url, self.token)
 
@@ -101,9 +107,9 @@ class Server:
 
 
 @contextmanager
-def mesh_server(home, *arguments, environment=None):
+def mesh_server(home, *arguments, environment=None, signs_in=True):
     """Serve a mesh in a folder; arguments are those of `atoll serve`."""
-    server = Server(home, *arguments, environment=environment)
+    server = Server(home, *arguments, environment=environment, signs_in=signs_in)
     try:
         yield server
     finally:

@@ -25,6 +25,7 @@ class PostgresServer:
 
     port: int
     folder: Path
+    is_durable: bool = False
     _process: subprocess.Popen | None = None
 
     def start(self):
@@ -34,7 +35,8 @@ class PostgresServer:
             "-clisten_addresses=127.0.0.1",
             f"-cunix_socket_directories={self.folder}",
         ]
-        command = ["postgres", "-D", f"{self.folder}/data", "-cfsync=off", *settings]
+        fsync = f"-cfsync={'on' if self.is_durable else 'off'}"
+        command = ["postgres", "-D", f"{self.folder}/data", fsync, *settings]
         self._process = _run(command, self.folder)
         _await(self, self._process, self.folder)
 
@@ -75,8 +77,8 @@ def programs():
 
 
 @contextmanager
-def postgres_server():
-    """Serve an empty database."""
+def postgres_server(*, is_durable=False):
+    """Serve an empty database; tests do not wait for the disk."""
     folder = Path(tempfile.mkdtemp(prefix="atoll-postgres-"))
     if os.geteuid() == 0:
         shutil.chown(folder, _USER)
@@ -93,7 +95,7 @@ def postgres_server():
         "UTF8",
     ]
     _run(initdb, folder).wait(START_SECONDS)
-    server = PostgresServer(port, folder)
+    server = PostgresServer(port, folder, is_durable)
     try:
         server.start()
         yield server

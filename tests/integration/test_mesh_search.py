@@ -30,14 +30,8 @@ def mesh(database, tmp_path):
 @pytest.fixture
 def project(mesh):
     """Bob's; Cy has one of his own, Dee has none."""
-    made = [
-        mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
-        for name in ("press shop", "quality")
-    ]
-    for project, who in zip(made, ("bob", "cy"), strict=True):
-        given = {"member_id": f"user-{who}", "designation": Designation.OWNER}
-        mesh.ask("ann", "CreateProjectMembership", project_id=project.id, **given)
-    return made[0]
+    project_of(mesh, "cy", "quality")
+    return project_of(mesh, "bob", "press shop")
 
 
 def asset(mesh, project, name, *, classification="INTERNAL", is_listed=True, **values):
@@ -80,6 +74,13 @@ def asset(mesh, project, name, *, classification="INTERNAL", is_listed=True, **v
     return listing
 
 
+def project_of(mesh, who, name):
+    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
+    given = {"member_id": f"user-{who}", "designation": Designation.OWNER}
+    mesh.ask("ann", "CreateProjectMembership", project_id=made.id, **given)
+    return made
+
+
 def found(mesh, who, text="", **given):
     results = mesh.ask(who, "SearchListings", text=text, **given)
     assert results.total >= len(results.items)
@@ -113,6 +114,38 @@ def test_6_34_who_is_in_no_project_finds_and_counts_what_is_public_only(mesh, pr
     assert [one.value for one in results.facets["classification"]] == ["PUBLIC"]
     assert mesh.ask("dee", "Suggest", text="int").names == []
     assert mesh.ask("cy", "Suggest", text="int").names == ["internal"]
+
+
+HOUSE = """@id("house") @description("What is internal stays in its project.")
+forbid (principal, action in Action::"Discover", resource is Listing)
+when { resource.classification == "INTERNAL" && !(principal in resource.project.owners) };"""
+
+
+def test_34_what_is_hidden_in_one_project_only_is_neither_found_nor_counted(tmp_path):
+    with world(f"sqlite:///{tmp_path}/mesh.db", tmp_path, HOUSE) as mesh:
+        for who in ("bob", "cy"):
+            made = project_of(mesh, who, who)
+            for name in ("PUBLIC", "INTERNAL"):
+                asset(mesh, made, f"{who}-{name.lower()}", classification=name)
+        assert found(mesh, "cy") == ["bob-public", "cy-internal", "cy-public"]
+        facets = mesh.ask("cy", "SearchListings").facets
+        counts = {one.value: one.count for one in facets["classification"]}
+        assert counts == {"PUBLIC": 2, "INTERNAL": 1}
+
+
+def test_34_a_project_that_is_younger_than_the_search_is_not_counted(mesh, project, monkeypatch):
+    asset(mesh, project, "welds")
+    asked = mesh.indexer.asked
+
+    def late(ask):
+        monkeypatch.undo()
+        asset(mesh, project_of(mesh, "ann", "later"), "later")
+        return asked(ask)
+
+    monkeypatch.setattr(mesh.indexer, "asked", late)
+    results = mesh.ask("cy", "SearchListings")
+    assert (results.total, len(results.facets["project"])) == (1, 1)
+    assert found(mesh, "cy") == ["later", "welds"]
 
 
 def test_35_facets_count_what_the_caller_may_see_and_name_projects_and_units(mesh, project):

@@ -225,16 +225,16 @@ def test_without_its_description_an_index_is_damaged_and_without_its_own_a_folde
 @pytest.mark.parametrize(
     "said",
     [
+        {"format": 3, "index": "index-" + "0" * 32},
         {"format": 2, "index": "index-" + "0" * 32},
-        {"format": 1, "index": "index-" + "0" * 32},
-        {"format": 1, "index": "../.."},
-        {"format": 1, "index": "/"},
-        {"format": 1, "index": ""},
+        {"format": 2, "index": "../.."},
+        {"format": 2, "index": "/"},
+        {"format": 2, "index": ""},
     ],
 )
 def test_an_index_that_is_not_there_or_of_another_format_is_refused(whole, said):
     (whole / "search-index.json").write_text(json.dumps(said))
-    with pytest.raises(Corrupt, match=r"format 2|not there"):
+    with pytest.raises(Corrupt, match=r"format 3|not there"):
         Index.open(whole)
     assert is_mended(whole)
 

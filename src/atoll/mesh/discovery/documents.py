@@ -92,7 +92,8 @@ def document(entry: Entry) -> tantivy.Document:
     """Write an entry as a document."""
     made = tantivy.Document()
     made.add_text("id", entry.id)
-    made.add_text("visibility", entry.visibility)
+    for one in filter(None, (entry.visibility, entry.wider_visibility)):
+        made.add_text("visibility", one)
     _add_words(made, entry)
     _add_columns(made, entry)
     _add_order(made, entry)

@@ -28,7 +28,7 @@ from atoll.core.files import reading, whole_file, writing
 from atoll.core.records import decoded
 
 # Changes with the schema and with how text becomes words.
-FORMAT = 1
+FORMAT = 2
 CURRENT = "search-index.json"
 META = "meta.json"
 _PREFIX = "index-"

@@ -64,6 +64,7 @@ class Entry:
     Attributes:
         id: of the asset or data product; one entry for each.
         visibility: the class that decides who may see it; the index only compares it.
+        wider_visibility: a class that `visibility` is part of, if any.
         name, description: searched.
         updated_at: with its time zone; kept to the second.
         kind: "asset" or "data product".
@@ -104,15 +105,17 @@ class Entry:
     asset_type: str = ""
     quality_score: float | None = None
     payload: bytes = b""
+    wider_visibility: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what the index could not hold."""
         of = f"entry '{self.id[:MAX_KEY_CHARS]}'"
         if not self.id or not self.visibility:
             raise InvalidInput(f"{of} needs an id and a visibility; the catalog gives both")
-        keys = (self.id, self.visibility, self.kind, self.project, self.classification, self.basis)
-        forms = (self.business_unit, self.refresh_frequency, self.asset_type, *self.forms)
-        check_keys((*keys, *forms, *self.terms, *self.unit), of)
+        keys = (self.id, self.visibility, self.wider_visibility, self.kind, self.project)
+        single = (self.classification, self.basis, self.asset_type)
+        forms = (self.business_unit, self.refresh_frequency, *self.forms)
+        check_keys((*keys, *single, *forms, *self.terms, *self.unit), of)
         of_forms = sum(map(len, self.forms.values()))
         _check_count(max(len(self.synonyms), len(self.columns), of_forms), of)
         if self.quality_score is not None and not 0 <= self.quality_score <= 1:
@@ -148,7 +151,8 @@ class Query:
     """What somebody looks for.
 
     Attributes:
-        visible: classes of what may be found; nothing else shows in hits, totals or counts.
+        visible: classes, or wider ones, of what may be found; nothing else shows in hits, totals
+            or counts.
         text: words that all must be found, "phrases" in double quotes, -excluded words and phrases.
             Empty finds all.
         filters: by facet, the values of which an entry must have one; none at all is no filter. A

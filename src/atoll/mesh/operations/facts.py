@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from atoll.mesh.model.access import (
@@ -70,6 +70,10 @@ class Knowledge:
         """
         kind = type(record)
         return Facts(kind.__name__, record.id, _FACTS[kind](self, record, grant))
+
+    def remember(self, projects: Iterable[Project]) -> None:
+        """Take these projects as they are, which are looked up no more."""
+        self._projects |= {one.id: one for one in projects}
 
     def above(self, domain_unit_id: str) -> list[str]:
         """List a unit and those above it, itself first."""

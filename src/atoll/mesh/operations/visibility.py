@@ -15,6 +15,7 @@ from atoll.mesh.model.record import Record
 from atoll.mesh.policies.decisions import Standing
 
 REMEMBERED = 1000
+_Key = tuple[Standing, type[Record]]
 
 
 class Visibility:
@@ -22,7 +23,7 @@ class Visibility:
 
     def __init__(self) -> None:
         """Know nothing."""
-        self._known: OrderedDict[tuple[Standing, type[Record], int], frozenset[str]] = OrderedDict()
+        self._known: OrderedDict[_Key, tuple[int, frozenset[str]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def classes(
@@ -36,14 +37,16 @@ class Visibility:
             number: of the last change of a project or domain unit.
             decide: finds it out, where it is not known.
         """
-        key = (who, kind, number)
+        key = (who, kind)
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
-                return self._known[key]
+                of, found = self._known[key]
+                if of == number:
+                    return found
         found = decide()
         with self._lock:
-            self._known[key] = found
+            self._known[key] = number, found
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return found

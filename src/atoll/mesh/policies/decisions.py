@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -13,6 +13,7 @@ import msgspec
 
 from atoll.core.records import decoded
 from atoll.mesh.identity.tokens import permits
+from atoll.mesh.policies.likeness import asks_for_roles_only
 
 ENTITIES = "entities.cedarschema"
 
@@ -107,6 +108,8 @@ class Authorizer:
             why = str(checked.errors[0].error)
             raise ValueError(re.sub(r"`(policy\d+)`", lambda one: f"'{ids[one[1]]}'", why))
         self._policies = _policies(read, ids)
+        written = read["staticPolicies"].values()
+        self._asks_for_roles_only = all(map(asks_for_roles_only, written))
 
     def decide(self, who: Standing, action: Action, thing: Facts) -> Decision:
         """Decide one question."""
@@ -118,8 +121,27 @@ class Authorizer:
         Raises:
             ValueError: something does not fit the schema, or a policy fails.
         """
+        # What is alike to the policies is decided on once.
+        told = [Facts(one.kind, one.id, self._told(who, one.attributes)) for one in things]
+        looks = [(one.kind, self._look(one)) for one in told]
+        several = dict(zip(looks, told, strict=True))
+        decisions = self._decided(who, action, list(several.values()))
+        decided = dict(zip(several, decisions, strict=True))
+        return [decided[look] for look in looks]
+
+    def _told(self, who: Standing, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        roles = who.roles if self._asks_for_roles_only else None
+        return {key: _told(value, roles) for key, value in attributes.items()}
+
+    def _look(self, thing: Facts) -> str | bytes:
+        asks = self._asks_for_roles_only
+        return msgspec.json.encode(thing.attributes) if asks else thing.id
+
+    def _decided(
+        self, who: Standing, action: Action, things: Sequence[Facts]
+    ) -> Iterator[Decision]:
         if not things:
-            return []
+            return
         asked = [
             {
                 "principal": {"type": who.kind, "id": who.id},
@@ -139,18 +161,14 @@ class Authorizer:
                 "parents": [{"type": "Role", "id": role} for role in sorted(who.roles)],
             },
             *(
-                {
-                    "uid": {"type": one.kind, "id": one.id},
-                    "attrs": {key: _told(value) for key, value in one.attributes.items()},
-                    "parents": [],
-                }
-                for one in {(one.kind, one.id): one for one in things}.values()
+                {"uid": {"type": one.kind, "id": one.id}, "attrs": one.attributes, "parents": []}
+                for one in things
             ),
         ]
         # With the schema, which brings the groups of actions.
         entities = cedarpy.Entities.from_json_str(msgspec.json.encode(told).decode(), self._schema)
-        results = cedarpy.is_authorized_batch(asked, self._policies, entities, self._schema)
-        return [self._decision(one) for one in results]
+        for one in cedarpy.is_authorized_batch(asked, self._policies, entities, self._schema):
+            yield self._decision(one)
 
     def _decision(self, result: cedarpy.AuthzResult) -> Decision:
         if problems := result.diagnostics.errors:
@@ -159,11 +177,13 @@ class Authorizer:
         return Decision(result.allowed, tuple(sorted(result.diagnostics.reasons)))
 
 
-def _told(value: Any) -> Any:
+def _told(value: Any, roles: frozenset[str] | None) -> Any:
+    """Write an attribute as Cedar reads it; of roles only some, if so."""
     if isinstance(value, Roles):
-        return [{"__entity": {"type": "Role", "id": one}} for one in sorted(value)]
+        shown = value if roles is None else value & roles
+        return [{"__entity": {"type": "Role", "id": one}} for one in sorted(shown)]
     if isinstance(value, Mapping):
-        return {key: _told(one) for key, one in value.items()}
+        return {key: _told(one, roles) for key, one in value.items()}
     if isinstance(value, frozenset | set | tuple):
         return sorted(value)
     return value

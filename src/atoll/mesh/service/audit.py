@@ -296,36 +296,52 @@ def _event(one: AuditEvent) -> Event:
 def _access(call: Call, at: int, **whose: str) -> AccessThen:
     then = at or call.now
     found = who(call.events(is_access=True, until=then + 1, **whose), then)
-    return AccessThen(then, [_holder(call, one) for one in found])
+    names = _Names(call)
+    return AccessThen(then, [_holder(names, one) for one in found])
 
 
-def _holder(call: Call, one: Access) -> Holder:
-    project = call.find(Project, id=one.project or "")
-    person = call.find(UserProfile, id=one.granted_by)
-    filters = (next(iter(call.history(AssetFilter, id_)), None) for id_ in one.filters)
+def _holder(names: _Names, one: Access) -> Holder:
     return Holder(
         asset_id=one.asset_id,
-        asset=_name_of(call, one),
+        asset=names.of_asset(one),
         project_id=one.project or one.principal or "",
-        project=project.name if project else "",
+        project=names.of(Project, one.project or ""),
         subscription_id=one.subscription,
-        filters=[found.name for found in filters if found],
+        filters=[name for id_ in one.filters if (name := names.of(AssetFilter, id_))],
         since=one.since,
         until=one.until,
-        granted_by=person.name if person else one.granted_by,
+        granted_by=names.of(UserProfile, one.granted_by) or one.granted_by,
         why=one.why,
     )
 
 
-def _name_of(call: Call, one: Access) -> str:
-    """Return the name of an asset, as far as the caller may know: else that of what is listed."""
-    asset = next(reversed(list(call.history(Asset, one.asset_id))), None)
-    if asset and call.decide(viewing(Asset), asset).is_allowed:
-        return asset.name
-    held = call.find(Subscription, id=one.subscription)
-    listing = call.find(Listing, id=held.listing_id) if held else None
-    shown = listed_assets(call, listing) if listing else []
-    return next((each.name for each in shown if each.id == one.asset_id), "")
+class _Names:
+    """Names of things, each looked up once; of those that are no more, too, where they are kept."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._known: dict[str, str] = {}
+        self._shown: dict[str, Asset | None] = {}
+
+    def of(self, kind: type[AssetFilter | Project | UserProfile], id_: str) -> str:
+        """Return the name of a thing; empty where nothing is known of it."""
+        if id_ not in self._known:
+            found = self._call.reader.latest(kind, id_)
+            self._known[id_] = found.name if found else ""
+        return self._known[id_]
+
+    def of_asset(self, one: Access) -> str:
+        """Return an asset's name, as far as the caller may know: else that of what is listed."""
+        if one.asset_id not in self._shown:
+            asset = self._call.reader.latest(Asset, one.asset_id)
+            is_shown = asset and self._call.decide(viewing(Asset), asset).is_allowed
+            self._shown[one.asset_id] = asset if is_shown else None
+        if asset := self._shown[one.asset_id]:
+            return asset.name
+        held = self._call.find(Subscription, id=one.subscription)
+        listing = self._call.find(Listing, id=held.listing_id) if held else None
+        listed = listed_assets(self._call, listing) if listing else []
+        return next((each.name for each in listed if each.id == one.asset_id), "")
 
 
 def _head_at(call: Call, seq: int) -> Head:

@@ -8,22 +8,29 @@ as the records stand at this moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from atoll.mesh.discovery import FACETS, FacetValue, Page, Query, Sort
+from atoll.mesh.discovery import FACETS, FacetValue, Index, Page, Query, Sort
 from atoll.mesh.discovery.model import FORM_PREFIX
 from atoll.mesh.model.catalog import Asset, Classification, DataProduct, EntityType, Listing
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
 from atoll.mesh.model.record import Record, Score
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.indexing import INDEXED, MAX_SCORE, draft_class, listed_class
+from atoll.mesh.operations.entries import (
+    INDEXED,
+    MAX_SCORE,
+    draft_class,
+    listed_class,
+    wider_class,
+)
 from atoll.mesh.operations.registry import Ask, Right, operation
 
-R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+_NAMED: dict[str, type[Project | DomainUnit]] = {"project": Project, "unit": DomainUnit}
 Words = Annotated[str, Meta(max_length=1000)]
 Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^:=]+=")]
 
@@ -113,58 +120,66 @@ class Suggestions(msgspec.Struct, frozen=True):
 @operation("GET", "/search/listings", Right.BROWSE)
 def search_listings(call: Call, domain: Domain, ask: Search) -> Results:
     """Find what is published, as far as you may know of it."""
-    return _searched(call, ask, _listed(call))
+    return _searched(call, ask, Listing)
 
 
 @operation("GET", "/search/inventory", Right.BROWSE)
 def search(call: Call, domain: Domain, ask: Search) -> Results:
     """Find what your projects have, published or not."""
-    return _searched(call, ask, _drafts(call))
+    return _searched(call, ask, Asset)
 
 
 @operation("GET", "/search/suggestions", Right.BROWSE)
 def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
     """Complete what you type to names of what is published."""
-    visible = _listed(call)
-    names = call.tools.indexer.asked(lambda index: index.suggest(ask.text, visible))
+    names = _asked(call, Listing, lambda index, visible: index.suggest(ask.text, visible))
     return Suggestions(list(names))
 
 
-def _searched(call: Call, ask: Search, visible: frozenset[str]) -> Results:
-    query = Query(
-        visible=visible,
-        text=ask.text,
-        filters=_filters(ask.filters),
-        quality=(_share(ask.min_score), _share(ask.max_score)),
-        facets=tuple(map(_facet, ask.facets)) or FACETS,
-        sort=ask.sort,
-        limit=ask.limit,
-        cursor=ask.cursor or None,
-    )
-    page = call.tools.indexer.asked(lambda index: index.search(query))
-    return Results(list(_hits(call, page)), page.total, _counts(call, page), page.next or "")
+def _searched(call: Call, ask: Search, kind: type[Listing | Asset]) -> Results:
+    asked: dict[str, Any] = {
+        "text": ask.text,
+        "filters": _filters(ask.filters),
+        "quality": (_share(ask.min_score), _share(ask.max_score)),
+        "facets": tuple(map(_facet, ask.facets)) or FACETS,
+        "sort": ask.sort,
+        "limit": ask.limit,
+        "cursor": ask.cursor or None,
+    }
+    page = _asked(call, kind, lambda index, visible: index.search(Query(visible, **asked)))
+    return Results(_hits(call, page), page.total, _counts(call, page), page.next or "")
 
 
-def _listed(call: Call) -> frozenset[str]:
-    """Name the classes of listings that the caller may discover."""
-    return _classes(call, Listing, _classes_of_listings)
+def _asked(call: Call, kind: type[Listing | Asset], ask: Callable[[Index, frozenset[str]], T]) -> T:
+    """Ask the index within the classes of a kind that the caller may see."""
+    number, indexer = call.last_change(Project, DomainUnit), call.tools.indexer
+    classes = call.tools.visibility.classes(call.who, kind, number, lambda: _wide(call, kind))
+    answer = indexer.asked(lambda index: ask(index, classes))
+    if indexer.last_change(Project, DomainUnit) == number:
+        return answer
+    # The index is newer than this moment: a project not decided on may be in a wider class.
+    narrow = frozenset(_decided(call, kind)[1])
+    return indexer.asked(lambda index: ask(index, narrow))
 
 
-def _drafts(call: Call) -> frozenset[str]:
-    """Name the classes of inventory that the caller may view."""
-    return _classes(call, Asset, _classes_of_inventory)
+def _wide(call: Call, kind: type[Listing | Asset]) -> frozenset[str]:
+    """Name the classes that the caller may see, wider ones where nothing in them is hidden."""
+    every, seen = _decided(call, kind)
+    with_hidden = set(map(wider_class, every - seen))
+    pairs = ((one, wider_class(one)) for one in seen)
+    return frozenset(one if wider in with_hidden else wider for one, wider in pairs)
 
 
-def _classes(call: Call, kind: type[R], samples: Callable[[Call], Iterable[R]]) -> frozenset[str]:
-    def decide() -> frozenset[str]:
-        return frozenset(one.id for one in call.visible(samples(call)))
+def _decided(call: Call, kind: type[Listing | Asset]) -> tuple[set[str], set[str]]:
+    """Name all classes of a kind, and those that the caller may see."""
+    projects = list(call.each(Project))
+    call.know.remember(projects)
+    samples = list(_SAMPLES[kind](call, projects))
+    return {one.id for one in samples}, {one.id for one in call.visible(samples)}
 
-    number = call.last_change(Project, DomainUnit)
-    return call.tools.visibility.classes(call.who, kind, number, decide)
 
-
-def _classes_of_listings(call: Call) -> Iterator[Listing]:
-    for project in call.each(Project):
+def _classes_of_listings(call: Call, projects: Iterable[Project]) -> Iterator[Listing]:
+    for project in projects:
         for one in Classification:
             yield Listing(
                 **_like(call, project, listed_class(project.id, one)),
@@ -175,14 +190,20 @@ def _classes_of_listings(call: Call) -> Iterator[Listing]:
             )
 
 
-def _classes_of_inventory(call: Call) -> Iterator[Asset]:
-    for project in call.each(Project):
+def _classes_of_inventory(call: Call, projects: Iterable[Project]) -> Iterator[Asset]:
+    for project in projects:
         yield Asset(
             **_like(call, project, draft_class(project.id)),
             asset_type="",
             external_identifier="",
             association_id="",
         )
+
+
+_SAMPLES: dict[type[Record], Callable[[Call, Iterable[Project]], Iterator[Any]]] = {
+    Listing: _classes_of_listings,
+    Asset: _classes_of_inventory,
+}
 
 
 def _like(call: Call, project: Project, id_: str) -> dict[str, Any]:
@@ -198,17 +219,28 @@ def _like(call: Call, project: Project, id_: str) -> dict[str, Any]:
     }
 
 
-def _hits(call: Call, page: Page) -> Iterator[Found]:
-    """Yield what was found, as it is now; what is gone or hidden since is left out."""
-    for hit in page.hits:
-        kind = INDEXED[hit.id.partition("-")[0]]
-        record = call.find(kind, id=hit.id)
-        if record and call.may_see(record):
-            yield _found(call, record)
+def _hits(call: Call, page: Page) -> list[Found]:
+    """List what was found, as it is now; what is gone or hidden since is left out."""
+    records: dict[str, Listing | Asset | DataProduct] = {}
+    for name, kind in INDEXED.items():
+        ids = [one.id for one in page.hits if one.id.partition("-")[0] == name]
+        records |= {one.id: one for one in call.each(kind, id=ids)} if ids else {}
+    owners = {one.owning_project_id for one in records.values()}
+    projects = {one.id: one for one in call.each(Project, id=owners)}
+    call.know.remember(projects.values())
+    shown = {
+        one.id
+        for kind in INDEXED.values()
+        for one in call.visible([one for one in records.values() if type(one) is kind])
+    }
+    return [
+        _found(records[one.id], projects.get(records[one.id].owning_project_id))
+        for one in page.hits
+        if one.id in shown
+    ]
 
 
-def _found(call: Call, record: Listing | Asset | DataProduct) -> Found:
-    project = call.find(Project, id=record.owning_project_id)
+def _found(record: Listing | Asset | DataProduct, project: Project | None) -> Found:
     classification, has_pii = "", False
     entity_type, entity_id = EntityType.DATA_PRODUCT, record.id
     if isinstance(record, Listing):
@@ -251,12 +283,14 @@ def _share(score: float | None) -> float | None:
 
 def _counts(call: Call, page: Page) -> dict[str, list[Counted]]:
     return {
-        name.replace(FORM_PREFIX, "form/"): [_counted(call, name, one) for one in values]
+        name.replace(FORM_PREFIX, "form/"): list(_counted(call, name, values))
         for name, values in page.facets.items()
     }
 
 
-def _counted(call: Call, facet: str, one: FacetValue) -> Counted:
-    kind = {"project": Project, "unit": DomainUnit}.get(facet)
-    record = call.find(kind, id=one.value) if kind else None
-    return Counted(one.value, record.name if record else one.value, one.entries)
+def _counted(call: Call, facet: str, values: Sequence[FacetValue]) -> Iterator[Counted]:
+    kind = _NAMED.get(facet)
+    ids = [one.value for one in values] if kind else []
+    names = {one.id: one.name for one in call.each(kind, id=ids)} if kind else {}
+    for one in values:
+        yield Counted(one.value, names.get(one.value, one.value), one.entries)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,6 +19,8 @@ PAGE_ROWS = 1000
 _NUMBERS = ("seq", "at", "clock_behind_us")
 _EMPTY = ("project", "asset_id")
 _NAMES = tuple(one.name for one in fields(AuditEvent))
+_fields = attrgetter(*_NAMES)
+_POLICIES = _NAMES.index("policies")
 
 EVENTS = sa.Table(
     "event",
@@ -34,6 +38,8 @@ EVENTS = sa.Table(
     sa.Index("ix_event_principal_seq", "principal", "seq"),
     sa.Index("ix_event_at", "at"),
 )
+# Its fields, in their order.
+_EVENT = sa.select(*(EVENTS.c[name] for name in _NAMES))
 
 
 def append(
@@ -58,7 +64,7 @@ def append(
 
 def head(connection: sa.Connection) -> Head:
     """Return where the chain ends."""
-    last = connection.execute(EVENTS.select().order_by(EVENTS.c.seq.desc()).limit(1)).first()
+    last = connection.execute(_EVENT.order_by(EVENTS.c.seq.desc()).limit(1)).first()
     return head_after(_event(last)) if last else GENESIS
 
 
@@ -81,7 +87,7 @@ def events(
         is_access: only those that changed somebody's access, or only the others.
         values: only those with these values of columns; empty ones are passed over.
     """
-    asked = EVENTS.select().where(*_conditions(since, until, is_access, values))
+    asked = _EVENT.where(*_conditions(since, until, is_access, values))
     asked = asked.order_by(EVENTS.c.seq).limit(PAGE_ROWS)
     while True:
         rows = connection.execute(asked.where(EVENTS.c.seq > after)).all()
@@ -106,11 +112,12 @@ def _conditions(
 
 
 def _row(event: AuditEvent) -> dict[str, object]:
-    row = dict(zip(_NAMES, astuple(event), strict=True))
+    row = dict(zip(_NAMES, _fields(event), strict=True))
     is_access = change_of(event) is not None
     return {**row, "policies": " ".join(event.policies), "is_access": is_access}
 
 
-def _event(row: sa.Row[tuple[object, ...]]) -> AuditEvent:
-    values = {name: getattr(row, name) for name in _NAMES}
-    return AuditEvent(**{**values, "policies": tuple(str(values["policies"]).split())})
+def _event(row: sa.Row[Any]) -> AuditEvent:
+    values: list[Any] = [*row]
+    values[_POLICIES] = tuple(str(values[_POLICIES]).split())
+    return AuditEvent(*values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -12,10 +12,11 @@ from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
 from atoll.mesh.store.events import events, head
-from atoll.mesh.store.tables import CHANGES, PAST, TABLES, VALUES
+from atoll.mesh.store.tables import CHANGES, KEEPING_HISTORY, PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
+_SEVERAL = (list, tuple, set, frozenset)
 NEWEST_ROWS = 20  # most who ask for the newest want one or two
 
 
@@ -28,8 +29,7 @@ class Reader:
 
     def find(self, kind: type[R], id_: str) -> R | None:
         """Return a record, or None where there is none with that id."""
-        table = TABLES[kind]
-        row = self._connection.execute(sa.select(table.c.body).where(table.c.id == id_)).first()
+        row = self._connection.execute(_BY_ID[kind], {"wanted_id": id_}).first()
         return decoded(row.body, kind) if row else None
 
     def get(self, kind: type[R], id_: str) -> R:
@@ -49,12 +49,26 @@ class Reader:
         row = self._connection.execute(sa.select(PAST.c.body).where(wanted)).first()
         return decoded(row.body, kind) if row else None
 
+    def pasts(self, kind: type[R], wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], R]:
+        """Return records as they were, by their ids and versions; those that never were are not."""
+        ids = sa.tuple_(PAST.c.id, PAST.c.version).in_(list(wanted))
+        rows = self._connection.execute(PAST.select().where(ids))
+        return {(row.id, row.version): decoded(row.body, kind) for row in rows}
+
     def history(self, kind: type[R], id_: str, *, since: int = 0) -> Iterator[R]:
         """Yield a record as it was and is, from a version on; after its removal, too."""
         wanted = (PAST.c.id == id_) & (PAST.c.version >= since)
         asked = sa.select(PAST.c.body).where(wanted).order_by(PAST.c.version)
         for row in self._connection.execute(asked):
             yield decoded(row.body, kind)
+
+    def latest(self, kind: type[R], id_: str) -> R | None:
+        """Return a record as it is, or, of a kind whose history is kept, was at last."""
+        if found := self.find(kind, id_):
+            return found
+        asked = sa.select(PAST.c.body).where(PAST.c.id == id_).order_by(PAST.c.version.desc())
+        row = self._connection.execute(asked.limit(1)).first()
+        return decoded(row.body, kind) if row and kind in KEEPING_HISTORY else None
 
     def one(self, kind: type[R], /, **keys: Any) -> R | None:
         """Return the record with these keys, None where there is none."""
@@ -84,11 +98,9 @@ class Reader:
             keys: field names to a value, or to a list of which any will do. A field with several
                 values needs only one that is asked for.
         """
-        table = TABLES[kind]
-        asked = sa.select(table.c.id, table.c.body).order_by(table.c.id).limit(PAGE_ROWS)
-        asked = asked.where(*_conditions(kind, keys))
+        asked, values = _chosen(kind, keys)
         while True:
-            rows = self._connection.execute(asked.where(table.c.id > after)).all()
+            rows = self._connection.execute(asked, {**values, "after": after}).all()
             for row in rows:
                 yield decoded(row.body, kind)
             if len(rows) < PAGE_ROWS:
@@ -161,6 +173,25 @@ class Reader:
                 yield decoded(row.body, kind)
             rows = self._connection.execute(asked.where(column < rows[-1][0])).all()
 
+    def newest_of(
+        self, kind: type[R], by: str, of: str, wanted: Iterable[str], /, **keys: Any
+    ) -> dict[str, R]:
+        """Return for each value of a key the record with the greatest number, where there is one.
+
+        Args:
+            kind: of what kind.
+            by: a key whose numbers no two of one value share.
+            of: the key with these values.
+            wanted: the values.
+            keys: as of `all`; they hold for all of them.
+        """
+        table = TABLES[kind]
+        conditions = (*_conditions(kind, keys), table.c[of].in_(list(wanted)))
+        greatest = sa.select(table.c[of], sa.func.max(table.c[by])).where(*conditions)
+        is_newest = sa.tuple_(table.c[of], table.c[by]).in_(greatest.group_by(table.c[of]))
+        asked = sa.select(table.c[of], table.c.body).where(*conditions, is_newest)
+        return {row[0]: decoded(row.body, kind) for row in self._connection.execute(asked)}
+
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
         table = TABLES[kind]
@@ -168,11 +199,44 @@ class Reader:
         return self._connection.execute(asked).scalar_one()
 
 
-def _conditions(kind: type[Record], keys: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
+# Statements are built once: to build one takes longer than most answers.
+_BY_ID = {
+    kind: sa.select(table.c.body).where(table.c.id == sa.bindparam("wanted_id"))
+    for kind, table in TABLES.items()
+}
+_PAGES: dict[tuple[type[Record], frozenset[tuple[str, bool]]], sa.Select[Any]] = {}
+
+
+def _chosen(kind: type[Record], keys: dict[str, Any]) -> tuple[sa.Select[Any], dict[str, Any]]:
+    """Return what asks for a page of records with these keys, and its parameters."""
+    several = {key: list(one) for key, one in keys.items() if isinstance(one, _SEVERAL)}
+    by = kind, frozenset((key, key in several) for key in keys)
+    if by not in _PAGES:
+        _PAGES[by] = _page_of(*by)
+    return _PAGES[by], {f"wanted_{key}": one for key, one in (keys | several).items()}
+
+
+def _page_of(kind: type[Record], keys: Iterable[tuple[str, bool]]) -> sa.Select[Any]:
     table = TABLES[kind]
+    asked = sa.select(table.c.id, table.c.body).order_by(table.c.id).limit(PAGE_ROWS)
+    asked = asked.where(table.c.id > sa.bindparam("after"))
+    for key, is_several in keys:
+        wanted: sa.BindParameter[Any] = sa.bindparam(f"wanted_{key}", expanding=is_several)
+        asked = asked.where(_condition(kind, key, wanted, is_several=is_several))
+    return asked
+
+
+def _condition(
+    kind: type[Record], key: str, wanted: Any, *, is_several: bool
+) -> sa.ColumnElement[bool]:
+    table, values = TABLES[kind], VALUES[kind].get(key)
+    column = table.c[key] if values is None else values.c.value
+    found = column.in_(wanted) if is_several else column == wanted
+    return found if values is None else table.c.id.in_(sa.select(values.c.id).where(found))
+
+
+def _conditions(kind: type[Record], keys: dict[str, Any]) -> Iterator[sa.ColumnElement[bool]]:
     for key, value in keys.items():
-        wanted = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-        if (several := VALUES[kind].get(key)) is not None:
-            yield table.c.id.in_(sa.select(several.c.id).where(several.c.value.in_(wanted)))
-        else:
-            yield table.c[key].in_(wanted) if len(wanted) != 1 else table.c[key] == wanted[0]
+        is_several = isinstance(value, _SEVERAL)
+        wanted = list(value) if is_several else value
+        yield _condition(kind, key, wanted, is_several=is_several)

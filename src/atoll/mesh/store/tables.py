@@ -366,6 +366,7 @@ CHANGES = sa.Table(
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Index("ix_change_kind_number", "kind", "number"),
 )
 # Kinds of which no two have the same name, or not at the same place.
 NAMED = frozenset(shelf.kind for shelf in SHELVES if any("name" in keys for keys in shelf.unique))

@@ -125,6 +125,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "id", name=op.f("pk_change")),
         sa.UniqueConstraint("number"),
     )
+    with op.batch_alter_table("change", schema=None) as batch_op:
+        batch_op.create_index("ix_change_kind_number", ["kind", "number"], unique=False)
+
     op.create_table(
         "comment",
         sa.Column("id", sa.String(length=64), nullable=False),
