@@ -343,7 +343,10 @@ class Performer:
             # Before `before`, which may find something else the next time.
             asked = _digest(operation.name, ids, ask) if demands.key else ""
             if operation.before:
-                ask = self._prepared(operation, caller, ids, ask)
+                with self._store.reading() as reader:
+                    if known := _known(reader, caller, demands, asked):
+                        return known
+                    ask = self._prepared(operation, reader, caller, ids, ask, demands)
             return self._store.write(
                 lambda changes: self._written(operation, changes, caller, ids, ask, demands, asked)
             )
@@ -351,13 +354,21 @@ class Performer:
             self._note_refusal(operation, caller, ids, error)
             raise
 
-    def _prepared(self, operation: Operation, caller: Caller, ids: dict[str, str], ask: Any) -> Any:
+    def _prepared(
+        self,
+        operation: Operation,
+        reader: Reader,
+        caller: Caller,
+        ids: dict[str, str],
+        ask: Any,
+        demands: Demands,
+    ) -> Any:
         assert operation.before
-        with self._store.reading() as reader:
-            call = self._call(reader, caller)
-            record = self._subject(operation, reader, call, ids)
-            call.need(operation, record)
-            return operation.before(call, record, ask)
+        call = self._call(reader, caller)
+        record = self._subject(operation, reader, call, ids)
+        call.need(operation, record)
+        _require_version(record, demands)
+        return operation.before(call, record, ask)
 
     def _written(
         self,
@@ -373,19 +384,14 @@ class Performer:
             answer, note = self._run(operation, changes, caller, ids, ask, demands)
             changes.notes.append(note)
             return answer
-        id_ = _digest(caller.profile_id, demands.key)
-        if before := changes.find(Replay, id_):
-            if before.asked != asked:
-                raise Conflict("this idempotency key was used for another call; take a new one")
-            if not before.answer:
-                raise Conflict("this was done, and its answer is told once; ask anew for another")
-            return msgspec.Raw(before.answer.encode())
+        if known := _known(changes, caller, demands, asked):
+            return known
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
         changes.notes.append(note)
         now = time.time_ns() // 1000
         changes.add(
             Replay(
-                id=id_,
+                id=_digest(caller.profile_id, demands.key),
                 created_at=now,
                 created_by=caller.profile_id,
                 updated_at=now,
@@ -409,12 +415,7 @@ class Performer:
         call = self._call(reader, caller, after)
         record = self._subject(operation, reader, call, ids)
         decision = call.need(operation, record)
-        if demands.version and demands.version != record.version:
-            raise Conflict(
-                f"{record.KIND} '{record.id}' is of version {record.version}, not "
-                f"{demands.version}; read it again",
-                version=record.version,
-            )
+        _require_version(record, demands)
         answer = operation.run(call, record, ask)
         if isinstance(ask, Page):
             answer = _page(answer, ask.limit)
@@ -459,6 +460,31 @@ class Performer:
             details={"why": error.message[:WHY_LETTERS]},
         )
         self._store.write(lambda changes: changes.notes.append(note))
+
+
+def _known(reader: Reader, caller: Caller, demands: Demands, asked: str) -> msgspec.Raw | None:
+    """Return the answer that a call with this key was given; None where it is a new one.
+
+    Raises:
+        Conflict: the key was another call's, or the answer is told once.
+    """
+    before = reader.find(Replay, _digest(caller.profile_id, demands.key)) if demands.key else None
+    if before is None:
+        return None
+    if before.asked != asked:
+        raise Conflict("this idempotency key was used for another call; take a new one")
+    if not before.answer:
+        raise Conflict("this was done, and its answer is told once; ask anew for another")
+    return msgspec.Raw(before.answer.encode())
+
+
+def _require_version(record: Record, demands: Demands) -> None:
+    if demands.version and demands.version != record.version:
+        raise Conflict(
+            f"{record.KIND} '{record.id}' is of version {record.version}, not "
+            f"{demands.version}; read it again",
+            version=record.version,
+        )
 
 
 def _digest(*parts: Any) -> str:
