@@ -226,7 +226,8 @@ class Storm:
             time.sleep(0.1)
         except AtollError as error:
             with self._lock:
-                self.refused[name] += 1
+                is_done = "its answer is told once" in error.message
+                (self.done if is_done else self.refused)[name] += 1
                 if type(error) is AtollError:
                     self._faults.append((name, given, error.message))
         else:

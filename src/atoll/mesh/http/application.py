@@ -37,7 +37,7 @@ def application(
         return encoded({"status": "ok"})
 
     handlers: dict[Any, Any] = dict.fromkeys((AtollError, HTTPException, Exception), refused)
-    return Starlette(
+    made = Starlette(
         routes=[
             *(route(one, performer, caller_of(doorkeeper)) for one in listed),
             *routes(doorkeeper, sso),
@@ -46,3 +46,6 @@ def application(
         ],
         exception_handlers=handlers,
     )
+    # It would lead to whatever host the request names.
+    made.router.redirect_slashes = False
+    return made

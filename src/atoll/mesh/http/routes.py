@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
@@ -24,10 +24,13 @@ from atoll.mesh.operations.registry import Download, Nothing, Operation
 logger = logging.getLogger(__name__)
 
 BODY_BYTES = 1 << 20
+BODY_SECONDS = 60
 KEY_LETTERS = 200
 # Of each change that takes long to prepare: nobody else waits for a thread then, and the processes
 # in which foreign files are read are few.
 SLOW_THREADS = 4
+# Nothing is kept on the way, and nothing taken for what it does not say it is.
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 Authenticate = Callable[[Request], Caller]
 
 
@@ -53,10 +56,9 @@ def encoded(answer: Any) -> Response:
     """Write an answer; a record carries its version as ETag, a file is sent and removed."""
     if isinstance(answer, Download):
         gone = BackgroundTask(Path(answer.path).unlink, missing_ok=True)
-        headers = {"Cache-Control": "no-store"}
-        return FileResponse(answer.path, headers=headers, filename=answer.name, background=gone)
-    headers = {"ETag": f'"{answer.version}"'} if isinstance(answer, Record) else {}
-    headers["Cache-Control"] = "no-store"
+        return FileResponse(answer.path, headers=HEADERS, filename=answer.name, background=gone)
+    etag = {"ETag": f'"{answer.version}"'} if isinstance(answer, Record) else {}
+    headers = {**HEADERS, **etag}
     return Response(msgspec.json.encode(answer), media_type="application/json", headers=headers)
 
 
@@ -73,7 +75,7 @@ async def refused(request: Request, error: Exception) -> Response:
             status, code, details = 500, "error", {}
             message = "this is a fault of ours; the server's log says more"
     told = {"error": {"code": code, "message": message, "details": details}}
-    headers = dict(getattr(error, "headers", None) or {})
+    headers = {**HEADERS, **(getattr(error, "headers", None) or {})}  # which methods a path has
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyRequests):
@@ -87,14 +89,20 @@ async def read_body(request: Request) -> bytes:
     """Read a body.
 
     Raises:
-        InvalidInput: it is too large.
+        InvalidInput: it is too large, too slow, or ends early.
     """
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_BYTES:
-            raise InvalidInput(f"the body is larger than {BODY_BYTES >> 20} MiB; send less")
-        parts.append(part)
+    try:
+        with fail_after(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > BODY_BYTES:
+                    raise InvalidInput(f"the body is larger than {BODY_BYTES >> 20} MiB; send less")
+                parts.append(part)
+    except TimeoutError as error:
+        raise InvalidInput(f"the body took longer than {BODY_SECONDS} s to arrive") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("the body ended early") from error
     return b"".join(parts)
 
 
@@ -104,6 +112,9 @@ def _asked(operation: Operation, request: Request, body: bytes) -> tuple[dict[st
     if any("\0" in one for one in texts):
         raise InvalidInput("the address holds a zero byte; leave it out")
     about = {key: ids.pop(key) for key in [operation.about] if key}
+    told = [*request.path_params.values(), *request.query_params.values()]
+    if any("\0" in one for one in told):
+        raise InvalidInput(f"{operation.name}: a NUL character is in no id and no name")
     try:
         if operation.is_read:
             query = {**_query(operation, request), **ids}

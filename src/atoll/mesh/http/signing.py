@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from atoll.core.errors import InvalidInput, Unauthenticated
 from atoll.core.records import decoded
-from atoll.mesh.http.routes import encoded, read_body
+from atoll.mesh.http.routes import HEADERS, encoded, read_body
 from atoll.mesh.identity.throttle import place_of
 from atoll.mesh.model.record import Name
 from atoll.mesh.operations.calls import Caller
@@ -172,8 +172,7 @@ def _shown(opened: Opened) -> SignedIn:
 
 
 def _redirected(url: str) -> Response:
-    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-    return RedirectResponse(url, 303, headers)
+    return RedirectResponse(url, 303, {**HEADERS, "Referrer-Policy": "no-referrer"})
 
 
 def _open(answer: Response, opened: Opened) -> None:

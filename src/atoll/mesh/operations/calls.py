@@ -358,7 +358,7 @@ class Performer:
                     # Before `before`, which may find something else the next time.
                     if told := self._told_before(reader, caller, demands.key, asked):
                         return told
-                    ask = self._prepared(operation, reader, caller, ids, ask)
+                    ask = self._prepared(operation, reader, caller, ids, ask, demands)
             return self._store.write(
                 lambda changes: self._written(operation, changes, caller, ids, ask, demands, asked)
             )
@@ -391,12 +391,19 @@ class Performer:
         return msgspec.Raw(before.answer.encode())
 
     def _prepared(
-        self, operation: Operation, reader: Reader, caller: Caller, ids: dict[str, str], ask: Any
+        self,
+        operation: Operation,
+        reader: Reader,
+        caller: Caller,
+        ids: dict[str, str],
+        ask: Any,
+        demands: Demands,
     ) -> Any:
         assert operation.before
         call = self._call(reader, caller)
         record = self._subject(operation, reader, call, ids)
         call.need(operation, record)
+        _require_version(record, demands)
         return operation.before(call, record, ask)
 
     def _written(
@@ -442,12 +449,7 @@ class Performer:
         call = self._call(reader, caller, after)
         record = self._subject(operation, reader, call, ids)
         decision = call.need(operation, record)
-        if demands.version and demands.version != record.version:
-            raise Conflict(
-                f"{record.KIND} '{record.id}' is of version {record.version}, not "
-                f"{demands.version}; read it again",
-                version=record.version,
-            )
+        _require_version(record, demands)
         answer = operation.run(call, record, ask)
         if isinstance(ask, Page):
             answer = _page(answer, ask.limit)
@@ -496,6 +498,15 @@ class Performer:
 
 def _replay_id(caller: Caller, key: str) -> str:
     return hashlib.sha256(msgspec.json.encode((caller.profile_id, key))).hexdigest()
+
+
+def _require_version(record: Record, demands: Demands) -> None:
+    if demands.version and demands.version != record.version:
+        raise Conflict(
+            f"{record.KIND} '{record.id}' is of version {record.version}, not "
+            f"{demands.version}; read it again",
+            version=record.version,
+        )
 
 
 def _page(items: Iterator[Any], limit: int) -> dict[str, Any]:
