@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,22 @@ def test_a_killed_writer_leaves_what_its_position_says(tmp_path, moment):
         assert held(index) == content(index.position)
         index.apply(changes(index.position + 1), position=index.position + 1)
         assert held(index) == content(index.position)
+
+
+def test_files_of_a_commit_that_was_killed_do_not_stand_in_the_next_ones_way(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    with Index.open(here) as index:
+        index.apply([Put(entry(str(one))) for one in range(5)], position=1)
+    shutil.copytree(here, there)
+    with Index.open(there) as index:
+        index.apply([Remove("1")], position=2)
+    # As if that commit had died just before its description was written.
+    for file in live(there).iterdir():
+        if file.suffix == ".del" or file.name == ".managed.json":
+            shutil.copy(file, live(here))
+    with Index.open(here) as index:
+        index.apply([Remove("1")], position=2)
+        assert sorted(held(index)) == ["0", "2", "3", "4"]
 
 
 def test_a_killed_rebuild_leaves_the_old_index_and_its_rest_is_removed(tmp_path):

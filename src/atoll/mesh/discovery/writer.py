@@ -56,6 +56,8 @@ class Writer:
             self._writer = None
             with _writing(self._place):
                 self._writer = index.writer(_BUFFER_BYTES, _THREADS)
+                # What a killed process has left: the next commit gives files the same names.
+                self._writer.garbage_collect_files()
             self._index = index
         for change in changes:
             with _writing(self._place):
