@@ -186,7 +186,7 @@ def test_what_is_damaged_in_the_store_is_named(distant, behaviour, tmp_path):
 def test_a_disk_that_is_too_small_is_named_before_anything_is_copied(
     distant, behaviour, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(copies, "SPARE_BYTES", shutil.disk_usage(tmp_path).free)
+    monkeypatch.setattr(copies, "SPARE_BYTES", shutil.disk_usage(tmp_path).total)
     with pytest.raises(atoll.Unavailable, match="is too small for a copy of the bucket"):
         searched(distant, tmp_path)
     assert not any(".lance/data/" in path for _, path in behaviour.paths)

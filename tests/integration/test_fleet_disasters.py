@@ -41,10 +41,10 @@ def destroyed(cluster, machines):
     provider.terminate(ids, epoch=record.epoch, reason="ended by hand")
 
 
-def crashed(cluster, machines):
-    """Stop machines at the same time: the place of one alone would soon be another's."""
+def at_once(cluster, kind, machines):
+    """Do the same to machines at the same time: the place of one alone would soon be another's."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda one: cluster.fault("crash", one), machines))
+        list(pool.map(lambda one: cluster.fault(kind, one), machines))
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def test_a_job_ends_without_a_quorum_and_two_primaries_come_back_with_their_disk
     where = cluster.step(job.step_id).machine_id
     lost = [one for one in cluster.primaries().values() if one.id != where]
     with losing_its_quorum(cluster):
-        crashed(cluster, lost)
+        at_once(cluster, "crash", lost)
     await_("the end of the job", job.out.exists)
     status, said = atoll(cluster.host.home, "repair", "small")
     assert (status, said.count("started with its disk")) == (0, 2), said
@@ -91,7 +91,7 @@ def test_three_primaries_that_stopped_come_back_with_their_disks_and_all_that_is
     ended = cluster.completed(cluster.submit("true"))
     before = ids_by_address(cluster)
     with losing_its_quorum(cluster):
-        crashed(cluster, cluster.primaries().values())
+        at_once(cluster, "crash", cluster.primaries().values())
     repair = cluster.repair()
     assert (repair.has_quorum, len(repair.did)) == (True, 3)
     await_("a whole cluster", cluster.is_whole)
@@ -104,10 +104,8 @@ def test_two_primaries_that_were_cut_off_come_back_as_they_were(cluster):
     before = ids_by_address(cluster)
     cut = cluster.active_machine(), cluster.standby_machine()
     with losing_its_quorum(cluster):
-        for one in cut:
-            cluster.fault("cut", one)
-    for one in cut:
-        cluster.fault("heal", one)
+        at_once(cluster, "cut", cut)
+    at_once(cluster, "heal", cut)
     await_("a whole cluster", cluster.is_whole)
     assert ids_by_address(cluster) == before
 

@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from atoll.app.main import cli
 from atoll.core.config import Settings
 from atoll.core.errors import Forbidden, InvalidInput
 from atoll.mesh.cli import mesh
@@ -55,7 +56,7 @@ def test_60_options_tell_what_the_operation_says_of_them_and_how_json_looks():
 
 def help_of(name):
     """What is said of a command, without its line breaks."""
-    result = CliRunner().invoke(mesh, [name, "--help"])
+    result = CliRunner().invoke(cli, ["mesh", name, "--help"])
     assert result.exception is None, repr(result.exception)
     return " ".join(result.stdout.split())
 

@@ -191,7 +191,7 @@ class SingleSignOn:
 
 
 def is_path(text: str) -> bool:
-    """Tell whether a text is a path of the portal, whoever reads it: browsers take `\\` for `/`.
+    r"""Tell whether a text is a path of the portal, whoever reads it: browsers take `\` for `/`.
 
     >>> is_path("/projects?page=2"), is_path("//evil.example"), is_path("/\\evil.example")
     (True, False, False)
