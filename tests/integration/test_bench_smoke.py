@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 BENCHES = (
     "ingest", "create", "index", "partitions", "search", "contract", "query", "batch", "wide",
     "fanout", "cold", "randconv", "huge", "allocator", "spottraces", "meshsearch",
+    "meshgrants", "meshaudit", "meshload", "meshstart",
 )  # fmt: skip
 COLUMNS = {
     "bench",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Column, Entry
@@ -20,11 +20,8 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.describing import Form, GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
 from atoll.mesh.model.people import moment
-from atoll.mesh.model.record import Record
 from atoll.mesh.store.reading import Reader
 
-R = TypeVar("R", bound=Record)
-T = TypeVar("T")
 TOGETHER = 500
 MAX_SCORE = 100.0
 QUALITY = "quality"
