@@ -36,7 +36,7 @@ WHO_BAR_S, VERIFY_BAR_S, VERIFY_EVENTS = 1, 15, 1_000_000
 def build(folder: str, events: int) -> Figures:
     """Make a mesh with the chain, a tenth of so many events."""
     from atoll.mesh.audit.keys import Key
-    from atoll.mesh.model.notices import Cursor
+    from atoll.mesh.model.jobs import Cursor
     from atoll.mesh.service.telling import CURSOR
     from atoll.mesh.store.database import opened, writing_to
     from atoll.mesh.store.events import append

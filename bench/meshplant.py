@@ -42,8 +42,8 @@ from atoll.mesh.model.organisation import (
     Project,
     ProjectMembership,
 )
-from atoll.mesh.model.people import UserProfile, UserType, microseconds
-from atoll.mesh.model.record import Record
+from atoll.mesh.model.people import UserProfile, UserType
+from atoll.mesh.model.record import Record, microseconds
 from atoll.mesh.operations.entries import QUALITY
 from atoll.mesh.store.database import opened, writing_to
 from atoll.mesh.store.tables import CHANGES, FOLLOWED, KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES

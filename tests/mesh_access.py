@@ -25,7 +25,7 @@ from atoll.mesh.model.catalog import (
     PiiFlag,
     PiiStatus,
 )
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.operations.jobs import HANDLERS
 from atoll.mesh.service.access import reads

@@ -68,5 +68,5 @@ def activities(mesh, run, who="bob"):
 def ran(mesh, source, who="bob"):
     """Run a data source to its end."""
     run = mesh.ask(who, "StartDataSourceRun", data_source_id=source.id)
-    mesh.work("data-source-run")
+    mesh.work("run-data-source")
     return mesh.ask(who, "GetDataSourceRun", data_source_run_id=run.id)

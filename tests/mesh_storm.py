@@ -36,7 +36,7 @@ from atoll.mesh.model.catalog import (
     ListingStatus,
 )
 from atoll.mesh.model.describing import FormType, Glossary, GlossaryTerm, Proposal, Rule
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import (
     Association,
     AssociationKind,

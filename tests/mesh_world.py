@@ -11,7 +11,7 @@ from pathlib import Path
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import AtollError
 from atoll.mesh.audit.keys import Key
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call, Caller, Demands, Performer

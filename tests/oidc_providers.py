@@ -100,7 +100,6 @@ class HostileProvider:
             "authorization_endpoint": self.issuer + "/authorize",
             "token_endpoint": self.issuer + "/token",
             "userinfo_endpoint": self.issuer + "/userinfo",
-            "end_session_endpoint": self.issuer + "/end",
             "jwks_uri": self.issuer + "/jwks",
         }
         return _changed(ends, self.metadata)

@@ -6,10 +6,10 @@ import pytest
 from mesh_sharing import Shop
 from mesh_world import ROOT, STAMP, world
 
-from atoll.core.errors import Conflict, InvalidInput, NotFound
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import SubscriptionRequestStatus
 from atoll.mesh.model.catalog import Classification
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.people import UserType
 from atoll.mesh.operations.jobs import HANDLERS
 from atoll.mesh.operations.registry import OPERATIONS
@@ -41,8 +41,8 @@ def may_review(shop, who, request):
 
 def swept(shop):
     """Do the standing job, as a server does each minute."""
-    task = Job(id="job-x", kind="reminders", subject_id="", due_at=0, **STAMP)
-    return HANDLERS["reminders"].run(shop.mesh.attendant, task)
+    task = Job(id="job-x", kind="remind-reviewers", subject_id="", due_at=0, **STAMP)
+    return HANDLERS["remind-reviewers"].run(shop.mesh.attendant, task)
 
 
 def test_41_a_delegate_decides_until_their_time_is_over_or_they_are_removed(shop):
@@ -57,6 +57,15 @@ def test_41_a_delegate_decides_until_their_time_is_over_or_they_are_removed(shop
     assert may_review(shop, "dee", request)
     shop.mesh.ask("bob", "DeleteDelegation", delegation_id=one.id)
     assert not may_review(shop, "dee", request)
+
+
+def test_41_a_delegate_does_not_decide_on_what_they_ask_for(shop):
+    delegated(shop, "user-cy")
+    request = shop.asked()
+    given = {"subscription_request_id": request.id}
+    told = shop.mesh.refusal("cy", "AcceptSubscriptionRequest", **given)
+    assert isinstance(told, Forbidden)
+    assert "their own" in told.message
 
 
 def test_41_a_group_decides_too_and_services_and_nobody_do_not(shop):

@@ -14,7 +14,8 @@ from mesh_world import ROOT, world
 from message_receivers import smtp_server, webhook
 
 from atoll.core.config import MailServer
-from atoll.mesh.model.notices import Channel, Job, Notification, NotificationSettings
+from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.notices import Channel, Notification, NotificationSettings
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.operations.jobs import HANDLERS, Worker
@@ -105,7 +106,7 @@ def rested(mesh):
 def test_41_mail_says_what_happened_with_one_link_and_steers_nothing(mesh, project, smtp):
     choose(mesh, Channel.EMAIL, email="cy@example.org")
     join(mesh, project)
-    mesh.work("notice-email")
+    mesh.work("send-email")
     [mail] = smtp.messages()
     assert mail["Subject"] == "You are PROJECT_CATALOG_VIEWER of 'pressshop'"
     assert mail["To"] == "cy@example.org"
@@ -116,7 +117,7 @@ def test_41_mail_says_what_happened_with_one_link_and_steers_nothing(mesh, proje
 def test_41_webhook_gets_it_signed(mesh, project, hook):
     key = choose(mesh, Channel.WEBHOOK, url=hook.url)
     join(mesh, project)
-    mesh.work("notice-webhook")
+    mesh.work("send-webhook")
     [(headers, body)] = hook.got
     assert headers["X-Atoll-Signature"] == signature(key, headers["X-Atoll-Timestamp"], body)
     told = json.loads(body)
@@ -129,7 +130,7 @@ def test_29_what_is_only_brought_up_to_date_is_not_sent_again(mesh, project, hoo
     choose(mesh, Channel.PORTAL, Channel.WEBHOOK, url=hook.url)
     join(mesh, project)
     join(mesh, project, Designation.STEWARD)
-    mesh.work("notice-webhook")
+    mesh.work("send-webhook")
     assert len(hook.got) == 1
 
 
@@ -249,7 +250,7 @@ def test_41_a_webhook_that_is_waited_for_holds_up_no_mail(mesh, project, smtp, h
     join(mesh, project)
     worker = Worker(mesh.store, mesh.attendant, "home")
     awaited(lambda: smtp.got and hook.got)
-    assert "notice-webhook" in {one.kind for one in jobs(mesh)}
+    assert "send-webhook" in {one.kind for one in jobs(mesh)}
     hook.holding.set()
     worker.stop()
     assert [one for one in jobs(mesh) if one.subject_id] == []

@@ -501,9 +501,3 @@ def test_secret_is_not_sent_in_a_way_that_the_provider_does_not_take(provider):
     with refused(InvalidInput, "takes no client_secret"):
         sign_in(party_of(provider))
     assert "/token" not in provider.asked
-
-
-def test_provider_without_an_address_for_it_ends_no_session(provider):
-    assert party_of(provider).logout_url(CALLBACK).startswith(provider.issuer + "/end?")
-    provider.metadata = {"end_session_endpoint": None}
-    assert party_of(provider).logout_url(CALLBACK) is None

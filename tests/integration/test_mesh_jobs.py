@@ -10,7 +10,7 @@ import pytest
 from mesh_world import world
 
 from atoll.core.errors import Conflict, Unavailable
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.operations import jobs
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import HANDLERS, SYSTEM, Worker, job, later

@@ -10,7 +10,8 @@ from mesh_catalog import project_of
 from mesh_world import ROOT, world
 
 from atoll.core.errors import InvalidInput, NotFound, Unavailable
-from atoll.mesh.model.notices import Cursor, Notification
+from atoll.mesh.model.jobs import Cursor
+from atoll.mesh.model.notices import Notification
 from atoll.mesh.model.organisation import AssociationKind, Designation
 from atoll.mesh.model.people import ProfileStatus, UserType
 from atoll.mesh.operations.following import Follower

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import httpx2
 import pytest
 from oidc_providers import CALLBACK, real_provider, returned
 
@@ -59,13 +58,6 @@ def test_token_that_has_expired_is_refused(provider):
     begun = party.begin(CALLBACK, now=later)
     with pytest.raises(Forbidden, match="'exp'"):
         party.finish(begun.pending, returned(begun.url, sub="anna"), begun.cookie, now=later)
-
-
-def test_provider_ends_its_own_session_at_the_address_for_that(provider):
-    url = RelyingParty(provider).logout_url("http://127.0.0.1:1/signed-out")
-    page = httpx2.get(url)
-    assert page.status_code == 200
-    assert "http://127.0.0.1:1/signed-out" in page.text
 
 
 def test_only_addresses_of_the_domain_are_let_in(provider):

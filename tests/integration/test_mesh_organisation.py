@@ -10,6 +10,8 @@ from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designatio
 from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service.organisation import MAX_DEPTH
 
+POOL = {"policy_type": PolicyType.ADD_TO_PROJECT_MEMBER_POOL, "principal_id": "user-cy"}
+
 
 @pytest.fixture
 def mesh(database):
@@ -106,6 +108,43 @@ def test_2_a_grant_that_was_taken_back_grants_nothing(mesh, unit):
     found = grant(mesh, unit, "user-cy")
     mesh.ask("ann", "RemovePolicyGrant", policy_grant_id=found.id)
     told = mesh.refusal("cy", "CreateProject", domain_unit_id=unit.id, name="x")
+    assert isinstance(told, Forbidden)
+
+
+def test_2_who_may_override_names_owners_of_projects_and_units_that_have_some(mesh, unit, project):
+    given = {"project_id": project.id, "member_id": "user-cy"}
+    told = mesh.refusal("ann", "AppointProjectOwner", **given)
+    assert PolicyType.OVERRIDE_PROJECT_OWNERS in told.message
+    grant(mesh, unit, "user-dee", PolicyType.OVERRIDE_PROJECT_OWNERS)
+    assert mesh.ask("dee", "AppointProjectOwner", **given).designation is Designation.OWNER
+    owners = {"domain_unit_id": unit.id, "owners": ("user-dee",)}
+    assert isinstance(mesh.refusal("dee", "SetDomainUnitOwners", **owners), Forbidden)
+    grant(mesh, unit, "user-dee", PolicyType.OVERRIDE_DOMAIN_UNIT_OWNERS)
+    assert mesh.ask("dee", "SetDomainUnitOwners", **owners).owners == ("user-dee",)
+
+
+def test_2_where_there_is_a_pool_of_members_nobody_else_is_taken_in(mesh, unit, project):
+    group = mesh.ask("ann", "CreateGroupProfile", name="stewards")
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-cy", groups=(group.id,))
+    for one in (group.id, project.id):
+        grant(mesh, unit, one, PolicyType.ADD_TO_PROJECT_MEMBER_POOL)
+    given = {"member_id": "user-dee", "designation": Designation.VIEWER}
+    told = mesh.refusal("bob", "CreateProjectMembership", project_id=project.id, **given)
+    assert isinstance(told, Forbidden)
+    assert "pool" in told.message
+    join(mesh, project, "cy", Designation.CONTRIBUTOR)  # by the group
+    other = mesh.ask("ann", "CreateProject", domain_unit_id=unit.id, name="paint shop")
+    join(mesh, other, "cy", Designation.VIEWER, by="ann")
+    join(mesh, other, "bob", Designation.VIEWER, by="ann")  # by the project
+
+
+def test_2_a_pool_above_holds_below_only_where_it_says_so(mesh, unit, project):
+    above = mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **POOL)
+    join(mesh, project, "dee", Designation.VIEWER)
+    mesh.ask("ann", "RemovePolicyGrant", policy_grant_id=above.id)
+    mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, includes_children=True, **POOL)
+    given = {"member_id": "user-ann", "designation": Designation.VIEWER}
+    told = mesh.refusal("bob", "CreateProjectMembership", project_id=project.id, **given)
     assert isinstance(told, Forbidden)
 
 

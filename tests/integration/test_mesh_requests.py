@@ -239,6 +239,19 @@ def test_41_an_approver_accepts_or_rejects_with_a_comment(plant, mesh):
     assert plant.ask(plant.product).status == "PENDING"  # one may ask again
 
 
+def test_41_what_was_changed_is_accepted_only_by_who_read_it_as_it_is(plant, mesh):
+    asked = plant.ask(plant.secret)
+    given = {"subscription_request_id": asked.id}
+    filtered = plant.filter("line", "secret", {})
+    mesh.ask("cy", "UpdateSubscriptionRequest", filter_ids=(filtered,), **given)
+    changed = mesh.ask("cy", "UpdateSubscriptionRequest", filter_ids=(), **given)
+    for version in (0, asked.version):
+        told = mesh.refusal("bob", "AcceptSubscriptionRequest", version=version, **given)
+        assert isinstance(told, Conflict)
+        assert f"version {changed.version}" in told.message
+    assert plant.accept(asked, version=changed.version).status == "ACCEPTED"
+
+
 def test_41_the_second_of_two_approvers_is_told_who_decided(plant, mesh):
     join(mesh, plant.owner, "ann", Designation.OWNER, by="bob")
     given = {"subscription_request_id": plant.ask(plant.secret).id}

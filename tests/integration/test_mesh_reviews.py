@@ -20,7 +20,7 @@ from atoll.mesh.model.access import (
     Verdict,
 )
 from atoll.mesh.model.catalog import Classification
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.service import reviews
 from atoll.mesh.service.reclassification import reclassified
 
@@ -46,7 +46,7 @@ def over(shop, campaign):
     """Let a campaign's time be over, and its end be carried out."""
     shop.put(shop.seen(campaign), due_at=now() - 1)
     shop.put(end_of(shop, campaign), due_at=now() - 1)
-    shop.mesh.work("campaign")
+    shop.mesh.work("close-campaign")
 
 
 def end_of(shop, campaign):
@@ -108,7 +108,7 @@ def test_46_what_is_revoked_is_so_at_once_and_for_good_and_the_rest_stays(shop):
     assert isinstance(refused, Conflict)
     decide(shop, by_id[second.id], "KEEP")
     assert progress(shop, campaign) == (0, 1, 1)
-    shop.mesh.work("campaign")
+    shop.mesh.work("close-campaign")
     assert shop.seen(campaign).status is CampaignStatus.CLOSED
     assert shop.seen(second).status is SubscriptionStatus.APPROVED
     given = {"review_item_id": by_id[second.id].id, "verdict": Verdict.REVOKE}
@@ -141,7 +141,7 @@ def test_46_a_campaign_whose_time_has_not_come_stays_open(shop):
 
 def test_46_a_campaign_about_nothing_closes_by_itself_and_one_in_the_past_is_refused(shop):
     campaign = begun(shop)
-    shop.mesh.work("campaign")
+    shop.mesh.work("close-campaign")
     assert shop.seen(campaign).status is CampaignStatus.CLOSED
     given = {"domain_unit_id": ROOT, "name": "late", "due_at": now() - 1}
     assert isinstance(shop.mesh.refusal("ann", "CreateReviewCampaign", **given), InvalidInput)

@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from mesh_files import csv_bytes, lake, plant_table, write_parquet
@@ -34,8 +35,8 @@ from atoll.mesh.model.catalog import (
     ListingStatus,
 )
 from atoll.mesh.model.describing import EnabledStatus, RuleAction, RuleType
-from atoll.mesh.model.notices import Job
-from atoll.mesh.model.organisation import AssociationKind, Designation
+from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.organisation import AssociationKind, Designation, PolicyType
 from atoll.mesh.plant import generate
 from atoll.mesh.service import runs
 from atoll.mesh.service.forms import NewField
@@ -72,8 +73,8 @@ def made(mesh, project, location, who="bob", **given):
     return mesh.ask(who, "CreateDataSource", **asked)
 
 
-def statuses(mesh, run):
-    return {name: one.status for name, one in activities(mesh, run).items()}
+def statuses(mesh, run, who="bob"):
+    return {name: one.status for name, one in activities(mesh, run, who).items()}
 
 
 def assets(mesh, project, who="bob"):
@@ -151,6 +152,68 @@ def test_14_what_another_project_registered_is_passed_over_and_not_named(
     told = activities(mesh, run, "cy").values()
     assert {one.status for one in told} == {AssetRunStatus.SKIPPED_ALREADY_IMPORTED}
     assert {(one.asset_id, one.message) for one in told} == {("", "it is registered already")}
+
+
+def environment(mesh, project, storage, do="ask"):
+    """Cy's place to work on somebody's storage."""
+    grant = {"policy_type": PolicyType.CREATE_ENVIRONMENT, "principal_id": "user-cy"}
+    mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **grant)
+    given = {"name": "queries", "kind": AssociationKind.WORKGROUP}
+    workgroup = mesh.ask("cy", "Associate", project_id=project.id, **given)
+    mesh.ask("ann", "AcceptAssociation", association_id=workgroup.id)
+    given = {"storage_id": storage.id, "workgroup_id": workgroup.id, "name": "lab"}
+    return getattr(mesh, do)("cy", "CreateEnvironment", project_id=project.id, **given)
+
+
+@pytest.fixture
+def laboratory(mesh, place, project):
+    """Cy's environment on Bob's storage, with a table of Cy's."""
+    mine, _ = project_with(mesh, "cy", str(place.parent / "lab"), "lab")
+    [storage] = mesh.ask("ann", "ListAssociations", project_id=project.id)["items"]
+    member = {"member_id": "user-cy", "designation": Designation.VIEWER}
+    mesh.ask("bob", "CreateProjectMembership", project_id=project.id, **member)
+    lab = environment(mesh, mine, storage)
+    write_parquet(Path(urlsplit(lab.prefix).path) / "mine" / "1.parquet", workers())
+    return lab
+
+
+def test_10_what_lies_in_an_environment_is_its_projects_to_register(
+    mesh, place, project, laboratory
+):
+    asked = {"project_id": project.id, "location": f"{laboratory.prefix}/mine"}
+    for name, more in (("CreateAsset", {}), ("CreateDataSource", {"name": "theirs"})):
+        assert isinstance(mesh.refusal("bob", name, **asked, **more), NotFound)
+    asked["location"] = laboratory.prefix.rsplit("/", 1)[0]  # all around it
+    assert isinstance(mesh.refusal("bob", "CreateAsset", **asked), Conflict)
+    ran(mesh, made(mesh, project, place))
+    assert {one.name for one in assets(mesh, project)} == {"t000", "t001", "t002"}
+    given = {"project_id": laboratory.project_id, "location": f"{laboratory.prefix}/mine"}
+    mine = mesh.ask("cy", "CreateAsset", **given).asset
+    assert mine.association_id == laboratory.storage_id
+    told = mesh.refusal("cy", "DeleteEnvironment", environment_id=laboratory.id)
+    assert isinstance(told, Conflict)
+
+
+def test_10_an_environment_is_looked_through_while_its_storage_belongs_to_the_domain(
+    mesh, laboratory
+):
+    given = {"project_id": laboratory.project_id, "location": laboratory.prefix, "name": "mine"}
+    source = mesh.ask("cy", "CreateDataSource", **given)
+    assert set(statuses(mesh, ran(mesh, source, "cy"), "cy").values()) == {CREATED}
+    mesh.ask("ann", "RemoveAssociation", association_id=laboratory.storage_id)
+    run = ran(mesh, source, "cy")
+    assert run.status is DataSourceRunStatus.FAILED
+    assert "environment is gone" in run.error_message
+
+
+def test_10_no_environment_is_made_below_an_asset(mesh, tmp_path):
+    place = tmp_path / "one"
+    write_parquet(place / "1.parquet", workers())
+    mine, storage = project_with(mesh, "cy", str(place), "one")
+    mesh.ask("cy", "CreateAsset", project_id=mine.id, location=str(place))
+    told = environment(mesh, mine, storage, "refusal")
+    assert isinstance(told, Conflict)
+    assert "holds all that lies there" in told.message
 
 
 def test_14_the_same_project_takes_its_assets_along_to_a_new_association(

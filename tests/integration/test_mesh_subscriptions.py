@@ -27,8 +27,9 @@ from atoll.mesh.model.catalog import (
     FilterStatus,
     Listing,
 )
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import AssociationStatus, Environment
+from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.subscriptions import resumed, suspended
 
 DAY_US = 86_400_000_000
@@ -489,3 +490,19 @@ def republish(plant, *assets):
     items = (*items, DataProductItem("asset-secret", 1))
     changed = plant.change(product, items=items)
     plant.change(listing, entity_revision=changed.version)
+
+
+def test_40_a_column_that_went_and_comes_back_is_masked_again(plant):
+    held = plant.subscribe(plant.secret, unmasked=("worker",))
+    assert plant.reads("secret").terms.unmasked == ("worker",)
+    place = plant.find(Asset, "asset-secret").external_identifier
+    without = {key: value for key, value in COLUMNS.items() if key != "worker"}
+    for columns in (without, COLUMNS):
+        plant.act(Asset, "asset-secret", changed_to, technical(place, columns))
+        assert plant.reads("secret").terms.unmasked == ()
+    assert told(plant.mesh, "ChangeAccess") == ["asset-secret"]
+    assert plant.find(Subscription, held.id).terms.unmasked == ()
+
+
+def changed_to(call, asset, found):
+    return changed_asset(call, asset, technical=found)

@@ -24,7 +24,7 @@ from atoll.mesh.model.catalog import (
     Listing,
     RunType,
 )
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.filters import revalidated

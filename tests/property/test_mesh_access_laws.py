@@ -28,7 +28,7 @@ from atoll.mesh.model.access import (
     SubscriptionTarget,
     TargetProvider,
 )
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Association, AssociationStatus, Environment
 from atoll.mesh.service.granting import _begun
 from atoll.mesh.service.grants import ASSET_EDGES, GRANT_EDGES, overall

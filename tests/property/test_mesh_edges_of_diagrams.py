@@ -150,7 +150,7 @@ class Diagrams(RuleBasedStateMachine):
     def start_a_run(self, who, at, is_done_at_once):
         self._on(DataSource, at, who, "StartDataSourceRun", "data_source_id")
         if is_done_at_once:
-            self.mesh.work("data-source-run")
+            self.mesh.work("run-data-source")
 
     @rule(who=OWNERS, at=AT)
     def replace_a_source(self, who, at):
@@ -170,7 +170,7 @@ class Diagrams(RuleBasedStateMachine):
     def decide(self, who, at, verdict):
         more = {"verdict": verdict}
         self._on(ReviewItem, at, who, "DecideReviewItem", "review_item_id", **more)
-        self.mesh.work("campaign")
+        self.mesh.work("close-campaign")
 
     @rule(who=OWNERS)
     def read_notices(self, who):

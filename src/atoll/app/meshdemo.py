@@ -31,7 +31,7 @@ from atoll.mesh.cli.blueprint.specs import AssetSpec, ColumnSpec, PiiSpec
 from atoll.mesh.cli.client import MeshClient
 from atoll.mesh.cli.commands import client_of
 from atoll.mesh.model.catalog import PiiStatus
-from atoll.mesh.model.people import microseconds
+from atoll.mesh.model.record import microseconds
 from atoll.mesh.service import OPERATIONS
 from atoll.storage import Storage, open_storage
 

@@ -15,8 +15,8 @@ SUBJECTS = {
     "Organisation": "organisation guardrails places policies",
     "Words, forms and rules": "glossaries forms rules proposals",
     "Assets": "asset_types registering assets revisions sources duplicates sensitivity quality "
-    "products filters",
-    "Finding": "listings search rows",
+    "products listings filters",
+    "Finding": "listed search rows",
     "Access": "requests comments delegations subscriptions mydata targets grants reclassification "
     "reviews",
     "Audit": "audit",

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from msgspec import inspect
 
-from atoll.mesh.model.people import microseconds
+from atoll.mesh.model.record import microseconds
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"(\d+) ?(s|min|h|d|w)")

@@ -13,8 +13,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus
 
-from authlib.common.urls import add_params_to_uri
-
 from atoll.core.errors import Forbidden, InvalidInput, Unavailable
 from atoll.mesh.identity import idtoken, pending, person, secret
 from atoll.mesh.identity.fetching import TIMEOUT_SECONDS, Fetcher, read
@@ -24,7 +22,6 @@ from atoll.mesh.identity.person import Identity
 from atoll.mesh.identity.provider import (
     Metadata,
     Provider,
-    checked_url,
     metadata_url,
     read_metadata,
 )
@@ -122,24 +119,6 @@ class RelyingParty:
         claims = idtoken.checked_claims(tokens.id_token, header, key, expected, now=now)
         userinfo = self._userinfo(claims, tokens.access_token, metadata)
         return person.identity(self._provider, claims, userinfo)
-
-    def logout_url(self, after: str) -> str | None:
-        """Give the address at which the provider ends its own session with a browser.
-
-        Args:
-            after: where the provider sends the browser then, as it is registered there.
-
-        Returns:
-            None where the provider has no such address.
-
-        Raises:
-            InvalidInput: `after` is unsafe, or the provider is not as configured.
-            Unavailable: the provider does not answer as it should.
-        """
-        checked_url(after, "address after sign-out")
-        url = self._metadata.get().end_session_endpoint
-        asked = {"client_id": self._provider.client_id, "post_logout_redirect_uri": after}
-        return str(add_params_to_uri(url, asked)) if url else None
 
     def _exchange(self, code: str, begun: Pending, metadata: Metadata) -> _Tokens:
         form = {

@@ -20,10 +20,7 @@ from atoll.mesh.identity.fetching import read
 # Ed25519.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 MAX_URL_CHARS = 2_048
-_ENDPOINTS = (
-    *("authorization_endpoint", "token_endpoint", "jwks_uri"),
-    *("userinfo_endpoint", "end_session_endpoint"),
-)
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
@@ -94,7 +91,6 @@ class Metadata:
     token_endpoint: str
     jwks_uri: str
     userinfo_endpoint: str | None = None
-    end_session_endpoint: str | None = None
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
     authorization_response_iss_parameter_supported: bool = False
 

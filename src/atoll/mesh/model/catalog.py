@@ -231,6 +231,7 @@ class Listing(Record):
         name, description, classification: of that revision; of a data product the strictest of
             its assets' classifications.
         has_pii: whether a column of it is masked by default.
+        all_terms: glossary terms of that revision, those of its columns among them.
         entity_id, entity_revision: what is shown; its people may have a newer draft.
     """
 
@@ -244,6 +245,7 @@ class Listing(Record):
     owning_project_id: str
     classification: Classification
     has_pii: bool = False
+    all_terms: tuple[str, ...] = ()
     status: ListingStatus = ListingStatus.ACTIVE
 
 

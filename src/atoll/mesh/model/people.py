@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
 from atoll.mesh.model.record import Record
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UserType(StrEnum):
@@ -160,21 +157,3 @@ class PendingSignIn(Record):
     browser_sha256: str
     return_to: str
     expires_at: int
-
-
-def moment(at: int) -> datetime:
-    """Read microseconds since the epoch.
-
-    >>> moment(1_500_000).isoformat()
-    '1970-01-01T00:00:01.500000+00:00'
-    """
-    return _EPOCH + timedelta(microseconds=at)
-
-
-def microseconds(at: datetime) -> int:
-    """Write a moment as microseconds since the epoch.
-
-    >>> microseconds(moment(1_500_001))
-    1500001
-    """
-    return (at - _EPOCH) // timedelta(microseconds=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from msgspec import Meta
@@ -14,6 +15,7 @@ from atoll.core.errors import Conflict
 # No 0, o, 1, l: ids are read aloud.
 _LETTERS = "23456789abcdefghijkmnpqrstuvwxyz"
 _ID_LETTERS = 16  # 80 bits
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # `$` alone lets a newline follow.
 Id: TypeAlias = Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9-]+$(?!\n)")]
@@ -87,6 +89,24 @@ def in_order(prefix: str, number: int) -> str:
     True
     """
     return f"{prefix}-{number:016d}"
+
+
+def moment(at: int) -> datetime:
+    """Read microseconds since the epoch.
+
+    >>> moment(1_500_000).isoformat()
+    '1970-01-01T00:00:01.500000+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def microseconds(at: datetime) -> int:
+    """Write a moment as microseconds since the epoch.
+
+    >>> microseconds(moment(1_500_001))
+    1500001
+    """
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def moved(

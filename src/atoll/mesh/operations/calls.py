@@ -77,6 +77,7 @@ class Call:
         via: id of the token or session that they came with.
         tools: what the server has at hand.
         after: id of the last item of the page before; of a list's first page, empty.
+        version: of the record that the caller has read; 0: they did not say.
         domain: the one domain.
         now: microseconds since the epoch.
     """
@@ -89,9 +90,11 @@ class Call:
         authorizer: Authorizer,
         tools: Tools,
         after: str = "",
+        version: int = 0,
     ) -> None:
         """Begin a call for somebody."""
-        self._reader, self._authorizer, self.after = reader, authorizer, after
+        self._reader, self._authorizer = reader, authorizer
+        self.after, self.version = after, version
         self.who, self.via, self.tools = who, via, tools
         self.now = time.time_ns() // 1000
         self.know = Knowledge(reader, who.id)
@@ -319,9 +322,9 @@ class Performer:
         """Perform on a store, by policies."""
         self._store, self._authorizer, self._tools = store, authorizer, tools
 
-    def _call(self, reader: Reader, caller: Caller, after: str = "") -> Call:
+    def _call(self, reader: Reader, caller: Caller, after: str = "", version: int = 0) -> Call:
         who = standing(reader, caller.profile_id, caller.scopes, time.time_ns() // 1000)
-        return Call(reader, who, caller.via, self._authorizer, self._tools, after)
+        return Call(reader, who, caller.via, self._authorizer, self._tools, after, version)
 
     def perform(
         self,
@@ -446,7 +449,7 @@ class Performer:
         demands: Demands,
     ) -> tuple[Any, AuditEvent]:
         after = _after(ask.cursor) if isinstance(ask, Page) else ""
-        call = self._call(reader, caller, after)
+        call = self._call(reader, caller, after, demands.version)
         record = self._subject(operation, reader, call, ids)
         decision = call.need(operation, record)
         _require_version(record, demands)

@@ -19,7 +19,7 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.describing import Form, GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
-from atoll.mesh.model.people import moment
+from atoll.mesh.model.record import moment
 from atoll.mesh.store.reading import Reader
 
 TOGETHER = 500

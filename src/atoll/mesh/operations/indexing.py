@@ -148,10 +148,9 @@ def _shown_in(reader: Reader, kind: str, id_: str) -> Iterator[str]:
         for unit in reader.all(DomainUnit, parent_domain_unit_id=id_):
             yield from _shown_in(reader, kind, unit.id)
     elif kind == GlossaryTerm.KIND:
-        for asset in reader.all(Asset, all_terms=id_):
-            yield from _with_listing(reader, asset.id)
-        for product in reader.all(DataProduct, glossary_terms=id_):
-            yield from _with_listing(reader, product.id)
+        yield from reader.values(Asset, "id", all_terms=id_)
+        yield from reader.values(DataProduct, "id", glossary_terms=id_)
+        yield from reader.values(Listing, "id", all_terms=id_)
     elif point := reader.find(TimeSeriesDataPoint, id_):
         yield from _with_listing(reader, point.asset_id)
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from atoll.core.errors import AtollError
 from atoll.mesh.audit.model import AuditEvent, new_event
 from atoll.mesh.identity import tokens
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.record import Record, new_id
 from atoll.mesh.operations.calls import Call, project_of
 from atoll.mesh.operations.tools import Tools

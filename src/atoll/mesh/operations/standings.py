@@ -26,7 +26,7 @@ from atoll.mesh.store.reading import Reader
 
 EVERYBODY = "everybody"
 PARTICIPANT = "participant"  # whoever is in any project
-_TAKES_PART = (Designation.OWNER, Designation.CONTRIBUTOR)
+TAKES_PART = (Designation.OWNER, Designation.CONTRIBUTOR)
 
 
 def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) -> Standing:
@@ -57,7 +57,7 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) 
         if not one.until or now < one.until
     }
     roles |= {owner_of(one.id) for one in reader.all(DomainUnit, owners=ids)}
-    takes_part = {one.project_id for one in members if one.designation in _TAKES_PART}
+    takes_part = {one.project_id for one in members if one.designation in TAKES_PART}
     for one in reader.all(PolicyGrant, principal_id=[*ids, *takes_part, ALL_USERS]):
         roles.add(granted_in(one.domain_unit_id, one.policy_type))
         if one.includes_children:

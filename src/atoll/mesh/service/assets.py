@@ -25,7 +25,7 @@ from atoll.mesh.model.catalog import (
     Listing,
     TimeSeriesDataPoint,
 )
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import ColumnName, Ids, Line, Record, Text
 from atoll.mesh.operations.calls import Call
@@ -35,13 +35,14 @@ from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.history import OneRevision, as_it_was, revised
+from atoll.mesh.service.listed import may_know
 from atoll.mesh.service.listings import (
     followed,
-    may_know,
     products_with,
     readers_of,
     require_unseen,
 )
+from atoll.mesh.service.subscriptions import masked_again
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
@@ -186,6 +187,8 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
         followed(call, asset, changed)
     if changed.technical != asset.technical:
         revalidated(call, changed)
+        gone = {one.name for one in asset.schema} - {one.name for one in changed.schema}
+        masked_again(call, changed.id, gone)
     return changed
 
 

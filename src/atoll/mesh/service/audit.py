@@ -18,7 +18,7 @@ from atoll.mesh.audit.model import GENESIS, AuditEvent, Head
 from atoll.mesh.audit.verify import Fault, Problem, verify
 from atoll.mesh.model.access import Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, Listing
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.model.record import Moment

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from atoll.core.errors import AtollError, InvalidInput
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.notices import (
     Channel,
     Failure,
-    Job,
     Notification,
     NotificationSettings,
     NotificationType,
@@ -47,7 +47,7 @@ AGENT = "atoll-mesh"
 FIRST_WAIT_S = 2
 LAST_WAIT_S = 600
 GIVEN_UP_AFTER_S = 86_400
-JOBS = {Channel.EMAIL: "notice-email", Channel.WEBHOOK: "notice-webhook"}
+JOBS = {Channel.EMAIL: "send-email", Channel.WEBHOOK: "send-webhook"}
 DEFAULT = {
     NotificationType.TASK: (Channel.PORTAL, Channel.EMAIL),
     NotificationType.EVENT: (Channel.PORTAL,),

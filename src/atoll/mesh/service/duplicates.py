@@ -9,7 +9,7 @@ import msgspec
 from atoll.mesh.model.catalog import Asset, Classification
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Page, Right, operation
-from atoll.mesh.service.listings import shown_listing
+from atoll.mesh.service.listed import shown_listing
 
 
 class Duplicate(msgspec.Struct, frozen=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.model.catalog import Asset, DataProduct, Listing
+from atoll.mesh.model.catalog import Asset, DataProduct, EntityType, Listing
 from atoll.mesh.model.describing import EnabledStatus, Glossary, GlossaryTerm, Rule
 from atoll.mesh.model.organisation import Domain, PolicyType, Project
 from atoll.mesh.model.record import Ids, Name, Text
@@ -159,6 +159,7 @@ def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     if (
         call.find(Asset, all_terms=term.id)
         or call.find(DataProduct, glossary_terms=term.id)
+        or call.find(Listing, all_terms=term.id)
         or call.find(GlossaryTerm, is_a=term.id)
         or call.find(GlossaryTerm, classifies=term.id)
     ):
@@ -191,18 +192,11 @@ def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys:
         one = call.find(kind, owning_project_id=project_id, **keys)
         if one and call.may_see(one):
             others.remove(project_id)
-    listed = _listed_with(call, kind, term_id, owning_project_id=others, **keys)
+    type_ = EntityType.ASSET if kind is Asset else EntityType.DATA_PRODUCT
+    listed = call.each(Listing, entity_type=type_, all_terms=term_id)
     own = sum(number for project_id, number in owners.items() if project_id not in others)
-    return own + sum(1 for _ in call.visible(listed))
-
-
-def _listed_with(
-    call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: Any
-) -> Iterator[Listing]:
-    for one in call.each(kind, **keys):
-        listing = call.find(Listing, entity_id=one.id)
-        if listing and term_id in call.past(kind, one.id, listing.entity_revision).all_terms:
-            yield listing
+    theirs = (one for one in listed if one.owning_project_id not in owners.keys() - others)
+    return own + sum(1 for _ in call.visible(theirs))
 
 
 def _refuse_demanded(call: Call, glossary: Glossary) -> None:

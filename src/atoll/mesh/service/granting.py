@@ -20,7 +20,7 @@ from atoll.mesh.model.access import (
     SubscriptionGrant,
 )
 from atoll.mesh.model.catalog import Asset
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Association
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later

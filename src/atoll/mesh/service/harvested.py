@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote
@@ -21,7 +21,13 @@ from atoll.mesh.model.catalog import (
     PiiFlag,
     PiiStatus,
 )
-from atoll.mesh.model.organisation import Association, AssociationKind, AssociationStatus, Project
+from atoll.mesh.model.organisation import (
+    Association,
+    AssociationKind,
+    AssociationStatus,
+    Environment,
+    Project,
+)
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.pii import Proposal
@@ -29,6 +35,7 @@ from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.duplicates import duplicates
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.guardrails import guardrails_of
+from atoll.mesh.store.reading import Reader
 
 # Names of the types that come with Atoll, by what a harvest calls it.
 _TYPES = {
@@ -43,29 +50,72 @@ MOST_BYTES = 2000  # of a location: PostgreSQL's indexes take a few more
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".lance")
 
 
-def storage_of(call: Call, project: Project, location: str) -> tuple[Association, str]:
-    """Find the accepted storage of a project that a location lies in.
+@dataclass(frozen=True)
+class Ground:
+    """What a project may register of an accepted storage.
+
+    Attributes:
+        storage: its own, or another project's.
+        root: a normalised location: the storage's, or that of an environment of the project on it.
+        others: those of environments that other projects have below the root.
+    """
+
+    storage: Association
+    root: str
+    others: tuple[str, ...] = ()
+
+    def is_within(self, location: str) -> bool:
+        """Tell whether a normalised location is the root or lies below it, whosever it is."""
+        return lies_in(location, self.root)
+
+    def is_others(self, location: str) -> bool:
+        """Tell whether a normalised location lies in another project's environment."""
+        return any(lies_in(location, one) for one in self.others)
+
+    def is_shared(self, location: str) -> bool:
+        """Tell whether another project's environment lies at a normalised location or below it."""
+        return any(lies_in(one, location) for one in self.others)
+
+
+def ground_of(call: Call, project: Project, location: str) -> tuple[Ground, str]:
+    """Find what of a storage is a project's where a location lies.
 
     Returns:
-        The storage, and the location, normalised.
+        The ground, and the location, normalised.
 
     Raises:
-        NotFound: it lies in none, or is no location: told like a place where nothing is.
+        NotFound: it lies in no storage or environment of the project, or is no location: told like
+            a place where nothing is.
     """
     try:
         place = normalised(location)
     except InvalidInput as error:
         raise nothing_at(project) from error
-    storages = call.each(
+    found = ground_at(call.reader, project, place)
+    if found is None:
+        raise nothing_at(project)
+    return found, place
+
+
+def ground_at(reader: Reader, project: Project, place: str) -> Ground | None:
+    """Find what of a storage is a project's where a normalised location lies."""
+    for one in reader.all(Environment, project_id=project.id):
+        if lies_in(place, one.prefix):
+            storage = reader.find(Association, one.storage_id)
+            is_there = storage and storage.status is AssociationStatus.ACCEPTED
+            return Ground(storage, one.prefix) if storage and is_there else None
+    for storage in reader.all(
         Association,
         project_id=project.id,
         kind=AssociationKind.STORAGE,
         status=AssociationStatus.ACCEPTED,
-    )
-    found = next((one for one in storages if is_within(one, place)), None)
-    if found is None:
-        raise nothing_at(project)
-    return found, place
+    ):
+        if is_within(storage, place):
+            environments = reader.all(Environment, storage_id=storage.id)
+            others = (one.prefix for one in environments if one.project_id != project.id)
+            ground = Ground(storage, storage.location, tuple(others))
+            return None if ground.is_others(place) else ground
+    return None
 
 
 def is_within(storage: Association, location: str) -> bool:
@@ -78,7 +128,7 @@ def nothing_at(project: Project) -> NotFound:
     # Not the location: it may hold keys.
     return NotFound(
         f"there is nothing at this location that '{project.name}' may register; check its "
-        "spelling, and that it lies in a storage of the project that was accepted"
+        "spelling, and that it lies in an accepted storage of the project, or an environment of it"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from atoll.core.errors import Conflict, InvalidInput
+from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.model.access import (
     LIVE,
     Delegation,
@@ -46,7 +46,7 @@ from atoll.mesh.operations.registry import (
     Right,
     operation,
 )
-from atoll.mesh.operations.standings import is_anybody_in
+from atoll.mesh.operations.standings import TAKES_PART, granted, is_anybody_in
 from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
@@ -220,7 +220,12 @@ def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
     return Done()
 
 
-@operation("PUT", "/domain-units/{domain_unit_id}/owners", Right.GOVERN)
+@operation(
+    "PUT",
+    "/domain-units/{domain_unit_id}/owners",
+    Right.GOVERN,
+    grant=PolicyType.OVERRIDE_DOMAIN_UNIT_OWNERS,
+)
 def set_domain_unit_owners(call: Call, unit: DomainUnit, ask: Owners) -> DomainUnit:
     """Say who owns a domain unit: users and groups, one at least."""
     for one in ask.owners:
@@ -323,10 +328,15 @@ def delete_project(call: Call, project: Project) -> Done:
 def create_project_membership(
     call: Call, project: Project, ask: NewMembership
 ) -> ProjectMembership:
-    """Take a user, group or service into a project, or give them another designation."""
+    """Take a user, group or service into a project, or give them another designation.
+
+    Where `ADD_TO_PROJECT_MEMBER_POOL` was granted in its domain unit, only those whom it was
+    granted to are taken in.
+    """
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
     if before is None:
+        _require_in_pool(call, project, ask.member_id)
         return _join(call, project, ask.member_id, ask.designation)
     if ask.designation is not Designation.OWNER:
         _keeps_an_owner(call, project, before)
@@ -334,11 +344,25 @@ def create_project_membership(
     return call.change(before, designation=ask.designation)
 
 
-@operation("POST", "/projects/{project_id}/owners", Right.GOVERN)
+@operation(
+    "POST",
+    "/projects/{project_id}/owners",
+    Right.GOVERN,
+    grant=PolicyType.OVERRIDE_PROJECT_OWNERS,
+)
 def appoint_project_owner(call: Call, project: Project, ask: Appointed) -> ProjectMembership:
-    """Give a project an owner whose own are all gone, or unassigned; else they take others in."""
-    if is_anybody_in(call.reader, (one.member_id for one in _owners(call, project))):
-        raise Conflict(f"'{project.name}' has an owner, who takes others in")
+    """Give a project an owner whose own are all gone, or unassigned; else they take others in.
+
+    Who was granted `OVERRIDE_PROJECT_OWNERS` in its domain unit need not wait for that.
+    """
+    overrides = granted(call.know.above(project.domain_unit_id), PolicyType.OVERRIDE_PROJECT_OWNERS)
+    if overrides.isdisjoint(call.who.roles) and is_anybody_in(
+        call.reader, (one.member_id for one in _owners(call, project))
+    ):
+        raise Conflict(
+            f"'{project.name}' has an owner, who takes others in; to override that takes a grant "
+            f"of {PolicyType.OVERRIDE_PROJECT_OWNERS}"
+        )
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
     if before is None:
@@ -396,6 +420,27 @@ def _height(call: Call, unit: DomainUnit) -> int:
 def _principal(call: Call, id_: str) -> None:
     if not is_somebody(call, id_):
         raise InvalidInput(f"there is no user, group or service '{id_}'", id=id_)
+
+
+def _require_in_pool(call: Call, project: Project, member_id: str) -> None:
+    here, *above = call.know.above(project.domain_unit_id)
+    type_ = PolicyType.ADD_TO_PROJECT_MEMBER_POOL
+    pool = {
+        one.principal_id
+        for one in call.each(PolicyGrant, domain_unit_id=[here, *above], policy_type=type_)
+        if one.includes_children or one.domain_unit_id == here
+    }
+    profile = call.find(UserProfile, id=member_id)
+    ids = {member_id, *(profile.groups if profile else ())}
+    projects = {
+        one.project_id
+        for one in call.each(ProjectMembership, member_id=ids)
+        if one.designation in TAKES_PART
+    }
+    if pool and pool.isdisjoint({ALL_USERS, *ids, *projects}):
+        raise Forbidden(
+            f"'{member_id}' is not in the pool of members; an owner of the unit adds them"
+        )
 
 
 def _join(

@@ -21,10 +21,8 @@ from atoll.mesh.model.people import (
     ProofType,
     UserProfile,
     UserType,
-    microseconds,
-    moment,
 )
-from atoll.mesh.model.record import Id, Name, Record
+from atoll.mesh.model.record import Id, Name, Record, microseconds, moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import (
     OPERATIONS,
@@ -194,6 +192,7 @@ def update_user_profile(call: Call, profile: UserProfile, ask: ChangedUser) -> U
         given["follows_provider"] = False
     if ask.groups is not None:
         given["mapped_groups"] = tuple(one for one in profile.mapped_groups if one in ask.groups)
+        call.tell(groups_before=profile.groups, groups_after=ask.groups)
     call.tell(before=profile.status, after=ask.status or profile.status)
     changed = call.change(profile, **given)
     require_administrator(call)

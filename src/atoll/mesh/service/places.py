@@ -2,6 +2,8 @@
 
 PENDING -> ACCEPTED -> REMOVED        an association; who owns the domain accepts
         -> REMOVED
+ACTIVE <-> SUSPENDED                  an environment, by owners of its project
+either  -> INACCESSIBLE               as its storage or its workgroup was removed
 
 What is only offered keeps nobody else from offering the same; what was accepted does.
 """
@@ -16,6 +18,7 @@ from msgspec import Meta
 from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.harvest.locations import lies_in, normalised
 from atoll.mesh.model.access import SubscriptionTarget
+from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import (
     Association,
     AssociationKind,
@@ -45,6 +48,12 @@ ASSOCIATION_EDGES = {
     AssociationStatus.PENDING: (AssociationStatus.ACCEPTED, AssociationStatus.REMOVED),
     AssociationStatus.ACCEPTED: (AssociationStatus.REMOVED,),
     AssociationStatus.REMOVED: (),
+}
+# The others of DataZone's states are those of stacks that take their time.
+ENVIRONMENT_EDGES = {
+    EnvironmentStatus.ACTIVE: (EnvironmentStatus.SUSPENDED, EnvironmentStatus.INACCESSIBLE),
+    EnvironmentStatus.SUSPENDED: (EnvironmentStatus.ACTIVE, EnvironmentStatus.INACCESSIBLE),
+    EnvironmentStatus.INACCESSIBLE: (),
 }
 Amount = Annotated[int, Meta(ge=1, le=1 << 62)]
 
@@ -164,10 +173,20 @@ def remove_association(call: Call, association: Association) -> Association:
     "POST", "/projects/{project_id}/environments", Right.CREATE, grant=PolicyType.CREATE_ENVIRONMENT
 )
 def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Environment:
-    """Set up a prefix to write to, a workgroup to query with, and a quota, for a project."""
+    """Set up a prefix to write to, a workgroup to query with, and a quota, for a project.
+
+    What lies below the prefix is registered by this project only, whosever the storage is.
+    """
     storage = _accepted(call, ask.storage_id, AssociationKind.STORAGE)
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
     id_ = new_id(Environment.KIND)
+    prefix = f"{storage.location}/{project.id}/{id_}"
+    for place in call.values(Asset, "external_identifier", association_id=storage.id):
+        if lies_in(prefix, place):
+            raise Conflict(
+                f"'{storage.name}' is taken by an asset that holds all that lies there; take "
+                "another storage"
+            )
     return call.add(
         Environment,
         id_=id_,
@@ -176,7 +195,7 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
         project_id=project.id,
         storage_id=storage.id,
         workgroup_id=workgroup.id,
-        prefix=f"{storage.location}/{project.id}/{id_}",
+        prefix=prefix,
         quota_bytes=ask.quota_bytes,
     )
 
@@ -200,18 +219,23 @@ def update_environment(
     """Rename an environment, give it another quota, suspend it or let it go on."""
     given = ask.given()
     if given.pop("is_suspended", None) is not None:
-        if environment.status not in (EnvironmentStatus.ACTIVE, EnvironmentStatus.SUSPENDED):
-            raise Conflict(f"an environment that is {environment.status} cannot be suspended")
         to = EnvironmentStatus.SUSPENDED if ask.is_suspended else EnvironmentStatus.ACTIVE
         given["status"] = to
+        if to is not environment.status:
+            moved(
+                f"the environment '{environment.name}'", environment.status, to, ENVIRONMENT_EDGES
+            )
     return revised(call, environment, **given)
 
 
 @operation("DELETE", "/environments/{environment_id}", Right.OWN)
 def delete_environment(call: Call, environment: Environment) -> Done:
-    """Remove an environment; what lies below its prefix stays, and is nobody's."""
+    """Remove an environment without assets; its files stay, and are the storage's owners'."""
     if call.find(SubscriptionTarget, environment_id=environment.id):
         raise Conflict(f"'{environment.name}' has subscription targets; remove them first")
+    for place in call.values(Asset, "external_identifier", association_id=environment.storage_id):
+        if lies_in(place, environment.prefix):
+            raise Conflict(f"'{environment.name}' holds assets; delete them first")
     call.tell(prefix=environment.prefix)
     call.remove(environment)
     return Done()
@@ -251,7 +275,9 @@ def _removed(call: Call, association: Association) -> Association:
     changed = _moved(call, association, AssociationStatus.REMOVED)
     key = "storage_id" if association.kind is AssociationKind.STORAGE else "workgroup_id"
     for one in list(call.each(Environment, **{key: association.id})):
-        if one.status is not EnvironmentStatus.DELETED:
-            call.change(one, status=EnvironmentStatus.INACCESSIBLE)
+        if one.status is not EnvironmentStatus.INACCESSIBLE:
+            to = EnvironmentStatus.INACCESSIBLE
+            moved(f"the environment '{one.name}'", one.status, to, ENVIRONMENT_EDGES)
+            call.change(one, status=to)
     inaccessible(call, changed)
     return changed

@@ -27,7 +27,7 @@ from atoll.mesh.model.record import Id, Record, Text, moved
 from atoll.mesh.operations.calls import Call, missing, project_of
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.forms import GivenValue
-from atoll.mesh.service.listings import shown_listing
+from atoll.mesh.service.listed import shown_listing
 from atoll.mesh.service.paths import Subject, applied, editing, value_at, with_value
 
 PROPOSAL_EDGES = {

@@ -76,7 +76,9 @@ class Read:
 
 def _read_new(call: Call, project: Project, ask: NewAsset) -> Read:
     harvested.check_classification(call, project, ask.classification)
-    storage, location = harvested.storage_of(call, project, ask.location)
+    ground, location = harvested.ground_of(call, project, ask.location)
+    storage = ground.storage
+    _refuse_shared(ground, location)
     try:
         technical = _read(call, storage, location)
     except NotFound as error:
@@ -96,7 +98,9 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     harvested.check_classification(call, project, ask.classification)
     if ask.asset_type:
         usable_type(call, project, ask.asset_type)
-    storage = _accepted(call, read.storage_id)
+    ground, location = harvested.ground_of(call, project, read.technical.location)
+    _refuse_shared(ground, location)
+    storage = ground.storage
     taken = harvested.taken_in(call, storage)
     if other := harvested.overlapping(taken, read.technical.location):
         raise Conflict(f"the asset at {other} and this one would hold the same files")
@@ -140,6 +144,11 @@ def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
     changed = harvested.updated(call, asset, read.technical, read.findings.proposals)
     call.tell(**harvested.told_of(asset, changed))
     return changed
+
+
+def _refuse_shared(ground: harvested.Ground, location: str) -> None:
+    if ground.is_shared(location):
+        raise Conflict("other projects work below it; register what lies beside them")
 
 
 def _accepted(call: Call, association_id: str) -> Association:

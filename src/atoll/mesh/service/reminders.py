@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache, partial
 
 from atoll.mesh.model.access import SubscriptionRequest, SubscriptionRequestStatus
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job
 from atoll.mesh.service.guardrails import guardrails_of
 
 EVERY_S = 60
-_JOB = "reminders"
+_JOB = "remind-reviewers"
 
 
 @job(_JOB, is_slow=True, is_standing=True)

@@ -26,12 +26,13 @@ from atoll.mesh.model.access import (
 )
 from atoll.mesh.model.catalog import Asset, DataProduct, Listing, ListingStatus
 from atoll.mesh.model.describing import Form, RuleAction
-from atoll.mesh.model.notices import Job
-from atoll.mesh.model.organisation import Domain, Project
+from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.organisation import Designation, Domain, Project
 from atoll.mesh.model.record import Id, Moment, Remark, Score, new_id
 from atoll.mesh.operations.calls import BY_POLICY, Call
 from atoll.mesh.operations.jobs import SYSTEM, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.standings import role_in
 from atoll.mesh.policies.decisions import Action, Decision
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.guardrails import guardrails_of
@@ -203,8 +204,13 @@ def delete_subscription_request(call: Call, request: SubscriptionRequest) -> Don
 def accept_subscription_request(
     call: Call, request: SubscriptionRequest, ask: Acceptance
 ) -> SubscriptionRequest:
-    """Give what is asked for, on terms that you name."""
+    """Give what is asked for, on terms that you name.
+
+    Once a request was changed, `If-Match` says that the newest version is what you have read.
+    """
     _require_pending(request)
+    _require_read(call, request)
+    _require_no_judge_of_oneself(call, request)
     if ask.unmasked:
         _require_second_person(call, request)
     if more := set(ask.unmasked) - set(request.wanted.unmasked):
@@ -399,6 +405,22 @@ def _require_pending(request: SubscriptionRequest) -> None:
         raise Conflict(
             f"the request was {request.status} by '{request.reviewer_id}'", status=request.status
         )
+
+
+def _require_read(call: Call, request: SubscriptionRequest) -> None:
+    """See that nobody accepts more than what they have read, because it was changed meanwhile."""
+    if request.version > 1 and not call.version:
+        raise Conflict(
+            f"the request was changed since it was made; read it, and accept version "
+            f"{request.version} by If-Match (--if-match {request.version})",
+            version=request.version,
+        )
+
+
+def _require_no_judge_of_oneself(call: Call, request: SubscriptionRequest) -> None:
+    is_owner = role_in(request.owning_project_id, Designation.OWNER) in call.who.roles
+    if call.who.id == request.created_by and not is_owner:
+        raise Forbidden("who decides for the owners does not decide on their own requests")
 
 
 def _require_second_person(call: Call, request: SubscriptionRequest) -> None:

@@ -23,7 +23,7 @@ from atoll.mesh.model.access import (
     Verdict,
 )
 from atoll.mesh.model.catalog import Listing
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
 from atoll.mesh.model.record import Moment, Name, Remark, moved
 from atoll.mesh.operations.calls import Call
@@ -34,7 +34,7 @@ from atoll.mesh.service.subscriptions import ended
 MOST_ITEMS = 5_000
 _AT_ONCE = 20  # of what is revoked at the end: others change things in between
 _NAMED = 100  # of what nobody decided on
-_JOB = "campaign"
+_JOB = "close-campaign"
 VERDICT_EDGES = {
     Verdict.UNDECIDED: (Verdict.KEEP, Verdict.REVOKE),
     Verdict.KEEP: (Verdict.KEEP, Verdict.REVOKE),

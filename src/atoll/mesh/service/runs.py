@@ -36,8 +36,8 @@ from atoll.mesh.model.catalog import (
     RunType,
 )
 from atoll.mesh.model.describing import EnabledStatus
-from atoll.mesh.model.notices import Job
-from atoll.mesh.model.organisation import Association, AssociationStatus, Project
+from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import Record, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
@@ -48,7 +48,7 @@ from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader
 
 Taken = Callable[[], list[str]]
-RUN, SCHEDULE, FORGET = "data-source-run", "data-source-schedule", "data-source-forget"
+RUN, SCHEDULE, FORGET = "run-data-source", "begin-data-source-run", "forget-data-source-runs"
 # A process is started for each such number of tables, which takes a second or two.
 LOOKED_AT_ONCE = 200
 CHANGED_AT_ONCE = 10
@@ -80,7 +80,7 @@ class Grounds:
     run: DataSourceRun
     source: DataSource
     project: Project
-    storage: Association
+    ground: harvested.Ground
 
 
 @dataclass(frozen=True)
@@ -232,13 +232,13 @@ def _grounds(reader: Reader, run_id: str) -> Grounds:
     project = reader.find(Project, source.project_id) if source else None
     if not (run and source and project and run.status in IS_GOING):
         raise Conflict("its data source or its project is gone")
-    storage = reader.find(Association, source.association_id)
-    if storage is None or storage.status is not AssociationStatus.ACCEPTED:
+    ground = harvested.ground_at(reader, project, source.location)
+    if ground is None or ground.storage.id != source.association_id:
         raise Conflict(
-            f"the storage of '{source.name}' does not belong to the domain any more; associate it "
-            "again and give the data source its location anew"
+            f"the storage of '{source.name}' does not belong to the domain any more, or its "
+            "environment is gone; associate it again and give the data source its location anew"
         )
-    return Grounds(run, source, project, storage)
+    return Grounds(run, source, project, ground)
 
 
 def _found(tools: Tools, grounds: Grounds) -> tuple[Source, list[Outcome]]:
@@ -249,14 +249,16 @@ def _found(tools: Tools, grounds: Grounds) -> tuple[Source, list[Outcome]]:
     """
     one = grounds.source
     try:
-        source = Source(one.location, one.include, one.exclude, tools.options_of(grounds.storage))
+        source = Source(
+            one.location, one.include, one.exclude, tools.options_of(grounds.ground.storage)
+        )
         found = harvest(source, executor=tools.executor, collections=tools.collections)
     except AtollError as error:
         raise Conflict(error.message) from error
-    if not all(harvested.is_within(grounds.storage, each.location) for each in found):
+    if not all(grounds.ground.is_within(each.location) for each in found):
         # Nothing of what is there: it is somebody else's.
         raise Conflict(f"{one.location} has become a link to another place")
-    return source, found
+    return source, [each for each in found if not grounds.ground.is_others(each.location)]
 
 
 def _findings(
@@ -282,10 +284,10 @@ def _take_in(
     call: Call, *, run_id: str, found: Sequence[Outcome], findings: Mapping[str, Findings]
 ) -> None:
     grounds = _grounds(call.changes, run_id)
-    if not all(harvested.is_within(grounds.storage, one.location) for one in found):
+    if not all(grounds.ground.is_within(one.location) for one in found):
         raise Conflict(f"'{grounds.source.name}' was given another location meanwhile")
     # All of a storage's places: read once, and only where something is new.
-    taken = cache(partial(harvested.taken_in, call, grounds.storage))
+    taken = cache(partial(harvested.taken_in, call, grounds.ground.storage))
     for one in found:
         if not _is_told(call, run_id, one.location):
             seen = findings.get(one.location, Findings())
@@ -322,6 +324,9 @@ def _created(
 ) -> Deed:
     if len(found.location.encode()) > harvested.MOST_BYTES:
         return Deed(AssetRunStatus.FAILED, "", "its location is too long; move it")
+    if grounds.ground.is_others(found.location) or grounds.ground.is_shared(found.location):
+        told = "other projects work there; register what lies beside them"
+        return Deed(AssetRunStatus.FAILED, "", told)
     if other := harvested.overlapping(taken(), found.location):
         told = f"the asset at {other} and this one would hold the same files; delete that one first"
         return Deed(AssetRunStatus.FAILED, "", told)
@@ -329,7 +334,7 @@ def _created(
     made = harvested.created(
         call,
         grounds.project,
-        grounds.storage,
+        grounds.ground.storage,
         found,
         findings.proposals,
         classification=harvested.first_classification(call, grounds.project, source.classification),
@@ -368,7 +373,7 @@ def _updated(
         asset,
         found,
         findings.proposals,
-        association_id=grounds.storage.id,
+        association_id=grounds.ground.storage.id,
         data_source_id=grounds.source.id,
     )
     if changed.version == asset.version:

@@ -10,7 +10,8 @@ from msgspec import Meta
 
 from atoll.core.errors import NotFound
 from atoll.mesh.identity.sessions import is_open
-from atoll.mesh.model.people import Proof, ProofType, UserProfile, moment
+from atoll.mesh.model.people import Proof, ProofType, UserProfile
+from atoll.mesh.model.record import moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.signing import session_of

@@ -10,15 +10,8 @@ from atoll.core.errors import Forbidden, InvalidInput, Unauthenticated, Unavaila
 from atoll.mesh.audit.model import AuditEvent, Outcome, new_event
 from atoll.mesh.identity import logins, passwords, secret, sessions, tokens
 from atoll.mesh.identity.throttle import DEVICE, PLACE, SECRET, Key, Throttle, of_name
-from atoll.mesh.model.people import (
-    AccessToken,
-    Proof,
-    ProofType,
-    UserProfile,
-    UserType,
-    microseconds,
-    moment,
-)
+from atoll.mesh.model.people import AccessToken, Proof, ProofType, UserProfile, UserType
+from atoll.mesh.model.record import microseconds, moment
 from atoll.mesh.operations.calls import Caller
 from atoll.mesh.service.people import DAY_SECONDS, token_of
 from atoll.mesh.store.reading import Reader

@@ -174,8 +174,8 @@ def _checked(
         forms = checked_forms(call, given["forms"], before.forms if before else ())
         given = {**given, "forms": forms}
     if "location" in given:
-        storage, location = harvested.storage_of(call, project, given["location"])
-        given = {**given, "location": location, "association_id": storage.id}
+        ground, location = harvested.ground_of(call, project, given["location"])
+        given = {**given, "location": location, "association_id": ground.storage.id}
     include, exclude = (given.get(key, getattr(before, key, ())) for key in ("include", "exclude"))
     check_patterns(Source("", include, exclude))
     return given

@@ -37,10 +37,8 @@ from atoll.mesh.model.people import (
     ProfileStatus,
     UserProfile,
     UserType,
-    microseconds,
-    moment,
 )
-from atoll.mesh.model.record import new_id
+from atoll.mesh.model.record import microseconds, moment, new_id
 from atoll.mesh.service.signing import Opened, Visit, note, open_session
 from atoll.mesh.store.writing import Store, Transaction
 

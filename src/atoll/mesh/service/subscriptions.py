@@ -9,7 +9,7 @@ look at the subscription itself, and tells the audit who has access from then on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -26,7 +26,7 @@ from atoll.mesh.model.access import (
     Terms,
 )
 from atoll.mesh.model.catalog import Listing
-from atoll.mesh.model.notices import Job
+from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.record import Moment, Remark, moved
 from atoll.mesh.operations.calls import Call
@@ -228,6 +228,16 @@ def ended(call: Call, subscription: Subscription, status: End, why: str) -> Subs
     for grant in grants_of(call, changed):
         revoked(call, grant, changed, changed.columns.keys())
     return changed
+
+
+def masked_again(call: Call, asset_id: str, columns: Collection[str]) -> None:
+    """Mask columns that an asset has no more: one of the same name may hold something else."""
+    for one in list(call.each(Subscription, columns=asset_id, status=LIVE)):
+        kept = tuple(name for name in one.terms.unmasked if name not in columns)
+        if kept != one.terms.unmasked:
+            changed = call.change(one, terms=replace(one.terms, unmasked=kept))
+            why = "an unmasked column is not there any more"
+            note_access(call, "TERMS_CHANGED", changed, held(call, changed), why=why)
 
 
 @job("expire-subscription")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from atoll.mesh.model.notices import Job, Notification, NotificationStatus, NotificationType
+from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.notices import Notification, NotificationStatus, NotificationType
 from atoll.mesh.model.people import AccessToken, PendingSignIn, Proof
 from atoll.mesh.model.record import Record, Replay
 from atoll.mesh.operations.calls import Call

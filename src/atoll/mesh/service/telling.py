@@ -23,9 +23,9 @@ from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent
 from atoll.mesh.model.access import ReviewCampaign, ReviewItem
 from atoll.mesh.model.catalog import Asset, DataSource, Listing
+from atoll.mesh.model.jobs import Cursor
 from atoll.mesh.model.notices import (
     Channel,
-    Cursor,
     Notification,
     NotificationSettings,
     NotificationStatus,

@@ -20,8 +20,7 @@ from atoll.mesh.model.catalog import (
     FilterStatus,
     Listing,
 )
-from atoll.mesh.model.people import moment
-from atoll.mesh.model.record import ColumnName, Id
+from atoll.mesh.model.record import ColumnName, Id, moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.service.guardrails import guardrails_of
 

@@ -31,7 +31,8 @@ from atoll.mesh.model.catalog import (
     TimeSeriesDataPoint,
 )
 from atoll.mesh.model.describing import FormType, Glossary, GlossaryTerm, Proposal, Rule
-from atoll.mesh.model.notices import Cursor, Job, Notification, NotificationSettings
+from atoll.mesh.model.jobs import Cursor, Job
+from atoll.mesh.model.notices import Notification, NotificationSettings
 from atoll.mesh.model.organisation import (
     Association,
     Domain,
@@ -232,9 +233,10 @@ SHELVES: Sequence[Shelf] = (
     ),
     Shelf(
         Listing,
-        ("name", "entity_id", "owning_project_id", "status"),
+        ("name", "entity_id", "entity_type", "owning_project_id", "status"),
         unique=(("entity_id",),),
         indexes=(("name",), ("owning_project_id",)),
+        many=("all_terms",),
         keeps_history=True,
         is_followed=True,
     ),

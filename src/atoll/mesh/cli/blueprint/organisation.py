@@ -16,7 +16,7 @@ from atoll.mesh.cli.blueprint.specs import (
     UnitSpec,
 )
 from atoll.mesh.model.organisation import Designation
-from atoll.mesh.model.people import microseconds, moment
+from atoll.mesh.model.record import microseconds, moment
 
 
 class Units(Section[UnitSpec]):

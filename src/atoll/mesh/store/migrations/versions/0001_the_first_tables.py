@@ -329,6 +329,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("entity_id", sa.Text(), nullable=False),
+        sa.Column("entity_type", sa.Text(), nullable=False),
         sa.Column("owning_project_id", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -338,6 +339,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_listing_name", ["name"], unique=False)
         batch_op.create_index("ix_listing_owning_project_id", ["owning_project_id"], unique=False)
         batch_op.create_index("uq_listing_entity_id", ["entity_id"], unique=True)
+
+    op.create_table(
+        "listing_all_terms",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_listing_all_terms")),
+    )
+    with op.batch_alter_table("listing_all_terms", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_listing_all_terms_id"), ["id"], unique=False)
 
     op.create_table(
         "membership",
