@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("lancedb", reason="the baseline is LanceDB: install atoll[dev]")
 
+pytestmark = pytest.mark.nightly
 ROOT = Path(__file__).parents[2]
-# That of an object store is for nights.
+# That of an object store is apart.
 BENCHES = (
     "ingest", "create", "index", "partitions", "search", "contract", "query", "batch", "wide",
     "fanout", "cold", "randconv", "huge", "allocator", "spottraces", "meshsearch",
@@ -50,7 +51,6 @@ def _run(names, out, scratch):
     return done.stdout, written, list(scratch.iterdir())
 
 
-@pytest.mark.slow
 def test_every_bench_leaves_one_complete_json(smoke):
     _, written, _ = smoke
     assert set(written) == set(BENCHES)
@@ -62,7 +62,6 @@ def test_every_bench_leaves_one_complete_json(smoke):
         assert all(set(row) == COLUMNS for row in facts["rows"])
 
 
-@pytest.mark.slow
 def test_the_table_shows_every_row_and_judges_no_smoke_run(smoke):
     shown, written, _ = smoke
     for facts in written.values():
@@ -72,7 +71,6 @@ def test_the_table_shows_every_row_and_judges_no_smoke_run(smoke):
     assert "the figures mean nothing" in shown
 
 
-@pytest.mark.slow
 def test_every_row_that_is_asked_for_names_its_bar_and_goal(smoke):
     _, written, _ = smoke
     asked = {name: [row for row in facts["rows"] if row["bar"]] for name, facts in written.items()}
@@ -81,7 +79,6 @@ def test_every_row_that_is_asked_for_names_its_bar_and_goal(smoke):
     assert "| goal " in smoke[0]
 
 
-@pytest.mark.slow
 def test_a_peer_that_is_not_installed_is_skipped_by_name(smoke):
     _, written, _ = smoke
     rows = [row for row in written["query"]["rows"] if row["what"].startswith("peer ")]
@@ -89,25 +86,21 @@ def test_a_peer_that_is_not_installed_is_skipped_by_name(smoke):
     assert all(row["ours"] or "not installed" in row["note"] for row in rows)
 
 
-@pytest.mark.slow
 def test_the_projection_is_written_out_step_by_step(smoke):
     assert "9. Together:" in smoke[0]
 
 
-@pytest.mark.slow
 def test_data_sets_that_are_absent_are_named_as_skipped(smoke):
     _, written, _ = smoke
     skipped = [row["note"] for row in written["randconv"]["rows"] if row["ours"] is None]
     assert any("scope40_201.fasta.gz" in note for note in skipped)
 
 
-@pytest.mark.slow
 def test_a_bench_removes_its_vectors_and_tables(smoke):
     _, _, left = smoke
     assert left == []
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(3600)
 @pytest.mark.ceph
 def test_the_bench_of_an_object_store_leaves_one_complete_json(tmp_path):

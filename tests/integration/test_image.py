@@ -73,7 +73,7 @@ def files_of(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kernels_of_the_image_are_taken_by_another_machine_from_a_read_only_folder(
     kernels, tmp_path
 ):

@@ -19,7 +19,7 @@ BUCKETS, BUCKET_ROWS, DIM = 18, 14_200, 960
 K, REFINE_FACTOR = 50_000, 5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_50_000_neighbours_of_18_buckets_are_refined_within_memory_and_time(tmp_path):
     random = np.random.default_rng(11)
     centres = random.normal(size=(40, DIM)).astype(np.float32)

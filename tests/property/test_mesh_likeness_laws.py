@@ -67,8 +67,6 @@ def test_requests_that_are_alike_get_the_decision_that_each_would(roles, scopes,
 @pytest.mark.parametrize(
     "condition",
     [
-        'resource == Listing::"listing-1"',
-        '[Listing::"listing-1"].contains(resource)',
         'resource.project.owners.contains(Role::"c")',
         "resource.governors.isEmpty()",
         'resource.project == resource.project && resource.governors == [Role::"c"]',
@@ -86,3 +84,12 @@ def test_a_policy_of_the_house_may_ask_for_more_and_is_told(condition):
     who = Standing("User", "user-x", frozenset({"everybody"}), frozenset({"read"}))
     found = house.decide_all(who, Action("GetListing", "read"), [others, hidden, others])
     assert [one.is_allowed for one in found] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ['resource == Listing::"listing-1"', '[Listing::"listing-1"].contains(resource)'],
+)
+def test_a_policy_of_the_house_singles_out_nothing_that_searches_count(condition):
+    with pytest.raises(ValueError, match='singles out Listing::"listing-1"'):
+        Authorizer(actions(), HOUSE % condition)

@@ -13,7 +13,7 @@ import msgspec
 
 from atoll.core.records import decoded
 from atoll.mesh.identity.tokens import permits
-from atoll.mesh.policies.likeness import asks_for_roles_only
+from atoll.mesh.policies.likeness import asks_for_roles_only, singled_out
 
 ENTITIES = "entities.cedarschema"
 
@@ -108,6 +108,12 @@ class Authorizer:
             why = str(checked.errors[0].error)
             raise ValueError(re.sub(r"`(policy\d+)`", lambda one: f"'{ids[one[1]]}'", why))
         self._policies = _policies(read, ids)
+        for number, one in read["staticPolicies"].items():
+            if thing := singled_out(one):
+                raise ValueError(
+                    f"'{ids[number]}' singles out {thing}, which searches would still count; speak "
+                    "of its project or its classification"
+                )
         written = read["staticPolicies"].values()
         self._asks_for_roles_only = all(map(asks_for_roles_only, written))
 

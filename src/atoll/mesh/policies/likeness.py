@@ -12,6 +12,7 @@ from typing import Any
 
 # What is compared as it is. Whatever else there is may be asked for by `principal in` alone.
 _PLAIN = frozenset({"classification", "status", "unmasks", "is_self", "is_service"})
+_SEARCHED = frozenset({"Listing", "Asset", "DataProduct"})
 
 
 def asks_for_roles_only(policy: Mapping[str, Any]) -> bool:
@@ -23,6 +24,26 @@ def asks_for_roles_only(policy: Mapping[str, Any]) -> bool:
     scope = policy["resource"]
     names_none = scope["op"] == "All" or (scope["op"] == "is" and "in" not in scope)
     return names_none and all(_is_plain(one["body"]) for one in policy["conditions"])
+
+
+def singled_out(policy: Any) -> str:
+    """Name one thing that people search for and that a policy speaks of by its id, if any.
+
+    What is found is counted by project and classification, not thing by thing: such a policy would
+    hide something and have it counted all the same.
+
+    Args:
+        policy: as Cedar writes it in JSON, or a part of that.
+    """
+    match policy:
+        case {"type": str(kind), "id": str(id_)} if kind in _SEARCHED:
+            return f'{kind}::"{id_}"'
+        case dict():
+            return next(filter(None, map(singled_out, policy.values())), "")
+        case list():
+            return next(filter(None, map(singled_out, policy)), "")
+        case _:
+            return ""
 
 
 def _is_plain(expression: Any) -> bool:
