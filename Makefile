@@ -11,6 +11,9 @@ INSTALL := $(PIP) install --quiet -c constraints.txt $(PIP_ARGS)
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 FAST := tests/unit tests/property tests/contract src
 
+# What is compiled once need not be by each of the thousand processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo post mesh test nightly faults check lint bench bench-nightly lock clean system-packages
 .DELETE_ON_ERROR:
 
@@ -27,10 +30,10 @@ mesh: $(VENV)/.stamp-dev  ## Walk a table's whole way through the mesh, by comma
 	$(BIN)/python tests/mesh_journey.py
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 nightly: $(VENV)/.stamp-dev system-packages  ## Every test, more of each kind: an hour or two.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nightly --kills 10
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --nightly --kills 10
 
 faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points (50); fleets RUNS times (20); hours.
 	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration

@@ -35,6 +35,10 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        # A file's tests share what it has started. Clusters would only wait for each other.
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     if not config.getoption("--nightly") and "nightly" not in config.getoption("-m"):
         config.hook.pytest_deselected(items=[item for item in items if _is_nightly(item)])
         items[:] = [item for item in items if not _is_nightly(item)]

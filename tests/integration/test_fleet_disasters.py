@@ -12,7 +12,7 @@ from atoll.fleet.providers.reach import reach
 from atoll.fleet.states import StepState
 from bench.fleetclusters import Job, atoll, await_, small_cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
 needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
 
 

@@ -51,7 +51,7 @@ def over(shop, campaign):
 
 def end_of(shop, campaign):
     with shop.mesh.store.reading() as reader:
-        return reader.one(Job, kind="campaign", subject_id=campaign.id)
+        return reader.one(Job, kind="close-campaign", subject_id=campaign.id)
 
 
 def items(shop, who="bob", **given):

@@ -67,6 +67,7 @@ def asset(mesh, project, name, *, classification="INTERNAL", is_listed=True, **v
         entity_id=made.id,
         entity_revision=1,
         classification=made.classification,
+        all_terms=made.all_terms,
         **own,
     )
     records = [made, listing] if is_listed else [made]
@@ -175,6 +176,9 @@ def test_25_35_terms_and_form_values_are_searched_and_narrow_the_search(mesh, pr
     mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, synonyms=("arm",))
     assert found(mesh, "cy", "manipulator") == []
     assert found(mesh, "cy", "arm") == ["cell"]
+    mesh.ask("bob", "UpdateAsset", asset_id="asset-cell", glossary_terms=())
+    mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, synonyms=("gripper",))
+    assert found(mesh, "cy", "gripper") == ["cell"]  # as it is published
 
 
 def test_30_35_quality_is_a_facet_of_the_newest_score(mesh, project):

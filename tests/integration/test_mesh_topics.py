@@ -266,7 +266,7 @@ def test_46_a_review_that_nobody_does_is_closed_and_waits_no_longer(plant):
     campaign = plant.mesh.ask("ann", "CreateReviewCampaign", **given)
     assert waits(plant, "bob", "ACCESS_REVIEW") == ["ACTIVE"]
     changed(plant, campaign, due_at=1)
-    due(plant, "campaign")
+    due(plant, "close-campaign")
     assert waits(plant, "bob", "ACCESS_REVIEW") == ["INACTIVE"]
 
 

@@ -28,13 +28,14 @@ def nested(inner):
         *(NAMES, inner, st.booleans()),
     )
     fields = st.lists(field, max_size=4)
+    keys = inner.filter(lambda kind: not pa.types.is_null(kind))
     return st.one_of(
         st.builds(pa.list_, field),
         st.builds(pa.large_list, field),
         st.builds(pa.list_view, field),
         st.builds(pa.list_, field, st.integers(0, 2000)),
         st.builds(pa.struct, fields),
-        st.builds(pa.map_, inner, inner, st.booleans()),
+        st.builds(pa.map_, keys, inner, st.booleans()),
         st.builds(pa.dictionary, st.just(pa.int8()), inner, st.booleans()),
         st.builds(pa.run_end_encoded, st.just(pa.int32()), inner),
         st.builds(pa.dense_union, st.lists(field, min_size=1, max_size=4)),

@@ -44,7 +44,7 @@ FOREIGN = {
 FOREIGN_IN_MESSAGES = {"--conf", "--class", "--force-reinstall", "--fork", "--bind"}
 # States of DataZone's that nothing of ours is ever in.
 NEVER_REACHED = {
-    "CREATING", "UPDATING", "DELETING", "MOVING", "UPDATE_FAILED", "DELETE_FAILED", "CREATE_FAILED",
+    "CREATING", "UPDATING", "DELETING", "DELETED", "MOVING", "UPDATE_FAILED", "DELETE_FAILED", "CREATE_FAILED",
     "CREATION_FAILED", "DELETION_FAILED", "FAILED_CREATION", "FAILED_UPDATE", "FAILED_DELETION",
 }  # fmt: skip
 
