@@ -156,7 +156,8 @@ def test_19_a_terms_usage_counts_what_one_may_know_of_only(hidden):
         Glossary(id="glossary-bobs", name="bob's", **own),
         GlossaryTerm(id="term-weld", name="weld", glossary_id="glossary-bobs", **STAMP),
     )
-    for name in ("asset-hidden", "asset-extra"):
+    plant.table("carried", Classification.INTERNAL)
+    for name in ("asset-hidden", "asset-carried"):
         plant.change(plant.find(Asset, name), glossary_terms=("term-weld",))
 
     def usage(who):
@@ -164,13 +165,13 @@ def test_19_a_terms_usage_counts_what_one_may_know_of_only(hidden):
 
     # Cy finds the listing, whose revision does not carry it yet.
     assert [usage(who) for who in ("ann", "bob", "hugo", "cy", "sam")] == [2, 1, 1, 0, 0]
-    shown = plant.find(Listing, "listing-asset-extra")
-    newest = plant.find(Asset, "asset-extra")
+    shown = plant.find(Listing, "listing-asset-carried")
+    newest = plant.find(Asset, "asset-carried")
     plant.change(shown, entity_revision=newest.version, all_terms=newest.all_terms)
     assert [usage(who) for who in ("bob", "cy", "sam")] == [1, 1, 0]
     refused = mesh.refusal("bob", "DeleteGlossaryTerm", glossary_term_id="term-weld")
     assert "'weld' is used; disable" in refused.message
-    for name in ("asset-hidden", "asset-extra"):
+    for name in ("asset-hidden", "asset-carried"):
         plant.change(plant.find(Asset, name), glossary_terms=())
     assert [usage(who) for who in ("bob", "cy")] == [1, 1]  # as it is published
     refused = mesh.refusal("bob", "DeleteGlossaryTerm", glossary_term_id="term-weld")
