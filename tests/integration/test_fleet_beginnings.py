@@ -67,6 +67,7 @@ def test_machines_without_java_end_the_cluster_and_say_what_to_install(tmp_path,
 @pytest.mark.skipif(
     bool(why_no_netns(NOBODY)), reason=f"netns without root: {why_no_netns(NOBODY)}"
 )
+@pytest.mark.nightly
 def test_a_host_without_root_has_clusters_that_work(tmp_path):
     # Root may not map itself into a namespace without that one capability.
     drop = ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all"]

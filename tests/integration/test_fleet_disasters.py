@@ -87,6 +87,7 @@ def test_a_job_ends_without_a_quorum_and_two_primaries_come_back_with_their_disk
     assert {one.id for one in lost} <= {one.id for one in cluster.primaries().values()}
 
 
+@pytest.mark.nightly
 def test_three_primaries_that_stopped_come_back_with_their_disks_and_all_that_is_known(cluster):
     ended = cluster.completed(cluster.submit("true"))
     before = ids_by_address(cluster)
@@ -110,6 +111,7 @@ def test_two_primaries_that_were_cut_off_come_back_as_they_were(cluster):
     assert ids_by_address(cluster) == before
 
 
+@pytest.mark.nightly
 def test_one_disk_of_three_is_enough_to_keep_what_is_known(cluster):
     ended = cluster.completed(cluster.submit("true"))
     survivor, *lost = cluster.primaries().values()
@@ -122,6 +124,7 @@ def test_one_disk_of_three_is_enough_to_keep_what_is_known(cluster):
     assert knows(cluster, ended)
 
 
+@pytest.mark.nightly
 def test_without_any_disk_a_cluster_begins_anew_only_when_told_to(cluster, tmp_path):
     ended = cluster.completed(cluster.submit("true"))
     worker = cluster.serving(Role.CORE)[0].machine

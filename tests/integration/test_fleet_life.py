@@ -66,6 +66,7 @@ def undone(cluster, how, old, **args):
         cluster.fault(how, old, **args)
 
 
+@pytest.mark.nightly
 def test_a_build_outlives_the_active_primary_and_aws_shows_another_in_its_place(cluster, tmp_path):
     home = cluster.host.home
     aws = aws_of(serving(home).url, tmp_path, keys_of(home))
@@ -163,6 +164,7 @@ def test_a_hung_master_is_found_and_its_machine_replaced(cluster):
     replaced(cluster, old, "its master does not answer")
 
 
+@pytest.mark.nightly
 def test_a_master_that_hung_for_a_while_does_not_reign_beside_its_successor(cluster):
     old = cluster.active_machine()
     cluster.fault("freeze", old, pattern=MASTER)
@@ -178,6 +180,7 @@ def test_a_frozen_machine_is_replaced(cluster):
     replaced(cluster, old, "its agent is not heard")
 
 
+@pytest.mark.nightly
 def test_a_primary_with_a_full_disk_is_replaced(cluster):
     old = cluster.active_machine()
     cluster.fault("fill_disk", old, percent=95)
@@ -254,6 +257,7 @@ def test_zookeepers_killed_one_after_another_cost_one_failover_each_at_most(
     assert job.is_exact()
 
 
+@pytest.mark.nightly
 def test_a_full_subnet_delays_a_replacement_until_an_address_is_free(cluster):
     active, leader = cluster.active_machine(), cluster.leader_machine()
     # Neither leads anything: its loss moves nothing.
@@ -272,6 +276,7 @@ def test_a_full_subnet_delays_a_replacement_until_an_address_is_free(cluster):
     await_("a whole cluster", cluster.is_whole)
 
 
+@pytest.mark.nightly
 def test_a_primary_lost_while_the_host_is_dead_is_replaced_when_it_is_back(cluster):
     old = cluster.standby_machine()
     cluster.fault("crash", old)
@@ -280,6 +285,7 @@ def test_a_primary_lost_while_the_host_is_dead_is_replaced_when_it_is_back(clust
     replaced(cluster, old)
 
 
+@pytest.mark.nightly
 def test_no_capacity_keeps_a_primary_with_a_hung_zookeeper_until_there_is_some(cluster):
     old = cluster.leader_machine()
     pool = {"instance_type": "m5.xlarge", "market": "ON_DEMAND", "subnet_id": old.subnet_id}

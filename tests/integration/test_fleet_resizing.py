@@ -62,6 +62,7 @@ def workers(cluster, role, count):
     return [one.machine for one in cluster.serving(role)]
 
 
+@pytest.mark.nightly
 def test_bootstrap_actions_run_on_new_instances_and_on_replaced_ones(story, cluster):
     _, roles = story
     assert sorted(roles.read_text().split("\n")) == ["", "CORE well", *3 * ["MASTER well"]]
@@ -71,6 +72,7 @@ def test_bootstrap_actions_run_on_new_instances_and_on_replaced_ones(story, clus
     assert roles.read_text().count("MASTER") == 4
 
 
+@pytest.mark.nightly
 def test_a_job_outlives_the_crash_of_its_worker(cluster, tmp_path):
     job = Job(cluster, tmp_path / "out", partitions=12).begun()
     [old] = workers(cluster, Role.CORE, 1)

@@ -110,6 +110,7 @@ def printed(cluster, *step):
     return atoll(cluster.host.home, "logs", "small", *step)
 
 
+@pytest.mark.nightly
 def test_what_steps_printed_is_read_after_their_primary_was_lost(cluster, tmp_path):
     begun = tmp_path / "1"
     moved = cluster.submit(
@@ -142,6 +143,7 @@ def test_a_long_step_goes_on_elsewhere_when_its_primary_falls_ill(cluster, tmp_p
     assert (step.attempts > 1) == (step.machine_id != ill.id)
 
 
+@pytest.mark.nightly
 def test_atolls_own_commands_let_a_cluster_work_from_here_and_as_steps(cluster, tmp_path):
     fasta = write_fasta(tmp_path / "x.fasta", 60)
     parts, place, run = (tmp_path / name for name in ("parts", "collection", "run"))

@@ -85,7 +85,7 @@ def test_kernels_of_the_image_are_taken_by_another_machine_from_a_read_only_fold
     assert files_of(kernels) == before
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kernels_would_be_compiled_again_elsewhere_if_no_cpu_were_named(kernels, tmp_path):
     words = ("sh", AWS / "entrypoint.sh", "python", "-c", ELSEWHERE + ONE_KERNEL)
     places = {"ATOLL_KERNELS": str(kernels), "NUMBA_CACHE_DIR": str(tmp_path / "there")}

@@ -226,7 +226,7 @@ def test_drift_is_measured_among_so_many_rows_as_came(
     assert collection.calibration.drift[0].bucket == collection.buckets[-1].name
 
 
-@pytest.mark.parametrize("index", ["rabitq", "ivf_pq"])
+@pytest.mark.parametrize("index", ["rabitq", pytest.param("ivf_pq", marks=pytest.mark.nightly)])
 def test_few_rows_are_calibrated_where_that_is_asked_for(tmp_path, index):
     file = write_h5(tmp_path / "a.h5", gaussian(300, 16))
     must("create", tmp_path / "c", file, "--index", index, "--workers", 1, "--calibrate", "-q")

@@ -265,7 +265,13 @@ def await_file(folder, pattern, process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["atoll-scratch-build-*/*/run-*", "atoll-scratch-build-*/*/names-*"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "atoll-scratch-build-*/*/run-*",
+        pytest.param("atoll-scratch-build-*/*/names-*", marks=pytest.mark.nightly),
+    ],
+)
 def test_workers_that_are_killed_are_replaced(tmp_path, many, at):
     source, expected = many
     (scratch := tmp_path / "scratch").mkdir()
@@ -280,7 +286,13 @@ def test_workers_that_are_killed_are_replaced(tmp_path, many, at):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["atoll-scratch-build-*/*/run-*", "atoll-scratch-build-*/*/part-*"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "atoll-scratch-build-*/*/run-*",
+        pytest.param("atoll-scratch-build-*/*/part-*", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_create_that_is_killed_is_not_there_and_finishes(tmp_path, many, at):
     source, expected = many
     (scratch := tmp_path / "scratch").mkdir()
