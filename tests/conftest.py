@@ -4,6 +4,7 @@ import atexit
 import gc
 
 import hypothesis
+import mesh_databases
 import pytest
 from aws_servers import ministack_server, moto_aws_server
 from postgres_server import postgres_server
@@ -26,10 +27,20 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kills", type=int, default=1, help="at how many random points each command is killed"
     )
+    parser.addoption(
+        "--database",
+        choices=["postgresql"],
+        help="keep every mesh there; without it, most are kept in SQLite files",
+    )
     parser.addoption("--nightly", action="store_true", help="run the tests marked nightly, too")
 
 
 def pytest_generate_tests(metafunc):
+    if "database" in metafunc.fixturenames:
+        only = metafunc.config.getoption("--database")
+        metafunc.parametrize(
+            "database", [only] if only else ["sqlite", "postgresql"], indirect=True
+        )
     if "kill_seed" in metafunc.fixturenames:
         metafunc.parametrize("kill_seed", range(metafunc.config.getoption("--kills")))
 
@@ -40,8 +51,9 @@ def pytest_collection_modifyitems(config, items):
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     if not config.getoption("--nightly") and "nightly" not in config.getoption("-m"):
-        config.hook.pytest_deselected(items=[item for item in items if _is_nightly(item)])
-        items[:] = [item for item in items if not _is_nightly(item)]
+        _leave_out(config, items, "nightly")
+    if config.getoption("--database"):
+        _leave_out(config, items, "sqlite")
     missing = missing_ceph_programs()
     if not missing:
         return
@@ -51,8 +63,10 @@ def pytest_collection_modifyitems(config, items):
             _not_run.append(item.nodeid)
 
 
-def _is_nightly(item):
-    return item.get_closest_marker("nightly") is not None
+def _leave_out(config, items, marker):
+    marked = [item for item in items if item.get_closest_marker(marker)]
+    config.hook.pytest_deselected(items=marked)
+    items[:] = [item for item in items if item not in marked]
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -79,11 +93,11 @@ def postgres():
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database(request, tmp_path):
     """The URL of a mesh's database without records, of both kinds one after the other."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/mesh.db"
+        return mesh_databases.database_of(tmp_path)
     template = request.getfixturevalue("postgres_template")
     return request.getfixturevalue("postgres").new_database(template)
 
@@ -99,6 +113,22 @@ def postgres_template(postgres):
     upgrade(engine)
     engine.dispose()
     return url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _chosen_database(request):
+    """Where the run asks for it, keep every mesh on a server."""
+    if request.config.getoption("--database"):
+        server, template = map(request.getfixturevalue, ("postgres", "postgres_template"))
+        mesh_databases.use(server, template)
+
+
+@pytest.fixture(autouse=True)
+def _cleared_databases(_chosen_database):
+    """Laws try hundreds of meshes, and a database is 10 MB."""
+    there = mesh_databases.cleared(None)
+    yield
+    mesh_databases.cleared(there)
 
 
 @pytest.fixture(scope="session")

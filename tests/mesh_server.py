@@ -8,6 +8,7 @@ import sys
 from contextlib import closing, contextmanager
 
 from click.testing import CliRunner
+from mesh_databases import elsewhere
 
 from atoll.core.config import Settings
 from atoll.mesh.cli import mesh
@@ -25,6 +26,8 @@ class Server:
 
     def __init__(self, home, *arguments, environment=None, signs_in=True):
         self.home, self._arguments = home, arguments
+        if "--database" not in arguments and (url := elsewhere(home)):
+            self._arguments += ("--database", url)
         self._environment = {**os.environ, **(environment or {})}
         self.start()
         self.client, self.token = MeshClient(self.url, ""), ""

@@ -1,4 +1,6 @@
-"""A mesh in a process of its own, which somebody kills: `python mesh_teller.py HOME PORT URL`.
+"""A mesh in a process of its own, which somebody kills.
+
+    python mesh_teller.py HOME DATABASE PORT URL
 
 The first time it sets up Bob, whom a mail and a webhook shall tell that he is in a project now.
 """
@@ -20,10 +22,11 @@ ALL = frozenset({"admin"})
 
 
 def main():
-    home, port, url = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    home, database, port, url = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     server = MailServer("127.0.0.1", "atoll@example.org", port, starttls=False)
     networks = (ip_network("127.0.0.0/8"),)
-    mesh = Mesh(home, portal_url="https://mesh", mail=server, webhook_networks=networks)
+    tools = {"mail": server, "webhook_networks": networks}
+    mesh = Mesh(home, database=database, portal_url="https://mesh", **tools)
     with mesh.store.reading() as reader:
         [domain] = reader.all(Domain)
         is_new = reader.one(UserProfile, name="bob") is None

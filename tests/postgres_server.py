@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,14 @@ class PostgresServer:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
+
+    def drop(self, url):
+        """Remove a database, unless somebody still holds it."""
+        with (
+            psycopg.connect(self.url(), autocommit=True) as connection,
+            suppress(psycopg.errors.ObjectInUse),
+        ):
+            connection.execute(f"DROP DATABASE {url.rpartition('/')[2]}")
 
 
 def programs():

@@ -15,6 +15,7 @@ from mesh_catalog import (
     technical,
     unpublish,
 )
+from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -44,7 +45,7 @@ from atoll.mesh.service.forms import FormInput, NewField
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         kept(made, plain_type())
         yield made
 

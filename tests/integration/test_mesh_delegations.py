@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from mesh_databases import database_of
 from mesh_sharing import Shop
 from mesh_world import ROOT, STAMP, world
 
@@ -20,7 +21,7 @@ HOUR_US = 3_600_000_000
 
 @pytest.fixture
 def shop(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield Shop(made, Classification.CONFIDENTIAL)
 
 

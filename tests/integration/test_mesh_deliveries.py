@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fleet_lab import awaited
+from mesh_databases import database_of, elsewhere
 from mesh_world import ROOT, world
 from message_receivers import smtp_server, webhook
 
@@ -47,7 +48,7 @@ def hook():
 def mesh(tmp_path, smtp):
     server = MailServer("127.0.0.1", "atoll@example.org", smtp.port, starttls=False)
     tools = {"mail": server, "webhook_networks": LOOPBACK}
-    with world(f"sqlite:///{tmp_path}/mesh.db", **tools) as made:
+    with world(database_of(tmp_path), **tools) as made:
         yield made
 
 
@@ -225,7 +226,7 @@ def test_41_webhooks_do_not_go_inside_nor_in_clear_and_tell_nothing_of_it(
 
 
 def test_41_without_a_mail_server_it_is_in_the_list_and_settings_say_so(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as mesh:
+    with world(database_of(tmp_path)) as mesh:
         choose(mesh, Channel.EMAIL, email="cy@example.org")
         join(mesh, mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="press"))
         me = {"user_profile_id": "user-cy"}
@@ -259,7 +260,7 @@ def test_41_a_webhook_that_is_waited_for_holds_up_no_mail(mesh, project, smtp, h
 @contextmanager
 def teller(home, smtp, hook):
     """Run a mesh in a process of its own; kill it at the end, as a power cut would."""
-    argv = [sys.executable, str(TELLER), str(home), str(smtp.port), hook.url]
+    argv = [sys.executable, str(TELLER), str(home), elsewhere(home), str(smtp.port), hook.url]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == b"ready\n"
@@ -283,7 +284,7 @@ def test_41_a_server_that_was_killed_tells_once_and_delivers_at_least_once(
         awaited(lambda: smtp.got and len(hook.got) > (when != "at once"))
     assert len({headers["X-Atoll-Delivery"] for headers, _ in hook.got}) == 1
     assert len({one["Message-ID"] for one in smtp.messages()}) == 1
-    engine = opened(f"sqlite:///{tmp_path}/mesh.db")
+    engine = opened(database_of(tmp_path))
     with engine.connect() as connection:
         assert Reader(connection).count(Notification) == 1
     engine.dispose()

@@ -6,6 +6,7 @@ import time
 
 import anyio
 import pytest
+from mesh_databases import elsewhere
 from mesh_doors import browser_at, error
 from mesh_server import mesh_server
 from starlette.requests import ClientDisconnect, Request
@@ -25,7 +26,7 @@ class Door:
     """A mesh, and its administrator before it."""
 
     def __init__(self, home):
-        self.mesh = Mesh(home, portal_url="https://mesh")
+        self.mesh = Mesh(home, database=elsewhere(home), portal_url="https://mesh")
         self.client = browser_at(self.mesh.application)
         password = (home / "first-administrator.txt").read_text().splitlines()[1]
         told = self.client.post("/v1/sign-in", json={"name": FIRST_NAME, "password": password})
@@ -194,6 +195,7 @@ def test_10_no_stored_text_reaches_the_terminal_as_it_is(tmp_path):
         assert all(one.isprintable() or one == "\n" for one in shown)
 
 
+@pytest.mark.sqlite
 def test_46_a_database_that_another_process_has_locked_is_waited_for_then_503(
     tmp_path, monkeypatch
 ):

@@ -7,6 +7,7 @@ from itertools import chain
 import pytest
 import sqlalchemy as sa
 from mesh_access import COLUMNS, Plant, asset, technical
+from mesh_databases import database_of
 from mesh_hidden import OPEN, Hidden, fields_with_ids, outcome
 from mesh_world import SCOPES, STAMP, world
 
@@ -40,7 +41,7 @@ OPEN_FIELDS = {
 @pytest.fixture(scope="module")
 def hidden(tmp_path_factory):
     home = tmp_path_factory.mktemp("hidden")
-    with world(f"sqlite:///{home}/mesh.db", home) as mesh:
+    with world(database_of(home), home) as mesh:
         yield Hidden(mesh, home / "lake")
 
 
@@ -184,7 +185,7 @@ forbid (principal == User::"user-sam", action in Action::"Discover", resource);"
 
 
 def test_34_openmetadata_8892_who_is_denied_everything_finds_no_table_by_search(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db", tmp_path, policies=FORBIDDEN) as mesh:
+    with world(database_of(tmp_path), tmp_path, policies=FORBIDDEN) as mesh:
         mesh.person("sam")
         plant = Plant(mesh, tmp_path / "lake")
         assert "asset-public" in outcome(lambda: mesh.ask("dee", "SearchListings", text="public"))

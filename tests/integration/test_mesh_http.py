@@ -1,13 +1,13 @@
 """The mesh over HTTP: who comes in, what a request may look like, and what errors tell."""
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mesh_databases import copied, elsewhere
 from starlette.testclient import TestClient
 
 from atoll.core.errors import Conflict
@@ -23,18 +23,22 @@ from atoll.mesh.store.events import events
 PATIENCE_S = 60
 
 
+def opened(home, **given):
+    return Mesh(home, database=elsewhere(home), **given)
+
+
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """The folder of a mesh that was just made."""
     home = tmp_path_factory.mktemp("begun") / "home"
-    Mesh(home, portal_url="https://mesh").close()
+    opened(home, portal_url="https://mesh").close()
     return home
 
 
 @pytest.fixture
 def mesh(tmp_path, begun):
-    shutil.copytree(begun, tmp_path / "home")
-    mesh = Mesh(tmp_path / "home", portal_url="https://mesh")
+    copied(begun, tmp_path / "home")
+    mesh = opened(tmp_path / "home", portal_url="https://mesh")
     yield mesh
     mesh.close()
 
@@ -262,9 +266,9 @@ def test_the_document_names_every_operation(browser):
 def test_a_folder_is_served_once_and_keeps_its_administrator(mesh, tmp_path):
     first = mesh.first.read_text()
     with pytest.raises(Conflict, match="served by another process"):
-        Mesh(tmp_path / "home")
+        opened(tmp_path / "home")
     mesh.close()
-    again = Mesh(tmp_path / "home")
+    again = opened(tmp_path / "home")
     assert again.first.read_text() == first
     assert again.first.stat().st_mode & 0o077 == 0
     again.close()
@@ -274,7 +278,7 @@ def test_48_a_mesh_whose_key_is_lost_is_not_served(mesh, tmp_path):
     mesh.close()
     (tmp_path / "home" / KEY_FILE).unlink()
     with pytest.raises(Conflict, match="sealed with key"):
-        Mesh(tmp_path / "home")
+        opened(tmp_path / "home")
 
 
 def test_48_what_was_done_and_refused_is_in_the_audit_and_the_chain_holds(signed_in, mesh, root):
@@ -298,7 +302,7 @@ def audit(mesh):
 
 def test_6_a_portal_that_moved_is_where_one_time_logins_lead(mesh, tmp_path):
     mesh.close()
-    again = Mesh(tmp_path / "home", portal_url="https://moved.example")
+    again = opened(tmp_path / "home", portal_url="https://moved.example")
     with again.store.reading() as reader:
         [domain] = reader.all(Domain)
     again.close()

@@ -4,6 +4,7 @@ import resource
 import time
 from contextlib import closing, contextmanager
 
+import pytest
 from mesh_server import mesh_server
 from mesh_storm import MAKERS, NOT_MADE, Storm
 from postgres_server import postgres_server
@@ -17,11 +18,10 @@ UNLIMITED = resource.RLIM_INFINITY
 
 @contextmanager
 def storm_at(home, database, seed):
-    """A server, and the changes; an empty database is its own file."""
-    more = ("--database", database) if database else ()
+    """A server, and the changes."""
     with (
-        mesh_server(home, *more) as server,
-        closing(Storm(server, database or f"sqlite:///{home / DATABASE_FILE}", seed)) as storm,
+        mesh_server(home, "--database", database) as server,
+        closing(Storm(server, database, seed)) as storm,
     ):
         yield storm
 
@@ -35,7 +35,6 @@ def test_46_48_a_server_killed_at_any_time_has_done_what_it_said_and_nothing_by_
     database, tmp_path, kill_seed
 ):
     """And a call whose answer was lost is done once, if it is made again with its key."""
-    database = "" if database.startswith("sqlite") else database
     with storm_at(tmp_path / "home", database, kill_seed) as storm:
 
         def killed(stop):
@@ -66,10 +65,11 @@ def test_46_48_when_the_database_is_gone_and_back_everything_goes_on(tmp_path):
         storm.assert_done_once()
 
 
+@pytest.mark.sqlite
 def test_46_48_a_full_disk_takes_nothing_away(tmp_path):
     """The database's journal may grow no further; later it may again."""
     home = tmp_path / "home"
-    with storm_at(home, "", 0) as storm:
+    with storm_at(home, f"sqlite:///{home / DATABASE_FILE}", 0) as storm:
 
         def full(stop):
             size = (home / f"{DATABASE_FILE}-wal").stat().st_size

@@ -6,6 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 from mesh_catalog import kept, plain_type, project_of, publish, storage, table, unpublish
+from mesh_databases import database_of
 from mesh_samples import shared
 from mesh_world import ROOT, STAMP, world
 
@@ -32,7 +33,7 @@ PUBLIC, INTERNAL, CONFIDENTIAL = Classification
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         kept(made, plain_type())
         yield made
 

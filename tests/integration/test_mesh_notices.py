@@ -7,6 +7,7 @@ from fleet_lab import awaited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_catalog import project_of
+from mesh_databases import database_of
 from mesh_world import ROOT, world
 
 from atoll.core.errors import InvalidInput, NotFound, Unavailable
@@ -27,7 +28,7 @@ DEEDS = ("offer", "accept", "withdraw", "read", "tell")
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield made
 
 
@@ -331,7 +332,7 @@ def test_41_events_that_concern_nobody_are_passed_over(mesh, monkeypatch):
     deeds=st.lists(st.sampled_from(["offer", "accept", "withdraw", "read", "tell"]), max_size=12)
 )
 def test_41_a_task_waits_exactly_while_there_is_something_to_do(tmp_path_factory, deeds):
-    with world(f"sqlite:///{tmp_path_factory.mktemp('laws')}/mesh.db") as mesh:
+    with world(database_of(tmp_path_factory.mktemp("laws"))) as mesh:
         project, waiting, names = project_of(mesh, "bob", "press"), [], iter("abcdefghijkl")
         for deed in deeds:
             match deed:

@@ -6,6 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mesh_databases import elsewhere
 from mesh_doors import PORTAL, browser_at
 from mesh_hidden import renamed
 from mesh_samples import samples, shared
@@ -49,7 +50,7 @@ class Asked:
     """A mesh with one of everything, its administrator's token, and its document."""
 
     def __init__(self, home):
-        self.mesh = Mesh(home, portal_url="https://mesh")
+        self.mesh = Mesh(home, database=elsewhere(home), portal_url="https://mesh")
         self.client = browser_at(self.mesh.application).__enter__()
         password = self.mesh.first.read_text().splitlines()[1]
         told = {"name": FIRST_NAME, "password": password}

@@ -1,6 +1,7 @@
 """Storage and workgroups that join the domain, and the environments that projects get on them."""
 
 import pytest
+from mesh_databases import database_of
 from mesh_world import ROOT, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -12,7 +13,7 @@ STORAGE, WORKGROUP = AssociationKind
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield made
 
 

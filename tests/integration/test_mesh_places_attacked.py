@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from mesh_databases import elsewhere
 from mesh_doors import browser_at, error
 from mesh_lakes import write_tables
 
@@ -17,7 +18,8 @@ class Rivals:
     """Two projects with a storage each, side by side; Cy wants Bob's."""
 
     def __init__(self, home, lake):
-        self.mesh, self.lake = Mesh(home, portal_url="https://mesh"), lake
+        self.mesh = Mesh(home, database=elsewhere(home), portal_url="https://mesh")
+        self.lake = lake
         self.client = browser_at(self.mesh.application)
         password = self.mesh.first.read_text().splitlines()[1]
         told = self.client.post("/v1/sign-in", json={"name": FIRST_NAME, "password": password})

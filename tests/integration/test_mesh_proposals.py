@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mesh_catalog import kept, plain_type, project_of, publish, storage, table, unpublish
+from mesh_databases import database_of
 from mesh_world import STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -21,7 +22,7 @@ from atoll.mesh.service.proposals import propose
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield made
 
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from mesh_databases import database_of
 from mesh_sharing import Shop
 from mesh_world import ROOT, world
 
@@ -18,7 +19,7 @@ DAY_US = 86_400 * SECOND_US
 
 @pytest.fixture
 def shop(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield Shop(made)
 
 

@@ -3,6 +3,7 @@
 import lance
 import pyarrow as pa
 import pytest
+from mesh_databases import database_of
 from mesh_files import csv_bytes, lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, workers, write_workers
 from mesh_world import ROOT, world
@@ -18,7 +19,7 @@ from atoll.mesh.model.organisation import AssociationKind, Designation
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield equipped(made)
 
 
@@ -339,7 +340,7 @@ def test_what_is_not_there_any_more_and_what_is_archived_is_not_read_again(mesh,
 
 
 def test_files_are_read_in_another_process(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as mesh:
+    with world(database_of(tmp_path)) as mesh:
         write_workers(tmp_path / "lake")
         project, _ = project_with(mesh, "bob", str(tmp_path / "lake"))
         asset = create(mesh, project, tmp_path / "lake" / "workers")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from mesh_access import Plant, join
+from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -33,7 +34,7 @@ when { resource.classification == "PUBLIC" };"""
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield made
 
 
@@ -159,7 +160,7 @@ def test_39_public_and_internal_data_are_given_by_policy_and_confidential_ones_w
 
 
 def test_39_a_policy_of_the_house_has_a_person_look_at_public_data(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db", policies=NO_PUBLIC) as mesh:
+    with world(database_of(tmp_path), policies=NO_PUBLIC) as mesh:
         plant = Plant(mesh, tmp_path / "lake")
         made = plant.basket(plant.public, plant.internal).requests
         assert [one.status for one in made] == ["PENDING", "ACCEPTED"]

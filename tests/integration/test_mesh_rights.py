@@ -1,6 +1,7 @@
 """Who may do what: every operation, by every kind of person, both ways."""
 
 import pytest
+from mesh_databases import database_of
 from mesh_samples import SHARED, samples, shared
 from mesh_world import ROOT, world
 
@@ -57,7 +58,7 @@ OF_THE_DOMAIN = {"Domain", "UserProfile", "GroupProfile", "AccessToken"}
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
-    with world(f"sqlite:///{tmp_path_factory.mktemp('rights')}/mesh.db") as made:
+    with world(database_of(tmp_path_factory.mktemp("rights"))) as made:
         yield made
 
 

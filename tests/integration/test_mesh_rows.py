@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
+from mesh_databases import database_of
 from mesh_files import lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, write_workers
 from mesh_world import ROOT, world
@@ -85,7 +86,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield equipped(made)
 
 

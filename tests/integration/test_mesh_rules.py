@@ -2,6 +2,7 @@
 
 import pytest
 from mesh_catalog import kept
+from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
@@ -31,7 +32,7 @@ COMMON = {
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield made
 
 

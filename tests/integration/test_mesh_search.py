@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import InvalidInput
@@ -123,7 +124,7 @@ when { resource.classification == "INTERNAL" && !(principal in resource.project.
 
 
 def test_34_what_is_hidden_in_one_project_only_is_neither_found_nor_counted(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db", tmp_path, HOUSE) as mesh:
+    with world(database_of(tmp_path), tmp_path, HOUSE) as mesh:
         for who in ("bob", "cy"):
             made = project_of(mesh, who, who)
             for name in ("PUBLIC", "INTERNAL"):

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from mesh_databases import database_of
 from mesh_sharing import AS_IS, COLUMNS, LINE_A, Shop, technical
 from mesh_world import world
 
@@ -16,7 +17,7 @@ from atoll.mesh.service.filters import MOST_OF_ASSET
 
 @pytest.fixture
 def shop(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield Shop(made)
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from mesh_databases import database_of
 from mesh_doors import PLACE, browser_at, error, used_up
 from mesh_world import world
 
@@ -25,7 +26,7 @@ HERE = Visit(PLACE)
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
-    with world(f"sqlite:///{tmp_path_factory.mktemp('sessions')}/mesh.db") as made:
+    with world(database_of(tmp_path_factory.mktemp("sessions"))) as made:
         made.doorkeeper = Doorkeeper(made.store, made.tools.throttle)
         made.application = application(made.performer, made.doorkeeper)
         made.robot = made.ask("ann", "CreateUserProfile", name="robot", type=UserType.SERVICE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from mesh_databases import database_of
 from mesh_files import csv_bytes, lake, plant_table, write_parquet
 from mesh_lakes import (
     activities,
@@ -48,7 +49,7 @@ CREATED, UPDATED = AssetRunStatus.SUCCEEDED_CREATED, AssetRunStatus.SUCCEEDED_UP
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield equipped(made)
 
 
@@ -519,7 +520,7 @@ def servant(url, home, stop=0):
 def test_14_a_run_that_was_killed_is_taken_up_to_the_same_end(tmp_path, commits):
     """The first commits take over, take the job, begin the run; then come ten assets with each."""
     write_tables(tmp_path / "lake", 45)
-    url, home = f"sqlite:///{tmp_path}/mesh.db", tmp_path / "home"
+    url, home = database_of(tmp_path), tmp_path / "home"
     home.mkdir()
     with world(url, home) as mesh:
         project, _ = project_with(mesh, "bob", str(tmp_path / "lake"))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mesh_databases import database_of
 from mesh_files import lake, plant_table, write_parquet
 from mesh_lakes import activities, equipped, project_with, ran
 from mesh_world import world
@@ -31,7 +32,7 @@ def test_14_a_run_looks_a_bucket_through_and_nothing_beside_it(ceph, tmp_path):
         f"{bucket}/other", options, write_parquet(tmp_path / "o/t.parquet", plant_table()).parent
     )
     deny(ceph, bucket, "plant/loose/b.csv")
-    with world(f"sqlite:///{tmp_path}/mesh.db") as mesh:
+    with world(database_of(tmp_path)) as mesh:
         equipped(mesh, credentials={"lake": options})
         project, _ = project_with(mesh, "bob", url, credentials="lake")
         given = {"project_id": project.id, "name": "all", "location": url}

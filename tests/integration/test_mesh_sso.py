@@ -5,6 +5,7 @@ import time
 import httpx2
 import pytest
 from joserfc.jwk import ECKey
+from mesh_databases import elsewhere
 from mesh_doors import PLACE, PORTAL, browser_at, error, used_up
 from oidc_providers import hostile_provider, real_provider, unsigned
 
@@ -72,9 +73,13 @@ def file(issuer, hostile, tmp_path_factory):
     return path
 
 
+def opened(home, providers):
+    return Mesh(home, database=elsewhere(home), portal_url=PORTAL, providers=providers)
+
+
 @pytest.fixture(scope="module")
 def mesh(file, tmp_path_factory):
-    made = Mesh(tmp_path_factory.mktemp("home"), portal_url=PORTAL, providers=file)
+    made = opened(tmp_path_factory.mktemp("home"), file)
     yield made
     made.close()
 
@@ -378,7 +383,7 @@ def test_7_a_provider_that_is_down_is_told_without_saying_what_it_said(
     path = tmp_path / "providers.toml"
     path.write_text(file.read_text().replace(hostile.issuer, "http://127.0.0.1:1"))
     path.chmod(0o600)
-    made = Mesh(tmp_path / "home", portal_url=PORTAL, providers=path)
+    made = opened(tmp_path / "home", path)
     try:
         with browser_at(made.application) as browser:
             told = error(browser.get("/v1/sso/other"), 503)

@@ -1,6 +1,7 @@
 """A change that names a version that is over changes nothing, whichever operation it is."""
 
 import pytest
+from mesh_databases import database_of
 from mesh_hidden import Hidden, outcome
 from mesh_world import SCOPES, world
 
@@ -17,7 +18,7 @@ CHANGING = [one for one in OPERATIONS.values() if not one.is_read]
 @pytest.fixture(scope="module")
 def hidden(tmp_path_factory):
     home = tmp_path_factory.mktemp("stale")
-    with world(f"sqlite:///{home}/mesh.db", home, policies=EVERYTHING) as mesh:
+    with world(database_of(home), home, policies=EVERYTHING) as mesh:
         made = Hidden(mesh, home / "lake")
         mesh.ask("ann", "CreateGroupProfile", name="group")
         yield made

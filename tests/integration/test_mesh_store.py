@@ -131,6 +131,7 @@ def test_a_connection_that_is_lost_among_changes_is_told_to_all_of_them(
     store.close()
 
 
+@pytest.mark.sqlite
 def test_a_disk_that_is_full_is_told_to_all_of_a_batch_and_nothing_of_it_lasts(tmp_path):
     engine = opened(f"sqlite:///{tmp_path}/mesh.db")
     upgrade(engine)
@@ -280,6 +281,7 @@ def test_what_is_no_database_is_said_so(url):
         opened(url)
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_no_database_is_corrupt(tmp_path):
     (tmp_path / "mesh.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(Corrupt, match="damaged"):
@@ -292,6 +294,7 @@ def test_a_server_that_is_gone_is_unavailable_and_its_password_is_not_told():
     assert "secret" not in str(told.value)
 
 
+@pytest.mark.sqlite
 def test_a_locked_file_is_unavailable_and_works_again_afterwards(tmp_path, monkeypatch):
     monkeypatch.setattr("atoll.mesh.store.database.BUSY_MS", 100)
     url = f"sqlite:///{tmp_path}/mesh.db"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from mesh_access import COLUMNS, Plant, technical
 from mesh_catalog import project_of
+from mesh_databases import database_of
 from mesh_world import STAMP, world
 
 from atoll.core.config import StorageOptions
@@ -37,7 +38,7 @@ DAY_US = 86_400_000_000
 
 @pytest.fixture
 def mesh(tmp_path):
-    with world(f"sqlite:///{tmp_path}/mesh.db") as made:
+    with world(database_of(tmp_path)) as made:
         yield made
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from mesh_access import Plant, technical
+from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.mesh.model.access import (
@@ -38,7 +39,7 @@ HOUR_US = 3_600_000_000
 @pytest.fixture
 def plant(tmp_path):
     """Bob gives, Cy asks, Dee consumes with him; Ann governs both."""
-    with world(f"sqlite:///{tmp_path}/mesh.db") as mesh:
+    with world(database_of(tmp_path)) as mesh:
         made = Plant(mesh, tmp_path / "lake")
         told(made, "ann")
         yield made

@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from mesh_access import Plant
+from mesh_databases import database_of
 from mesh_world import STAMP, world
 
 from atoll.core.errors import AtollError
@@ -52,7 +53,7 @@ class Access(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.mesh = self.stack.enter_context(world(f"sqlite:///{folder}/mesh.db", folder))
+        self.mesh = self.stack.enter_context(world(database_of(folder), folder))
         self.plant = Plant(self.mesh, folder / "lake")
         made = {"id": "environment-lab", "name": "lab", "project_id": self.plant.reader}
         made |= {"storage_id": "s", "workgroup_id": "w", "prefix": "p"}

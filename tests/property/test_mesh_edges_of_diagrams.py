@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mesh_access import Plant
+from mesh_databases import database_of
 from mesh_lakes import equipped
 from mesh_world import ROOT, world
 
@@ -94,7 +95,7 @@ class Diagrams(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         home = Path(tempfile.mkdtemp(prefix="atoll-laws-"))
-        self._world = world(f"sqlite:///{home}/mesh.db", home)
+        self._world = world(database_of(home), home)
         self.mesh = equipped(self._world.__enter__())
         self.plant = Plant(self.mesh, home / "lake")
         (home / "lake" / "readable.csv").write_bytes(b"a,b\n1,2\n")

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from mesh_catalog import COLUMNS, kept, plain_type, project_of, storage, table, technical
+from mesh_databases import database_of
 from mesh_world import World
 
 from atoll.core.errors import AtollError
@@ -32,7 +33,7 @@ class Publishing(RuleBasedStateMachine):
     def begin(self):
         if self.mesh is None:
             home = Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
-            Publishing.mesh = World(f"sqlite:///{home}/mesh.db", home)
+            Publishing.mesh = World(database_of(home), home)
             Publishing.project = project_of(self.mesh, "bob", "welding")
             kept(self.mesh, plain_type(), storage(self.project))
         [self.asset] = kept(self.mesh, table(self.project, f"asset{next(NUMBERS)}"))

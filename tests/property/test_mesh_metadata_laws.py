@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from mesh_catalog import kept, plain_type, project_of, publish, storage, table
+from mesh_databases import database_of
 from mesh_world import ROOT, world
 
 from atoll.core.errors import AtollError, InvalidInput
@@ -51,7 +52,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
-    with world(f"sqlite:///{tmp_path_factory.mktemp('laws')}/mesh.db") as made:
+    with world(database_of(tmp_path_factory.mktemp("laws"))) as made:
         project = made.ask("ann", "CreateProject", domain_unit_id=ROOT, name="press shop")
         fields = [
             NewField(
@@ -137,7 +138,7 @@ BOUND = st.none() | st.integers(0, 3)
 @settings(deadline=None, max_examples=15)
 @given(tries=st.lists(st.tuples(st.integers(0, 2), BOUND, BOUND, BOUND), max_size=6))
 def test_47_what_holds_is_the_strictest_bound_and_the_nearest_default(tries):
-    with world(f"sqlite:///{tempfile.mkdtemp(prefix='atoll-laws-')}/mesh.db") as mesh:
+    with world(database_of(tempfile.mkdtemp(prefix="atoll-laws-"))) as mesh:
         units = [ROOT]
         for name in ("middle", "low"):
             given = {"domain_unit_id": units[-1], "name": name}
@@ -174,7 +175,7 @@ class Proposing(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         home = tempfile.mkdtemp(prefix="atoll-laws-")
-        self._world = world(f"sqlite:///{home}/mesh.db")
+        self._world = world(database_of(home))
         self.mesh = self._world.__enter__()
         project = project_of(self.mesh, "bob", "press shop")
         given = {"member_id": "user-cy", "designation": Designation.STEWARD}

@@ -5,6 +5,7 @@ from itertools import count, pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mesh_databases import database_of
 from mesh_sharing import Shop
 from mesh_world import world
 
@@ -19,7 +20,7 @@ _numbers = count()
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    with world(f"sqlite:///{tmp_path_factory.mktemp('laws')}/mesh.db") as made:
+    with world(database_of(tmp_path_factory.mktemp("laws"))) as made:
         yield Shop(made)
 
 
