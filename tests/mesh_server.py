@@ -13,6 +13,7 @@ from mesh_databases import elsewhere
 from atoll.core.config import Settings
 from atoll.mesh.cli import mesh
 from atoll.mesh.cli.client import MeshClient
+from atoll.mesh.hosting import FIRST_NAME
 from atoll.mesh.service import OPERATIONS
 
 YEAR_SECONDS = 31_536_000
@@ -36,10 +37,18 @@ class Server:
 
     def sign_in(self):
         """Come in as the administrator."""
-        name, password = (self.home / "first-administrator.txt").read_text().split()
+        name, self.password = (self.home / "first-administrator.txt").read_text().split()
         with closing(self.client) as client:
-            self.token = client.sign_in(name, password, scopes=["admin"], ttl_s=YEAR_SECONDS // 2)
+            self.token = client.sign_in(
+                name, self.password, scopes=["admin"], ttl_s=YEAR_SECONDS // 2
+            )
         self.client = MeshClient(self.url, self.token)
+
+    def open_session(self):
+        """Come in as the administrator in one more browser."""
+        body = {"name": FIRST_NAME, "password": self.password}
+        with closing(MeshClient(self.url, "")) as client:
+            client.ask("POST", "/sign-in", body=body)
 
     def start(self, port=0):
         """Start it, and wait until it says where."""

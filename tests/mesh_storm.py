@@ -45,29 +45,18 @@ from atoll.mesh.model.organisation import (
     PolicyGrant,
     Project,
 )
-from atoll.mesh.model.people import AccessToken, GroupProfile, UserType
+from atoll.mesh.model.people import AccessToken, GroupProfile, Proof, ProofType, UserType
+from atoll.mesh.operations.registry import Download
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.reading import Reader
 
 CLIENTS = 4
+GOOD = "correct horse battery staple"
 TABLES = 6
+SESSIONS = 5
 _BY_HAND = [f"by-hand-{number}" for number in range(20)]
 DEADLINE_S = 120
-# Each takes something that a storm does not have: a session, a password, a file to send, a project
-# that nobody owns.
-NOT_MADE = {
-    *(
-        "AppointProjectOwner",
-        "ChangePassword",
-        "ResetPassword",
-        "CreatePortalLogin",
-        "EndSession",
-        "ExportAudit",
-        "ReadRows",
-    ),
-    "UpdateDomain",
-}
 DAY_US = 86_400_000_000
 _VIEW = {"columnConfiguration": {"includedColumnNames": ["udi"]}}
 
@@ -109,6 +98,13 @@ class Storm:
             do("CreateProject", domain_unit_id=unit, name=name)["id"] for name in ("gives", "reads")
         )
         self.side = do("CreateDomainUnit", domain_unit_id=self.root, name="side")["id"]
+        given = {"policy_type": "OVERRIDE_PROJECT_OWNERS", "principal_id": self.admin}
+        given |= {"domain_unit_id": self.root, "includes_children": True}
+        overrides = do("AddPolicyGrant", **given)["id"]
+        given = {"name": "clerk", "type": str(UserType.LOCAL), "password": GOOD}
+        self.clerk = do("CreateUserProfile", **given)["id"]
+        for _ in range(SESSIONS):
+            self.server.open_session()
         self.lake.mkdir(parents=True)
         for name in (*(f"t{number}" for number in range(TABLES)), *_BY_HAND):
             columns = [f"{one} {name}" for one in plant_table(1).column_names[1:]]
@@ -128,7 +124,7 @@ class Storm:
         run = do("StartDataSourceRun", data_source_id=source["id"])["id"]
         with self.reading() as reader:
             [token] = reader.all(AccessToken)
-        self.via, self.kept = token.id, {token.id, *self.places}
+        self.via, self.kept = token.id, {token.id, overrides, *self.places}
         until = time.monotonic() + DEADLINE_S
         while do("GetDataSourceRun", data_source_run_id=run)["status"] in ("REQUESTED", "RUNNING"):
             assert time.monotonic() < until
@@ -200,6 +196,7 @@ class Storm:
                 "unpublished": [
                     one.entity_id for one in reader.all(Listing, status=ListingStatus.INACTIVE)
                 ],
+                "sessions": [one.via for one in reader.all(Proof, type=ProofType.SESSION)],
             }
 
     def _change_things(self, stop, pools, seed):
@@ -220,7 +217,7 @@ class Storm:
     def _make(self, client, name, given, key):
         operation = OPERATIONS[name]
         try:
-            answer = client.perform(operation, given, {"Idempotency-Key": key})
+            answer = _performed(client, operation, given, {"Idempotency-Key": key})
         except Unavailable as error:
             with self._lock:
                 self._lost.append((name, given, key))
@@ -237,6 +234,12 @@ class Storm:
                 self.done[name] += 1
             return answer
         return None
+
+
+def _performed(client, operation, given, headers):
+    if operation.answer is Download:
+        return b"".join(client.download(operation, given, headers))
+    return client.perform(operation, given, headers)
 
 
 _POOLED = (
@@ -315,6 +318,14 @@ def _reads(storm):
 
 def _side(storm):
     return storm.side
+
+
+def _clerk(storm):
+    return storm.clerk
+
+
+def _password(storm, pools, chance):
+    return storm.server.password
 
 
 def _admin(storm):
@@ -412,6 +423,7 @@ MAKERS = {
     "MarkNotificationsRead": _about("user_profile_id", _admin),
     "UpdateNotificationSettings": _about("user_profile_id", _admin, channels={"": ["PORTAL"]}),
     "RotateWebhookKey": _about("user_profile_id", _admin),
+    "UpdateDomain": _about("", None, description=_some_name),
     "CreateDomainUnit": _about("domain_unit_id", _side, **_NEW),
     "UpdateDomainUnit": _about("domain_unit_id", DomainUnit, description=_some_name),
     "MoveDomainUnit": _about("domain_unit_id", DomainUnit, parent_domain_unit_id=_one(DomainUnit)),
@@ -423,11 +435,12 @@ MAKERS = {
         policy_type=_any_of("CREATE_GLOSSARY", "CREATE_PROJECT"),
         principal_id="all-users",
     ),
-    "RemovePolicyGrant": _about("policy_grant_id", PolicyGrant),
+    "RemovePolicyGrant": _but_kept("policy_grant_id", PolicyGrant),
     "CreateProject": _about("domain_unit_id", DomainUnit, **_NEW),
     "UpdateProject": _about("project_id", Project, description=_some_name),
     "MoveProject": _about("project_id", Project, domain_unit_id=_one(DomainUnit)),
     "DeleteProject": _about("project_id", Project),
+    "AppointProjectOwner": _about("project_id", Project, member_id=lambda s, *_: s.admin),
     "CreateProjectMembership": _about(
         "project_id", Project, member_id=_one(GroupProfile), designation="PROJECT_CONTRIBUTOR"
     ),
@@ -435,6 +448,10 @@ MAKERS = {
     "CreateUserProfile": _about("", None, name=_some_name, type=str(UserType.SERVICE)),
     "UpdateUserProfile": _about("user_profile_id", _admin, email=_any_of("a@b.c", "d@e.f")),
     "EndSessions": _about("user_profile_id", _admin),
+    "EndSession": _about("user_profile_id", _admin, session_id=_one("sessions")),
+    "ChangePassword": _about("user_profile_id", _admin, current=_password, password=_password),
+    "ResetPassword": _about("user_profile_id", _clerk, password=GOOD),
+    "CreatePortalLogin": _about("user_profile_id", _admin),
     "CreateGroupProfile": _about("", None, **_NEW),
     "UpdateGroupProfile": _about("group_profile_id", GroupProfile, description=_some_name),
     "DeleteGroupProfile": _about("group_profile_id", GroupProfile),
@@ -493,4 +510,6 @@ MAKERS = {
     "UpdateDataSource": _about("data_source_id", DataSource, description=_some_name),
     "DeleteDataSource": _about("data_source_id", DataSource),
     "StartDataSourceRun": _about("data_source_id", DataSource),
+    "ReadRows": _about("listing_id", Listing, project_id=lambda s, *_: s.gives),
+    "ExportAudit": _about("", None),
 }
