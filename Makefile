@@ -34,6 +34,8 @@ test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
 
 nightly: $(VENV)/.stamp-dev system-packages  ## Every test, more of each kind: an hour or two.
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --nightly --kills 10
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --database postgresql \
+	  tests/integration/test_mesh_*.py tests/property/test_mesh_*.py
 
 faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points (50); fleets RUNS times (20); hours.
 	$(BIN)/python -m pytest --kills $(or $(KILLS),50) -k "killed" tests/integration

@@ -63,7 +63,7 @@ _NAMED = {
     DataSource: {"project_id": Project, "association_id": Association},
     DataSourceRun: {"data_source_id": DataSource},
     DataSourceRunActivity: {"run_id": DataSourceRun},
-    Subscription: {"request_id": SubscriptionRequest, "listing_id": Listing},
+    Subscription: {"request_id": SubscriptionRequest},
     SubscriptionGrant: {"subscription_id": Subscription},
     SubscriptionTarget: {"project_id": Project},
     Comment: {"request_id": SubscriptionRequest},
@@ -85,6 +85,8 @@ def assert_whole(reader, keys):
         kind = Asset if listing.entity_type is EntityType.ASSET else DataProduct
         assert reader.find(kind, listing.entity_id)
         assert reader.past(kind, listing.entity_id, listing.entity_revision)
+    for held in reader.all(Subscription):
+        assert held.status not in LIVE or reader.find(Listing, held.listing_id)
     accepted = [one.id for one in reader.all(SubscriptionRequest, status="ACCEPTED")]
     held = [one.request_id for one in reader.all(Subscription)]
     assert Counter(accepted) == Counter(held)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
+from operator import attrgetter
 
 from mesh_files import csv_bytes, plant_table
 from mesh_invariants import assert_whole
@@ -32,6 +33,7 @@ from atoll.mesh.model.catalog import (
     AssetType,
     DataProduct,
     DataSource,
+    EntityType,
     Listing,
     ListingStatus,
 )
@@ -124,7 +126,8 @@ class Storm:
         run = do("StartDataSourceRun", data_source_id=source["id"])["id"]
         with self.reading() as reader:
             [token] = reader.all(AccessToken)
-        self.via, self.kept = token.id, {token.id, overrides, *self.places}
+        self.via, self.kept = token.id, {token.id, overrides, self.gives, self.reads, self.side}
+        self.kept |= {*self.places}
         until = time.monotonic() + DEADLINE_S
         while do("GetDataSourceRun", data_source_run_id=run)["status"] in ("REQUESTED", "RUNNING"):
             assert time.monotonic() < until
@@ -138,7 +141,7 @@ class Storm:
         What was not answered is tried again until it is.
         """
         stop = threading.Event()
-        pools = self._pools()
+        pools = self.pools()
         threads = [
             threading.Thread(target=self._change_things, args=(stop, pools, self.chance.random()))
             for _ in range(CLIENTS)
@@ -190,11 +193,16 @@ class Storm:
         with self.reading() as reader:
             return [one for one in reader.all(Job) if one.subject_id and one.due_at <= now]
 
-    def _pools(self):
+    def pools(self):
+        """List the ids of what there is, the newest last."""
+        newest = attrgetter("created_at")
         with self.reading() as reader:
-            return {kind: [one.id for one in reader.all(kind)] for kind in _POOLED} | {
+            found = {kind: sorted(reader.all(kind), key=newest) for kind in _POOLED}
+            return {kind: [one.id for one in records] for kind, records in found.items()} | {
                 "unpublished": [
-                    one.entity_id for one in reader.all(Listing, status=ListingStatus.INACTIVE)
+                    one.entity_id
+                    for one in found[Listing]
+                    if one.status is ListingStatus.INACTIVE and one.entity_type is EntityType.ASSET
                 ],
                 "sessions": [one.via for one in reader.all(Proof, type=ProofType.SESSION)],
             }
@@ -280,7 +288,10 @@ def _one(kind):
 
 
 def _several(kind):
-    return lambda storm, pools, chance: chance.choices(pools[kind], k=chance.randint(0, 2))
+    def some(storm, pools, chance):
+        return chance.sample(pools[kind], chance.randint(0, min(2, len(pools[kind]))))
+
+    return some
 
 
 def _any_of(*values):
@@ -291,11 +302,14 @@ def _later(storm, pools, chance):
     return time.time_ns() // 1000 + chance.randint(1, 10) * DAY_US
 
 
-def _but_kept(key, kind):
-    """Draw what is not needed by everything else."""
-    return lambda storm, pools, chance: {
-        key: chance.choice([one for one in pools[kind] if one not in storm.kept])
-    }
+def _but_kept(key, kind, /, **rest):
+    """As `_about`, of what is not needed by everything else."""
+
+    def make(storm, pools, chance):
+        left = [one for one in pools[kind] if one not in storm.kept]
+        return _about(key, kind, **rest)(storm, {**pools, kind: left}, chance)
+
+    return make
 
 
 def _wanted(storm, pools, chance):
@@ -322,6 +336,10 @@ def _side(storm):
 
 def _clerk(storm):
     return storm.clerk
+
+
+def _owners(storm, pools, chance):
+    return [storm.admin, *chance.choice(([], [storm.clerk]))]
 
 
 def _password(storm, pools, chance):
@@ -421,14 +439,16 @@ MAKERS = {
     "CreateDelegation": _about("project_id", _gives, principal_id=lambda s, *_: s.admin),
     "DeleteDelegation": _about("delegation_id", Delegation),
     "MarkNotificationsRead": _about("user_profile_id", _admin),
-    "UpdateNotificationSettings": _about("user_profile_id", _admin, channels={"": ["PORTAL"]}),
+    "UpdateNotificationSettings": _about(
+        "user_profile_id", _admin, channels=_any_of({"": ["PORTAL"]}, {"": None})
+    ),
     "RotateWebhookKey": _about("user_profile_id", _admin),
     "UpdateDomain": _about("", None, description=_some_name),
     "CreateDomainUnit": _about("domain_unit_id", _side, **_NEW),
     "UpdateDomainUnit": _about("domain_unit_id", DomainUnit, description=_some_name),
     "MoveDomainUnit": _about("domain_unit_id", DomainUnit, parent_domain_unit_id=_one(DomainUnit)),
-    "DeleteDomainUnit": _about("domain_unit_id", DomainUnit),
-    "SetDomainUnitOwners": _about("domain_unit_id", _side, owners=lambda s, *_: [s.admin]),
+    "DeleteDomainUnit": _but_kept("domain_unit_id", DomainUnit),
+    "SetDomainUnitOwners": _about("domain_unit_id", _side, owners=_owners),
     "AddPolicyGrant": _about(
         "domain_unit_id",
         DomainUnit,
@@ -438,9 +458,9 @@ MAKERS = {
     "RemovePolicyGrant": _but_kept("policy_grant_id", PolicyGrant),
     "CreateProject": _about("domain_unit_id", DomainUnit, **_NEW),
     "UpdateProject": _about("project_id", Project, description=_some_name),
-    "MoveProject": _about("project_id", Project, domain_unit_id=_one(DomainUnit)),
+    "MoveProject": _but_kept("project_id", Project, domain_unit_id=_one(DomainUnit)),
     "DeleteProject": _about("project_id", Project),
-    "AppointProjectOwner": _about("project_id", Project, member_id=lambda s, *_: s.admin),
+    "AppointProjectOwner": _about("project_id", Project, member_id=lambda s, *_: s.clerk),
     "CreateProjectMembership": _about(
         "project_id", Project, member_id=_one(GroupProfile), designation="PROJECT_CONTRIBUTOR"
     ),
