@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import atoll
 from atoll.core.config import Settings
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
@@ -51,6 +52,15 @@ def write_h5(path, vectors, ids=None, attributes=(), **columns):
             file[name] = column
         file.attrs.update(attributes)
     return path
+
+
+def small_collection(place, scratch, **changes):
+    """A hundred vectors of 16 numbers at a place; returns settings that reach it."""
+    reach = settings(scratch, **changes)
+    source = write_h5(scratch / "small.h5", clustered(100, 16))
+    options = {"settings": reach, "workers": 1, "bucket_rows": 60, "calibrate": False}
+    atoll.create(place, source, **options)
+    return reach
 
 
 def write_fasta(path, proteins):

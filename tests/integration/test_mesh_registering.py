@@ -7,9 +7,8 @@ from mesh_databases import database_of
 from mesh_files import csv_bytes, lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, workers, write_workers
 from mesh_world import ROOT, world
-from vectordata import clustered, settings, write_h5
+from vectordata import small_collection
 
-import atoll
 from atoll.app.assets import Collections
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.core.records import decoded
@@ -78,10 +77,7 @@ def test_13_technical_metadata_of_each_format_become_an_asset(
 
 
 def test_62_a_vector_collection_is_an_asset(mesh, tmp_path, place, project):
-    reach = settings(tmp_path)
-    write_h5(tmp_path / "x.h5", clustered(100, 16))
-    options = {"settings": reach, "workers": 1, "bucket_rows": 100, "calibrate": False}
-    atoll.create(place / "proteins", tmp_path / "x.h5", **options)
+    reach = small_collection(place / "proteins", tmp_path)
     made = create(equipped(mesh, collections=Collections(reach)), project, place / "proteins")
     assert (made.asset_type, made.technical.rows) == ("VectorCollection", 100)
     assert made.technical.details["dim"] == 16

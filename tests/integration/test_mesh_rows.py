@@ -8,9 +8,8 @@ from mesh_databases import database_of
 from mesh_files import lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, write_workers
 from mesh_world import ROOT, world
-from vectordata import clustered, settings, write_h5
+from vectordata import small_collection
 
-import atoll
 from atoll.app.assets import Collections
 from atoll.compute.inline import InlineExecutor
 from atoll.compute.port import Outcome, always_lost
@@ -133,17 +132,66 @@ def test_49_partitions_stand_in_folder_names_and_are_read_alone(market):
     assert [found.rows[at] for at in (0, 59, 60, 119)] == [["A"], ["A"], ["B=1"], ["B=1"]]
 
 
-def test_49_rows_of_a_vector_collection_are_read(mesh, market, tmp_path):
-    reach = settings(tmp_path)
-    write_h5(tmp_path / "x.h5", clustered(100, 16))
-    options = {"settings": reach, "workers": 1, "bucket_rows": 60, "calibrate": False}
-    atoll.create(market.place / "proteins", tmp_path / "x.h5", **options)
+@pytest.fixture
+def proteins(mesh, market, tmp_path):
+    """The place of a vector collection, which the mesh can read."""
+    reach = small_collection(market.place / "proteins", tmp_path)
     equipped(mesh, collections=Collections(reach))
-    listing = market.lists("proteins", PUBLIC)
+    return "proteins"
+
+
+def test_49_rows_of_a_vector_collection_are_read(market, proteins):
+    listing = market.lists(proteins, PUBLIC)
     found = market.reads(listing, project_id=None, columns=("id", "embedding"), limit=80)
     assert (len({one[0] for one in found.rows}), found.is_cut) == (80, True)
     assert [len(one[1]) for one in found.rows] == [16] * 80
     assert names_of(market.reads(listing, project_id=None, limit=1)) == ["embedding", "id"]
+
+
+VECTORS = pytest.mark.parametrize(
+    ("path", "key", "shown"),
+    [("proteins", "id", ["embedding", "id"]), ("welds.lance", "udi", plant_table(1).column_names)],
+)
+
+
+@VECTORS
+def test_62_a_lance_table_and_a_vector_collection_are_subscribed_to_and_read(
+    market, proteins, path, key, shown
+):
+    listing = market.lists(path)
+    assert "no subscription" in market.refusal(listing).message
+    held = market.subscribes(listing)
+    found = market.reads(listing, limit=3)
+    assert (names_of(found), len(found.rows)) == (shown, 3)
+    assert names_of(market.reads(listing, columns=(key,))) == [key]
+    assert isinstance(market.refusal(listing, columns=("bucket",)), InvalidInput)
+    assert isinstance(market.refusal(listing, "fay"), NotFound)
+    market.mesh.ask("bob", "RevokeSubscription", subscription_id=held.id)
+    assert "REVOKED" in market.refusal(listing).message
+
+
+@VECTORS
+def test_62_a_filter_of_a_lance_table_or_a_vector_collection_is_given_and_not_gone_around(
+    mesh, market, proteins, path, key, shown
+):
+    listing = market.lists(path)
+    value = {"columnName": key, "value": "p00001" if key == "id" else "1"}
+    configuration = {
+        "columnConfiguration": {"includedColumnNames": [key]},
+        "rowConfiguration": {"rowFilter": {"expression": {"equalTo": value}}},
+    }
+    given = {"asset_id": listing.entity_id, "name": "one", "configuration": configuration}
+    made = mesh.ask("bob", "CreateAssetFilter", **given)
+    [told] = mesh.ask("dee", "ListListingFilters", listing_id=listing.id)["items"]
+    assert (told.id, told.columns, told.has_row_filter) == (made.id, (key,), True)
+    held = market.subscribes(listing, filter_ids=(made.id,))
+    assert held.terms.filter_ids == (made.id,)
+    for columns in ((), (key,), tuple(shown)):
+        assert "gateway" in market.refusal(listing, columns=columns).message
+    given = {"asset_id": listing.entity_id, "name": "none"}
+    nothing = {"columnConfiguration": {"includedColumnNames": ["bucket"]}}
+    refused = mesh.refusal("bob", "CreateAssetFilter", configuration=nothing, **given)
+    assert isinstance(refused, InvalidInput)
 
 
 def test_49_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, single):

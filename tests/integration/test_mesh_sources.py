@@ -21,7 +21,10 @@ from mesh_lakes import (
     write_workers,
 )
 from mesh_world import ROOT, world
+from vectordata import clustered, names, small_collection, write_h5
 
+import atoll
+from atoll.app.assets import Collections
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.harvest import Unreadable
 from atoll.mesh.model.catalog import (
@@ -92,6 +95,20 @@ def test_14_a_run_brings_all_formats_into_the_inventory(database, tmp_path):
         assert sorted(one.name for one in assets(mesh, project)) == names
         assert run.statistics == {"SUCCEEDED_CREATED": 9}
         assert 0 < run.started_at <= run.stopped_at
+
+
+def test_62_a_run_finds_collections_and_sees_when_they_grow(mesh, place, project, tmp_path):
+    reach = small_collection(place / "proteins", tmp_path)
+    equipped(mesh, collections=Collections(reach))
+    source = made(mesh, project, place, include=["proteins"])
+    assert statuses(mesh, ran(mesh, source)) == {"proteins": CREATED}
+    [asset] = assets(mesh, project)
+    assert (asset.asset_type, asset.technical.rows) == ("VectorCollection", 100)
+    assert [one.name for one in asset.schema] == ["embedding", "id"]
+    more = write_h5(tmp_path / "more.h5", clustered(20, 16, seed=1), names(20, 100))
+    atoll.open(place / "proteins", settings=reach).add(more, workers=1)
+    assert statuses(mesh, ran(mesh, source)) == {"proteins": UPDATED}
+    assert assets(mesh, project)[0].technical.rows == 120
 
 
 def test_14_each_asset_has_its_outcome(mesh, place, project, source):

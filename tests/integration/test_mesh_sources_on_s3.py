@@ -3,16 +3,21 @@
 import json
 
 import pytest
+from mesh_catalog import publish
 from mesh_databases import database_of
 from mesh_files import lake, plant_table, write_parquet
 from mesh_lakes import activities, equipped, project_with, ran
 from mesh_world import world
+from vectordata import settings, small_collection
 
+from atoll.app.assets import Collections
 from atoll.core.errors import NotFound
-from atoll.mesh.model.catalog import AssetRunStatus, DataSourceRunStatus
+from atoll.mesh.model.catalog import AssetRunStatus, Classification, DataSourceRunStatus
 from atoll.storage import open_storage
 
 pytestmark = pytest.mark.ceph
+CREATED, UPDATED = AssetRunStatus.SUCCEEDED_CREATED, AssetRunStatus.SUCCEEDED_UPDATED
+UNCHANGED, PUBLIC = AssetRunStatus.UNCHANGED, Classification.PUBLIC
 
 
 def filled(url, options, folder):
@@ -48,6 +53,32 @@ def test_14_a_run_looks_a_bucket_through_and_nothing_beside_it(ceph, tmp_path):
         assert isinstance(mesh.refusal("bob", "CreateAsset", **asked), NotFound)
         asset = mesh.ask("bob", "GetAsset", asset_id=told["parts"].asset_id)
         assert mesh.ask("bob", "RefreshAsset", asset_id=asset.id) == asset
+
+
+def test_62_a_collection_in_a_bucket_is_registered_found_by_a_run_and_read(ceph, tmp_path):
+    url, options = f"{ceph.new_bucket()}/plant", ceph.options()
+    small_collection(f"{url}/proteins", tmp_path, storage=options)
+    small_collection(f"{url}/more", tmp_path, storage=options)
+    with world(database_of(tmp_path)) as mesh:
+        # The keys are the association's: the server has none of its own.
+        reader = Collections(settings(tmp_path))
+        equipped(mesh, credentials={"lake": options}, collections=reader)
+        project, _ = project_with(mesh, "bob", url, credentials="lake")
+        given = {"project_id": project.id, "location": f"{url}/proteins"}
+        asset = mesh.ask("bob", "CreateAsset", classification=PUBLIC, **given).asset
+        assert (asset.asset_type, asset.technical.rows) == ("VectorCollection", 100)
+        given = {"project_id": project.id, "name": "all", "location": url}
+        source = mesh.ask("bob", "CreateDataSource", **given)
+        assert statuses(mesh, source) == {"proteins": UPDATED, "more": CREATED}
+        assert statuses(mesh, source) == dict.fromkeys(["proteins", "more"], UNCHANGED)
+        listing = publish(mesh, "bob", asset)
+        found = mesh.ask("dee", "ReadRows", listing_id=listing.id, columns=("id",), limit=2)
+        assert [one[0] for one in found.rows] == ["p00000", "p00001"]
+
+
+def statuses(mesh, source):
+    """What the next run makes of each asset; one that was there joins the source."""
+    return {name: one.status for name, one in activities(mesh, ran(mesh, source)).items()}
 
 
 def deny(ceph, bucket, key):
