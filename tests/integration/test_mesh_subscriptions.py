@@ -4,6 +4,9 @@ import shutil
 import time
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from mesh_access import COLUMNS, Plant, technical
 from mesh_catalog import project_of
@@ -11,6 +14,8 @@ from mesh_world import STAMP, world
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.filters.views import combined, from_json
+from atoll.mesh.filters.visible import row_filter, visible
 from atoll.mesh.model.access import (
     AssetGrantStatus,
     Subscription,
@@ -196,13 +201,53 @@ def test_43_other_filters_make_good_what_failed_for_the_old_ones(plant, mesh):
     assert statuses(plant, found)[0] == "COMPLETED"
 
 
-def test_44_projects_read_one_table_each_through_filters_of_their_own(plant, mesh):
-    lines = [plant.filter(name, "public", {}) for name in ("a", "b")]
-    mine = plant.subscribe(plant.public, filter_ids=lines[:1])
-    plant.reader, other = project_of(mesh, "cy", "planning").id, plant.reader
-    yours = plant.subscribe(plant.public, filter_ids=lines[1:])
-    assert plant.reads("public").terms.filter_ids == yours.terms.filter_ids == (lines[1],)
-    assert plant.reads("public", other).terms.filter_ids == mine.terms.filter_ids == (lines[0],)
+def test_44_projects_read_one_stored_table_each_through_a_filter_of_its_own(plant, mesh):
+    stored = {"line": ["A", "A", "B"], "torque": [1.5, 2.5, 3.5], "worker": ["Ana", "Rui", "Eva"]}
+    pq.write_table(pa.table(stored), plant.folder / "public" / "part.parquet")
+    before = files(plant.folder)
+    wanted = {"planning": (["line"], "A"), "quality": (["line", "torque"], "B")}
+    wanted["logistics"] = (["torque", "worker"], "A")
+    readers = {}
+    for name, (columns, line) in wanted.items():
+        plant.reader = project_of(mesh, "cy", name).id
+        given = {"name": name, "configuration": configuration(columns, line)}
+        made = mesh.ask("bob", "CreateAssetFilter", asset_id="asset-public", **given)
+        plant.subscribe(plant.public, filter_ids=(made.id,))
+        readers[name] = plant.reader
+    read = {name: seen(plant, one, "public") for name, one in readers.items()}
+    assert read["planning"] == {"line": ["A", "A"]}
+    assert read["quality"] == {"line": ["B"], "torque": [3.5]}
+    assert read["logistics"]["torque"] == [1.5, 2.5]
+    assert len({*read["logistics"]["worker"]} - {*stored["worker"]}) == 2
+    assert files(plant.folder) == before
+
+
+def configuration(columns, line):
+    """Those columns of that line, workers hashed."""
+    masks = {"columnMasks": {"worker": {"kind": "hash"}}} if "worker" in columns else {}
+    of_line = {"expression": {"equalTo": {"columnName": "line", "value": line}}}
+    return {
+        "columnConfiguration": {"includedColumnNames": columns},
+        "rowConfiguration": {"rowFilter": of_line},
+        **masks,
+    }
+
+
+def seen(plant, reader, table):
+    """What a project sees of the stored table, by the filters of its subscription."""
+    asset = plant.find(Asset, f"asset-{table}")
+    stored = ds.dataset(asset.external_identifier.removeprefix("file://"))
+    ids = plant.reads(table, reader).terms.filter_ids
+    filters = [from_json(plant.find(AssetFilter, one).definition) for one in ids]
+    view = combined(filters, stored.schema)
+    columns, rows = view.columns_read(stored.schema), row_filter(view, stored.schema)
+    scan = stored.scanner(columns=columns, filter=rows).to_reader()
+    return visible(scan, view, b"k" * 32).read_all().to_pydict()
+
+
+def files(folder):
+    """All files, and what is in them."""
+    return {one: one.read_bytes() for one in folder.rglob("*") if one.is_file()}
 
 
 def test_45_the_audit_tells_who_has_access_to_what_by_whom_and_what_for(plant):
