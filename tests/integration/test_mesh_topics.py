@@ -277,7 +277,7 @@ def test_13_readers_hear_that_what_they_read_was_published_anew(plant):
     assert told(plant, "bob", "LISTING_REVISED") == []
 
 
-def test_4_what_people_write_into_the_audit_names_nothing_to_tell_of(plant):
+def test_41_what_people_write_into_the_audit_names_nothing_to_tell_of(plant):
     plant.subscribe(plant.public)
 
     def published(call):
@@ -305,7 +305,7 @@ def test_24_proposals_wait_for_their_people_and_who_made_one_hears_what_became_o
     assert titles(plant, "dee", "PROPOSAL_DECIDED") == ["What you proposed is REJECTED"]
 
 
-def test_4_nobody_is_told_the_name_of_what_they_may_not_look_at(plant):
+def test_41_nobody_is_told_the_name_of_what_they_may_not_look_at(plant):
     held = plant.subscribe(plant.secret)
     listing = plant.find(Listing, plant.secret)
     changed(plant, listing, status="INACTIVE")
@@ -315,7 +315,7 @@ def test_4_nobody_is_told_the_name_of_what_they_may_not_look_at(plant):
     ]
 
 
-def test_4_a_stranger_is_told_of_nothing(plant):
+def test_41_a_stranger_is_told_of_nothing(plant):
     plant.mesh.person("eve")
     plant.subscribe(plant.secret)
     assert told(plant, "eve") == []
