@@ -40,6 +40,8 @@ from atoll.mesh.model.organisation import AssociationKind, Designation, PolicyTy
 from atoll.mesh.plant import generate
 from atoll.mesh.service import runs
 from atoll.mesh.service.forms import NewField
+from atoll.mesh.service.listings import ListingAction
+from atoll.mesh.service.requests import WantedListing
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.writing import Store
 
@@ -165,6 +167,34 @@ def environment(mesh, project, storage, do="ask"):
     return getattr(mesh, do)("cy", "CreateEnvironment", project_id=project.id, **given)
 
 
+def test_18_each_step_of_a_producers_way_is_an_event_of_its_project(mesh, place, project):
+    source = made(mesh, project, place / "t000.csv")
+    ran(mesh, source)
+    [found] = assets(mesh, project)
+    asset = {"asset_id": found.id}
+    score = {"timestamp": source.created_at, "score": 92.0}
+    mesh.ask("bob", "PostTimeSeriesDataPoints", **score, **asset)
+    mesh.ask("bob", "UpdateAsset", description="torque of each weld", **asset)
+    listing = mesh.ask("bob", "CreateListingChangeSet", action=ListingAction.PUBLISH, **asset)
+    other = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="forecasts")
+    wanted = {"listings": (WantedListing(listing_id=listing.id),), "request_reason": "to forecast"}
+    asked = mesh.ask("ann", "CreateSubscriptionRequests", project_id=other.id, **wanted).requests[0]
+    mesh.ask("bob", "AcceptSubscriptionRequest", subscription_request_id=asked.id)
+    write_tables(place, 1, rows=7)
+    ran(mesh, source)
+    mesh.ask("bob", "CreateListingChangeSet", action=ListingAction.PUBLISH, **asset)
+    page = mesh.ask("bob", "ListProjectEvents", project_id=project.id, limit=1000)["items"]
+    told = [one.operation for one in page]
+    begun = ["StartDataSourceRun", "BeginDataSourceRun"]
+    assert told == [
+        *("Associate", "AcceptAssociation", "CreateDataSource"),
+        *(*begun, "CreateAsset", "EndDataSourceRun"),
+        *("PostTimeSeriesDataPoints", "UpdateAsset", "CreateListingChangeSet"),
+        "AcceptSubscriptionRequest",
+        *(*begun, "RefreshAsset", "EndDataSourceRun", "CreateListingChangeSet"),
+    ]
+
+
 @pytest.fixture
 def laboratory(mesh, place, project):
     """Cy's environment on Bob's storage, with a table of Cy's."""
@@ -177,7 +207,7 @@ def laboratory(mesh, place, project):
     return lab
 
 
-def test_10_what_lies_in_an_environment_is_its_projects_to_register(
+def test_3_what_lies_in_an_environment_is_its_projects_to_register(
     mesh, place, project, laboratory
 ):
     asked = {"project_id": project.id, "location": f"{laboratory.prefix}/mine"}
@@ -194,7 +224,7 @@ def test_10_what_lies_in_an_environment_is_its_projects_to_register(
     assert isinstance(told, Conflict)
 
 
-def test_10_an_environment_is_looked_through_while_its_storage_belongs_to_the_domain(
+def test_3_an_environment_is_looked_through_while_its_storage_belongs_to_the_domain(
     mesh, laboratory
 ):
     given = {"project_id": laboratory.project_id, "location": laboratory.prefix, "name": "mine"}
@@ -206,7 +236,7 @@ def test_10_an_environment_is_looked_through_while_its_storage_belongs_to_the_do
     assert "environment is gone" in run.error_message
 
 
-def test_10_no_environment_is_made_below_an_asset(mesh, tmp_path):
+def test_3_no_environment_is_made_below_an_asset(mesh, tmp_path):
     place = tmp_path / "one"
     write_parquet(place / "1.parquet", workers())
     mine, storage = project_with(mesh, "cy", str(place), "one")
