@@ -8,6 +8,7 @@ from mesh_world import ROOT, SCOPES, world
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
 from atoll.mesh.model.people import ProfileStatus
+from atoll.mesh.service.forms import NewField
 from atoll.mesh.service.organisation import MAX_DEPTH
 
 POOL = {"policy_type": PolicyType.ADD_TO_PROJECT_MEMBER_POOL, "principal_id": "user-cy"}
@@ -239,7 +240,7 @@ def test_48_the_audit_tells_what_a_unit_and_a_project_were_called(mesh, unit, pr
     assert told == [{"name": "production"}, {"name": "press shop"}]
 
 
-def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
+def test_2_a_name_that_is_taken_is_told(mesh, unit, project):
     given = {"domain_unit_id": unit.id, "name": "welding"}
     mesh.ask("bob", "CreateProject", **given)
     renamed = {"project_id": project.id, "name": "welding"}
@@ -251,7 +252,29 @@ def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
         assert "the name 'welding' is taken by another project" in refused.message
 
 
-def test_10_no_place_lies_within_that_of_another_association(mesh, project):
+def test_60_an_administrator_sets_a_plant_up_by_operations(mesh, unit):
+    project = mesh.ask("ann", "CreateProject", domain_unit_id=unit.id, name="standards")
+    about = {"project_id": project.id}
+    places = {}
+    for kind, place in zip(AssociationKind, ("s3://plant/all", ""), strict=True):
+        given = {"kind": kind, "name": kind.lower(), "location": place, **about}
+        places[kind] = mesh.ask("ann", "Associate", **given).id
+        mesh.ask("ann", "AcceptAssociation", association_id=places[kind])
+    given = {"storage_id": places["STORAGE"], "workgroup_id": places["WORKGROUP"]}
+    environment = mesh.ask("ann", "CreateEnvironment", name="lab", **given, **about)
+    for policy in (PolicyType.CREATE_GLOSSARY, PolicyType.CREATE_FORM_TYPE):
+        grant(mesh, unit, "user-ann", policy)
+    glossary = mesh.ask("ann", "CreateGlossary", name="machines", **about)
+    term = mesh.ask("ann", "CreateGlossaryTerm", glossary_id=glossary.id, name="press")
+    fields = (NewField(name="purpose", is_required=True),)
+    form = mesh.ask("ann", "CreateFormType", name="Use", fields=fields, **about)
+    assert mesh.ask("ann", "ListEnvironments", **about)["items"] == [environment]
+    assert mesh.ask("cy", "ListGlossaryTerms", glossary_id=glossary.id)["items"] == [term]
+    assert form in mesh.ask("cy", "ListFormTypes")["items"]
+    assert isinstance(mesh.refusal("cy", "CreateEnvironment", name="x", **given, **about), NotFound)
+
+
+def test_9_no_place_lies_within_that_of_another_association(mesh, project):
     def offered(location):
         kind = AssociationKind.STORAGE
         return {"project_id": project.id, "kind": kind, "name": location, "location": location}
