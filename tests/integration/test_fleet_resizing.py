@@ -16,7 +16,7 @@ from atoll.fleet.model import Market, Role
 from atoll.fleet.states import InstanceState
 from bench.fleetclusters import Job, atoll, await_, small_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
+pytestmark = pytest.mark.slow
 needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
 TASK = "spot: 1\ntypes: {m5.xlarge: 1}\n"
 
