@@ -60,6 +60,7 @@ def test_what_was_added_is_found_by_its_keys_in_the_order_of_ids(store):
 
 def test_more_than_a_page_is_read_whole(store, monkeypatch):
     monkeypatch.setattr("atoll.mesh.store.reading.PAGE_ROWS", 3)
+    monkeypatch.setattr("atoll.mesh.store.reading._PAGES", {})  # which hold it
     store.write(lambda changes: [changes.add(project(f"p{n:02}")) for n in range(9)])
     with store.reading() as reader:
         assert [one.id for one in reader.all(Project)] == [f"p{n:02}" for n in range(9)]

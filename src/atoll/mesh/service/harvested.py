@@ -114,8 +114,8 @@ def ground_at(reader: Reader, project: Project, place: str) -> Ground:
         if one.status is EnvironmentStatus.ACTIVE:
             return _ground(reader, project, storage, one.prefix)
         refusal = Conflict(
-            f"the environment '{one.name}' is {one.status}, so nothing is registered in it; let it "
-            "go on, or use another"
+            f"the environment '{one.name}' is {one.status}, so nothing new is registered in it; "
+            "let it go on, or use another"
         )
         if storage.status is AssociationStatus.ACCEPTED:
             raise refusal
