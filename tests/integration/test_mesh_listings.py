@@ -329,6 +329,20 @@ def test_39_a_data_product_becomes_stricter_with_any_of_its_assets(mesh, project
     assert publish_product(mesh, made).classification is PUBLIC
 
 
+def test_19_a_term_that_a_published_data_product_shows_is_used(mesh, project, asset):
+    words = mesh.ask("ann", "CreateGlossary", project_id=project.id, name="words")
+    word = mesh.ask("bob", "CreateGlossaryTerm", glossary_id=words.id, name="torque")
+    given = {"asset_id": asset.id, "glossary_terms": (word.id,)}
+    described = mesh.ask("bob", "UpdateAsset", **given)
+    found = publish_product(mesh, product(mesh, project, described))
+    assert listing(mesh, found).all_terms == (word.id,)
+    mesh.ask("bob", "UpdateAsset", **given | {"glossary_terms": ()})
+    asked = {"glossary_term_id": word.id}
+    assert isinstance(mesh.refusal("bob", "DeleteGlossaryTerm", **asked), Conflict)
+    usage = mesh.ask("bob", "GetGlossaryTermUsage", **asked)
+    assert (usage.assets, usage.data_products) == (0, 1)
+
+
 def test_an_asset_in_a_data_product_is_not_removed(mesh, project, asset):
     made = product(mesh, project, asset)
     assert "'line 3'" in mesh.refusal("bob", "DeleteAsset", asset_id=asset.id).message

@@ -231,7 +231,8 @@ class Listing(Record):
         name, description, classification: of that revision; of a data product the strictest of
             its assets' classifications.
         has_pii: whether a column of it is masked by default.
-        all_terms: glossary terms of that revision, those of its columns among them.
+        all_terms: glossary terms of that revision, those of its columns among them; of a data
+            product those of the assets that it shows, too.
         entity_id, entity_revision: what is shown; its people may have a newer draft.
     """
 

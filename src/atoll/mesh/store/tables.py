@@ -152,7 +152,7 @@ SHELVES: Sequence[Shelf] = (
     Shelf(Association, ("name", "kind", "project_id", "status"), unique=(("name",),)),
     Shelf(
         Environment,
-        ("project_id", "name", "storage_id", "workgroup_id"),
+        ("project_id", "name", "storage_id", "workgroup_id", "prefix"),
         unique=(("project_id", "name"),),
     ),
     Shelf(

@@ -194,6 +194,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("storage_id", sa.Text(), nullable=False),
         sa.Column("workgroup_id", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_environment")),
     )
