@@ -139,7 +139,7 @@ def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
     """Count what carries a term: of your projects' inventory, and of what others have published."""
     return Usage(
         _carrying(call, Asset, term.id, all_terms=term.id),
-        _carrying(call, DataProduct, term.id, glossary_terms=term.id),
+        _carrying(call, DataProduct, term.id, all_terms=term.id),
     )
 
 
@@ -158,7 +158,7 @@ def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     # Not how often: that would count what others may not know of.
     if (
         call.find(Asset, all_terms=term.id)
-        or call.find(DataProduct, glossary_terms=term.id)
+        or call.find(DataProduct, all_terms=term.id)
         or call.find(Listing, all_terms=term.id)
         or call.find(GlossaryTerm, is_a=term.id)
         or call.find(GlossaryTerm, classifies=term.id)
