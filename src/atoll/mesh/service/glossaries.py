@@ -145,7 +145,7 @@ def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
     """
     return Usage(
         _carrying(call, Asset, term.id, all_terms=term.id),
-        _carrying(call, DataProduct, term.id, glossary_terms=term.id),
+        _carrying(call, DataProduct, term.id, all_terms=term.id),
     )
 
 
@@ -164,7 +164,7 @@ def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     # Not how often: that would count what others may not know of.
     if (
         call.find(Asset, all_terms=term.id)
-        or call.find(DataProduct, glossary_terms=term.id)
+        or call.find(DataProduct, all_terms=term.id)
         or call.find(Listing, all_terms=term.id)
         or call.find(GlossaryTerm, is_a=term.id)
         or call.find(GlossaryTerm, classifies=term.id)

@@ -111,6 +111,7 @@ def published(call: Call, entity: Asset | DataProduct, revision: int = 0) -> Lis
         "classification": strictest(one.classification for one in assets),
         "has_pii": any(one.personal for one in assets),
         "all_terms": _all_terms([shown, *as_shown]),
+        "asset_ids": () if isinstance(shown, Asset) else shown.asset_ids,
         "status": ListingStatus.ACTIVE,
     }
     listing = call.find(Listing, entity_id=entity.id)
