@@ -41,7 +41,7 @@ from atoll.mesh.operations.registry import (
     Right,
     operation,
 )
-from atoll.mesh.service.grants import inaccessible
+from atoll.mesh.service.grants import emptied, inaccessible
 from atoll.mesh.service.history import revised
 
 ASSOCIATION_EDGES = {
@@ -195,6 +195,7 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
         storage_id=storage.id,
         workgroup_id=workgroup.id,
         prefix=prefix,
+        credentials=storage.credentials,
         quota_bytes=ask.quota_bytes,
     )
 
@@ -278,5 +279,8 @@ def _removed(call: Call, association: Association) -> Association:
             to = EnvironmentStatus.INACCESSIBLE
             moved(f"the environment '{one.name}'", one.status, to, ENVIRONMENT_EDGES)
             call.change(one, status=to)
-    inaccessible(call, changed)
+        for target in list(call.each(SubscriptionTarget, environment_id=one.id)):
+            emptied(call, target, why="its environment is not accessible any more")
+    if association.kind is AssociationKind.STORAGE:
+        inaccessible(call, changed)
     return changed
