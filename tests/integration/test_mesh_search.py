@@ -10,6 +10,7 @@ from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import InvalidInput
 from atoll.mesh.discovery import FACETS
+from atoll.mesh.discovery.model import MAX_VALUES
 from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.catalog import (
     Asset,
@@ -23,7 +24,7 @@ from atoll.mesh.model.catalog import (
     ListingStatus,
     TimeSeriesDataPoint,
 )
-from atoll.mesh.model.describing import FieldType, Form
+from atoll.mesh.model.describing import FieldType, Form, GlossaryTerm
 from atoll.mesh.model.organisation import Designation, PolicyType
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.service.forms import FormInput, NewField
@@ -234,6 +235,24 @@ def test_25_terms_and_people_in_forms_are_found_by_their_names(mesh, project):
     assert (used.assets, used.data_products) == (1, 1)
     told = mesh.refusal("bob", "DeleteGlossaryTerm", glossary_term_id=term.id)
     assert "is used" in told.message
+
+
+def test_34_what_is_more_than_the_index_holds_keeps_nobody_from_finding(mesh, project):
+    content = {f"n{at}": tuple(range(100)) for at in range(150)}
+    common = Form("CommonAttributes", 1, {"business_unit": "Body " * 200})
+    asset(mesh, project, "forms", forms=(common, Form("One", 1, content), Form("Two", 1, content)))
+    words = {"glossary_id": "glossary", "synonyms": tuple(f"s{at}" for at in range(50)), **STAMP}
+    terms = [GlossaryTerm(id=f"term-{at}", name=f"t{at}", **words) for at in range(450)]
+    column = ColumnMetadata("torque_nm", glossary_terms=tuple(one.id for one in kept(mesh, *terms)))
+    asset(mesh, project, "terms", columns=(column,))
+    wide = technical([Column(f"c{at}", "double", True) for at in range(MAX_VALUES)])
+    kept(mesh, table(project, "wide", technical=wide))
+    items = (DataProductItem("asset-terms", 1), DataProductItem("asset-wide", 1))
+    own = {"owning_project_id": project.id, **STAMP}
+    kept(mesh, DataProduct(id="product-1", name="wider", items=items, **own))
+    assert found(mesh, "cy") == ["forms", "terms"]
+    [product] = mesh.ask("bob", "Search", text="torque", filters=("kind=data product",)).items
+    assert product.name == "wider"
 
 
 def test_25_35_a_form_value_narrows_the_search_only_where_the_form_says_so_now(mesh, project):

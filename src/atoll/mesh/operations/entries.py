@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Column, Entry
-from atoll.mesh.discovery.model import MAX_VALUES
+from atoll.mesh.discovery.model import MAX_KEY_CHARS, MAX_VALUES
 from atoll.mesh.model.catalog import (
     Asset,
     Classification,
@@ -28,6 +28,8 @@ from atoll.mesh.store.reading import Reader
 
 N = TypeVar("N", bound=GlossaryTerm | UserProfile | GroupProfile)
 TOGETHER = 500
+# What goes beyond this, or MAX_VALUES, is not searched: the index would refuse the entry.
+MAX_TERMS = 5000
 MAX_SCORE = 100.0
 QUALITY = "quality"
 Entity = Asset | DataProduct
@@ -147,9 +149,12 @@ class Entries:
         else:
             visibility = draft_class(record.owning_project_id)
             facets = self._draft_facets(record)
-        terms = [one for id_ in entity.all_terms if (one := self._find(GlossaryTerm, id_))]
+        ids = entity.all_terms[:MAX_TERMS]
+        terms = [one for id_ in ids if (one := self._find(GlossaryTerm, id_))]
+        synonyms = (word for one in terms for word in one.synonyms)
         forms = dict(self._values(entity.forms))
-        facets |= {name: " ".join(forms.get(f"{COMMON}/{name}", ())) for name in _OWN_FACETS}
+        for name in _OWN_FACETS:
+            facets[name] = " ".join(forms.get(f"{COMMON}/{name}", ()))[:MAX_KEY_CHARS]
         return Entry(
             id=record.id,
             visibility=visibility,
@@ -159,7 +164,7 @@ class Entries:
             kind="asset" if isinstance(entity, Asset) else "data product",
             description=entity.description,
             terms=tuple(dict.fromkeys(one.name for one in terms)),
-            synonyms=tuple(word for one in terms for word in one.synonyms),
+            synonyms=tuple(islice(synonyms, MAX_VALUES)),
             forms=forms,
             columns=self._columns_of(entity),
             asset_type=entity.asset_type if isinstance(entity, Asset) else "",
@@ -174,7 +179,7 @@ class Entries:
         if isinstance(entity, Asset):
             personal = bool(entity.personal)
             return {"classification": str(entity.classification), "has_pii": personal}
-        assets = list(self._reader.all(Asset, id=[one.asset_id for one in entity.items]))
+        assets = list(self._reader.all(Asset, id=entity.asset_ids))
         classification = strictest(one.classification for one in assets) if assets else ""
         has_pii = any(one.personal for one in assets)
         return {"classification": str(classification), "has_pii": has_pii}
@@ -185,16 +190,19 @@ class Entries:
         columns = (column for asset in assets for column in _columns(asset))
         return tuple(islice(dict.fromkeys(columns), MAX_VALUES))
 
-    def _items(self, product: DataProduct) -> Iterable[Asset]:
-        return self._reader.pasts(
-            Asset, [(one.asset_id, one.revision) for one in product.items]
-        ).values()
+    def _items(self, product: DataProduct) -> list[Asset]:
+        wanted = [(one.asset_id, one.revision) for one in product.items]
+        found = self._reader.pasts(Asset, wanted)
+        return [found[one] for one in wanted if one in found]
 
     def _values(self, forms: Iterable[Form]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield what is filled in, by FORM/FIELD."""
+        left = MAX_VALUES
         for form in forms:
             for name, values in form.values.items():
-                yield f"{form.form_type}/{name}", tuple(map(self._said, values))
+                some = values[:left]
+                left -= len(some)
+                yield f"{form.form_type}/{name}", tuple(map(self._said, some))
 
     def _said(self, value: OneValue) -> str:
         """Write a value as people read it."""
