@@ -97,7 +97,7 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     assert ask
     harvested.check_classification(call, project, ask.classification)
     if ask.asset_type:
-        usable_type(call, project, ask.asset_type)
+        harvested.require_type(usable_type(call, project, ask.asset_type), read.technical)
     ground, location = harvested.ground_of(call, project, read.technical.location)
     _refuse_shared(ground, location)
     storage = ground.storage
