@@ -15,6 +15,7 @@ from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
 from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.model.catalog import (
     Asset,
+    AssetType,
     Classification,
     ColumnMetadata,
     DataSource,
@@ -215,6 +216,20 @@ def overlapping(taken: Sequence[str], location: str) -> str:
         if at < len(taken) and taken[at] == location[:end]:
             return location[:end]
     return ""
+
+
+def require_type(asset_type: AssetType, technical: Technical) -> None:
+    """See that files are of a type; those of projects are for whatever they say.
+
+    Raises:
+        InvalidInput: it comes with Atoll, for something else: a View is no files.
+    """
+    fits = _TYPES[technical.kind]
+    if not asset_type.owning_project_id and asset_type.name != fits:
+        raise InvalidInput(
+            f"what lies there is a {fits}, no {asset_type.name}; leave the type out, or take one "
+            "that a project made"
+        )
 
 
 def created(

@@ -95,7 +95,7 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     assert ask
     harvested.check_classification(call, project, ask.classification)
     if ask.asset_type:
-        usable_type(call, project, ask.asset_type)
+        harvested.require_type(usable_type(call, project, ask.asset_type), read.technical)
     location = read.technical.location
     ground = harvested.ground_at(call.reader, project, location)
     _refuse_shared(ground, location)
