@@ -181,12 +181,11 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
     id_ = new_id(Environment.KIND)
     prefix = f"{storage.location}/{project.id}/{id_}"
-    for place in call.values(Asset, "external_identifier", association_id=storage.id):
-        if lies_in(prefix, place):
-            raise Conflict(
-                f"'{storage.name}' is taken by an asset that holds all that lies there; take "
-                "another storage"
-            )
+    if call.reader.overlaps(Asset, "external_identifier", prefix):
+        raise Conflict(
+            f"'{storage.name}' is taken by an asset that holds all that lies there; take another "
+            "storage"
+        )
     return call.add(
         Environment,
         id_=id_,
@@ -234,9 +233,9 @@ def delete_environment(call: Call, environment: Environment) -> Done:
     """Remove an environment without assets; its files stay, and are the storage's owners'."""
     if call.find(SubscriptionTarget, environment_id=environment.id):
         raise Conflict(f"'{environment.name}' has subscription targets; remove them first")
-    for place in call.values(Asset, "external_identifier", association_id=environment.storage_id):
-        if lies_in(place, environment.prefix):
-            raise Conflict(f"'{environment.name}' holds assets; delete them first")
+    assets = call.reader.overlaps(Asset, "external_identifier", environment.prefix)
+    if any(lies_in(one, environment.prefix) for one in assets):
+        raise Conflict(f"'{environment.name}' holds assets; delete them first")
     call.tell(prefix=environment.prefix)
     call.remove(environment)
     return Done()
