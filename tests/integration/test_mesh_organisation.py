@@ -138,6 +138,33 @@ def test_2_where_there_is_a_pool_of_members_nobody_else_is_taken_in(mesh, unit, 
     join(mesh, other, "bob", Designation.VIEWER, by="ann")  # by the project
 
 
+def test_2_no_owner_is_appointed_from_outside_the_pool(mesh, unit, project):
+    grant(mesh, unit, "user-cy", PolicyType.ADD_TO_PROJECT_MEMBER_POOL)
+    grant(mesh, unit, "user-ann", PolicyType.OVERRIDE_PROJECT_OWNERS)
+    given = {"project_id": project.id, "member_id": "user-dee"}
+    told = mesh.refusal("ann", "AppointProjectOwner", **given)
+    assert isinstance(told, Forbidden)
+    assert "pool" in told.message
+    given["member_id"] = "user-cy"
+    assert mesh.ask("ann", "AppointProjectOwner", **given).designation is Designation.OWNER
+    mesh.ask("bob", "CreateProject", domain_unit_id=unit.id, name="own")  # who makes it, owns it
+
+
+def test_2_a_group_is_in_the_pool_while_it_may_come_in(mesh, unit, project):
+    group = mesh.ask("ann", "CreateGroupProfile", name="stewards")
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-cy", groups=(group.id,))
+    grant(mesh, unit, group.id, PolicyType.ADD_TO_PROJECT_MEMBER_POOL)
+    gone = {"group_profile_id": group.id, "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateGroupProfile", **gone)
+    given = {"project_id": project.id, "designation": Designation.VIEWER}
+    for member in ("user-cy", group.id):
+        told = mesh.refusal("bob", "CreateProjectMembership", member_id=member, **given)
+        assert isinstance(told, Forbidden)
+    mesh.ask("ann", "UpdateGroupProfile", **gone | {"status": ProfileStatus.ASSIGNED})
+    for member in ("user-cy", group.id):
+        mesh.ask("bob", "CreateProjectMembership", member_id=member, **given)
+
+
 def test_2_a_pool_above_holds_below_only_where_it_says_so(mesh, unit, project):
     above = mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **POOL)
     join(mesh, project, "dee", Designation.VIEWER)

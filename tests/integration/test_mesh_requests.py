@@ -249,6 +249,10 @@ def test_41_what_was_changed_is_accepted_only_by_who_read_it_as_it_is(plant, mes
         told = mesh.refusal("bob", "AcceptSubscriptionRequest", version=version, **given)
         assert isinstance(told, Conflict)
         assert f"version {changed.version}" in told.message
+    plant.change(plant.find(SubscriptionRequest, asked.id), classification="PUBLIC")  # counts, too
+    told = mesh.refusal("bob", "AcceptSubscriptionRequest", version=changed.version, **given)
+    assert isinstance(told, Conflict)
+    changed = mesh.ask("bob", "GetSubscriptionRequest", **given)
     assert plant.accept(asked, version=changed.version).status == "ACCEPTED"
 
 

@@ -161,6 +161,15 @@ def test_49_owners_read_their_own(market, single):
     assert isinstance(market.refusal(single, "dee", project_id=market.owner.id), NotFound)
 
 
+@pytest.mark.parametrize("scope", ["read", "ReadRows"])
+def test_8_a_token_that_only_reads_reads_rows(market, single, scope):
+    market.subscribes(single)
+    assert market.reads(single, by=frozenset({scope}), limit=1).rows
+    asked = {"project_id": market.reader.id, "request_reason": "more", "listings": ()}
+    told = market.mesh.refusal("dee", "CreateSubscriptionRequests", by=frozenset({scope}), **asked)
+    assert isinstance(told, Forbidden if scope == "read" else NotFound)
+
+
 def test_48_reading_is_audited_with_what_was_read(mesh, market, single):
     held = market.subscribes(single)
     market.reads(single, columns=("udi",), limit=3)

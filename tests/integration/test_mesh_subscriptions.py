@@ -28,7 +28,12 @@ from atoll.mesh.model.catalog import (
     Listing,
 )
 from atoll.mesh.model.jobs import Job
-from atoll.mesh.model.organisation import AssociationStatus, Environment
+from atoll.mesh.model.organisation import (
+    AssociationKind,
+    AssociationStatus,
+    Environment,
+    EnvironmentStatus,
+)
 from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.subscriptions import resumed, suspended
 
@@ -50,8 +55,20 @@ def plant(mesh, tmp_path):
 def target(plant, mesh):
     """A target of the project that reads, outside of the mesh."""
     made = {"id": "environment-lab", "name": "lab", "project_id": plant.reader}
-    places = {"storage_id": "association-lake", "workgroup_id": "w", "prefix": "p"}
-    plant.keep(Environment(**made, **places, **STAMP))
+    places = {"storage_id": "association-lab", "workgroup_id": "association-queries", "prefix": "p"}
+    own = {"project_id": plant.reader, "location": "s3://lab"}
+    plant.keep(
+        replace(plant.storage, id="association-lab", name="lab", **own),
+        replace(
+            plant.storage,
+            id="association-queries",
+            name="queries",
+            kind=AssociationKind.WORKGROUP,
+            project_id=plant.reader,
+            location="",
+        ),
+        Environment(**made, **places, **STAMP),
+    )
     given = {"project_id": plant.reader, "environment_id": made["id"], "name": "warehouse"}
     return mesh.ask("cy", "CreateSubscriptionTarget", **given)
 
@@ -63,6 +80,25 @@ def told(mesh, operation):
 def statuses(plant, subscription):
     grant = plant.grant(subscription)
     return grant.status, [one.status for one in grant.assets]
+
+
+def grants_of(plant, subscription, target):
+    """Its grants: at the doors, and at a target outside."""
+    found = plant.every(SubscriptionGrant, subscription_id=subscription.id)
+    return sorted(found, key=lambda one: one.target_id == target.id)
+
+
+def report(mesh, grant, *steps):
+    """Report for whoever acts outside; returns the grant as it stands then."""
+    for one in steps:
+        grant = mesh.ask(
+            "cy",
+            "UpdateSubscriptionGrantStatus",
+            subscription_grant_id=grant.id,
+            asset_id=grant.assets[0].asset_id,
+            status=AssetGrantStatus(one),
+        )
+    return grant
 
 
 def revoke(mesh, subscription, who="bob"):
@@ -242,6 +278,61 @@ def test_46_access_ends_with_the_association_of_its_storage(plant, mesh):
     assert statuses(plant, found)[0] == "COMPLETED"
 
 
+@pytest.mark.parametrize("gone", ["association-lab", "association-queries"])
+def test_9_43_what_is_granted_in_an_environment_ends_with_its_storage_or_workgroup(
+    plant, mesh, target, gone
+):
+    found = plant.subscribe(plant.public)
+    doors, outside = grants_of(plant, found, target)
+    report(mesh, outside, "GRANT_IN_PROGRESS", "GRANTED")
+    mesh.ask("ann", "RemoveAssociation", association_id=gone)
+    lost = plant.find(SubscriptionGrant, outside.id)
+    assert (lost.status, lost.assets[0].status) == ("INACCESSIBLE", "REVOKE_PENDING")
+    assert plant.find(SubscriptionGrant, doors.id) == doors
+    assert (plant.reads("public"), len(plant.has_access())) == (found, 1)
+    assert report(mesh, outside, "REVOKE_IN_PROGRESS", "REVOKED").status == "INACCESSIBLE"
+    given = {"subscription_grant_id": outside.id}
+    assert isinstance(mesh.refusal("cy", "RetrySubscriptionGrant", **given), Conflict)
+    later = plant.subscribe(plant.internal)
+    assert [one.target_id for one in plant.every(SubscriptionGrant, subscription_id=later.id)] == [
+        doors.target_id
+    ]
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "INACCESSIBLE"])
+def test_9_43_a_target_is_made_in_an_environment_that_is_in_use(plant, mesh, target, status):
+    lab = plant.find(Environment, target.environment_id)
+    plant.change(lab, status=EnvironmentStatus(status))
+    given = {"project_id": plant.reader, "environment_id": lab.id, "name": "second"}
+    told = mesh.refusal("cy", "CreateSubscriptionTarget", **given)
+    assert isinstance(told, Conflict)
+    assert f"'lab' is {status}" in told.message
+
+
+def test_9_43_a_suspended_environment_keeps_its_targets_and_what_is_granted(plant, mesh, target):
+    before = plant.subscribe(plant.public)
+    given = {"environment_id": target.environment_id, "is_suspended": True}
+    mesh.ask("cy", "UpdateEnvironment", **given)
+    after = plant.subscribe(plant.internal)
+    for one in (before, after):
+        assert grants_of(plant, one, target)[1].status == "PENDING"
+
+
+def test_9_46_access_ends_with_the_storage_on_which_another_projects_environment_is(plant, mesh):
+    lab = {"id": "environment-lab", "name": "lab", "project_id": plant.owner}
+    place = {"storage_id": "association-other", "workgroup_id": "w", "prefix": "p"}
+    other = project_of(mesh, "dee", "paint shop").id
+    own = {"name": "theirs", "project_id": other, "location": "s3://theirs"}
+    plant.keep(
+        replace(plant.storage, id="association-other", **own), Environment(**lab, **place, **STAMP)
+    )
+    plant.change(plant.find(Asset, "asset-public"), association_id="association-other")
+    found = plant.subscribe(plant.public)
+    mesh.ask("dee", "WithdrawAssociation", association_id="association-other")
+    assert statuses(plant, found) == ("INACCESSIBLE", ["REVOKE_PENDING"])
+    assert (plant.reads("public"), plant.has_access()) == (None, [])
+
+
 def test_46_what_lies_in_an_accepted_storage_again_can_be_granted_again(plant, mesh):
     found = plant.subscribe(plant.public)
     mesh.ask("ann", "RemoveAssociation", association_id=plant.storage.id)
@@ -400,37 +491,28 @@ def test_both_sides_see_access_and_others_do_not_know_of_it(plant, mesh):
 def test_43_somebody_outside_reports_step_by_step_what_was_done_at_a_target(plant, mesh, target):
     found = plant.subscribe(plant.public)
     [grant] = plant.every(SubscriptionGrant, target_id=target.id)
-    given = {"subscription_grant_id": grant.id, "asset_id": "asset-public"}
-
-    def report(status, who="cy"):
-        name = "UpdateSubscriptionGrantStatus"
-        return mesh.ask(who, name, status=AssetGrantStatus(status), **given).status
-
-    skipping = {"status": AssetGrantStatus.GRANTED, **given}
+    skipping = {"subscription_grant_id": grant.id, "asset_id": "asset-public"}
+    skipping["status"] = AssetGrantStatus.GRANTED
     for who, refusal in (("cy", Conflict), ("dee", Forbidden)):
         refused = mesh.refusal(who, "UpdateSubscriptionGrantStatus", **skipping)
         assert isinstance(refused, refusal)
-    assert [report(one) for one in ("GRANT_IN_PROGRESS", "GRANT_FAILED")] == [
-        "IN_PROGRESS",
-        "GRANT_FAILED",
-    ]
-    assert [report(one) for one in ("GRANT_IN_PROGRESS", "GRANTED")] == ["IN_PROGRESS", "COMPLETED"]
+    for step, status in (
+        ("GRANT_IN_PROGRESS", "IN_PROGRESS"),
+        ("GRANT_FAILED", "GRANT_FAILED"),
+        ("GRANT_IN_PROGRESS", "IN_PROGRESS"),
+        ("GRANTED", "COMPLETED"),
+    ):
+        assert report(mesh, grant, step).status == status
     assert told(mesh, "GrantAccess") == ["asset-public"]  # it had it at the doors already
     revoke(mesh, found)
-    assert [report(one) for one in ("REVOKE_IN_PROGRESS", "REVOKED")] == [
-        "IN_PROGRESS",
-        "COMPLETED",
-    ]
+    assert report(mesh, grant, "REVOKE_IN_PROGRESS").status == "IN_PROGRESS"
+    assert report(mesh, grant, "REVOKED").status == "COMPLETED"
 
 
 def test_43_the_mesh_does_its_own_grants_and_outside_nobody_says_what_is_for_it_to_say(
     plant, mesh, target
 ):
-    found = plant.subscribe(plant.public)
-    doors, outside = sorted(
-        plant.every(SubscriptionGrant, subscription_id=found.id),
-        key=lambda one: one.target_id == target.id,
-    )
+    doors, outside = grants_of(plant, plant.subscribe(plant.public), target)
     given = {"asset_id": "asset-public", "status": AssetGrantStatus.REVOKE_PENDING}
     name = "UpdateSubscriptionGrantStatus"
     assert isinstance(mesh.refusal("cy", name, subscription_grant_id=doors.id, **given), Conflict)

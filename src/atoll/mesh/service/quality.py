@@ -20,12 +20,12 @@ from atoll.mesh.model.catalog import Asset, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import Moment, Score, in_order, new_id
 from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.entries import QUALITY, newest_points, worst
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
 from atoll.mesh.service.terms import listed_assets
 
-QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10
 MAX_CONTENT_DEPTH = 16
 _DAY_US = 86_400_000_000
@@ -204,12 +204,12 @@ def list_listing_scores(call: Call, listing: Listing, ask: ListingScores) -> Ite
 def get_listing_quality(call: Call, listing: Listing) -> ListingQuality:
     """Show how good listed data are."""
     ids = [one.id for one in listed_assets(call, listing)]
-    worst = min(_newest_of(call, ids), key=lambda one: one.score or 0.0, default=None)
-    if worst is None:
+    point = worst(newest_points(call.reader, ids), ids)
+    if point is None:
         return ListingQuality(None, 0, None)
-    _, *earlier = islice(_newest_first(call, worst.asset_id), 2)
-    trend = (worst.score or 0.0) - (earlier[0].score or 0.0) if earlier else None
-    return ListingQuality(worst.score, worst.timestamp, trend)
+    _, *earlier = islice(_newest_first(call, point.asset_id), 2)
+    trend = (point.score or 0.0) - (earlier[0].score or 0.0) if earlier else None
+    return ListingQuality(point.score, point.timestamp, trend)
 
 
 @operation("GET", "/projects/{project_id}/scorecard", Right.VIEW)
@@ -303,7 +303,7 @@ def _newest_first(call: Call, asset_id: str) -> Iterator[TimeSeriesDataPoint]:
 
 
 def _newest_of(call: Call, asset_ids: Iterable[str]) -> list[TimeSeriesDataPoint]:
-    return [found for one in asset_ids if (found := newest(call, one))]
+    return list(newest_points(call.reader, asset_ids).values())
 
 
 def _least(points: Iterable[TimeSeriesDataPoint]) -> float | None:
