@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+from pathlib import Path
 
 import hypothesis
 import mesh_databases
@@ -10,6 +11,7 @@ from aws_servers import ministack_server, moto_aws_server
 from postgres_server import postgres_server
 from s3_proxy import proxied
 from s3_servers import CEPH_PACKAGES, ceph_server, missing_ceph_programs, moto_server
+from xdist.scheduler import LoadFileScheduling
 
 pytest.register_assert_rewrite("atoll.testing")
 
@@ -45,11 +47,22 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("kill_seed", range(metafunc.config.getoption("--kills")))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadFileScheduling):
+    """Each file's tests share what it has started; clusters would only wait for each other."""
+
+    CLUSTERS = ("life", "disasters", "steps", "resizing", "beginnings")
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return "clusters" if Path(file).stem.removeprefix("test_fleet_") in self.CLUSTERS else file
+
+
 def pytest_collection_modifyitems(config, items):
-    for item in items:
-        # A file's tests share what it has started. Clusters would only wait for each other.
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     if not config.getoption("--nightly") and "nightly" not in config.getoption("-m"):
         _leave_out(config, items, "nightly")
     if config.getoption("--database"):

@@ -16,7 +16,7 @@ from atoll.fleet.registry import ClusterRecord, Phase
 from atoll.fleet.states import ClusterReason, ClusterState
 from bench.fleetclusters import SMALL, Host, Job, atoll, await_, fleet_host
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

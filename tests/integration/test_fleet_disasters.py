@@ -12,7 +12,7 @@ from atoll.fleet.providers.reach import reach
 from atoll.fleet.states import StepState
 from bench.fleetclusters import Job, atoll, await_, small_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
+pytestmark = pytest.mark.slow
 needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
 
 
@@ -105,7 +105,8 @@ def test_two_primaries_that_were_cut_off_come_back_as_they_were(cluster):
     before = ids_by_address(cluster)
     cut = cluster.active_machine(), cluster.standby_machine()
     with losing_its_quorum(cluster):
-        at_once(cluster, "cut", cut)
+        for one in cut:
+            cluster.fault("cut", one)
     at_once(cluster, "heal", cut)
     await_("a whole cluster", cluster.is_whole)
     assert ids_by_address(cluster) == before

@@ -23,7 +23,7 @@ from atoll.fleet.states import InstanceState
 from bench.fleetbuild import Build
 from bench.fleetclusters import AGENT, MASTER, WORKER, ZOOKEEPER, Job, await_, small_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
+pytestmark = pytest.mark.slow
 needs_wires = pytest.mark.skipif(bool(why_no_netns()), reason=f"netns: {why_no_netns()}")
 
 

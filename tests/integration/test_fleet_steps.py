@@ -14,7 +14,7 @@ from atoll.fleet.model import ActionOnFailure
 from atoll.fleet.states import StepState
 from bench.fleetclusters import DEADLINE_SECONDS, atoll, await_, small_cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clusters")]
+pytestmark = pytest.mark.slow
 TRIES = 40
 
 

@@ -181,6 +181,22 @@ def test_19_a_term_that_only_a_column_carries_is_used_and_a_disabled_one_is_not(
     assert isinstance(refused, InvalidInput)
 
 
+def test_19_usage_counts_what_is_published_with_a_term_that_the_draft_lost(mesh, project, asset):
+    one = term(mesh, project, "order number")
+    [other] = kept(mesh, table(project, "parts"))
+    usage = {"glossary_term_id": one.id}
+    for each in (asset, other):
+        mesh.ask("bob", "UpdateAsset", asset_id=each.id, glossary_terms=(one.id,))
+    publish(mesh, "bob", asset)
+    mesh.ask("bob", "UpdateAsset", asset_id=asset.id, glossary_terms=())
+    assert mesh.ask("bob", "GetGlossaryTermUsage", **usage).assets == 2
+    assert mesh.ask("cy", "GetGlossaryTermUsage", **usage).assets == 0  # who finds neither
+    mesh.ask("bob", "UpdateAsset", asset_id=other.id, glossary_terms=())
+    assert mesh.ask("bob", "GetGlossaryTermUsage", **usage).assets == 1
+    publish(mesh, "bob", asset)
+    assert mesh.ask("bob", "GetGlossaryTermUsage", **usage).assets == 0
+
+
 def test_20_forms_are_checked_and_may_be_incomplete_in_a_draft(mesh, project, asset):
     form_type(mesh, project)
     given = {"asset_id": asset.id, "forms": (FormInput(form_type="Torque", content={"most": 9}),)}

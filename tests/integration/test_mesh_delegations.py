@@ -3,14 +3,16 @@
 import time
 
 import pytest
+from mesh_access import join
 from mesh_databases import database_of
 from mesh_sharing import Shop
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.model.access import SubscriptionRequestStatus
+from atoll.mesh.model.access import SubscriptionRequestStatus, SubscriptionStatus, Verdict
 from atoll.mesh.model.catalog import Classification
 from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.organisation import Designation
 from atoll.mesh.model.people import UserType
 from atoll.mesh.operations.jobs import HANDLERS
 from atoll.mesh.operations.registry import OPERATIONS
@@ -66,7 +68,53 @@ def test_41_a_delegate_does_not_decide_on_what_they_ask_for(shop):
     given = {"subscription_request_id": request.id}
     told = shop.mesh.refusal("cy", "AcceptSubscriptionRequest", **given)
     assert isinstance(told, Forbidden)
-    assert "their own" in told.message
+    assert "have one of the owners decide" in told.message
+    given = {"project_id": shop.consumer.id, "member_id": "user-dee"}
+    shop.mesh.ask("cy", "CreateProjectMembership", designation=Designation.OWNER, **given)
+    leaves = {"project_id": shop.consumer.id, "member_id": "user-cy"}
+    shop.mesh.ask("dee", "DeleteProjectMembership", **leaves)
+    given = {"subscription_request_id": request.id}
+    assert isinstance(shop.mesh.refusal("cy", "AcceptSubscriptionRequest", **given), Forbidden)
+
+
+@pytest.mark.parametrize("designation", Designation)
+def test_41_a_delegate_does_not_decide_on_what_their_project_asks_for(shop, designation):
+    delegated(shop, "user-dee")
+    join(shop.mesh, shop.consumer.id, "dee", designation, by="cy")
+    given = {"subscription_request_id": shop.asked().id}
+    if designation in (Designation.VIEWER, Designation.STEWARD):  # who cannot ask
+        decided = shop.mesh.ask("dee", "AcceptSubscriptionRequest", **given)
+        assert decided.reviewer_id == "user-dee"
+    else:
+        told = shop.mesh.refusal("dee", "AcceptSubscriptionRequest", **given)
+        assert isinstance(told, Forbidden)
+
+
+def test_41_nor_on_access_that_their_project_has_but_to_take_it_away(shop):
+    delegated(shop, "user-dee")
+    join(shop.mesh, shop.consumer.id, "dee", Designation.CONSUMER, by="cy")
+    held = shop.put(shop.subscribed(), is_flagged=True)
+    given = {"domain_unit_id": ROOT, "name": "yearly", "due_at": now() + HOUR_US}
+    shop.mesh.ask("ann", "CreateReviewCampaign", **given)
+    [item] = shop.mesh.ask("dee", "ListReviewItems")["items"]
+    decide = {"review_item_id": item.id, "verdict": Verdict.KEEP}
+    for name, about in (
+        ("UpdateSubscriptionTerms", {"subscription_id": held.id, "expires_at": 0}),
+        ("UnflagSubscription", {"subscription_id": held.id}),
+        ("DecideReviewItem", decide),
+    ):
+        told = shop.mesh.refusal("dee", name, **about)
+        assert (type(told), "one of the owners" in told.message) == (Forbidden, True)
+        shop.mesh.ask("bob", name, **about)
+    shop.mesh.ask("dee", "DecideReviewItem", **decide | {"verdict": Verdict.REVOKE})
+    assert shop.seen(held).status is SubscriptionStatus.REVOKED
+
+
+def test_41_owners_of_the_data_decide_on_what_they_ask_for_delegates_or_not(shop):
+    delegated(shop, "user-cy")
+    join(shop.mesh, shop.producer.id, "cy", Designation.OWNER, by="bob")
+    given = {"subscription_request_id": shop.asked().id}
+    assert shop.mesh.ask("cy", "AcceptSubscriptionRequest", **given).reviewer_id == "user-cy"
 
 
 def test_41_a_group_decides_too_and_services_and_nobody_do_not(shop):

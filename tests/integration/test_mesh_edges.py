@@ -184,7 +184,7 @@ def test_what_would_steer_a_terminal_is_refused_in_names_and_texts(door, path):
     error(door.client.post(url, json={"name": "x", "description": STEERING}), 400)
 
 
-def test_10_no_stored_text_reaches_the_terminal_as_it_is(tmp_path):
+def test_60_no_stored_text_reaches_the_terminal_as_it_is(tmp_path):
     with mesh_server(tmp_path / "home") as server:
         root = server.do("ListDomainUnits")[0]["id"]
         for name in (SCRIPT, TURNED):

@@ -1,5 +1,6 @@
 """Listings and data products: what is published, to whom it shows, and what stays untold."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -259,6 +260,11 @@ def test_22_a_rule_of_the_unit_is_enforced_at_publication(mesh, project, asset):
     assert publish(mesh, "bob", asset).status is ListingStatus.ACTIVE
 
 
+def scored(mesh, asset, score):
+    given = {"asset_id": asset.id, "timestamp": time.time_ns() // 1000, "score": score}
+    return mesh.ask("bob", "PostTimeSeriesDataPoints", **given)
+
+
 def product(mesh, project, *assets, **given):
     items = tuple(ItemInput(asset_id=one.id) for one in assets)
     asked = {"project_id": project.id, "name": "line 3", "items": items, **given}
@@ -285,6 +291,44 @@ def test_15_a_data_product_is_found_with_its_assets(mesh, project, asset):
     assert "GetListedDataProduct" in told.message
     told = mesh.refusal("cy", "GetListedDataProduct", listing_id=alone.id)
     assert "GetListedAsset" in told.message
+
+
+def test_36_one_answer_describes_data_technically_and_for_business_and_tells_how_good_and_fresh(
+    mesh, project, asset
+):
+    content = dict.fromkeys(("business_unit", "data_owner_contact", "product_owner"), "Body")
+    common = FormInput(
+        form_type="CommonAttributes", content={**content, "refresh_frequency": "DAILY"}
+    )
+    about = {"asset_id": asset.id}
+    mesh.ask("bob", "UpdateAsset", description="Each weld", forms=(common,), **about)
+    said = (ChangedColumn(name="torque", business_name="Tightening torque", description="In Nm"),)
+    mesh.ask("bob", "UpdateAssetColumns", columns=said, **about)
+    found = publish(mesh, "bob", asset)
+    unmeasured = listed(mesh, found)
+    assert (unmeasured.quality_score, unmeasured.scored_at) == (None, 0)
+    point = scored(mesh, asset, 92)
+    shown = listed(mesh, found)
+    assert shown.description == "Each weld"
+    [torque] = [one for one in shown.columns if one.name == "torque"]
+    assert (torque.type, torque.business_name) == ("double", "Tightening torque")
+    assert (shown.rows, shown.format, len(shown.columns)) == (1000, "parquet", 4)
+    assert (shown.quality_score, shown.scored_at) == (92, point.timestamp)
+    assert shown.forms[0].content["refresh_frequency"] == "DAILY"
+
+
+def test_36_a_data_product_is_shown_as_good_as_the_worst_of_its_assets(mesh, project, asset):
+    [other, third] = kept(mesh, table(project, "parts"), table(project, "unmeasured"))
+    found = publish_product(mesh, product(mesh, project, asset, other, third))
+    asked = {"listing_id": found.id}
+    shown = mesh.ask("cy", "GetListedDataProduct", **asked)
+    assert (shown.quality_score, shown.scored_at) == (None, 0)
+    scored(mesh, asset, 92)
+    point = scored(mesh, other, 60)
+    shown = mesh.ask("cy", "GetListedDataProduct", **asked)
+    assert (shown.quality_score, shown.scored_at) == (60, point.timestamp)
+    assert [one.quality_score for one in shown.items] == [92, 60, None]
+    assert mesh.ask("cy", "GetListingQuality", **asked).score == 60
 
 
 def test_a_data_product_holds_assets_of_its_own_project(mesh, project, asset):
@@ -328,6 +372,20 @@ def test_39_a_data_product_becomes_stricter_with_any_of_its_assets(mesh, project
     mesh.ask("bob", "SetDataProductItems", data_product_id=made.id, items=items)
     assert listing(mesh, found).classification is CONFIDENTIAL
     assert publish_product(mesh, made).classification is PUBLIC
+
+
+def test_19_a_term_that_a_published_data_product_shows_is_used(mesh, project, asset):
+    words = mesh.ask("ann", "CreateGlossary", project_id=project.id, name="words")
+    word = mesh.ask("bob", "CreateGlossaryTerm", glossary_id=words.id, name="torque")
+    given = {"asset_id": asset.id, "glossary_terms": (word.id,)}
+    described = mesh.ask("bob", "UpdateAsset", **given)
+    found = publish_product(mesh, product(mesh, project, described))
+    assert listing(mesh, found).all_terms == (word.id,)
+    mesh.ask("bob", "UpdateAsset", **given | {"glossary_terms": ()})
+    asked = {"glossary_term_id": word.id}
+    assert isinstance(mesh.refusal("bob", "DeleteGlossaryTerm", **asked), Conflict)
+    usage = mesh.ask("bob", "GetGlossaryTermUsage", **asked)
+    assert (usage.assets, usage.data_products) == (0, 1)
 
 
 def test_an_asset_in_a_data_product_is_not_removed(mesh, project, asset):

@@ -8,6 +8,7 @@ from mesh_world import ROOT, SCOPES, world
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
 from atoll.mesh.model.people import ProfileStatus
+from atoll.mesh.service.forms import NewField
 from atoll.mesh.service.organisation import MAX_DEPTH
 
 POOL = {"policy_type": PolicyType.ADD_TO_PROJECT_MEMBER_POOL, "principal_id": "user-cy"}
@@ -138,6 +139,33 @@ def test_2_where_there_is_a_pool_of_members_nobody_else_is_taken_in(mesh, unit, 
     join(mesh, other, "bob", Designation.VIEWER, by="ann")  # by the project
 
 
+def test_2_no_owner_is_appointed_from_outside_the_pool(mesh, unit, project):
+    grant(mesh, unit, "user-cy", PolicyType.ADD_TO_PROJECT_MEMBER_POOL)
+    grant(mesh, unit, "user-ann", PolicyType.OVERRIDE_PROJECT_OWNERS)
+    given = {"project_id": project.id, "member_id": "user-dee"}
+    told = mesh.refusal("ann", "AppointProjectOwner", **given)
+    assert isinstance(told, Forbidden)
+    assert "pool" in told.message
+    given["member_id"] = "user-cy"
+    assert mesh.ask("ann", "AppointProjectOwner", **given).designation is Designation.OWNER
+    mesh.ask("bob", "CreateProject", domain_unit_id=unit.id, name="own")  # who makes it, owns it
+
+
+def test_2_a_group_is_in_the_pool_while_it_may_come_in(mesh, unit, project):
+    group = mesh.ask("ann", "CreateGroupProfile", name="stewards")
+    mesh.ask("ann", "UpdateUserProfile", user_profile_id="user-cy", groups=(group.id,))
+    grant(mesh, unit, group.id, PolicyType.ADD_TO_PROJECT_MEMBER_POOL)
+    gone = {"group_profile_id": group.id, "status": ProfileStatus.NOT_ASSIGNED}
+    mesh.ask("ann", "UpdateGroupProfile", **gone)
+    given = {"project_id": project.id, "designation": Designation.VIEWER}
+    for member in ("user-cy", group.id):
+        told = mesh.refusal("bob", "CreateProjectMembership", member_id=member, **given)
+        assert isinstance(told, Forbidden)
+    mesh.ask("ann", "UpdateGroupProfile", **gone | {"status": ProfileStatus.ASSIGNED})
+    for member in ("user-cy", group.id):
+        mesh.ask("bob", "CreateProjectMembership", member_id=member, **given)
+
+
 def test_2_a_pool_above_holds_below_only_where_it_says_so(mesh, unit, project):
     above = mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **POOL)
     join(mesh, project, "dee", Designation.VIEWER)
@@ -239,7 +267,7 @@ def test_48_the_audit_tells_what_a_unit_and_a_project_were_called(mesh, unit, pr
     assert told == [{"name": "production"}, {"name": "press shop"}]
 
 
-def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
+def test_2_a_name_that_is_taken_is_told(mesh, unit, project):
     given = {"domain_unit_id": unit.id, "name": "welding"}
     mesh.ask("bob", "CreateProject", **given)
     renamed = {"project_id": project.id, "name": "welding"}
@@ -251,7 +279,29 @@ def test_3_a_name_that_is_taken_is_told(mesh, unit, project):
         assert "the name 'welding' is taken by another project" in refused.message
 
 
-def test_10_no_place_lies_within_that_of_another_association(mesh, project):
+def test_60_an_administrator_sets_a_plant_up_by_operations(mesh, unit):
+    project = mesh.ask("ann", "CreateProject", domain_unit_id=unit.id, name="standards")
+    about = {"project_id": project.id}
+    places = {}
+    for kind, place in zip(AssociationKind, ("s3://plant/all", ""), strict=True):
+        given = {"kind": kind, "name": kind.lower(), "location": place, **about}
+        places[kind] = mesh.ask("ann", "Associate", **given).id
+        mesh.ask("ann", "AcceptAssociation", association_id=places[kind])
+    given = {"storage_id": places["STORAGE"], "workgroup_id": places["WORKGROUP"]}
+    environment = mesh.ask("ann", "CreateEnvironment", name="lab", **given, **about)
+    for policy in (PolicyType.CREATE_GLOSSARY, PolicyType.CREATE_FORM_TYPE):
+        grant(mesh, unit, "user-ann", policy)
+    glossary = mesh.ask("ann", "CreateGlossary", name="machines", **about)
+    term = mesh.ask("ann", "CreateGlossaryTerm", glossary_id=glossary.id, name="press")
+    fields = (NewField(name="purpose", is_required=True),)
+    form = mesh.ask("ann", "CreateFormType", name="Use", fields=fields, **about)
+    assert mesh.ask("ann", "ListEnvironments", **about)["items"] == [environment]
+    assert mesh.ask("cy", "ListGlossaryTerms", glossary_id=glossary.id)["items"] == [term]
+    assert form in mesh.ask("cy", "ListFormTypes")["items"]
+    assert isinstance(mesh.refusal("cy", "CreateEnvironment", name="x", **given, **about), NotFound)
+
+
+def test_9_no_place_lies_within_that_of_another_association(mesh, project):
     def offered(location):
         kind = AssociationKind.STORAGE
         return {"project_id": project.id, "kind": kind, "name": location, "location": location}

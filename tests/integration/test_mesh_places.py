@@ -48,14 +48,14 @@ def accept(mesh, one, who="ann"):
     return mesh.ask(who, "AcceptAssociation", association_id=one.id)
 
 
-def environment(mesh, project, storage, workgroup, name="test", who="uma", do="ask"):
-    given = {"storage_id": storage.id, "workgroup_id": workgroup.id, "name": name}
+def environment(mesh, project, storage, workgroup, name="test", who="uma", do="ask", **more):
+    given = {"storage_id": storage.id, "workgroup_id": workgroup.id, "name": name, **more}
     return getattr(mesh, do)(who, "CreateEnvironment", project_id=project.id, **given)
 
 
 def places(mesh, who, project, location="s3://plant/press"):
     return [
-        accept(mesh, offer(mesh, who, project, location)),
+        accept(mesh, offer(mesh, who, project, location, credentials="lake")),
         accept(mesh, offer(mesh, who, project, "", WORKGROUP, limits=Limits(rows=1000))),
     ]
 
@@ -103,10 +103,13 @@ def test_9_the_folder_of_the_mesh_itself_joins_nothing(mesh, project, part):
     assert isinstance(told, Conflict)
 
 
-def test_3_an_environment_has_a_prefix_a_workgroup_and_a_quota_until_it_is_removed(mesh, project):
+def test_3_an_environment_has_all_that_it_takes_to_work_until_it_is_removed(mesh, project):
     storage, workgroup = places(mesh, "bob", project)
-    made = environment(mesh, project, storage, workgroup)
+    made = environment(mesh, project, storage, workgroup, quota_bytes=5)
     assert made.prefix.startswith(f"s3://plant/press/{project.id}/")
+    assert (made.credentials, made.quota_bytes) == ("lake", 5)
+    used = mesh.ask("bob", "GetAssociation", association_id=made.workgroup_id)
+    assert used.limits == {"rows": 1000}
     assert mesh.ask("bob", "ListEnvironments", project_id=project.id)["items"] == [made]
     given = {"environment_id": made.id}
     changed = mesh.ask("bob", "UpdateEnvironment", quota_bytes=10, is_suspended=True, **given)

@@ -1,5 +1,6 @@
 """Scores that are posted of assets, who sees them, and what a bad one does to subscriptions."""
 
+import json
 import time
 
 import pytest
@@ -119,6 +120,29 @@ def test_28_only_who_contributes_posts(shop):
     assert isinstance(shop.mesh.refusal("cy", "PostTimeSeriesDataPoints", **given), NotFound)
 
 
+def drops(shop, *scores):
+    """Post scores one after the other, and return why any of them was a drop."""
+    for place, score in enumerate(scores):
+        posted(shop, score, place - 10)
+    told = shop.noted("QualityDropped")
+    assert {(one.resource_id, one.asset_id) for one in told} <= {(shop.asset.id, shop.asset.id)}
+    return [json.loads(one.details)["why"].rpartition("; ")[2] for one in told]
+
+
+def test_29_a_score_that_is_lower_by_ten_than_the_one_before_has_dropped(shop):
+    found = drops(shop, 20, 95, 85.1, 76, 66, 66, 90, 79.5)
+    assert found == ["the one before was 76", "the one before was 90"]
+    posted(shop, 1, -DAY_US)  # late
+    posted(shop, None, form_name="profile")
+    assert len(shop.noted("QualityDropped")) == 2
+
+
+def test_29_a_score_that_falls_below_the_guardrails_has_dropped_once(shop):
+    shop.mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, min_score=60.0)
+    below = "the guardrails demand 60"
+    assert drops(shop, 59, 58, 60, 59.5, 55) == [below, below]
+
+
 def test_31_a_score_below_what_was_asked_for_warns_once_until_it_was_good_again(shop):
     held = shop.subscribed(min_score=90.0)
     for place, score in enumerate((95, 80, 70, 90, 89)):
@@ -228,6 +252,23 @@ def test_33_the_scorecard_has_the_worst_first_and_names_failures_that_are_overdu
     given = {"threshold": 45.0, "limit": 1}
     found = shop.mesh.ask("bob", "GetOwnerScorecard", project_id=shop.producer.id, **given)
     assert (found.failing, len(found.assets)) == (0, 1)
+    given = {"only_overdue": True}
+    found = shop.mesh.ask("bob", "GetOwnerScorecard", project_id=shop.producer.id, **given)
+    assert [one.name for one in found.assets] == ["old"]
+    assert (found.total, found.measured, found.failing, found.overdue) == (4, 3, 2, 1)
+
+
+def test_33_what_fails_is_what_the_guardrails_say_or_whatever_is_not_perfect(shop):
+    def failing(**given):
+        found = shop.mesh.ask("bob", "GetOwnerScorecard", project_id=shop.producer.id, **given)
+        return found.threshold, found.failing
+
+    posted(shop, 80, -DAY_US)
+    assert failing() == (100, 1)
+    for least, is_failing in ((70.0, 0), (80.0, 0), (90.0, 1)):
+        shop.mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, min_score=least)
+        assert failing() == (least, is_failing)
+    assert failing(threshold=0.0) == (0, 0)
 
 
 def test_30_the_newest_point_is_found_among_many(database):

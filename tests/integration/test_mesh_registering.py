@@ -76,6 +76,19 @@ def test_13_technical_metadata_of_each_format_become_an_asset(
     assert mesh.notes[-1].resource_id == made.id
 
 
+def test_13_what_lies_there_is_of_its_own_type_or_of_one_that_a_project_has_made(
+    mesh, place, project
+):
+    for name in ("View", "FileSet", "VectorCollection"):
+        told = refusal(mesh, project, place / "parts", asset_type=name)
+        assert isinstance(told, InvalidInput)
+        assert f"is a Table, no {name};" in told.message
+    assert create(mesh, project, place / "parts", asset_type="Table").asset_type == "Table"
+    mesh.ask("ann", "CreateAssetType", project_id=project.id, name="MachineLog")
+    made = create(mesh, project, place / "hive", asset_type="MachineLog")
+    assert made.asset_type == "MachineLog"
+
+
 def test_62_a_vector_collection_is_an_asset(mesh, tmp_path, place, project):
     reach = small_collection(place / "proteins", tmp_path)
     made = create(equipped(mesh, collections=Collections(reach)), project, place / "proteins")

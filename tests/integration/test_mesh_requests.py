@@ -1,7 +1,9 @@
 """Subscription requests: who asks for what, and what a policy or a person decides."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from mesh_access import Plant, join
@@ -9,10 +11,11 @@ from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.model.access import Comment, SubscriptionRequest
+from atoll.mesh.model.access import Comment, Subscription, SubscriptionRequest
 from atoll.mesh.model.catalog import (
     Asset,
     AssetFilter,
+    Classification,
     FilterStatus,
     Listing,
     ListingStatus,
@@ -250,6 +253,10 @@ def test_41_what_was_changed_is_accepted_only_by_who_read_it_as_it_is(plant, mes
         told = mesh.refusal("bob", "AcceptSubscriptionRequest", version=version, **given)
         assert isinstance(told, Conflict)
         assert f"version {changed.version}" in told.message
+    plant.change(plant.find(SubscriptionRequest, asked.id), classification="PUBLIC")  # counts, too
+    told = mesh.refusal("bob", "AcceptSubscriptionRequest", version=changed.version, **given)
+    assert isinstance(told, Conflict)
+    changed = mesh.ask("bob", "GetSubscriptionRequest", **given)
     assert plant.accept(asked, version=changed.version).status == "ACCEPTED"
 
 
@@ -260,6 +267,33 @@ def test_41_the_second_of_two_approvers_is_told_who_decided(plant, mesh):
     told = mesh.refusal("ann", "AcceptSubscriptionRequest", **given)
     assert isinstance(told, Conflict)
     assert "REJECTED by 'user-bob'" in told.message
+
+
+def test_41_of_two_approvers_at_once_one_decides(database, tmp_path):
+    with world(database) as mesh, ThreadPoolExecutor(2) as threads:
+        plant = Plant(mesh, tmp_path / "lake")
+        mesh.person("eve")
+        join(mesh, plant.owner, "eve", Designation.OWNER, by="bob")
+        secrets = [plant.table(f"secret {n}", Classification.CONFIDENTIAL) for n in range(4)]
+        at_once = Barrier(2)
+
+        def decides(who, name, asked):
+            at_once.wait()
+            try:
+                return mesh.ask(who, name, subscription_request_id=asked.id)
+            except Conflict:
+                return None
+
+        names = ("AcceptSubscriptionRequest", "RejectSubscriptionRequest")
+        for asked in plant.basket(*secrets).requests:
+            answers = threads.map(decides, ("bob", "eve"), names, (asked, asked))
+            [decided] = [one for one in answers if one]
+            assert plant.find(SubscriptionRequest, asked.id) == decided
+            told = [one for name in names for one in events(mesh, name)]
+            [event] = [one for one in told if one.resource_id == asked.id]
+            assert event.principal == decided.reviewer_id
+            held = plant.every(Subscription, request_id=asked.id)
+            assert len(held) == (decided.status == "ACCEPTED")
 
 
 def test_41_who_asks_does_not_decide_nor_do_those_who_govern(plant, mesh):

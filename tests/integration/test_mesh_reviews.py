@@ -201,9 +201,9 @@ def test_39_classifying_an_asset_flags_who_reads_it_at_once(shop):
     assert shop.seen(held).is_flagged
 
 
-def granted(shop):
+def granted(shop, **terms):
     """A subscription that holds at the mesh's doors."""
-    held = shop.subscribed()
+    held = shop.subscribed(**terms)
     target = SubscriptionTarget(
         id="target-doors", name="doors", project_id=shop.consumer.id, **STAMP
     )
@@ -222,9 +222,11 @@ def granted(shop):
 
 
 def test_54_a_project_sees_what_it_may_read_now_on_which_terms_and_since_when(shop):
-    granted(shop)
+    held = granted(shop, expires_at=now() + HOUR_US, min_score=80.0)
     [found] = shop.mesh.ask("cy", "ListMyData", project_id=shop.consumer.id)["items"]
-    assert (found.listing_name, found.approved_by) == ("torque", "user-bob")
+    assert (found.id, found.listing_name) == (held.id, "torque")
+    assert (found.approved_by, found.since) == ("user-bob", held.created_at)
+    assert (found.terms, found.last_used_at) == (held.terms, 0)
     assert [(one.name, one.score) for one in found.assets] == [("torque", None)]
     shop.mesh.ask(
         "bob", "PostTimeSeriesDataPoints", asset_id=shop.asset.id, timestamp=now(), score=92.0

@@ -53,6 +53,92 @@ DESIGNATIONS = {
     "consumer": Designation.CONSUMER,
     "viewer": Designation.VIEWER,
 }
+# What each operation shall need, by the roles that docs/mesh-access.md tells of. Nothing here is
+# taken from the operations: one that is declared wrongly, or not placed here, fails.
+NEEDS = {
+    # Whoever is assigned to the domain looks things up that are for everybody; lists hold what one
+    # may look at, and proposals are for those who find what they are about.
+    Right.BROWSE: """
+        WhoAmI Explain ListPolicies GetDomain ListDomainUnits GetDomainUnit GetGuardrails
+        ListGuardrails ListRules GetRule ListUserProfiles GetUserProfile ListGroupProfiles
+        GetGroupProfile ListProjects ListAssociations ListGlossaries GetGlossary ListGlossaryTerms
+        GetGlossaryTerm GetGlossaryTermUsage SearchGlossaryTerms ListFormTypes GetFormType
+        ListAssetTypes GetAssetType Search SearchListings Suggest ListListings CreateProposal
+        ListProposals ListSubscriptionRequests ListSubscriptions ListSubscriptionGrants
+        ListReviewCampaigns ListReviewItems""",
+    # People see to their own tokens, sessions, notices and proposals.
+    Right.ACT: """
+        ChangePassword EndSession EndSessions ListSessions CreateAccessToken ListAccessTokens
+        GetAccessToken RevokeAccessToken CreatePortalLogin ListNotifications CountNotifications
+        GetNotification MarkNotificationsRead GetNotificationSettings UpdateNotificationSettings
+        RotateWebhookKey WithdrawProposal""",
+    # Owners of units, and of the root: people, units, what holds in them, the audit.
+    Right.GOVERN: """
+        UpdateDomain CreateUserProfile UpdateUserProfile ResetPassword CreateGroupProfile
+        UpdateGroupProfile DeleteGroupProfile UpdateDomainUnit MoveDomainUnit DeleteDomainUnit
+        SetDomainUnitOwners MoveProject AppointProjectOwner AddPolicyGrant ListPolicyGrants
+        GetPolicyGrant RemovePolicyGrant SetGuardrails CreateRule UpdateRule DeleteRule
+        AcceptAssociation RemoveAssociation CreateReviewCampaign ListAccess ListAuditEvents
+        VerifyAudit ExportAudit""",
+    # Owners of units, and those to whom they grant it.
+    Right.CREATE: """
+        CreateDomainUnit CreateProject CreateEnvironment CreateGlossary CreateFormType
+        CreateAssetType""",
+    # All members see what is their project's own, and talk about requests.
+    Right.VIEW: """
+        GetProject ListProjectMemberships GetProjectMembership GetAssociation ListEnvironments
+        GetEnvironment ListAssets GetAsset ListAssetRevisions DiffAssetRevisions ListDuplicates
+        ListAssetFilters ListProjectAssetFilters GetAssetFilter ListDataProducts GetDataProduct
+        ListDataProductRevisions ListDataSources GetDataSource ListDataSourceRuns GetDataSourceRun
+        ListDataSourceRunActivities ListTimeSeriesDataPoints GetOwnerScorecard GetProposal
+        GetSubscriptionRequest CreateComment ListComments GetComment GetSubscription
+        GetSubscriptionGrant ListSubscriptionTargets GetSubscriptionTarget ListMyData
+        ListDelegations GetDelegation GetReviewCampaign GetReviewItem""",
+    # All who find a listing see what it shows; whose rows are read is decided by who subscribed.
+    Right.DISCOVER: """
+        GetListing GetListedAsset GetListedDataProduct ListListingFilters ListListingScores
+        GetListingQuality ReadRows""",
+    # Owners, contributors and consumers ask for data, and give them back.
+    Right.CONSUME: """
+        CreateSubscriptionRequests UpdateSubscriptionRequest DeleteSubscriptionRequest
+        CancelSubscription RetrySubscriptionGrant""",
+    # Stewards, too, keep texts, terms and forms, and say what is more sensitive.
+    Right.DESCRIBE: """
+        UpdateGlossary CreateGlossaryTerm UpdateGlossaryTerm UpdateFormType UpdateAsset
+        UpdateAssetColumns UpdateDataProduct ClassifyAsset FlagPii AcceptProposal AcceptProposals
+        RejectProposal RejectProposals""",
+    # Owners and contributors register, publish, run, measure, and remove what holds no data.
+    Right.CONTRIBUTE: """
+        CreateAsset RefreshAsset ArchiveAsset RestoreAsset CreateListingChangeSet
+        CreateDataProduct SetDataProductItems DeleteDataProduct CreateDataProductListingChangeSet
+        CreateDataSource UpdateDataSource DeleteDataSource StartDataSourceRun
+        PostTimeSeriesDataPoints DeleteGlossary DeleteGlossaryTerm DeleteFormType UpdateAssetType
+        DeleteAssetType UpdateSubscriptionGrantStatus""",
+    # Owners alone: members, places, filters, what is less sensitive, what is gone for good.
+    Right.OWN: """
+        UpdateProject DeleteProject CreateProjectMembership DeleteProjectMembership Associate
+        WithdrawAssociation UpdateEnvironment DeleteEnvironment DeleteAsset DeclassifyAsset
+        DecidePii CreateAssetFilter UpdateAssetFilter DeleteAssetFilter CreateSubscriptionTarget
+        UpdateSubscriptionTarget DeleteSubscriptionTarget CreateDelegation DeleteDelegation""",
+    # Owners of the data, and those whom they let decide.
+    Right.REVIEW: """
+        AcceptSubscriptionRequest RejectSubscriptionRequest UpdateSubscriptionTerms
+        UnflagSubscription DecideReviewItem""",
+    # They, and owners of the unit above.
+    Right.REVOKE: "RevokeSubscription",
+    # Owners, and owners of the unit above, but not whoever works in the project.
+    Right.OVERSEE: "ListAssetAccess ListProjectAccess ListAssetEvents ListProjectEvents",
+}
+GRANTS = {
+    "CreateDomainUnit": PolicyType.CREATE_DOMAIN_UNIT,
+    "CreateProject": PolicyType.CREATE_PROJECT,
+    "CreateEnvironment": PolicyType.CREATE_ENVIRONMENT,
+    "CreateGlossary": PolicyType.CREATE_GLOSSARY,
+    "CreateFormType": PolicyType.CREATE_FORM_TYPE,
+    "CreateAssetType": PolicyType.CREATE_ASSET_TYPE,
+    "SetDomainUnitOwners": PolicyType.OVERRIDE_DOMAIN_UNIT_OWNERS,
+    "AppointProjectOwner": PolicyType.OVERRIDE_PROJECT_OWNERS,
+}
 OF_THE_DOMAIN = {"Domain", "UserProfile", "GroupProfile", "AccessToken"}
 
 
@@ -104,6 +190,17 @@ def places(mesh, project):
         mesh.ask("ann", "AcceptAssociation", association_id=one.id)
     given = {"storage_id": storage.id, "workgroup_id": group.id, "name": "test"}
     return storage, mesh.ask("uma", "CreateEnvironment", project_id=project.id, **given)
+
+
+@pytest.mark.parametrize("right", Right)
+def test_5_each_operation_needs_the_right_that_it_shall_need(right):
+    assert {name for name, one in OPERATIONS.items() if one.right is right} == {
+        *NEEDS[right].split()
+    }
+
+
+def test_5_what_can_be_granted_is_what_shall_be():
+    assert {name: one.grant for name, one in OPERATIONS.items() if one.grant} == GRANTS
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

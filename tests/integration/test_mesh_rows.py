@@ -48,14 +48,14 @@ class Market:
             self.mesh.ask("bob", "DecidePii", **given)
         return self.publishes(asset.id)
 
-    def publishes(self, asset_id):
+    def publishes(self, asset_id, who="bob"):
         given = {"asset_id": asset_id, "action": ListingAction.PUBLISH}
-        return self.mesh.ask("bob", "CreateListingChangeSet", **given)
+        return self.mesh.ask(who, "CreateListingChangeSet", **given)
 
-    def subscribes(self, listing, **terms):
+    def subscribes(self, listing, who="dee", project=None, **terms):
         wanted = (WantedListing(listing_id=listing.id, **terms),)
-        given = {"request_reason": "to look", "project_id": self.reader.id}
-        made = self.mesh.ask("dee", "CreateSubscriptionRequests", listings=wanted, **given)
+        given = {"request_reason": "to look", "project_id": (project or self.reader).id}
+        made = self.mesh.ask(who, "CreateSubscriptionRequests", listings=wanted, **given)
         self.mesh.work()
         [found] = self.kept(Subscription, request_id=made.requests[0].id)
         return found
@@ -194,7 +194,7 @@ def test_62_a_filter_of_a_lance_table_or_a_vector_collection_is_given_and_not_go
     assert isinstance(refused, InvalidInput)
 
 
-def test_49_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, single):
+def test_49_54_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, single):
     assert isinstance(market.refusal(single), Forbidden)
     held = market.subscribes(single)
     assert len(market.reads(single, limit=5).rows) == 5
@@ -202,12 +202,35 @@ def test_49_a_subscription_is_read_by_its_consumers_and_by_nobody_else(market, s
     assert isinstance(market.refusal(single, "fay"), NotFound)
     assert isinstance(market.refusal(single, "bob"), NotFound)
     assert "INTERNAL" in market.refusal(single, project_id=None).message
-    assert market.kept(Subscription, id=held.id)[0].last_used_at > 0
+    [mine] = market.mesh.ask("dee", "ListMyData", project_id=market.reader.id)["items"]
+    assert mine.last_used_at == market.kept(Subscription, id=held.id)[0].last_used_at > 0
+
+
+def test_2_one_project_publishes_and_reads_what_another_publishes(mesh, market, single, tmp_path):
+    write_parquet(tmp_path / "lab" / "trials" / "1.parquet", plant_table(5, seed=1))
+    lab, _ = project_with(mesh, "cy", str(tmp_path / "lab"), "lab")
+    given = {"project_id": lab.id, "location": str(tmp_path / "lab" / "trials")}
+    asset = mesh.ask("cy", "CreateAsset", classification=INTERNAL, **given).asset
+    trials = market.publishes(asset.id, "cy")
+    for who, project, listing in (("bob", market.owner, trials), ("cy", lab, single)):
+        market.subscribes(listing, who, project)
+        rows = market.reads(listing, who, project_id=project.id, limit=2).rows
+        [mine] = mesh.ask(who, "ListMyData", project_id=project.id)["items"]
+        assert (len(rows), mine.listing_id) == (2, listing.id)
 
 
 def test_49_owners_read_their_own(market, single):
     assert market.reads(single, "bob", project_id=market.owner.id).rows
     assert isinstance(market.refusal(single, "dee", project_id=market.owner.id), NotFound)
+
+
+@pytest.mark.parametrize("scope", ["read", "ReadRows"])
+def test_8_a_token_that_only_reads_reads_rows(market, single, scope):
+    market.subscribes(single)
+    assert market.reads(single, by=frozenset({scope}), limit=1).rows
+    asked = {"project_id": market.reader.id, "request_reason": "more", "listings": ()}
+    told = market.mesh.refusal("dee", "CreateSubscriptionRequests", by=frozenset({scope}), **asked)
+    assert isinstance(told, Forbidden if scope == "read" else NotFound)
 
 
 def test_48_reading_is_audited_with_what_was_read(mesh, market, single):

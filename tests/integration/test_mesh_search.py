@@ -1,25 +1,36 @@
 """Finding: by words and facets, within what the caller may see, at once after a change."""
 
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
+from mesh_catalog import kept, parquet_table, plain_type, storage, table, technical
 from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import InvalidInput
-from atoll.mesh.harvest.model import Column, Fingerprint, Technical
+from atoll.mesh.discovery import FACETS
+from atoll.mesh.discovery.model import MAX_VALUES
+from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.catalog import (
     Asset,
+    Basis,
     Classification,
+    ColumnMetadata,
+    DataProduct,
+    DataProductItem,
     EntityType,
     Listing,
     ListingStatus,
     TimeSeriesDataPoint,
 )
-from atoll.mesh.model.describing import Form, Glossary, GlossaryTerm
-from atoll.mesh.model.organisation import Designation
+from atoll.mesh.model.describing import FieldType, Form, GlossaryTerm
+from atoll.mesh.model.organisation import Designation, PolicyType
 from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.service.forms import FormInput, NewField
+from atoll.mesh.service.listings import ListingAction
+from atoll.mesh.service.products import ItemInput
 
 
 @pytest.fixture
@@ -35,31 +46,19 @@ def project(mesh):
     return project_of(mesh, "bob", "press shop")
 
 
-def asset(mesh, project, name, *, classification="INTERNAL", is_listed=True, **values):
+def asset(
+    mesh, project, name, *, classification="INTERNAL", is_listed=True, has_pii=False, **values
+):
     """Put an asset into the store, published or not."""
     own = {"owning_project_id": project.id, **STAMP}
-    technical = Technical(
-        "table",
-        "parquet",
-        f"s3://plant/{name}",
-        (Column("torque_nm", "double", True),),
-        (),
-        1,
-        None,
-        1,
-        1,
-        "1",
-        Fingerprint(None, None),
-    )
     made = Asset(
         id=f"asset-{name}",
         name=name,
-        asset_type="Table",
         external_identifier=f"s3://plant/{name}",
         association_id="association-lake",
         classification=Classification(classification),
-        technical=technical,
-        **{**own, **values},
+        technical=parquet_table(f"s3://plant/{name}", (Column("torque_nm", "double", True),)),
+        **{"asset_type": "Table", **own, **values},
     )
     listing = Listing(
         id=f"listing-{name}",
@@ -68,6 +67,7 @@ def asset(mesh, project, name, *, classification="INTERNAL", is_listed=True, **v
         entity_id=made.id,
         entity_revision=1,
         classification=made.classification,
+        has_pii=has_pii,
         all_terms=made.all_terms,
         **own,
     )
@@ -76,11 +76,33 @@ def asset(mesh, project, name, *, classification="INTERNAL", is_listed=True, **v
     return listing
 
 
-def project_of(mesh, who, name):
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
+def project_of(mesh, who, name, unit_id=ROOT):
+    made = mesh.ask("ann", "CreateProject", domain_unit_id=unit_id, name=name)
     given = {"member_id": f"user-{who}", "designation": Designation.OWNER}
     mesh.ask("ann", "CreateProjectMembership", project_id=made.id, **given)
     return made
+
+
+def term_of(mesh, project, name, **values):
+    given = {"policy_type": PolicyType.CREATE_GLOSSARY, "principal_id": "user-bob"}
+    mesh.ask("ann", "AddPolicyGrant", domain_unit_id=project.domain_unit_id, **given)
+    glossary = mesh.ask("bob", "CreateGlossary", project_id=project.id, name=f"about {name}")
+    given = {"glossary_id": glossary.id, "name": name, **values}
+    return mesh.ask("bob", "CreateGlossaryTerm", **given)
+
+
+def form_type(mesh, project, **fields):
+    """A form "Cell" with fields of these types, of which search is told by `is_facet`."""
+    given = {"policy_type": PolicyType.CREATE_FORM_TYPE, "principal_id": "user-bob"}
+    mesh.ask("ann", "AddPolicyGrant", domain_unit_id=project.domain_unit_id, **given)
+    made = tuple(NewField(name=name, is_facet=True, type=type_) for name, type_ in fields.items())
+    given = {"project_id": project.id, "name": "Cell", "fields": made}
+    return mesh.ask("bob", "CreateFormType", **given)
+
+
+def scored(mesh, asset_id, score):
+    given = {"asset_id": asset_id, "timestamp": time.time_ns() // 1000, "score": score}
+    return mesh.ask("bob", "PostTimeSeriesDataPoints", **given)
 
 
 def found(mesh, who, text="", **given):
@@ -162,24 +184,89 @@ def test_35_facets_count_what_the_caller_may_see_and_name_projects_and_units(mes
 
 
 def test_25_35_terms_and_form_values_are_searched_and_narrow_the_search(mesh, project):
-    own = {"owning_project_id": project.id, **STAMP}
-    glossary = Glossary(id="glossary-1", name="machines", **own)
-    term = GlossaryTerm(
-        id="term-1", name="Robot", glossary_id=glossary.id, synonyms=("manipulator",), **STAMP
-    )
-    mesh.store.write(lambda changes: [changes.add(one) for one in (glossary, term)])
-    form = Form("CommonAttributes", 1, {"refresh_frequency": "DAILY", "line": "A7"})
-    asset(mesh, project, "cell", glossary_terms=(term.id,), forms=(form,))
+    form_type(mesh, project, line=FieldType.STRING, spare=FieldType.BOOLEAN)
+    term = term_of(mesh, project, "Robot", synonyms=("manipulator",))
+    common = Form("CommonAttributes", 1, {"refresh_frequency": "DAILY", "business_unit": "Body"})
+    forms = (common, Form("Cell", 1, {"line": "gantry A7", "spare": True}))
+    asset(mesh, project, "cell", glossary_terms=(term.id,), forms=forms)
     asset(mesh, project, "other")
-    for given in ("term=Robot", "refresh_frequency=DAILY", "form/line=A7"):
+    of_form = ("form/Cell/line=gantry A7", "form/Cell/spare=true")
+    for given in ("term=Robot", "refresh_frequency=DAILY", *of_form):
         assert found(mesh, "cy", filters=(given,)) == ["cell"]
-    assert found(mesh, "cy", "manipulator") == ["cell"]
+    for text in ("manipulator", "gantry", "gantyr", "body"):
+        assert found(mesh, "cy", text) == ["cell"]
     mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, synonyms=("arm",))
     assert found(mesh, "cy", "manipulator") == []
     assert found(mesh, "cy", "arm") == ["cell"]
     mesh.ask("bob", "UpdateAsset", asset_id="asset-cell", glossary_terms=())
     mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, synonyms=("gripper",))
     assert found(mesh, "cy", "gripper") == ["cell"]  # as it is published
+
+
+def test_25_34_a_word_counts_most_in_a_name_then_term_column_form_and_description(mesh, project):
+    term = term_of(mesh, project, "zinc")
+    described = ColumnMetadata("torque_nm", description="zinc")
+    asset(mesh, project, "a", description="all about zinc")
+    asset(mesh, project, "b", forms=(Form("Cell", 1, {"coat": "zinc"}),))
+    asset(mesh, project, "c", columns=(described,))
+    asset(mesh, project, "d", glossary_terms=(term.id,))
+    asset(mesh, project, "zinc bath")
+    items = mesh.ask("cy", "SearchListings", text="zinc").items
+    assert [one.name for one in items] == ["zinc bath", "d", "c", "b", "a"]
+
+
+def test_25_terms_and_people_in_forms_are_found_by_their_names(mesh, project):
+    form_type(mesh, project, about=FieldType.TERM, keeper=FieldType.USER)
+    term = term_of(mesh, project, "Robot")
+    asset(mesh, project, "cell")
+    form = FormInput(form_type="Cell", content={"about": term.id, "keeper": "user-dee"})
+    changed = mesh.ask("bob", "UpdateAsset", asset_id="asset-cell", forms=(form,))
+    product = DataProduct(id="product-1", name="both", owning_project_id=project.id, **STAMP)
+    kept(mesh, replace(product, forms=changed.forms))
+
+    def drafts(text, *filters):
+        items = mesh.ask("bob", "Search", text=text, filters=filters).items
+        return sorted(one.name for one in items)
+
+    assert drafts("robot") == drafts("dee") == ["both", "cell"]
+    assert drafts("", "form/Cell/about=Robot", "form/Cell/keeper=dee") == ["both", "cell"]
+    mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, name="Manipulator")
+    assert (drafts("robot"), drafts("manipulator")) == ([], ["both", "cell"])
+    used = mesh.ask("bob", "GetGlossaryTermUsage", glossary_term_id=term.id)
+    assert (used.assets, used.data_products) == (1, 1)
+    told = mesh.refusal("bob", "DeleteGlossaryTerm", glossary_term_id=term.id)
+    assert "is used" in told.message
+
+
+def test_34_what_is_more_than_the_index_holds_keeps_nobody_from_finding(mesh, project):
+    content = {f"n{at}": tuple(range(100)) for at in range(150)}
+    common = Form("CommonAttributes", 1, {"business_unit": "Body " * 200})
+    asset(mesh, project, "forms", forms=(common, Form("One", 1, content), Form("Two", 1, content)))
+    words = {"glossary_id": "glossary", "synonyms": tuple(f"s{at}" for at in range(50)), **STAMP}
+    terms = [GlossaryTerm(id=f"term-{at}", name=f"t{at}", **words) for at in range(450)]
+    column = ColumnMetadata("torque_nm", glossary_terms=tuple(one.id for one in kept(mesh, *terms)))
+    asset(mesh, project, "terms", columns=(column,))
+    wide = technical([Column(f"c{at}", "double", True) for at in range(MAX_VALUES)])
+    kept(mesh, table(project, "wide", technical=wide))
+    items = (DataProductItem("asset-terms", 1), DataProductItem("asset-wide", 1))
+    own = {"owning_project_id": project.id, **STAMP}
+    kept(mesh, DataProduct(id="product-1", name="wider", items=items, **own))
+    assert found(mesh, "cy") == ["forms", "terms"]
+    [product] = mesh.ask("bob", "Search", text="torque", filters=("kind=data product",)).items
+    assert product.name == "wider"
+
+
+def test_25_35_a_form_value_narrows_the_search_only_where_the_form_says_so_now(mesh, project):
+    made = form_type(mesh, project, line=FieldType.STRING)
+    asset(mesh, project, "cell", forms=(Form("Cell", 1, {"line": "A7"}),))
+    asset(mesh, project, "other", forms=(Form("Other", 1, {"line": "A7"}),))
+    results = mesh.ask("cy", "SearchListings", facets=("form/Cell/line",))
+    assert [(one.value, one.count) for one in results.facets["form/Cell/line"]] == [("A7", 1)]
+    given = {"form_type_id": made.id, "fields": (NewField(name="line"),)}
+    mesh.ask("bob", "UpdateFormType", **given)
+    for asked in ({"facets": ("form/Cell/line",)}, {"filters": ("form/Cell/line=A7",)}):
+        assert "no facet" in mesh.refusal("cy", "SearchListings", **asked).message
+    assert found(mesh, "cy", "a7") == ["cell", "other"]
 
 
 def test_30_35_quality_is_a_facet_of_the_newest_score(mesh, project):
@@ -197,6 +284,112 @@ def test_30_35_quality_is_a_facet_of_the_newest_score(mesh, project):
         mesh.store.write(lambda changes, point=point: changes.add(point))
     assert found(mesh, "cy", min_score=90.0) == ["welds"]
     assert found(mesh, "cy", max_score=50.0) == []
+
+
+def test_30_34_35_a_data_product_has_the_columns_of_its_assets_and_the_worst_score(mesh, project):
+    presses = technical((Column("pressure", "double", True),))
+    kept(mesh, plain_type(), storage(project))
+    kept(mesh, table(project, "welds"), table(project, "presses", technical=presses))
+    items = tuple(ItemInput(asset_id=f"asset-{one}") for one in ("welds", "presses"))
+    made = mesh.ask("bob", "CreateDataProduct", project_id=project.id, name="both", items=items)
+    about = {"data_product_id": made.id}
+    do = ListingAction.PUBLISH
+    listing = mesh.ask("bob", "CreateDataProductListingChangeSet", action=do, **about)
+    assert found(mesh, "cy", "pressure torque", filters=("quality=none",)) == ["both"]
+    scored(mesh, "asset-welds", 95)
+    assert found(mesh, "cy", min_score=95) == ["both"]
+    scored(mesh, "asset-presses", 60)
+    [hit] = mesh.ask("cy", "SearchListings", min_score=60, max_score=60).items
+    quality = mesh.ask("cy", "GetListingQuality", listing_id=listing.id)
+    assert hit.quality_score == quality.score == 60
+    # What is published stays as it was; its scores do not.
+    mesh.ask("bob", "SetDataProductItems", items=items[:1], **about)
+    assert found(mesh, "cy", "pressure", max_score=60) == ["both"]
+    [draft] = mesh.ask("bob", "Search", filters=("kind=data product",), min_score=95).items
+    assert draft.quality_score == 95
+    scored(mesh, "asset-presses", 91)
+    assert found(mesh, "cy", filters=("quality=0.9-1",)) == ["both"]
+
+
+def test_35_a_draft_of_a_data_product_is_as_confidential_as_its_assets_are_now(mesh, project):
+    kept(mesh, plain_type(), table(project, "welds"))
+    items = (ItemInput(asset_id="asset-welds"),)
+    mesh.ask("bob", "CreateDataProduct", project_id=project.id, name="both", items=items)
+    secret = Classification.CONFIDENTIAL
+    asked = {"filters": ("kind=data product", f"classification={secret}")}
+    assert mesh.ask("bob", "Search", **asked).total == 0
+    mesh.ask("bob", "ClassifyAsset", asset_id="asset-welds", classification=secret)
+    assert mesh.ask("bob", "Search", **asked).total == 1
+
+
+# A facet, one of its values, and what of `two` has it.
+NARROWED = [
+    ("kind", "asset", ["coats", "welds"]),
+    ("kind", "data product", ["together"]),
+    ("project", "welding", ["welds"]),
+    ("unit", "north", ["welds"]),
+    ("unit", "plant", ["coats", "together", "welds"]),
+    ("term", "Robot", ["welds"]),
+    ("classification", "PUBLIC", ["welds"]),
+    ("basis", "CONSUMER_BASED", ["welds"]),
+    ("basis", "SOURCE_BASED", ["coats", "together"]),
+    ("has_pii", "true", ["welds"]),
+    ("business_unit", "Body", ["welds"]),
+    ("refresh_frequency", "DAILY", ["welds"]),
+    ("asset_type", "VectorCollection", ["coats"]),
+    ("quality", "0.75-0.9", ["welds"]),
+    ("quality", "none", ["coats", "together"]),
+    ("form/Cell/line", "A7", ["welds"]),
+    ("form/CommonAttributes/business_unit", "Body", ["welds"]),
+]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A mesh of two assets that differ in all that search can be narrowed by, and a product."""
+    home = tmp_path_factory.mktemp("two")
+    with world(database_of(home), home) as mesh:
+        unit = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="north")
+        welding = project_of(mesh, "bob", "welding", unit.id)
+        painting = project_of(mesh, "cy", "painting")
+        form_type(mesh, welding, line=FieldType.STRING)
+        term = term_of(mesh, welding, "Robot")
+        common = {"business_unit": "Body", "refresh_frequency": "DAILY"}
+        described = {
+            "classification": "PUBLIC",
+            "basis": Basis.CONSUMER_BASED,
+            "has_pii": True,
+            "glossary_terms": (term.id,),
+            "forms": (Form("CommonAttributes", 1, common), Form("Cell", 1, {"line": "A7"})),
+        }
+        asset(mesh, welding, "welds", **described)
+        asset(mesh, painting, "coats", asset_type="VectorCollection")
+        scored(mesh, "asset-welds", 80)
+        own = {"owning_project_id": painting.id, "name": "together", **STAMP}
+        item = DataProductItem("asset-coats", 1)
+        product = DataProduct(id="product-together", items=(item,), basis=Basis.SOURCE_BASED, **own)
+        listing = Listing(
+            id="listing-together",
+            entity_type=EntityType.DATA_PRODUCT,
+            entity_id=product.id,
+            entity_revision=1,
+            classification=Classification.INTERNAL,
+            **own,
+        )
+        kept(mesh, product, listing)
+        yield mesh
+
+
+@pytest.mark.parametrize(("facet", "value", "names"), NARROWED)
+def test_16_21_35_each_facet_counts_what_it_narrows_the_search_to(two, facet, value, names):
+    [counts] = two.ask("cy", "SearchListings", facets=(facet,)).facets.values()
+    [counted] = [one for one in counts if one.name == value]
+    assert counted.count == len(names)
+    assert found(two, "cy", filters=(f"{facet}={counted.value}",)) == names
+
+
+def test_35_there_is_no_facet_but_those_tried_here():
+    assert {facet for facet, *_ in NARROWED} >= set(FACETS)
 
 
 def test_35_a_moved_project_is_found_in_its_new_unit(mesh, project):

@@ -1,5 +1,6 @@
 """Data sources and their runs: what becomes of each asset, on a schedule, and after a kill."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from vectordata import clustered, names, small_collection, write_h5
 import atoll
 from atoll.app.assets import Collections
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.harvest import Unreadable
+from atoll.mesh.harvest import Unreadable, harvest
 from atoll.mesh.model.catalog import (
     Asset,
     AssetRunStatus,
@@ -42,8 +43,10 @@ from atoll.mesh.model.describing import EnabledStatus, RuleAction, RuleType
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import AssociationKind, Designation, PolicyType
 from atoll.mesh.plant import generate
-from atoll.mesh.service import runs
+from atoll.mesh.service import registering, runs
 from atoll.mesh.service.forms import NewField
+from atoll.mesh.service.listings import ListingAction
+from atoll.mesh.service.requests import WantedListing
 from atoll.mesh.store.database import opened
 from atoll.mesh.store.writing import Store
 
@@ -172,15 +175,43 @@ def test_14_what_another_project_registered_is_passed_over_and_not_named(
     assert {(one.asset_id, one.message) for one in told} == {("", "it is registered already")}
 
 
-def environment(mesh, project, storage, do="ask"):
-    """Cy's place to work on somebody's storage."""
-    grant = {"policy_type": PolicyType.CREATE_ENVIRONMENT, "principal_id": "user-cy"}
+def environment(mesh, project, storage, who="cy", do="ask"):
+    """Somebody's place to work on a storage, perhaps another's."""
+    grant = {"policy_type": PolicyType.CREATE_ENVIRONMENT, "principal_id": f"user-{who}"}
     mesh.ask("ann", "AddPolicyGrant", domain_unit_id=ROOT, **grant)
     given = {"name": "queries", "kind": AssociationKind.WORKGROUP}
-    workgroup = mesh.ask("cy", "Associate", project_id=project.id, **given)
+    workgroup = mesh.ask(who, "Associate", project_id=project.id, **given)
     mesh.ask("ann", "AcceptAssociation", association_id=workgroup.id)
     given = {"storage_id": storage.id, "workgroup_id": workgroup.id, "name": "lab"}
-    return getattr(mesh, do)("cy", "CreateEnvironment", project_id=project.id, **given)
+    return getattr(mesh, do)(who, "CreateEnvironment", project_id=project.id, **given)
+
+
+def test_18_each_step_of_a_producers_way_is_an_event_of_its_project(mesh, place, project):
+    source = made(mesh, project, place / "t000.csv")
+    ran(mesh, source)
+    [found] = assets(mesh, project)
+    asset = {"asset_id": found.id}
+    score = {"timestamp": source.created_at, "score": 92.0}
+    mesh.ask("bob", "PostTimeSeriesDataPoints", **score, **asset)
+    mesh.ask("bob", "UpdateAsset", description="torque of each weld", **asset)
+    listing = mesh.ask("bob", "CreateListingChangeSet", action=ListingAction.PUBLISH, **asset)
+    other = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="forecasts")
+    wanted = {"listings": (WantedListing(listing_id=listing.id),), "request_reason": "to forecast"}
+    asked = mesh.ask("ann", "CreateSubscriptionRequests", project_id=other.id, **wanted).requests[0]
+    mesh.ask("bob", "AcceptSubscriptionRequest", subscription_request_id=asked.id)
+    write_tables(place, 1, rows=7)
+    ran(mesh, source)
+    mesh.ask("bob", "CreateListingChangeSet", action=ListingAction.PUBLISH, **asset)
+    page = mesh.ask("bob", "ListProjectEvents", project_id=project.id, limit=1000)["items"]
+    told = [one.operation for one in page]
+    begun = ["StartDataSourceRun", "BeginDataSourceRun"]
+    assert told == [
+        *("Associate", "AcceptAssociation", "CreateDataSource"),
+        *(*begun, "CreateAsset", "EndDataSourceRun"),
+        *("PostTimeSeriesDataPoints", "UpdateAsset", "CreateListingChangeSet"),
+        "AcceptSubscriptionRequest",
+        *(*begun, "RefreshAsset", "EndDataSourceRun", "CreateListingChangeSet"),
+    ]
 
 
 @pytest.fixture
@@ -195,7 +226,7 @@ def laboratory(mesh, place, project):
     return lab
 
 
-def test_10_what_lies_in_an_environment_is_its_projects_to_register(
+def test_3_what_lies_in_an_environment_is_its_projects_to_register(
     mesh, place, project, laboratory
 ):
     asked = {"project_id": project.id, "location": f"{laboratory.prefix}/mine"}
@@ -212,7 +243,7 @@ def test_10_what_lies_in_an_environment_is_its_projects_to_register(
     assert isinstance(told, Conflict)
 
 
-def test_10_an_environment_is_looked_through_while_its_storage_belongs_to_the_domain(
+def test_3_an_environment_is_looked_through_while_its_storage_belongs_to_the_domain(
     mesh, laboratory
 ):
     given = {"project_id": laboratory.project_id, "location": laboratory.prefix, "name": "mine"}
@@ -221,15 +252,139 @@ def test_10_an_environment_is_looked_through_while_its_storage_belongs_to_the_do
     mesh.ask("ann", "RemoveAssociation", association_id=laboratory.storage_id)
     run = ran(mesh, source, "cy")
     assert run.status is DataSourceRunStatus.FAILED
-    assert "environment is gone" in run.error_message
+    assert "'lab' is INACCESSIBLE" in run.error_message
 
 
-def test_10_no_environment_is_made_below_an_asset(mesh, tmp_path):
+def associated_again(mesh, project, storage_id, who="bob"):
+    """A storage, withdrawn and offered anew; its environments are on the one before."""
+    before = mesh.ask(who, "WithdrawAssociation", association_id=storage_id)
+    given = {"kind": before.kind, "location": before.location, "name": "again"}
+    again = mesh.ask(who, "Associate", project_id=project.id, **given)
+    return mesh.ask("ann", "AcceptAssociation", association_id=again.id)
+
+
+def test_3_an_environment_is_not_taken_by_associating_its_storage_again(
+    mesh, place, project, laboratory
+):
+    given = {"project_id": laboratory.project_id, "location": f"{laboratory.prefix}/mine"}
+    mine = mesh.ask("cy", "CreateAsset", **given).asset
+    associated_again(mesh, project, laboratory.storage_id)
+    for location, error in (
+        (laboratory.prefix, NotFound),
+        (f"{laboratory.prefix}/mine", NotFound),
+        (laboratory.prefix.rsplit("/", 1)[0], Conflict),
+    ):
+        asked = {"project_id": project.id, "location": location}
+        assert isinstance(mesh.refusal("bob", "CreateAsset", **asked), error)
+    ran(mesh, made(mesh, project, place))
+    assert {one.name for one in assets(mesh, project)} == {"t000", "t001", "t002"}
+    gone = {"environment_id": laboratory.id}
+    assert "holds assets" in mesh.refusal("cy", "DeleteEnvironment", **gone).message
+    mesh.ask("cy", "DeleteAsset", asset_id=mine.id)
+    mesh.ask("cy", "DeleteEnvironment", **gone)
+    asked = {"project_id": project.id, "location": f"{laboratory.prefix}/mine"}
+    assert mesh.ask("bob", "CreateAsset", **asked).asset.name == "mine"
+
+
+def test_17_files_of_anothers_asset_are_no_other_asset_and_theirs_is_not_named(
+    mesh, place, project, laboratory
+):
+    given = {"project_id": laboratory.project_id, "location": f"{laboratory.prefix}/mine"}
+    mesh.ask("cy", "CreateAsset", **given)
+    asked = {"project_id": project.id, "location": f"{laboratory.prefix}/mine/1.parquet"}
+    mesh.ask("ann", "RemoveAssociation", association_id=laboratory.storage_id)
+    mesh.store.write(lambda changes: changes.remove(laboratory))
+    given = {"kind": AssociationKind.STORAGE, "location": str(place), "name": "again"}
+    again = mesh.ask("bob", "Associate", project_id=project.id, **given)
+    mesh.ask("ann", "AcceptAssociation", association_id=again.id)
+    told = mesh.refusal("bob", "CreateAsset", **asked)
+    assert isinstance(told, Conflict)
+    assert "an asset of another project and this one" in told.message
+
+
+def test_3_nothing_new_is_registered_in_an_environment_that_is_suspended(
+    mesh, place, project, laboratory
+):
+    asked = {"project_id": laboratory.project_id, "location": f"{laboratory.prefix}/mine"}
+    source = mesh.ask("cy", "CreateDataSource", name="mine", **asked)
+    suspend = {"environment_id": laboratory.id, "is_suspended": True}
+    mesh.ask("cy", "UpdateEnvironment", **suspend)
+    told = mesh.refusal("cy", "CreateAsset", **asked)
+    assert isinstance(told, Conflict)
+    assert "'lab' is SUSPENDED" in told.message
+    assert "'lab' is SUSPENDED" in ran(mesh, source, "cy").error_message
+    theirs = {"project_id": project.id, "location": f"{laboratory.prefix}/mine"}
+    told = mesh.refusal("bob", "CreateAsset", **theirs)  # it still is Cy's
+    assert isinstance(told, NotFound)
+    assert "lab" not in told.message.replace(laboratory.prefix, "")
+    mesh.ask("cy", "UpdateEnvironment", **suspend | {"is_suspended": False})
+    assert set(statuses(mesh, ran(mesh, source, "cy"), "cy").values()) == {CREATED}
+
+
+def test_3_nor_by_a_run_through_the_whole_storage(mesh, place, project):
+    [storage] = mesh.ask("ann", "ListAssociations", project_id=project.id)["items"]
+    lab = environment(mesh, project, storage, who="bob")
+    write_parquet(Path(urlsplit(lab.prefix).path) / "mine" / "1.parquet", workers())
+    mesh.ask("bob", "UpdateEnvironment", environment_id=lab.id, is_suspended=True)
+    source = made(mesh, project, place)
+    told = activities(mesh, ran(mesh, source))["mine"]
+    assert (told.status, "is SUSPENDED" in told.message) == (AssetRunStatus.FAILED, True)
+    associated_again(mesh, project, storage.id)  # nothing is left of the environment but its name
+    assert "another association" in ran(mesh, source).error_message
+    mesh.ask("bob", "UpdateDataSource", data_source_id=source.id, location=str(place))
+    assert activities(mesh, ran(mesh, source))["mine"].status is CREATED
+
+
+@pytest.mark.parametrize("by", ["CreateAsset", "run"])
+def test_3_an_environment_that_is_made_while_files_are_read_holds(mesh, place, monkeypatch, by):
+    module = registering if by == "CreateAsset" else runs
+    project, storage = project_with(mesh, "cy", str(place / "cy"), "cy's")
+    mine = mesh.ask("cy", "CreateProject", domain_unit_id=ROOT, name="lab")
+    folder = place / "cy" / mine.id
+    for name in ("1", "2"):
+        write_parquet(folder / f"{name}.parquet", workers())
+
+    def slow(*args, **options):
+        found = harvest(*args, **options)
+        environment(mesh, mine, storage)
+        return found
+
+    monkeypatch.setattr(module, "harvest", slow)
+    if by == "CreateAsset":
+        asked = {"project_id": project.id, "location": str(folder)}
+        told = mesh.refusal("cy", "CreateAsset", **asked).message
+    else:
+        source = made(mesh, project, place / "cy", "cy")
+        told = activities(mesh, ran(mesh, source, "cy"), "cy")[mine.id].message
+    assert "other projects work" in told
+    assert assets(mesh, project, "cy") == []
+
+
+def test_14_what_holds_anothers_environment_is_not_read_again(mesh, place, project, laboratory):
+    folder = Path(urlsplit(laboratory.prefix).path).parent
+    shutil.rmtree(folder)
+    for name in ("1", "2"):
+        write_parquet(folder / f"{name}.parquet", workers())
+    mesh.store.write(lambda changes: changes.remove(laboratory))
+    source = made(mesh, project, place)
+    ran(mesh, source)
+    assert folder.name in {one.name for one in assets(mesh, project)}
+    mesh.store.write(lambda changes: changes.add(laboratory))
+    write_parquet(folder / "2.parquet", workers(90))
+    told = activities(mesh, ran(mesh, source))[folder.name]
+    assert told.status is AssetRunStatus.FAILED
+    assert "other projects work there" in told.message
+
+
+@pytest.mark.parametrize("is_again", [False, True])
+def test_3_no_environment_is_made_below_an_asset(mesh, tmp_path, is_again):
     place = tmp_path / "one"
     write_parquet(place / "1.parquet", workers())
     mine, storage = project_with(mesh, "cy", str(place), "one")
     mesh.ask("cy", "CreateAsset", project_id=mine.id, location=str(place))
-    told = environment(mesh, mine, storage, "refusal")
+    if is_again:
+        storage = associated_again(mesh, mine, storage.id, "cy")
+    told = environment(mesh, mine, storage, do="refusal")
     assert isinstance(told, Conflict)
     assert "holds all that lies there" in told.message
 

@@ -60,9 +60,20 @@ def test_what_was_added_is_found_by_its_keys_in_the_order_of_ids(store):
 
 def test_more_than_a_page_is_read_whole(store, monkeypatch):
     monkeypatch.setattr("atoll.mesh.store.reading.PAGE_ROWS", 3)
+    monkeypatch.setattr("atoll.mesh.store.reading._PAGES", {})  # which hold it
     store.write(lambda changes: [changes.add(project(f"p{n:02}")) for n in range(9)])
     with store.reading() as reader:
         assert [one.id for one in reader.all(Project)] == [f"p{n:02}" for n in range(9)]
+
+
+def test_locations_in_a_place_or_around_it_are_found_by_letters_alone(store):
+    place = "s3://plant/a_%"
+    found = ["s3://plant", "s3://plant/a_%", "s3://plant/a_%/B", "s3://plant/a_%/b/c"]
+    others = ["s3://plant/ab%/c", "s3://plant/A_%/b", "s3://plant/a_%-", "s3://pl", "s3://plant/b"]
+    for name in found + others:
+        store.write(lambda changes, name=name: changes.add(project(name)))
+    with store.reading() as reader:
+        assert sorted(reader.overlaps(Project, "name", place)) == found
 
 
 def test_a_change_that_fails_leaves_nothing_and_the_others_of_its_batch_last(store, notes):

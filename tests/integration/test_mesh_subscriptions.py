@@ -4,6 +4,9 @@ import shutil
 import time
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from mesh_access import COLUMNS, Plant, technical
 from mesh_catalog import project_of
@@ -12,6 +15,8 @@ from mesh_world import STAMP, world
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.filters.views import combined, from_json
+from atoll.mesh.filters.visible import row_filter, visible
 from atoll.mesh.model.access import (
     AssetGrantStatus,
     Subscription,
@@ -29,7 +34,12 @@ from atoll.mesh.model.catalog import (
     Listing,
 )
 from atoll.mesh.model.jobs import Job
-from atoll.mesh.model.organisation import AssociationStatus, Environment
+from atoll.mesh.model.organisation import (
+    AssociationKind,
+    AssociationStatus,
+    Environment,
+    EnvironmentStatus,
+)
 from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.subscriptions import resumed, suspended
 
@@ -51,8 +61,20 @@ def plant(mesh, tmp_path):
 def target(plant, mesh):
     """A target of the project that reads, outside of the mesh."""
     made = {"id": "environment-lab", "name": "lab", "project_id": plant.reader}
-    places = {"storage_id": "association-lake", "workgroup_id": "w", "prefix": "p"}
-    plant.keep(Environment(**made, **places, **STAMP))
+    places = {"storage_id": "association-lab", "workgroup_id": "association-queries", "prefix": "p"}
+    own = {"project_id": plant.reader, "location": "s3://lab"}
+    plant.keep(
+        replace(plant.storage, id="association-lab", name="lab", **own),
+        replace(
+            plant.storage,
+            id="association-queries",
+            name="queries",
+            kind=AssociationKind.WORKGROUP,
+            project_id=plant.reader,
+            location="",
+        ),
+        Environment(**made, **places, **STAMP),
+    )
     given = {"project_id": plant.reader, "environment_id": made["id"], "name": "warehouse"}
     return mesh.ask("cy", "CreateSubscriptionTarget", **given)
 
@@ -64,6 +86,25 @@ def told(mesh, operation):
 def statuses(plant, subscription):
     grant = plant.grant(subscription)
     return grant.status, [one.status for one in grant.assets]
+
+
+def grants_of(plant, subscription, target):
+    """Its grants: at the doors, and at a target outside."""
+    found = plant.every(SubscriptionGrant, subscription_id=subscription.id)
+    return sorted(found, key=lambda one: one.target_id == target.id)
+
+
+def report(mesh, grant, *steps):
+    """Report for whoever acts outside; returns the grant as it stands then."""
+    for one in steps:
+        grant = mesh.ask(
+            "cy",
+            "UpdateSubscriptionGrantStatus",
+            subscription_grant_id=grant.id,
+            asset_id=grant.assets[0].asset_id,
+            status=AssetGrantStatus(one),
+        )
+    return grant
 
 
 def revoke(mesh, subscription, who="bob"):
@@ -161,13 +202,53 @@ def test_43_other_filters_make_good_what_failed_for_the_old_ones(plant, mesh):
     assert statuses(plant, found)[0] == "COMPLETED"
 
 
-def test_44_projects_read_one_table_each_through_filters_of_their_own(plant, mesh):
-    lines = [plant.filter(name, "public", {}) for name in ("a", "b")]
-    mine = plant.subscribe(plant.public, filter_ids=lines[:1])
-    plant.reader, other = project_of(mesh, "cy", "planning").id, plant.reader
-    yours = plant.subscribe(plant.public, filter_ids=lines[1:])
-    assert plant.reads("public").terms.filter_ids == yours.terms.filter_ids == (lines[1],)
-    assert plant.reads("public", other).terms.filter_ids == mine.terms.filter_ids == (lines[0],)
+def test_44_projects_read_one_stored_table_each_through_a_filter_of_its_own(plant, mesh):
+    stored = {"line": ["A", "A", "B"], "torque": [1.5, 2.5, 3.5], "worker": ["Ana", "Rui", "Eva"]}
+    pq.write_table(pa.table(stored), plant.folder / "public" / "part.parquet")
+    before = files(plant.folder)
+    wanted = {"planning": (["line"], "A"), "quality": (["line", "torque"], "B")}
+    wanted["logistics"] = (["torque", "worker"], "A")
+    readers = {}
+    for name, (columns, line) in wanted.items():
+        plant.reader = project_of(mesh, "cy", name).id
+        given = {"name": name, "configuration": configuration(columns, line)}
+        made = mesh.ask("bob", "CreateAssetFilter", asset_id="asset-public", **given)
+        plant.subscribe(plant.public, filter_ids=(made.id,))
+        readers[name] = plant.reader
+    read = {name: seen(plant, one, "public") for name, one in readers.items()}
+    assert read["planning"] == {"line": ["A", "A"]}
+    assert read["quality"] == {"line": ["B"], "torque": [3.5]}
+    assert read["logistics"]["torque"] == [1.5, 2.5]
+    assert len({*read["logistics"]["worker"]} - {*stored["worker"]}) == 2
+    assert files(plant.folder) == before
+
+
+def configuration(columns, line):
+    """Those columns of that line, workers hashed."""
+    masks = {"columnMasks": {"worker": {"kind": "hash"}}} if "worker" in columns else {}
+    of_line = {"expression": {"equalTo": {"columnName": "line", "value": line}}}
+    return {
+        "columnConfiguration": {"includedColumnNames": columns},
+        "rowConfiguration": {"rowFilter": of_line},
+        **masks,
+    }
+
+
+def seen(plant, reader, table):
+    """What a project sees of the stored table, by the filters of its subscription."""
+    asset = plant.find(Asset, f"asset-{table}")
+    stored = ds.dataset(asset.external_identifier.removeprefix("file://"))
+    ids = plant.reads(table, reader).terms.filter_ids
+    filters = [from_json(plant.find(AssetFilter, one).definition) for one in ids]
+    view = combined(filters, stored.schema)
+    columns, rows = view.columns_read(stored.schema), row_filter(view, stored.schema)
+    scan = stored.scanner(columns=columns, filter=rows).to_reader()
+    return visible(scan, view, b"k" * 32).read_all().to_pydict()
+
+
+def files(folder):
+    """All files, and what is in them."""
+    return {one: one.read_bytes() for one in folder.rglob("*") if one.is_file()}
 
 
 def test_45_the_audit_tells_who_has_access_to_what_by_whom_and_what_for(plant):
@@ -195,9 +276,12 @@ def test_48_decisions_are_among_the_events_of_the_project_whose_data_they_are_ab
     held = plant.subscribe(plant.secret)
     revoke(mesh, held, "bob")
     page = mesh.ask("bob", "ListProjectEvents", project_id=plant.owner)["items"]
-    assert [one.operation for one in page] == ["AcceptSubscriptionRequest", "RevokeSubscription"]
+    told = ["AcceptSubscriptionRequest", "RevokeSubscription"]
+    assert [one.operation for one in page][-2:] == told
     page = mesh.ask("cy", "ListProjectEvents", project_id=plant.reader)["items"]
-    assert {one.operation for one in page} & {"AcceptSubscriptionRequest"} == set()
+    assert {one.operation for one in page} & {*told, "CreateSubscriptionRequests"} == {
+        "CreateSubscriptionRequests"
+    }
 
 
 @pytest.mark.parametrize("who", ["bob", "ann"])
@@ -241,6 +325,61 @@ def test_46_access_ends_with_the_association_of_its_storage(plant, mesh):
     assert isinstance(mesh.refusal("cy", "RetrySubscriptionGrant", **given), Conflict)
     assert revoke(mesh, found).status == "REVOKED"
     assert statuses(plant, found)[0] == "COMPLETED"
+
+
+@pytest.mark.parametrize("gone", ["association-lab", "association-queries"])
+def test_9_43_what_is_granted_in_an_environment_ends_with_its_storage_or_workgroup(
+    plant, mesh, target, gone
+):
+    found = plant.subscribe(plant.public)
+    doors, outside = grants_of(plant, found, target)
+    report(mesh, outside, "GRANT_IN_PROGRESS", "GRANTED")
+    mesh.ask("ann", "RemoveAssociation", association_id=gone)
+    lost = plant.find(SubscriptionGrant, outside.id)
+    assert (lost.status, lost.assets[0].status) == ("INACCESSIBLE", "REVOKE_PENDING")
+    assert plant.find(SubscriptionGrant, doors.id) == doors
+    assert (plant.reads("public"), len(plant.has_access())) == (found, 1)
+    assert report(mesh, outside, "REVOKE_IN_PROGRESS", "REVOKED").status == "INACCESSIBLE"
+    given = {"subscription_grant_id": outside.id}
+    assert isinstance(mesh.refusal("cy", "RetrySubscriptionGrant", **given), Conflict)
+    later = plant.subscribe(plant.internal)
+    assert [one.target_id for one in plant.every(SubscriptionGrant, subscription_id=later.id)] == [
+        doors.target_id
+    ]
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "INACCESSIBLE"])
+def test_9_43_a_target_is_made_in_an_environment_that_is_in_use(plant, mesh, target, status):
+    lab = plant.find(Environment, target.environment_id)
+    plant.change(lab, status=EnvironmentStatus(status))
+    given = {"project_id": plant.reader, "environment_id": lab.id, "name": "second"}
+    told = mesh.refusal("cy", "CreateSubscriptionTarget", **given)
+    assert isinstance(told, Conflict)
+    assert f"'lab' is {status}" in told.message
+
+
+def test_9_43_a_suspended_environment_keeps_its_targets_and_what_is_granted(plant, mesh, target):
+    before = plant.subscribe(plant.public)
+    given = {"environment_id": target.environment_id, "is_suspended": True}
+    mesh.ask("cy", "UpdateEnvironment", **given)
+    after = plant.subscribe(plant.internal)
+    for one in (before, after):
+        assert grants_of(plant, one, target)[1].status == "PENDING"
+
+
+def test_9_46_access_ends_with_the_storage_on_which_another_projects_environment_is(plant, mesh):
+    lab = {"id": "environment-lab", "name": "lab", "project_id": plant.owner}
+    place = {"storage_id": "association-other", "workgroup_id": "w", "prefix": "p"}
+    other = project_of(mesh, "dee", "paint shop").id
+    own = {"name": "theirs", "project_id": other, "location": "s3://theirs"}
+    plant.keep(
+        replace(plant.storage, id="association-other", **own), Environment(**lab, **place, **STAMP)
+    )
+    plant.change(plant.find(Asset, "asset-public"), association_id="association-other")
+    found = plant.subscribe(plant.public)
+    mesh.ask("dee", "WithdrawAssociation", association_id="association-other")
+    assert statuses(plant, found) == ("INACCESSIBLE", ["REVOKE_PENDING"])
+    assert (plant.reads("public"), plant.has_access()) == (None, [])
 
 
 def test_46_what_lies_in_an_accepted_storage_again_can_be_granted_again(plant, mesh):
@@ -401,37 +540,28 @@ def test_both_sides_see_access_and_others_do_not_know_of_it(plant, mesh):
 def test_43_somebody_outside_reports_step_by_step_what_was_done_at_a_target(plant, mesh, target):
     found = plant.subscribe(plant.public)
     [grant] = plant.every(SubscriptionGrant, target_id=target.id)
-    given = {"subscription_grant_id": grant.id, "asset_id": "asset-public"}
-
-    def report(status, who="cy"):
-        name = "UpdateSubscriptionGrantStatus"
-        return mesh.ask(who, name, status=AssetGrantStatus(status), **given).status
-
-    skipping = {"status": AssetGrantStatus.GRANTED, **given}
+    skipping = {"subscription_grant_id": grant.id, "asset_id": "asset-public"}
+    skipping["status"] = AssetGrantStatus.GRANTED
     for who, refusal in (("cy", Conflict), ("dee", Forbidden)):
         refused = mesh.refusal(who, "UpdateSubscriptionGrantStatus", **skipping)
         assert isinstance(refused, refusal)
-    assert [report(one) for one in ("GRANT_IN_PROGRESS", "GRANT_FAILED")] == [
-        "IN_PROGRESS",
-        "GRANT_FAILED",
-    ]
-    assert [report(one) for one in ("GRANT_IN_PROGRESS", "GRANTED")] == ["IN_PROGRESS", "COMPLETED"]
+    for step, status in (
+        ("GRANT_IN_PROGRESS", "IN_PROGRESS"),
+        ("GRANT_FAILED", "GRANT_FAILED"),
+        ("GRANT_IN_PROGRESS", "IN_PROGRESS"),
+        ("GRANTED", "COMPLETED"),
+    ):
+        assert report(mesh, grant, step).status == status
     assert told(mesh, "GrantAccess") == ["asset-public"]  # it had it at the doors already
     revoke(mesh, found)
-    assert [report(one) for one in ("REVOKE_IN_PROGRESS", "REVOKED")] == [
-        "IN_PROGRESS",
-        "COMPLETED",
-    ]
+    assert report(mesh, grant, "REVOKE_IN_PROGRESS").status == "IN_PROGRESS"
+    assert report(mesh, grant, "REVOKED").status == "COMPLETED"
 
 
 def test_43_the_mesh_does_its_own_grants_and_outside_nobody_says_what_is_for_it_to_say(
     plant, mesh, target
 ):
-    found = plant.subscribe(plant.public)
-    doors, outside = sorted(
-        plant.every(SubscriptionGrant, subscription_id=found.id),
-        key=lambda one: one.target_id == target.id,
-    )
+    doors, outside = grants_of(plant, plant.subscribe(plant.public), target)
     given = {"asset_id": "asset-public", "status": AssetGrantStatus.REVOKE_PENDING}
     name = "UpdateSubscriptionGrantStatus"
     assert isinstance(mesh.refusal("cy", name, subscription_grant_id=doors.id, **given), Conflict)

@@ -6,7 +6,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-from mesh_access import Plant, technical
+from mesh_access import Plant, join, technical
 from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
@@ -78,6 +78,11 @@ def due(plant, kind):
         [job] = reader.all(Job, kind=kind)
     changed(plant, job, due_at=1)
     plant.mesh.work(kind)
+
+
+def measured(plant, score, table="public", by="bob"):
+    given = {"asset_id": f"asset-{table}", "timestamp": now(), "score": score}
+    plant.mesh.ask(by, "PostTimeSeriesDataPoints", **given)
 
 
 def now():
@@ -185,9 +190,8 @@ def test_45_whose_access_has_ended_is_told_once_however_many_tables_it_was(
 
 def test_31_readers_hear_of_bad_quality_of_a_suspension_and_that_it_is_over(plant):
     plant.subscribe(plant.public, min_score=90, on_low_score=OnLowScore.SUSPEND)
-    for at, score in enumerate((50, 95)):
-        given = {"asset_id": "asset-public", "timestamp": now() - HOUR_US + at, "score": score}
-        plant.mesh.ask("bob", "PostTimeSeriesDataPoints", **given)
+    for score in (50, 95):
+        measured(plant, score)
         told(plant, "dee")
     topics = ("QUALITY_BELOW_THRESHOLD", "SUBSCRIPTION_SUSPENDED", "SUBSCRIPTION_RESUMED")
     found = [titles(plant, "dee", one) for one in topics]
@@ -196,6 +200,47 @@ def test_31_readers_hear_of_bad_quality_of_a_suspension_and_that_it_is_over(plan
         ["The access of 'forecasts' to 'asset-public' is suspended"],
         ["The access of 'forecasts' to 'asset-public' is no longer suspended"],
     ]
+    why = "the newest quality score is 50; 90 were asked for"
+    assert told(plant, "dee", topics[0])[0].message == why
+
+
+@pytest.fixture
+def eve(plant):
+    """Eve measures what Bob owns."""
+    plant.mesh.person("eve")
+    join(plant.mesh, plant.owner, "eve", Designation.CONTRIBUTOR, by="bob")
+
+
+DROPPED = "QUALITY_DROPPED"
+
+
+def test_29_owners_hear_of_a_drop_and_of_readers_those_who_named_no_score(plant, eve):
+    plant.subscribe(plant.public)
+    plant.subscribe(plant.internal, min_score=50)
+    for table in ("public", "internal"):
+        for score in (95, 80):
+            measured(plant, score, table, by="eve")
+    drop = "The quality of data in '{}' has dropped"
+    assert titles(plant, "dee", DROPPED) == [drop.format("asset-public")]
+    assert sorted(titles(plant, "bob", DROPPED)) == [drop.format("internal"), drop.format("public")]
+    why = "the newest quality score is 80; the one before was 95"
+    assert {one.message for one in told(plant, "bob", DROPPED)} == {why}
+    assert told(plant, "eve", DROPPED) == []
+
+
+def test_29_a_drop_is_told_once_a_day_and_brought_up_to_date(plant, eve):
+    plant.mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, min_score=60.0)
+    for score, why in ((59, "the guardrails demand 60"), (40, "the one before was 59")):
+        measured(plant, score, by="eve")
+        [one] = told(plant, "bob", DROPPED)
+        assert one.message == f"the newest quality score is {score}; {why}"
+
+
+def test_29_readers_of_a_data_product_hear_that_a_part_of_it_has_dropped(plant):
+    plant.subscribe(plant.product)
+    for score in (95, 80):
+        measured(plant, score, "internal")
+    assert titles(plant, "dee", DROPPED) == ["The quality of data in 'product-kit' has dropped"]
 
 
 def test_39_a_reclassified_listing_is_a_task_until_somebody_has_looked(plant):
@@ -278,7 +323,7 @@ def test_13_readers_hear_that_what_they_read_was_published_anew(plant):
     assert told(plant, "bob", "LISTING_REVISED") == []
 
 
-def test_4_what_people_write_into_the_audit_names_nothing_to_tell_of(plant):
+def test_41_what_people_write_into_the_audit_names_nothing_to_tell_of(plant):
     plant.subscribe(plant.public)
 
     def published(call):
@@ -306,7 +351,7 @@ def test_24_proposals_wait_for_their_people_and_who_made_one_hears_what_became_o
     assert titles(plant, "dee", "PROPOSAL_DECIDED") == ["What you proposed is REJECTED"]
 
 
-def test_4_nobody_is_told_the_name_of_what_they_may_not_look_at(plant):
+def test_41_nobody_is_told_the_name_of_what_they_may_not_look_at(plant):
     held = plant.subscribe(plant.secret)
     listing = plant.find(Listing, plant.secret)
     changed(plant, listing, status="INACTIVE")
@@ -316,7 +361,7 @@ def test_4_nobody_is_told_the_name_of_what_they_may_not_look_at(plant):
     ]
 
 
-def test_4_a_stranger_is_told_of_nothing(plant):
+def test_41_a_stranger_is_told_of_nothing(plant):
     plant.mesh.person("eve")
     plant.subscribe(plant.secret)
     assert told(plant, "eve") == []

@@ -5,7 +5,7 @@ Requests, subscriptions and grants are in `test_mesh_access_laws`, proposals in
 """
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -94,9 +94,9 @@ class Diagrams(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        home = Path(tempfile.mkdtemp(prefix="atoll-laws-"))
-        self._world = world(database_of(home), home)
-        self.mesh = equipped(self._world.__enter__())
+        self._stack = ExitStack()
+        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self.mesh = equipped(self._stack.enter_context(world(database_of(home), home)))
         self.plant = Plant(self.mesh, home / "lake")
         (home / "lake" / "readable.csv").write_bytes(b"a,b\n1,2\n")
         self.plant.subscribe(self.plant.public)
@@ -111,12 +111,10 @@ class Diagrams(RuleBasedStateMachine):
             given = {"project_id": self.plant.owner, "name": f"s{number}"}
             self.mesh.ask("bob", "CreateDataSource", **given, location=self.plant.storage.location)
         self.steps, self.made = [], 0
-        self._watch = self._watching()
-        self._watch.__enter__()
+        self._stack.enter_context(self._watching())
 
     def teardown(self):
-        self._watch.__exit__(None, None, None)
-        self._world.__exit__(None, None, None)
+        self._stack.close()
 
     @rule(who=GOVERNORS, at=AT, name=st.sampled_from(["Accept", "Accept", "Remove"]))
     def decide_on_association(self, who, at, name):

@@ -1,15 +1,19 @@
 """Whatever is done in whatever order: no listing is less sensitive than what it shows."""
 
-import tempfile
 from itertools import count
-from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from mesh_catalog import COLUMNS, kept, plain_type, project_of, storage, table, technical
 from mesh_databases import database_of
-from mesh_world import World
+from mesh_world import world
 
 from atoll.core.errors import AtollError
 from atoll.mesh.model.catalog import Asset, Classification, DataProduct, Listing, ListingStatus
@@ -27,15 +31,8 @@ RARELY = st.sampled_from([False, False, False, True])
 class Publishing(RuleBasedStateMachine):
     """An asset, and a data product that it is in or not, in one mesh for all examples."""
 
-    mesh = None
-
     @initialize()
     def begin(self):
-        if self.mesh is None:
-            home = Path(tempfile.mkdtemp(prefix="atoll-mesh-"))
-            Publishing.mesh = World(database_of(home), home)
-            Publishing.project = project_of(self.mesh, "bob", "welding")
-            kept(self.mesh, plain_type(), storage(self.project))
         [self.asset] = kept(self.mesh, table(self.project, f"asset{next(NUMBERS)}"))
         given = {"project_id": self.project.id, "name": "product"}
         self.product = self.mesh.ask("bob", "CreateDataProduct", **given)
@@ -145,5 +142,9 @@ def rank(listing):
     return ORDER.index(listing.classification)
 
 
-Publishing.TestCase.settings = settings(max_examples=30, stateful_step_count=20)
-TestPublishing = Publishing.TestCase
+def test_39_no_listing_is_less_sensitive_than_what_it_shows(tmp_path):
+    some = settings(max_examples=30, stateful_step_count=20)
+    with world(database_of(tmp_path)) as Publishing.mesh:
+        Publishing.project = project_of(Publishing.mesh, "bob", "welding")
+        kept(Publishing.mesh, plain_type(), storage(Publishing.project))
+        run_state_machine_as_test(Publishing, settings=some)

@@ -1,6 +1,7 @@
 """Laws of forms, paths, guardrails and proposals, against oracles of their own."""
 
 import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -138,7 +139,7 @@ BOUND = st.none() | st.integers(0, 3)
 @settings(deadline=None, max_examples=15)
 @given(tries=st.lists(st.tuples(st.integers(0, 2), BOUND, BOUND, BOUND), max_size=6))
 def test_47_what_holds_is_the_strictest_bound_and_the_nearest_default(tries):
-    with world(database_of(tempfile.mkdtemp(prefix="atoll-laws-"))) as mesh:
+    with tempfile.TemporaryDirectory() as home, world(database_of(home)) as mesh:
         units = [ROOT]
         for name in ("middle", "low"):
             given = {"domain_unit_id": units[-1], "name": name}
@@ -174,9 +175,9 @@ class Proposing(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        home = tempfile.mkdtemp(prefix="atoll-laws-")
-        self._world = world(database_of(home))
-        self.mesh = self._world.__enter__()
+        self._stack = ExitStack()
+        home = self._stack.enter_context(tempfile.TemporaryDirectory())
+        self.mesh = self._stack.enter_context(world(database_of(home)))
         project = project_of(self.mesh, "bob", "press shop")
         given = {"member_id": "user-cy", "designation": Designation.STEWARD}
         self.mesh.ask("bob", "CreateProjectMembership", project_id=project.id, **given)
@@ -187,7 +188,7 @@ class Proposing(RuleBasedStateMachine):
         self.description, self.status, self.author = "", {}, {}
 
     def teardown(self):
-        self._world.__exit__(None, None, None)
+        self._stack.close()
 
     @rule(target=made, who=st.sampled_from(["bob", "cy", "dee"]), after=st.sampled_from("abc"))
     def propose(self, who, after):

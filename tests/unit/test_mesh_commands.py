@@ -50,7 +50,9 @@ def test_60_help_lists_every_command_once_under_its_subject():
 def test_60_options_tell_what_the_operation_says_of_them_and_how_json_looks():
     told = help_of("create-form-type")
     assert 'E.g. [{"name": "..."}]. May have type, description' in told
-    assert "In an accepted storage of the project." in help_of("create-data-source")
+    assert "In an accepted storage of the project, or in one of its" in help_of(
+        "create-data-source"
+    )
     assert "ASSET_ID may be PROJECT/NAME." in help_of("get-asset")
 
 

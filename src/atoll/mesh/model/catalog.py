@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from atoll.mesh.harvest.model import Column, Technical
-from atoll.mesh.model.describing import EnabledStatus, Form, types_of
+from atoll.mesh.model.describing import EnabledStatus, Form, terms_of, types_of
 from atoll.mesh.model.record import Record
 
 
@@ -148,9 +148,9 @@ class Asset(Record):
 
     @property
     def all_terms(self) -> tuple[str, ...]:
-        """Ids of the glossary terms that it and its columns carry."""
+        """Ids of the glossary terms that it, its columns and its forms carry."""
         of_columns = (term for one in self.columns for term in one.glossary_terms)
-        return tuple(dict.fromkeys([*self.glossary_terms, *of_columns]))
+        return tuple(dict.fromkeys([*self.glossary_terms, *of_columns, *terms_of(self.forms)]))
 
     @property
     def personal(self) -> frozenset[str]:
@@ -199,8 +199,13 @@ class DataProduct(Record):
 
     @property
     def all_terms(self) -> tuple[str, ...]:
-        """Ids of the glossary terms that it carries."""
-        return self.glossary_terms
+        """Ids of the glossary terms that it and its forms carry."""
+        return tuple(dict.fromkeys([*self.glossary_terms, *terms_of(self.forms)]))
+
+    @property
+    def asset_ids(self) -> tuple[str, ...]:
+        """Ids of the assets in it."""
+        return tuple(one.asset_id for one in self.items)
 
     @property
     def form_types(self) -> tuple[str, ...]:
@@ -231,7 +236,9 @@ class Listing(Record):
         name, description, classification: of that revision; of a data product the strictest of
             its assets' classifications.
         has_pii: whether a column of it is masked by default.
-        all_terms: glossary terms of that revision, those of its columns among them.
+        all_terms: glossary terms of that revision, those of its columns and forms among them; of a
+            data product those of the assets that it shows, too.
+        asset_ids: of a data product, the assets in that revision.
         entity_id, entity_revision: what is shown; its people may have a newer draft.
     """
 
@@ -246,6 +253,7 @@ class Listing(Record):
     classification: Classification
     has_pii: bool = False
     all_terms: tuple[str, ...] = ()
+    asset_ids: tuple[str, ...] = ()
     status: ListingStatus = ListingStatus.ACTIVE
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import ClassVar
 
-from atoll.mesh.model.record import Record
+from atoll.mesh.model.record import Record, id_pattern
+
+# The name of the form that all assets share.
+COMMON = "CommonAttributes"
 
 
 class EnabledStatus(StrEnum):
@@ -47,6 +53,9 @@ class GlossaryTerm(Record):
     is_a: tuple[str, ...] = ()
     classifies: tuple[str, ...] = ()
     status: EnabledStatus = EnabledStatus.ENABLED
+
+
+_TERM_ID = re.compile(id_pattern(GlossaryTerm.KIND))
 
 
 class FieldType(StrEnum):
@@ -121,10 +130,26 @@ class Form:
     revision: int
     content: dict[str, FieldValue] = field(default_factory=dict)
 
+    @property
+    def values(self) -> dict[str, tuple[OneValue, ...]]:
+        """Values by the names of fields, each in a tuple."""
+        return {
+            name: value if isinstance(value, tuple) else (value,)
+            for name, value in self.content.items()
+        }
+
 
 def types_of(forms: tuple[Form, ...]) -> tuple[str, ...]:
     """Name the types of forms."""
     return tuple(one.form_type for one in forms)
+
+
+def terms_of(forms: Iterable[Form]) -> Iterator[str]:
+    """Yield the ids of glossary terms among the values of forms; nothing else looks like one."""
+    for one in forms:
+        for value in chain(*one.values.values()):
+            if isinstance(value, str) and _TERM_ID.fullmatch(value):
+                yield value
 
 
 class RuleType(StrEnum):

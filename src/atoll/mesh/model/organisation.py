@@ -185,7 +185,13 @@ class EnvironmentStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment(Record):
-    """Where a project works: a prefix to write to, a workgroup to query with, a quota."""
+    """Where a project works: a prefix to write to, a workgroup to query with, a quota.
+
+    Attributes:
+        prefix: URL of a place in the storage, below which no other project registers anything.
+        credentials: name of the secret that the server's settings hold for it, the storage's.
+        quota_bytes: how much may lie below the prefix; 0: no limit.
+    """
 
     KIND: ClassVar[str] = "environment"
 
@@ -196,4 +202,5 @@ class Environment(Record):
     storage_id: str
     workgroup_id: str
     prefix: str
+    credentials: str = ""
     quota_bytes: int = 0

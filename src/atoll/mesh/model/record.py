@@ -82,6 +82,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{''.join(secrets.choice(_LETTERS) for _ in range(_ID_LETTERS))}"
 
 
+def id_pattern(prefix: str) -> str:
+    """Write what `new_id` makes of a prefix as a regular expression."""
+    return f"{prefix}-[{_LETTERS}]{{{_ID_LETTERS}}}"
+
+
 def in_order(prefix: str, number: int) -> str:
     """Write a prefix whose ids stand in the order of a number, as lists are read: 16 digits.
 

@@ -23,7 +23,7 @@ from atoll.core.groups import in_groups
 from atoll.mesh.audit.keys import message
 from atoll.mesh.audit.model import AuditEvent, Head, new_event
 from atoll.mesh.identity import tokens
-from atoll.mesh.model.organisation import Designation, Domain
+from atoll.mesh.model.organisation import Designation, Domain, Project
 from atoll.mesh.model.record import Record, Replay, new_id
 from atoll.mesh.operations.facts import Knowledge
 from atoll.mesh.operations.registry import Operation, Page, Right, ToldOnce, viewing
@@ -299,7 +299,9 @@ class Call:
 
 
 def project_of(record: Record) -> str | None:
-    """Return the id of the project that a record belongs to; None where it is of none."""
+    """Return the id of the project that a record belongs to, or is; None where it is of none."""
+    if isinstance(record, Project):
+        return record.id
     found = getattr(record, "project_id", "") or getattr(record, "owning_project_id", "")
     return found or None
 

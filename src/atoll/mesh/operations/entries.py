@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Column, Entry
+from atoll.mesh.discovery.model import MAX_KEY_CHARS, MAX_VALUES
 from atoll.mesh.model.catalog import (
     Asset,
     Classification,
@@ -17,12 +20,16 @@ from atoll.mesh.model.catalog import (
     TimeSeriesDataPoint,
     strictest,
 )
-from atoll.mesh.model.describing import Form, GlossaryTerm
+from atoll.mesh.model.describing import COMMON, Form, GlossaryTerm, OneValue
 from atoll.mesh.model.organisation import DomainUnit, Project
+from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import moment
 from atoll.mesh.store.reading import Reader
 
+N = TypeVar("N", bound=GlossaryTerm | UserProfile | GroupProfile)
 TOGETHER = 500
+# What goes beyond this, or MAX_VALUES, is not searched: the index would refuse the entry.
+MAX_TERMS = 5000
 MAX_SCORE = 100.0
 QUALITY = "quality"
 Entity = Asset | DataProduct
@@ -31,6 +38,8 @@ INDEXED: dict[str, type[Entity | Listing]] = {
 }
 # Of the form that all assets share; facets of their own.
 _OWN_FACETS = ("business_unit", "refresh_frequency")
+# What fields of forms hold the ids of, and people know by name.
+_NAMED = {kind.KIND: kind for kind in (GlossaryTerm, UserProfile, GroupProfile)}
 
 
 def listed_class(project_id: str, classification: Classification) -> str:
@@ -53,6 +62,31 @@ def wider_class(name: str) -> str:
     return " ".join((kind, *classification))
 
 
+def measured(record: Entity | Listing) -> tuple[str, ...]:
+    """List ids of the assets whose quality counts for something: itself, or what is in it."""
+    if isinstance(record, Listing):
+        return record.asset_ids or (record.entity_id,)
+    return (record.id,) if isinstance(record, Asset) else record.asset_ids
+
+
+def newest_points(reader: Reader, asset_ids: Iterable[str]) -> dict[str, TimeSeriesDataPoint]:
+    """Return the newest points of quality by the ids of their assets, of those that have one."""
+    found: dict[str, TimeSeriesDataPoint] = {}
+    for some in in_groups(dict.fromkeys(asset_ids), TOGETHER):
+        found |= reader.newest_of(
+            TimeSeriesDataPoint, "timestamp", "asset_id", some, form_name=QUALITY
+        )
+    return found
+
+
+def worst(
+    points: Mapping[str, TimeSeriesDataPoint], asset_ids: Iterable[str]
+) -> TimeSeriesDataPoint | None:
+    """Return the point by which assets are as good together as the worst of them."""
+    known = [points[id_] for id_ in asset_ids if id_ in points]
+    return min(known, key=lambda one: one.score or 0.0, default=None)
+
+
 class Entries:
     """Makes entries as one moment shows the records; looks up once what many of them share."""
 
@@ -60,7 +94,7 @@ class Entries:
         """Look through a reader."""
         self._reader = reader
         self._units: dict[str, tuple[str, ...]] = {}
-        self._terms: dict[str, GlossaryTerm | None] = {}
+        self._known: dict[str, Any] = {}
 
     def all(self) -> Iterator[Entry]:
         """Yield all that there are."""
@@ -84,13 +118,11 @@ class Entries:
     def _of(self, records: Sequence[Entity | Listing]) -> Iterator[Entry]:
         shown = {one.id: one for one in records if not isinstance(one, Listing)}
         shown |= self._shown([one for one in records if isinstance(one, Listing)])
-        assets = [one.id for one in shown.values() if isinstance(one, Asset)]
-        points = self._reader.newest_of(
-            TimeSeriesDataPoint, "timestamp", "asset_id", assets, form_name=QUALITY
-        )
+        asset_ids = (id_ for one in shown.values() for id_ in measured(one))
+        points = newest_points(self._reader, asset_ids)
         for record in records:
             if entity := shown.get(record.id):
-                yield self._entry(record, entity, points.get(entity.id))
+                yield self._entry(record, entity, worst(points, measured(entity)))
 
     def _shown(self, listings: list[Listing]) -> dict[str, Entity]:
         """Return what is published by the ids of the listings that show it."""
@@ -117,15 +149,12 @@ class Entries:
         else:
             visibility = draft_class(record.owning_project_id)
             facets = self._draft_facets(record)
-        if isinstance(entity, Asset):
-            facets |= {
-                "asset_type": entity.asset_type,
-                "columns": tuple(_columns(entity)),
-                "quality_score": _score(point),
-            }
-        terms = [one for id_ in entity.all_terms if (one := self._term(id_))]
-        forms = _values(entity.forms)
-        facets |= {name: " ".join(forms.pop(name, ())) for name in _OWN_FACETS}
+        ids = entity.all_terms[:MAX_TERMS]
+        terms = [one for id_ in ids if (one := self._find(GlossaryTerm, id_))]
+        synonyms = (word for one in terms for word in one.synonyms)
+        forms = dict(self._values(entity.forms))
+        for name in _OWN_FACETS:
+            facets[name] = " ".join(forms.get(f"{COMMON}/{name}", ()))[:MAX_KEY_CHARS]
         return Entry(
             id=record.id,
             visibility=visibility,
@@ -135,8 +164,11 @@ class Entries:
             kind="asset" if isinstance(entity, Asset) else "data product",
             description=entity.description,
             terms=tuple(dict.fromkeys(one.name for one in terms)),
-            synonyms=tuple(word for one in terms for word in one.synonyms),
+            synonyms=tuple(islice(synonyms, MAX_VALUES)),
             forms=forms,
+            columns=self._columns_of(entity),
+            asset_type=entity.asset_type if isinstance(entity, Asset) else "",
+            quality_score=None if point is None else (point.score or 0.0) / MAX_SCORE,
             project=entity.owning_project_id,
             unit=self._units_of(entity.owning_project_id),
             basis=str(entity.basis),
@@ -147,15 +179,44 @@ class Entries:
         if isinstance(entity, Asset):
             personal = bool(entity.personal)
             return {"classification": str(entity.classification), "has_pii": personal}
-        assets = list(self._reader.all(Asset, id=[one.asset_id for one in entity.items]))
+        assets = list(self._reader.all(Asset, id=entity.asset_ids))
         classification = strictest(one.classification for one in assets) if assets else ""
         has_pii = any(one.personal for one in assets)
         return {"classification": str(classification), "has_pii": has_pii}
 
-    def _term(self, id_: str) -> GlossaryTerm | None:
-        if id_ not in self._terms:
-            self._terms[id_] = self._reader.find(GlossaryTerm, id_)
-        return self._terms[id_]
+    def _columns_of(self, entity: Entity) -> tuple[Column, ...]:
+        """List the columns, each once; of a data product those of its assets as it shows them."""
+        assets: Iterable[Asset] = [entity] if isinstance(entity, Asset) else self._items(entity)
+        columns = (column for asset in assets for column in _columns(asset))
+        return tuple(islice(dict.fromkeys(columns), MAX_VALUES))
+
+    def _items(self, product: DataProduct) -> list[Asset]:
+        wanted = [(one.asset_id, one.revision) for one in product.items]
+        found = self._reader.pasts(Asset, wanted)
+        return [found[one] for one in wanted if one in found]
+
+    def _values(self, forms: Iterable[Form]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what is filled in, by FORM/FIELD."""
+        left = MAX_VALUES
+        for form in forms:
+            for name, values in form.values.items():
+                some = values[:left]
+                left -= len(some)
+                yield f"{form.form_type}/{name}", tuple(map(self._said, some))
+
+    def _said(self, value: OneValue) -> str:
+        """Write a value as people read it."""
+        if not isinstance(value, str):
+            return json.dumps(value)
+        kind = _NAMED.get(value.partition("-")[0])
+        found = self._find(kind, value) if kind else None
+        return found.name if found else value
+
+    def _find(self, kind: type[N], id_: str) -> N | None:
+        if id_ not in self._known:
+            self._known[id_] = self._reader.find(kind, id_)
+        found: N | None = self._known[id_]
+        return found
 
     def _units_of(self, project_id: str) -> tuple[str, ...]:
         """Return the units that a project lies in, from the root down."""
@@ -177,16 +238,3 @@ def _columns(asset: Asset) -> Iterator[Column]:
         told = said.get(one.name)
         words = f"{told.business_name} {told.description}".strip() if told else ""
         yield Column(one.name, words)
-
-
-def _values(forms: Iterable[Form]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for form in forms:
-        for name, value in form.content.items():
-            several = value if isinstance(value, tuple) else (value,)
-            found[name] = (*found.get(name, ()), *map(str, several))
-    return found
-
-
-def _score(point: TimeSeriesDataPoint | None) -> float | None:
-    return None if point is None or point.score is None else point.score / MAX_SCORE

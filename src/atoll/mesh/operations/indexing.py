@@ -138,7 +138,10 @@ def _affected(reader: Reader, after: int) -> Iterator[str]:
 
 def _shown_in(reader: Reader, kind: str, id_: str) -> Iterator[str]:
     """Yield ids of what shows a record."""
-    if kind in INDEXED:
+    if kind == Asset.KIND:
+        yield id_
+        yield from reader.values(DataProduct, "id", asset_ids=id_)
+    elif kind in INDEXED:
         yield id_
     elif kind == Project.KIND:
         yield from _of_project(reader, id_)
@@ -149,10 +152,10 @@ def _shown_in(reader: Reader, kind: str, id_: str) -> Iterator[str]:
             yield from _shown_in(reader, kind, unit.id)
     elif kind == GlossaryTerm.KIND:
         yield from reader.values(Asset, "id", all_terms=id_)
-        yield from reader.values(DataProduct, "id", glossary_terms=id_)
+        yield from reader.values(DataProduct, "id", all_terms=id_)
         yield from reader.values(Listing, "id", all_terms=id_)
     elif point := reader.find(TimeSeriesDataPoint, id_):
-        yield from _with_listing(reader, point.asset_id)
+        yield from _measured_by(reader, point.asset_id)
 
 
 def _of_project(reader: Reader, project_id: str) -> Iterator[str]:
@@ -161,10 +164,12 @@ def _of_project(reader: Reader, project_id: str) -> Iterator[str]:
             yield one.id
 
 
-def _with_listing(reader: Reader, entity_id: str) -> Iterator[str]:
-    yield entity_id
-    if listing := reader.one(Listing, entity_id=entity_id):
-        yield listing.id
+def _measured_by(reader: Reader, asset_id: str) -> Iterator[str]:
+    """Yield ids of all that is as good as an asset is."""
+    yield asset_id
+    yield from reader.values(DataProduct, "id", asset_ids=asset_id)
+    yield from reader.values(Listing, "id", entity_id=asset_id)
+    yield from reader.values(Listing, "id", asset_ids=asset_id)
 
 
 def _changes(entries: Entries, ids: Sequence[str]) -> list[Put | Remove]:

@@ -188,7 +188,8 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
     if changed.technical != asset.technical:
         revalidated(call, changed)
         gone = {one.name for one in asset.schema} - {one.name for one in changed.schema}
-        masked_again(call, changed.id, gone)
+        if gone:
+            masked_again(call, changed.id, gone)
     return changed
 
 

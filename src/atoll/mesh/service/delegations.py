@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from atoll.core.errors import InvalidInput
-from atoll.mesh.model.access import Delegation
-from atoll.mesh.model.organisation import Project
+from atoll.core.errors import Forbidden, InvalidInput
+from atoll.mesh.model.access import Delegation, Subscription, SubscriptionRequest
+from atoll.mesh.model.organisation import Designation, Project
 from atoll.mesh.model.people import GroupProfile, UserProfile, UserType
 from atoll.mesh.model.record import Id, Moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
+from atoll.mesh.operations.standings import role_in
+
+_ASKS = (Designation.OWNER, Designation.CONTRIBUTOR, Designation.CONSUMER)
 
 
 class NewDelegation(Ask, frozen=True, kw_only=True):
@@ -59,3 +62,23 @@ def delete_delegation(call: Call, delegation: Delegation) -> Done:
     call.tell(principal=delegation.principal_id, until=delegation.until)
     call.remove(delegation)
     return Done()
+
+
+def require_no_judge_of_oneself(call: Call, access: SubscriptionRequest | Subscription) -> None:
+    """See that nobody but owners of the data gives what they themselves would have.
+
+    Raises:
+        Forbidden: they made the request, or may ask for the project that it is for.
+    """
+    if isinstance(access, SubscriptionRequest):
+        request: SubscriptionRequest | None = access
+    else:
+        request = call.find(SubscriptionRequest, id=access.request_id)
+    asks = {role_in(access.project_id, one) for one in _ASKS}
+    is_own = request is not None and request.created_by == call.who.id
+    is_owner = role_in(access.owning_project_id, Designation.OWNER) in call.who.roles
+    if (is_own or not asks.isdisjoint(call.who.roles)) and not is_owner:
+        raise Forbidden(
+            "who decides in the owners' place does not decide on what they, or a project that "
+            "they ask for, would have; have one of the owners decide"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
@@ -63,7 +62,11 @@ class ChangedTerm(Ask, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """How many things carry a term, of those that you may know of."""
+    """How many things carry a term, in their drafts or as published, where you may know of that.
+
+    Attributes:
+        data_products: which carry it themselves, or show an asset that does.
+    """
 
     assets: int
     data_products: int
@@ -136,10 +139,13 @@ def get_glossary_term(call: Call, term: GlossaryTerm) -> GlossaryTerm:
 
 @operation("GET", "/glossary-terms/{glossary_term_id}/usage", Right.BROWSE)
 def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
-    """Count what carries a term: of your projects' inventory, and of what others have published."""
+    """Count what carries a term: of your projects' inventory, and of what anybody has published.
+
+    What carries it in its draft only where others keep that to themselves is not counted.
+    """
     return Usage(
         _carrying(call, Asset, term.id, all_terms=term.id),
-        _carrying(call, DataProduct, term.id, glossary_terms=term.id),
+        _carrying(call, DataProduct, term.id, all_terms=term.id),
     )
 
 
@@ -158,7 +164,7 @@ def delete_glossary_term(call: Call, term: GlossaryTerm) -> Done:
     # Not how often: that would count what others may not know of.
     if (
         call.find(Asset, all_terms=term.id)
-        or call.find(DataProduct, glossary_terms=term.id)
+        or call.find(DataProduct, all_terms=term.id)
         or call.find(Listing, all_terms=term.id)
         or call.find(GlossaryTerm, is_a=term.id)
         or call.find(GlossaryTerm, classifies=term.id)
@@ -184,19 +190,17 @@ def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = 
 
 
 def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: str) -> int:
-    """Count what the caller may view or discover, of the records with a term: these `keys`."""
-    owners = Counter(call.values(kind, "owning_project_id", **keys))
-    others = set(owners)
-    for project_id in owners:
+    """Count what has a term, in a draft with these `keys` or in a listing, that may be seen."""
+    found = set[str]()
+    for project_id in set(call.values(kind, "owning_project_id", **keys)):
         # One stands for all of a project: policies know no more of them.
         one = call.find(kind, owning_project_id=project_id, **keys)
         if one and call.may_see(one):
-            others.remove(project_id)
+            found.update(call.values(kind, "id", owning_project_id=project_id, **keys))
     type_ = EntityType.ASSET if kind is Asset else EntityType.DATA_PRODUCT
     listed = call.each(Listing, entity_type=type_, all_terms=term_id)
-    own = sum(number for project_id, number in owners.items() if project_id not in others)
-    theirs = (one for one in listed if one.owning_project_id not in owners.keys() - others)
-    return own + sum(1 for _ in call.visible(theirs))
+    others = call.visible(one for one in listed if one.entity_id not in found)
+    return len(found) + sum(1 for _ in others)
 
 
 def _refuse_demanded(call: Call, glossary: Glossary) -> None:

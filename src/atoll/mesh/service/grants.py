@@ -27,7 +27,7 @@ from atoll.mesh.model.access import (
     SubscriptionTarget,
 )
 from atoll.mesh.model.catalog import Asset
-from atoll.mesh.model.organisation import Association, Domain
+from atoll.mesh.model.organisation import Association, Domain, Environment, EnvironmentStatus
 from atoll.mesh.model.record import Id, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import later
@@ -140,9 +140,9 @@ def update_subscription_grant_status(
 def granted(
     call: Call, subscription: Subscription, target: SubscriptionTarget, assets: Sequence[Asset]
 ) -> None:
-    """Begin a grant at a target, of those assets that the target is for."""
+    """Begin a grant at a target, of those assets that the target is for, if it can be reached."""
     wanted = [one.id for one in assets if _is_for(target, one)]
-    if not wanted:
+    if not wanted or not _is_reachable(call, target):
         return
     made = call.add(
         SubscriptionGrant,
@@ -177,12 +177,12 @@ def retried(call: Call, grant: SubscriptionGrant) -> SubscriptionGrant:
     """Have done again what failed, or what was taken away and can be given again, if anything."""
     subscription = subscription_of(call, grant)
     target = call.find(SubscriptionTarget, id=grant.target_id)
-    is_live = subscription.status in LIVE and target is not None
+    can_hold = subscription.status in LIVE and target is not None and _is_reachable(call, target)
     steps = {}
     for one in grant.assets:
         if one.status is S.REVOKE_FAILED:
             steps[one.asset_id] = (S.REVOKE_PENDING, "")
-        elif is_live and (one.status is S.GRANT_FAILED or _is_back(call, one)):
+        elif can_hold and (one.status is S.GRANT_FAILED or _is_back(call, one)):
             steps[one.asset_id] = (S.GRANT_PENDING, "")
     if not steps:
         return grant
@@ -193,8 +193,10 @@ def retried(call: Call, grant: SubscriptionGrant) -> SubscriptionGrant:
 
 def inaccessible(call: Call, association: Association) -> None:
     """Take away all access to what lies in a storage that belongs to the domain no longer."""
-    theirs = {"owning_project_id": association.project_id, "status": LIVE}
-    for subscription in list(call.each(Subscription, **theirs)):
+    # Other projects have assets there in their environments.
+    others = call.values(Environment, "project_id", storage_id=association.id)
+    owners = {association.project_id, *others}
+    for subscription in list(call.each(Subscription, owning_project_id=owners, status=LIVE)):
         lost = {
             id_
             for id_ in subscription.columns
@@ -202,6 +204,13 @@ def inaccessible(call: Call, association: Association) -> None:
         }
         for grant in grants_of(call, subscription) if lost else ():
             revoked(call, grant, subscription, lost, why="its storage is not associated any more")
+
+
+def emptied(call: Call, target: SubscriptionTarget, *, why: str) -> None:
+    """Have all that is granted at a target taken away there."""
+    for grant in list(call.each(SubscriptionGrant, target_id=target.id)):
+        ids = [one.asset_id for one in grant.assets]
+        revoked(call, grant, subscription_of(call, grant), ids, why=why)
 
 
 def stepped(
@@ -335,6 +344,13 @@ def _have_done(call: Call, grant: SubscriptionGrant) -> None:
 
 def _is_for(target: SubscriptionTarget, asset: Asset) -> bool:
     return not target.asset_types or asset.asset_type in target.asset_types
+
+
+def _is_reachable(call: Call, target: SubscriptionTarget) -> bool:
+    if not target.environment_id:
+        return True
+    found = call.find(Environment, id=target.environment_id)
+    return found is not None and found.status is not EnvironmentStatus.INACCESSIBLE
 
 
 def _is_back(call: Call, one: GrantedAsset) -> bool:

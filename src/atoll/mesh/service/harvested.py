@@ -9,12 +9,13 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
 from atoll.core.text import printable, some_of
 from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
 from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.model.catalog import (
     Asset,
+    AssetType,
     Classification,
     ColumnMetadata,
     DataSource,
@@ -26,6 +27,7 @@ from atoll.mesh.model.organisation import (
     AssociationKind,
     AssociationStatus,
     Environment,
+    EnvironmentStatus,
     Project,
 )
 from atoll.mesh.operations.calls import Call
@@ -57,7 +59,7 @@ class Ground:
     Attributes:
         storage: its own, or another project's.
         root: a normalised location: the storage's, or that of an environment of the project on it.
-        others: those of environments that other projects have below the root.
+        others: those of environments that other projects have there, whatever became of these.
     """
 
     storage: Association
@@ -84,26 +86,40 @@ def ground_of(call: Call, project: Project, location: str) -> tuple[Ground, str]
         The ground, and the location, normalised.
 
     Raises:
-        NotFound: it lies in no storage or environment of the project, or is no location: told like
-            a place where nothing is.
+        NotFound: it lies in no accepted storage of the project, nor in one of its environments, or
+            is no location: told like a place where nothing is.
+        Conflict: it lies in an environment of the project that is not ACTIVE.
     """
     try:
         place = normalised(location)
     except InvalidInput as error:
         raise nothing_at(project) from error
-    found = ground_at(call.reader, project, place)
-    if found is None:
-        raise nothing_at(project)
-    return found, place
+    return ground_at(call.reader, project, place), place
 
 
-def ground_at(reader: Reader, project: Project, place: str) -> Ground | None:
-    """Find what of a storage is a project's where a normalised location lies."""
+def ground_at(reader: Reader, project: Project, place: str) -> Ground:
+    """Find what of a storage is a project's where a normalised location lies.
+
+    An environment keeps the id of its storage when that leaves the domain, so those of others are
+    found by where they lie: whoever associates the same place again does not get what is in them.
+
+    Raises:
+        NotFound: nothing is.
+        Conflict: it lies in an environment of the project that is not ACTIVE.
+    """
+    refusal: AtollError = nothing_at(project)
     for one in reader.all(Environment, project_id=project.id):
-        if lies_in(place, one.prefix):
-            storage = reader.find(Association, one.storage_id)
-            is_there = storage and storage.status is AssociationStatus.ACCEPTED
-            return Ground(storage, one.prefix) if storage and is_there else None
+        if not lies_in(place, one.prefix):
+            continue
+        storage = reader.get(Association, one.storage_id)
+        if one.status is EnvironmentStatus.ACTIVE:
+            return _ground(reader, project, storage, one.prefix)
+        refusal = Conflict(
+            f"the environment '{one.name}' is {one.status}, so nothing new is registered in it; "
+            "let it go on, or use another"
+        )
+        if storage.status is AssociationStatus.ACCEPTED:
+            raise refusal
     for storage in reader.all(
         Association,
         project_id=project.id,
@@ -111,11 +127,10 @@ def ground_at(reader: Reader, project: Project, place: str) -> Ground | None:
         status=AssociationStatus.ACCEPTED,
     ):
         if is_within(storage, place):
-            environments = reader.all(Environment, storage_id=storage.id)
-            others = (one.prefix for one in environments if one.project_id != project.id)
-            ground = Ground(storage, storage.location, tuple(others))
-            return None if ground.is_others(place) else ground
-    return None
+            ground = _ground(reader, project, storage, storage.location)
+            if not ground.is_others(place):
+                return ground
+    raise refusal
 
 
 def is_within(storage: Association, location: str) -> bool:
@@ -128,7 +143,8 @@ def nothing_at(project: Project) -> NotFound:
     # Not the location: it may hold keys.
     return NotFound(
         f"there is nothing at this location that '{project.name}' may register; check its "
-        "spelling, and that it lies in an accepted storage of the project, or an environment of it"
+        "spelling, and that it lies in an accepted storage of the project, or in one of its "
+        "environments"
     )
 
 
@@ -156,9 +172,27 @@ def check_classification(call: Call, project: Project, wanted: Classification | 
         )
 
 
-def taken_in(call: Call, storage: Association) -> list[str]:
-    """List the locations of assets in a storage, sorted."""
-    return sorted(call.values(Asset, "external_identifier", association_id=storage.id))
+def taken_in(call: Call, place: str) -> list[str]:
+    """List the locations of assets that lie in a place, or that it lies in, sorted."""
+    return sorted(call.reader.overlaps(Asset, "external_identifier", place))
+
+
+def same_files(call: Call, project: Project, taken: Sequence[str], location: str) -> str:
+    """Say which asset would hold the same files as one at a location; empty: none.
+
+    Args:
+        call: the moment.
+        project: whose the new one would be; assets of others are not named.
+        taken: from `taken_in`.
+        location: where it lies, normalised.
+    """
+    place = overlapping(taken, location)
+    if not place:
+        return ""
+    asset = call.find(Asset, external_identifier=place)
+    is_own = asset is not None and asset.owning_project_id == project.id
+    other = f"the asset at {place}" if is_own else "an asset of another project"
+    return f"{other} and this one would hold the same files; that one would have to go first"
 
 
 def overlapping(taken: Sequence[str], location: str) -> str:
@@ -182,6 +216,20 @@ def overlapping(taken: Sequence[str], location: str) -> str:
         if at < len(taken) and taken[at] == location[:end]:
             return location[:end]
     return ""
+
+
+def require_type(asset_type: AssetType, technical: Technical) -> None:
+    """See that files are of a type; those of projects are for whatever they say.
+
+    Raises:
+        InvalidInput: it comes with Atoll, for something else: a View is no files.
+    """
+    fits = _TYPES[technical.kind]
+    if not asset_type.owning_project_id and asset_type.name != fits:
+        raise InvalidInput(
+            f"what lies there is a {fits}, no {asset_type.name}; leave the type out, or take one "
+            "that a project made"
+        )
 
 
 def created(
@@ -295,6 +343,12 @@ def name_of(location: str) -> str:
             shown = shown[: -len(suffix)]
             break
     return printable(shown)[:NAME_LETTERS].strip() or "unnamed"
+
+
+def _ground(reader: Reader, project: Project, storage: Association, root: str) -> Ground:
+    own = reader.values(Environment, "prefix", project_id=project.id)
+    others = set(reader.overlaps(Environment, "prefix", root)) - set(own)
+    return Ground(storage, root, tuple(others))
 
 
 def _columns(

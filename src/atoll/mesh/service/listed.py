@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -17,16 +17,20 @@ from atoll.mesh.model.catalog import (
     EntityType,
     Listing,
     ListingStatus,
+    TimeSeriesDataPoint,
     strictest,
 )
 from atoll.mesh.model.describing import Form
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.entries import newest_points, worst
 from atoll.mesh.operations.registry import Named, Right, operation
 from atoll.mesh.service.access import is_within_reach
 
 # The others (of a CSV file its encoding, ...) are nobody's business who reads through the mesh.
 _SHOWN_DETAILS = ("dim", "dtype", "distance_type", "embedder")
+
+Points = Mapping[str, TimeSeriesDataPoint]  # the newest of quality by the ids of assets
 
 
 class Listings(Named, frozen=True, kw_only=True):
@@ -65,6 +69,8 @@ class ListedAsset(msgspec.Struct, frozen=True):
         upstream: ids of the assets it is made of, as far as the reader may know of them.
         kind, format: as harvested; None where nothing was.
         rows: None where nobody counted.
+        quality_score: the newest, 0 to 100; None: nobody has measured it.
+        scored_at: when, microseconds since the epoch; 0: never.
         is_available: whether its storage belongs to the domain; else nobody can read it now.
         revised_at: when this revision was made, microseconds since the epoch.
     """
@@ -90,12 +96,18 @@ class ListedAsset(msgspec.Struct, frozen=True):
     columns: tuple[ListedColumn, ...]
     forms: tuple[Form, ...]
     glossary_terms: tuple[str, ...]
+    quality_score: float | None
+    scored_at: int
     is_available: bool
     revised_at: int
 
 
 class ListedDataProduct(msgspec.Struct, frozen=True):
-    """A published revision of a data product, as consumers see it."""
+    """A published revision of a data product, as consumers see it.
+
+    Attributes:
+        quality_score, scored_at: as of assets, of its worst item.
+    """
 
     listing_id: str
     data_product_id: str
@@ -109,6 +121,8 @@ class ListedDataProduct(msgspec.Struct, frozen=True):
     items: tuple[ListedAsset, ...]
     forms: tuple[Form, ...]
     glossary_terms: tuple[str, ...]
+    quality_score: float | None
+    scored_at: int
     revised_at: int
 
 
@@ -136,7 +150,8 @@ def get_listed_asset(call: Call, listing: Listing) -> ListedAsset:
     if listing.entity_type is not EntityType.ASSET:
         raise InvalidInput(f"'{listing.name}' is a data product; see GetListedDataProduct")
     asset = call.past(Asset, listing.entity_id, listing.entity_revision)
-    return _listed(call, asset, listing, listing.classification)
+    points = newest_points(call.reader, [asset.id])
+    return _listed(call, asset, listing, listing.classification, points)
 
 
 @operation("GET", "/listings/{listing_id}/data-product", Right.DISCOVER)
@@ -145,6 +160,8 @@ def get_listed_data_product(call: Call, listing: Listing) -> ListedDataProduct:
     if listing.entity_type is not EntityType.DATA_PRODUCT:
         raise InvalidInput(f"'{listing.name}' is an asset; see GetListedAsset")
     product = call.past(DataProduct, listing.entity_id, listing.entity_revision)
+    points = newest_points(call.reader, product.asset_ids)
+    point = worst(points, product.asset_ids)
     return ListedDataProduct(
         listing_id=listing.id,
         data_product_id=product.id,
@@ -155,9 +172,11 @@ def get_listed_data_product(call: Call, listing: Listing) -> ListedDataProduct:
         owning_project_id=product.owning_project_id,
         project_name=_project_name(call, product.owning_project_id),
         basis=product.basis,
-        items=tuple(_listed_items(call, product)),
+        items=tuple(_listed_items(call, product, points)),
         forms=product.forms,
         glossary_terms=product.glossary_terms,
+        quality_score=point.score if point else None,
+        scored_at=point.timestamp if point else 0,
         revised_at=product.updated_at,
     )
 
@@ -176,18 +195,22 @@ def shown_listing(call: Call, entity_id: str) -> Listing | None:
     return found if found and call.may_see(found) else None
 
 
-def _listed_items(call: Call, product: DataProduct) -> Iterator[ListedAsset]:
+def _listed_items(call: Call, product: DataProduct, points: Points) -> Iterator[ListedAsset]:
     for one in product.items:
         asset = call.past(Asset, one.asset_id, one.revision)
         now = call.find(Asset, id=one.asset_id) or asset
         classification = strictest([asset.classification, now.classification])
-        yield _listed(call, asset, shown_listing(call, asset.id), classification)
+        yield _listed(call, asset, shown_listing(call, asset.id), classification, points)
 
 
 def _listed(
-    call: Call, asset: Asset, listing: Listing | None, classification: Classification
+    call: Call,
+    asset: Asset,
+    listing: Listing | None,
+    classification: Classification,
+    points: Points,
 ) -> ListedAsset:
-    technical = asset.technical
+    technical, point = asset.technical, points.get(asset.id)
     details = technical.details if technical else {}
     return ListedAsset(
         listing_id=listing.id if listing else "",
@@ -211,6 +234,8 @@ def _listed(
         columns=tuple(_listed_columns(call, asset)),
         forms=asset.forms,
         glossary_terms=asset.glossary_terms,
+        quality_score=point.score if point else None,
+        scored_at=point.timestamp if point else 0,
         is_available=is_within_reach(call.reader, asset),
         revised_at=asset.updated_at,
     )

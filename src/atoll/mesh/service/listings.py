@@ -9,7 +9,7 @@ revision is shown. What becomes less so is that once it is published again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -101,14 +101,17 @@ def published(call: Call, entity: Asset | DataProduct, revision: int = 0) -> Lis
         told = some_of(reasons, OBSTACLES_TOLD, separator="; ")
         raise Conflict(f"'{entity.name}' cannot be published: {told}", why=reasons[:OBSTACLES_TOLD])
     is_asset = isinstance(shown, Asset)
-    assets = list(_as_shown_and_as_they_are(call, shown))
+    as_shown = list(_as_shown(call, shown))
+    as_they_are = filter(None, (call.find(Asset, id=one.id) for one in as_shown))
+    assets = [*as_shown, *as_they_are]
     values: dict[str, Any] = {
         "name": shown.name,
         "description": shown.description,
         "entity_revision": shown.version,
         "classification": strictest(one.classification for one in assets),
         "has_pii": any(one.personal for one in assets),
-        "all_terms": shown.all_terms,
+        "all_terms": _all_terms([shown, *as_shown]),
+        "asset_ids": () if isinstance(shown, Asset) else shown.asset_ids,
         "status": ListingStatus.ACTIVE,
     }
     listing = call.find(Listing, entity_id=entity.id)
@@ -251,15 +254,17 @@ def _obstacles_of_forms(call: Call, entity: Asset | DataProduct) -> Iterator[str
         yield from error.details.get("problems", [error.message])
 
 
-def _as_shown_and_as_they_are(call: Call, entity: Asset | DataProduct) -> Iterator[Asset]:
-    """Yield the assets that a revision shows, as it shows them and as they are now."""
-    if isinstance(entity, DataProduct):
-        for one in entity.items:
-            yield from _as_shown_and_as_they_are(call, call.past(Asset, one.asset_id, one.revision))
+def _as_shown(call: Call, entity: Asset | DataProduct) -> Iterator[Asset]:
+    """Yield the assets that a revision shows, as it shows them."""
+    if isinstance(entity, Asset):
+        yield entity
         return
-    yield entity
-    if now := call.find(Asset, id=entity.id):
-        yield now
+    for one in entity.items:
+        yield call.past(Asset, one.asset_id, one.revision)
+
+
+def _all_terms(shown: Iterable[Asset | DataProduct]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(id_ for one in shown for id_ in one.all_terms))
 
 
 def _showing(call: Call, asset: Asset) -> Iterator[Listing]:

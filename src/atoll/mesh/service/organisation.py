@@ -353,7 +353,8 @@ def create_project_membership(
 def appoint_project_owner(call: Call, project: Project, ask: Appointed) -> ProjectMembership:
     """Give a project an owner whose own are all gone, or unassigned; else they take others in.
 
-    Who was granted `OVERRIDE_PROJECT_OWNERS` in its domain unit need not wait for that.
+    Who was granted `OVERRIDE_PROJECT_OWNERS` in its domain unit need not wait for that. The pool of
+    members holds here, too.
     """
     overrides = granted(call.know.above(project.domain_unit_id), PolicyType.OVERRIDE_PROJECT_OWNERS)
     if overrides.isdisjoint(call.who.roles) and is_anybody_in(
@@ -366,6 +367,7 @@ def appoint_project_owner(call: Call, project: Project, ask: Appointed) -> Proje
     _principal(call, ask.member_id)
     before = call.find(ProjectMembership, project_id=project.id, member_id=ask.member_id)
     if before is None:
+        _require_in_pool(call, project, ask.member_id)
         return _join(call, project, ask.member_id, Designation.OWNER)
     call.tell(before=before.designation)
     return call.change(before, designation=Designation.OWNER)
@@ -431,7 +433,9 @@ def _require_in_pool(call: Call, project: Project, member_id: str) -> None:
         if one.includes_children or one.domain_unit_id == here
     }
     profile = call.find(UserProfile, id=member_id)
-    ids = {member_id, *(profile.groups if profile else ())}
+    groups = [member_id, *(profile.groups if profile else ())]
+    ids = {one.id for one in call.each(GroupProfile, id=groups) if one.status.is_in}
+    ids |= {member_id} if profile else set()
     projects = {
         one.project_id
         for one in call.each(ProjectMembership, member_id=ids)

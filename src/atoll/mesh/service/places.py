@@ -41,7 +41,7 @@ from atoll.mesh.operations.registry import (
     Right,
     operation,
 )
-from atoll.mesh.service.grants import inaccessible
+from atoll.mesh.service.grants import emptied, inaccessible
 from atoll.mesh.service.history import revised
 
 ASSOCIATION_EDGES = {
@@ -181,12 +181,11 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
     workgroup = _accepted(call, ask.workgroup_id, AssociationKind.WORKGROUP)
     id_ = new_id(Environment.KIND)
     prefix = f"{storage.location}/{project.id}/{id_}"
-    for place in call.values(Asset, "external_identifier", association_id=storage.id):
-        if lies_in(prefix, place):
-            raise Conflict(
-                f"'{storage.name}' is taken by an asset that holds all that lies there; take "
-                "another storage"
-            )
+    if call.reader.overlaps(Asset, "external_identifier", prefix):
+        raise Conflict(
+            f"'{storage.name}' is taken by an asset that holds all that lies there; take another "
+            "storage"
+        )
     return call.add(
         Environment,
         id_=id_,
@@ -196,6 +195,7 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
         storage_id=storage.id,
         workgroup_id=workgroup.id,
         prefix=prefix,
+        credentials=storage.credentials,
         quota_bytes=ask.quota_bytes,
     )
 
@@ -233,9 +233,9 @@ def delete_environment(call: Call, environment: Environment) -> Done:
     """Remove an environment without assets; its files stay, and are the storage's owners'."""
     if call.find(SubscriptionTarget, environment_id=environment.id):
         raise Conflict(f"'{environment.name}' has subscription targets; remove them first")
-    for place in call.values(Asset, "external_identifier", association_id=environment.storage_id):
-        if lies_in(place, environment.prefix):
-            raise Conflict(f"'{environment.name}' holds assets; delete them first")
+    assets = call.reader.overlaps(Asset, "external_identifier", environment.prefix)
+    if any(lies_in(one, environment.prefix) for one in assets):
+        raise Conflict(f"'{environment.name}' holds assets; delete them first")
     call.tell(prefix=environment.prefix)
     call.remove(environment)
     return Done()
@@ -279,5 +279,8 @@ def _removed(call: Call, association: Association) -> Association:
             to = EnvironmentStatus.INACCESSIBLE
             moved(f"the environment '{one.name}'", one.status, to, ENVIRONMENT_EDGES)
             call.change(one, status=to)
-    inaccessible(call, changed)
+        for target in list(call.each(SubscriptionTarget, environment_id=one.id)):
+            emptied(call, target, why="its environment is not accessible any more")
+    if association.kind is AssociationKind.STORAGE:
+        inaccessible(call, changed)
     return changed

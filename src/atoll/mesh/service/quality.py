@@ -20,18 +20,20 @@ from atoll.mesh.model.catalog import Asset, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import Moment, Score, in_order, new_id
 from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.entries import QUALITY, newest_points, worst
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
 from atoll.mesh.service.terms import listed_assets
 
-QUALITY = "quality"
 MAX_CONTENT_BYTES = 64 << 10
 MAX_CONTENT_DEPTH = 16
 _DAY_US = 86_400_000_000
 _AHEAD_US = 60_000_000  # clocks differ
 _OLDEST_US = 3653 * _DAY_US
 _POINTS_LOOKED_AT = 1000  # of one asset, for how long it has been bad
+NOTABLE_DROP = 10.0  # from one point to the next: so much is told to all who read
+BEST = 100.0
 Series = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)")]
 
 
@@ -101,13 +103,16 @@ class ScorecardStandards(Ask, frozen=True, kw_only=True):
     """What an owner's assets are held against.
 
     Attributes:
-        threshold: a newest score below it is a failure.
+        threshold: a newest score below it is a failure; left out: what the guardrails demand, or
+            100 where they demand nothing.
         overdue_days: a failure that lasts for longer is overdue.
+        only_overdue: shows nothing else; what is counted stays the same.
         limit: so many of the worst assets are shown.
     """
 
-    threshold: Score = 100.0
+    threshold: Score | None = None
     overdue_days: Annotated[int, Meta(ge=0, le=3650)] = 7
+    only_overdue: bool = False
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
@@ -131,9 +136,11 @@ class OwnerScorecard(msgspec.Struct, frozen=True):
     """How the assets of a project do, the worst first; those that nobody has measured last.
 
     Attributes:
+        threshold: what they were held against.
         total, measured, failing, overdue: how many assets there are of each, shown or not.
     """
 
+    threshold: float
     assets: tuple[AssetScore, ...]
     total: int
     measured: int
@@ -148,7 +155,9 @@ def post_time_series_data_points(
     """Tell what was measured of an asset at a time; told again, it is the same point.
 
     A newest score that comes below what a subscription asks for warns its people, or suspends it,
-    as its terms say; one that is good enough again lets it go on.
+    as its terms say; one that is good enough again lets it go on. One that comes below what the
+    guardrails demand, or is lower by 10 or more than the one before, is told to the asset's owners
+    and to subscribers that name no score of their own.
     """
     _check(call, ask)
     keys = {"asset_id": asset.id, "form_name": ask.form_name, "timestamp": ask.timestamp}
@@ -168,6 +177,8 @@ def post_time_series_data_points(
     owner = asset.owning_project_id
     made = call.add(TimeSeriesDataPoint, id_=id_, owning_project_id=owner, **keys, **told)
     call.tell(form_name=ask.form_name, timestamp=ask.timestamp, score=ask.score)
+    if is_newest:
+        _note_drop(call, asset, last, made)
     for one, score in zip(held, scores, strict=True):
         _judged(call, one, score)
     return made
@@ -193,22 +204,30 @@ def list_listing_scores(call: Call, listing: Listing, ask: ListingScores) -> Ite
 def get_listing_quality(call: Call, listing: Listing) -> ListingQuality:
     """Show how good listed data are."""
     ids = [one.id for one in listed_assets(call, listing)]
-    worst = min(_newest_of(call, ids), key=lambda one: one.score or 0.0, default=None)
-    if worst is None:
+    point = worst(newest_points(call.reader, ids), ids)
+    if point is None:
         return ListingQuality(None, 0, None)
-    _, *earlier = islice(_newest_first(call, worst.asset_id), 2)
-    trend = (worst.score or 0.0) - (earlier[0].score or 0.0) if earlier else None
-    return ListingQuality(worst.score, worst.timestamp, trend)
+    _, *earlier = islice(_newest_first(call, point.asset_id), 2)
+    trend = (point.score or 0.0) - (earlier[0].score or 0.0) if earlier else None
+    return ListingQuality(point.score, point.timestamp, trend)
 
 
 @operation("GET", "/projects/{project_id}/scorecard", Right.VIEW)
 def get_owner_scorecard(call: Call, project: Project, ask: ScorecardStandards) -> OwnerScorecard:
     """Show how good the data of a project are, and which failures nobody has mended in time."""
+    threshold = ask.threshold
+    if threshold is None:
+        threshold = guardrails_of(call, project.id).min_score or BEST
+    overdue_before = call.now - ask.overdue_days * _DAY_US
     assets = call.each(Asset, owning_project_id=project.id)
-    found = [_asset_score(call, one, ask) for one in assets if not one.is_archived]
+    found = [
+        _asset_score(call, one, threshold, overdue_before) for one in assets if not one.is_archived
+    ]
     found.sort(key=lambda one: (one.score is None, one.score or 0.0, one.below_since, one.name))
+    shown = (one for one in found if one.is_overdue or not ask.only_overdue)
     return OwnerScorecard(
-        assets=tuple(found[: ask.limit]),
+        threshold=threshold,
+        assets=tuple(islice(shown, ask.limit)),
         total=len(found),
         measured=sum(one.score is not None for one in found),
         failing=sum(one.below_since > 0 for one in found),
@@ -284,11 +303,26 @@ def _newest_first(call: Call, asset_id: str) -> Iterator[TimeSeriesDataPoint]:
 
 
 def _newest_of(call: Call, asset_ids: Iterable[str]) -> list[TimeSeriesDataPoint]:
-    return [found for one in asset_ids if (found := newest(call, one))]
+    return list(newest_points(call.reader, asset_ids).values())
 
 
 def _least(points: Iterable[TimeSeriesDataPoint]) -> float | None:
     return min((one.score for one in points if one.score is not None), default=None)
+
+
+def _note_drop(
+    call: Call, asset: Asset, last: TimeSeriesDataPoint | None, made: TimeSeriesDataPoint
+) -> None:
+    """Say that a newest score is too low, or much lower, where the one before was not."""
+    score, before = made.score or 0.0, last.score or 0.0 if last else BEST
+    least = guardrails_of(call, asset.owning_project_id).min_score
+    if score < least <= before:
+        why = f"the newest quality score is {score:g}; the guardrails demand {least:g}"
+    elif last and before - score >= NOTABLE_DROP:
+        why = f"the newest quality score is {score:g}; the one before was {before:g}"
+    else:
+        return
+    call.note("QualityDropped", asset, asset_id=asset.id, score=score, why=why)
 
 
 def _held_to_a_score(call: Call, asset: Asset) -> Iterator[Subscription]:
@@ -308,9 +342,9 @@ def _judged(call: Call, subscription: Subscription, before: float | None) -> Sub
     was_low = before is not None and before < least
     is_suspended = subscription.status is SubscriptionStatus.SUSPENDED
     shall_be = is_low and subscription.terms.on_low_score is OnLowScore.SUSPEND
-    why = f"the newest quality score is {score}; {least:g} were asked for"
+    why = f"the newest quality score is {score:g}; {least:g} were asked for" if is_low else ""
     if is_low and not was_low:
-        call.note("QualityBelowThreshold", subscription, score=score, min_score=least)
+        call.note("QualityBelowThreshold", subscription, score=score, min_score=least, why=why)
     if shall_be and not is_suspended:
         return suspended(call, subscription, why)
     if is_suspended and not shall_be:
@@ -318,19 +352,18 @@ def _judged(call: Call, subscription: Subscription, before: float | None) -> Sub
     return subscription
 
 
-def _asset_score(call: Call, asset: Asset, ask: ScorecardStandards) -> AssetScore:
+def _asset_score(call: Call, asset: Asset, threshold: float, overdue_before: int) -> AssetScore:
     found = newest(call, asset.id)
     below_since = 0
     for one in islice(_newest_first(call, asset.id), _POINTS_LOOKED_AT):
-        if (one.score or 0.0) >= ask.threshold:
+        if (one.score or 0.0) >= threshold:
             break
         below_since = one.timestamp
-    is_overdue = bool(below_since) and call.now - below_since > ask.overdue_days * _DAY_US
     return AssetScore(
         asset_id=asset.id,
         name=asset.name,
         score=found.score if found else None,
         timestamp=found.timestamp if found else 0,
         below_since=below_since,
-        is_overdue=is_overdue,
+        is_overdue=0 < below_since < overdue_before,
     )

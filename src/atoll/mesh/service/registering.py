@@ -29,7 +29,7 @@ class NewAsset(Ask, frozen=True, kw_only=True):
 
     Attributes:
         location: of one table, vector collection or file set, in an accepted storage of the
-            project.
+            project, or in one of its environments.
         name: left out: the last part of the location.
         asset_type: left out: what comes with Atoll for what is there.
         classification: left out: as the guardrails say; less than that takes an owner.
@@ -63,13 +63,11 @@ class Read:
 
     Attributes:
         ask: what was asked.
-        storage_id: of the accepted storage that it lies in.
         technical: what its files say.
         findings: what speaks for personal data in it; of what is unchanged, nothing.
     """
 
     ask: NewAsset | None
-    storage_id: str
     technical: Technical
     findings: Findings
 
@@ -84,7 +82,7 @@ def _read_new(call: Call, project: Project, ask: NewAsset) -> Read:
     except NotFound as error:
         raise harvested.nothing_at(project) from error
     [findings] = look_through(call.tools.executor, [technical], call.tools.options_of(storage))
-    return Read(ask, storage.id, technical, findings)
+    return Read(ask, technical, findings)
 
 
 @operation("POST", "/projects/{project_id}/assets", Right.CONTRIBUTE, before=_read_new)
@@ -97,17 +95,17 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     assert ask
     harvested.check_classification(call, project, ask.classification)
     if ask.asset_type:
-        usable_type(call, project, ask.asset_type)
-    ground, location = harvested.ground_of(call, project, read.technical.location)
+        harvested.require_type(usable_type(call, project, ask.asset_type), read.technical)
+    location = read.technical.location
+    ground = harvested.ground_at(call.reader, project, location)
     _refuse_shared(ground, location)
-    storage = ground.storage
-    taken = harvested.taken_in(call, storage)
-    if other := harvested.overlapping(taken, read.technical.location):
-        raise Conflict(f"the asset at {other} and this one would hold the same files")
+    taken = harvested.taken_in(call, location)
+    if told := harvested.same_files(call, project, taken, location):
+        raise Conflict(told)
     made = harvested.created(
         call,
         project,
-        storage,
+        ground.storage,
         read.technical,
         read.findings.proposals,
         classification=harvested.first_classification(call, project, ask.classification),
@@ -128,7 +126,7 @@ def _read_again(call: Call, asset: Asset, _: Nothing) -> Read:
     changed = [technical] if technical != asset.technical else []
     options = call.tools.options_of(storage)
     [findings] = look_through(call.tools.executor, changed, options) or [Findings()]
-    return Read(None, storage.id, technical, findings)
+    return Read(None, technical, findings)
 
 
 @operation("POST", "/assets/{asset_id}/refresh", Right.CONTRIBUTE, before=_read_again)
@@ -148,7 +146,7 @@ def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
 
 def _refuse_shared(ground: harvested.Ground, location: str) -> None:
     if ground.is_shared(location):
-        raise Conflict("other projects work below it; register what lies beside them")
+        raise Conflict("other projects work below this location; register what lies beside them")
 
 
 def _accepted(call: Call, association_id: str) -> Association:

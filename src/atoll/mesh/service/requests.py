@@ -27,13 +27,13 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Asset, DataProduct, Listing, ListingStatus
 from atoll.mesh.model.describing import Form, RuleAction
 from atoll.mesh.model.jobs import Job
-from atoll.mesh.model.organisation import Designation, Domain, Project
+from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.record import Id, Moment, Remark, Score, new_id
 from atoll.mesh.operations.calls import BY_POLICY, Call
 from atoll.mesh.operations.jobs import SYSTEM, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
-from atoll.mesh.operations.standings import role_in
 from atoll.mesh.policies.decisions import Action, Decision
+from atoll.mesh.service.delegations import require_no_judge_of_oneself
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.quality import held_to_terms, require_score
@@ -210,7 +210,7 @@ def accept_subscription_request(
     """
     _require_pending(request)
     _require_read(call, request)
-    _require_no_judge_of_oneself(call, request)
+    require_no_judge_of_oneself(call, request)
     if ask.unmasked:
         _require_second_person(call, request)
     if more := set(ask.unmasked) - set(request.wanted.unmasked):
@@ -412,15 +412,9 @@ def _require_read(call: Call, request: SubscriptionRequest) -> None:
     if request.version > 1 and not call.version:
         raise Conflict(
             f"the request was changed since it was made; read it, and accept version "
-            f"{request.version} by If-Match (--if-match {request.version})",
+            f"{request.version} by If-Match (--if-match {request.version}); * does not say that",
             version=request.version,
         )
-
-
-def _require_no_judge_of_oneself(call: Call, request: SubscriptionRequest) -> None:
-    is_owner = role_in(request.owning_project_id, Designation.OWNER) in call.who.roles
-    if call.who.id == request.created_by and not is_owner:
-        raise Forbidden("who decides for the owners does not decide on their own requests")
 
 
 def _require_second_person(call: Call, request: SubscriptionRequest) -> None:

@@ -179,9 +179,11 @@ def _leave(call: Call, listing: Listing, ask: RowsAsked) -> Leave:
 
 def _held(call: Call, listing: Listing, project_id: str) -> Subscription | None:
     """Return the subscription by which a project reads; None where the data are its own."""
-    project = call.get(Project, project_id)
+    # A token that is good for reading rows need not be good for asking for data.
+    seen = call.seen_by(call.who.id)
+    project = seen.get(Project, project_id)
     consuming = OPERATIONS["CreateSubscriptionRequests"].action
-    if not call.decide(consuming, project).is_allowed:
+    if not seen.decide(consuming, project).is_allowed:
         raise Forbidden(f"you may not read for '{project.name}'; that takes one of its consumers")
     if project.id == listing.owning_project_id:
         return None

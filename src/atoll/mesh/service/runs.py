@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from urllib.parse import unquote
 
-from atoll.core.errors import AtollError, Conflict
+from atoll.core.errors import AtollError, Conflict, NotFound
 from atoll.core.groups import in_groups
 from atoll.core.text import some_of
 from atoll.mesh.harvest import Outcome, Source, Technical, Unreadable, harvest
@@ -232,11 +232,16 @@ def _grounds(reader: Reader, run_id: str) -> Grounds:
     project = reader.find(Project, source.project_id) if source else None
     if not (run and source and project and run.status in IS_GOING):
         raise Conflict("its data source or its project is gone")
-    ground = harvested.ground_at(reader, project, source.location)
-    if ground is None or ground.storage.id != source.association_id:
+    try:
+        ground = harvested.ground_at(reader, project, source.location)
+    except NotFound as error:
         raise Conflict(
             f"the storage of '{source.name}' does not belong to the domain any more, or its "
             "environment is gone; associate it again and give the data source its location anew"
+        ) from error
+    if ground.storage.id != source.association_id:
+        raise Conflict(
+            f"'{source.name}' lies in another association than it did; give it its location anew"
         )
     return Grounds(run, source, project, ground)
 
@@ -286,8 +291,8 @@ def _take_in(
     grounds = _grounds(call.changes, run_id)
     if not all(grounds.ground.is_within(one.location) for one in found):
         raise Conflict(f"'{grounds.source.name}' was given another location meanwhile")
-    # All of a storage's places: read once, and only where something is new.
-    taken = cache(partial(harvested.taken_in, call, grounds.ground.storage))
+    # All places there: read once, and only where something is new.
+    taken = cache(partial(harvested.taken_in, call, grounds.ground.root))
     for one in found:
         if not _is_told(call, run_id, one.location):
             seen = findings.get(one.location, Findings())
@@ -306,6 +311,9 @@ def _dealt_with(
         is_refused = found.code in _REFUSED
         status = AssetRunStatus.SKIPPED_NO_ACCESS if is_refused else AssetRunStatus.FAILED
         return Deed(status, id_, found.reason)
+    if grounds.ground.is_others(found.location) or grounds.ground.is_shared(found.location):
+        told = "other projects work there; register what lies beside them"
+        return Deed(AssetRunStatus.FAILED, id_, told)
     if asset is None:
         return _created(call, grounds, found, findings, taken)
     if asset.is_archived:
@@ -324,11 +332,11 @@ def _created(
 ) -> Deed:
     if len(found.location.encode()) > harvested.MOST_BYTES:
         return Deed(AssetRunStatus.FAILED, "", "its location is too long; move it")
-    if grounds.ground.is_others(found.location) or grounds.ground.is_shared(found.location):
-        told = "other projects work there; register what lies beside them"
-        return Deed(AssetRunStatus.FAILED, "", told)
-    if other := harvested.overlapping(taken(), found.location):
-        told = f"the asset at {other} and this one would hold the same files; delete that one first"
+    try:
+        harvested.ground_at(call.reader, grounds.project, found.location)
+    except Conflict as error:  # an environment of the project, in which nothing new is registered
+        return Deed(AssetRunStatus.FAILED, "", error.message)
+    if told := harvested.same_files(call, grounds.project, taken(), found.location):
         return Deed(AssetRunStatus.FAILED, "", told)
     source = grounds.source
     made = harvested.created(

@@ -14,9 +14,18 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from atoll.core.errors import InvalidInput
 from atoll.mesh.discovery import FACETS, FacetValue, Index, Page, Query, Sort
-from atoll.mesh.discovery.model import FORM_PREFIX
-from atoll.mesh.model.catalog import Asset, Classification, DataProduct, EntityType, Listing
+from atoll.mesh.discovery.model import FORM_PREFIX, form_facet
+from atoll.mesh.model.catalog import (
+    Asset,
+    Classification,
+    DataProduct,
+    EntityType,
+    Listing,
+    TimeSeriesDataPoint,
+)
+from atoll.mesh.model.describing import FormType
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
 from atoll.mesh.model.record import Record, Score
 from atoll.mesh.operations.calls import Call
@@ -25,11 +34,15 @@ from atoll.mesh.operations.entries import (
     MAX_SCORE,
     draft_class,
     listed_class,
+    measured,
+    newest_points,
     wider_class,
+    worst,
 )
 from atoll.mesh.operations.registry import Ask, Right, operation
 
 T = TypeVar("T")
+_FORM = "form/"  # begins the facets of forms' fields
 _NAMED: dict[str, type[Project | DomainUnit]] = {"project": Project, "unit": DomainUnit}
 Words = Annotated[str, Meta(max_length=1000)]
 Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^:=]+=")]
@@ -42,7 +55,7 @@ class Search(Ask, frozen=True, kw_only=True):
         text: words that all must be there, "phrases", -words that must not.
         filters: FACET=VALUE each; several of one facet: any of them will do. Facets are kind,
             project, unit, term, classification, basis, has_pii, business_unit, refresh_frequency,
-            asset_type, quality, and form/FIELD of forms' other fields.
+            asset_type, quality, and form/FORM/FIELD of fields whose form says so (`is_facet`).
         facets: which to count; none: all but the fields of forms.
         min_score, max_score: of the quality, 0 to 100.
         cursor: `next` of the page before.
@@ -69,6 +82,8 @@ class Found(msgspec.Struct, frozen=True):
 
     Attributes:
         id: of the listing; of inventory, of the asset or data product.
+        quality_score: the newest, 0 to 100; of a data product its worst asset's; None: no one
+            has measured it.
         updated_at: microseconds since the epoch.
     """
 
@@ -81,6 +96,7 @@ class Found(msgspec.Struct, frozen=True):
     project: str
     classification: str
     has_pii: bool
+    quality_score: float | None
     updated_at: int
 
 
@@ -139,9 +155,9 @@ def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
 def _searched(call: Call, ask: Search, kind: type[Listing | Asset]) -> Results:
     asked: dict[str, Any] = {
         "text": ask.text,
-        "filters": _filters(ask.filters),
+        "filters": _filters(call, ask.filters),
         "quality": (_share(ask.min_score), _share(ask.max_score)),
-        "facets": tuple(map(_facet, ask.facets)) or FACETS,
+        "facets": tuple(_facet(call, one) for one in ask.facets) or FACETS,
         "sort": ask.sort,
         "limit": ask.limit,
         "cursor": ask.cursor or None,
@@ -233,14 +249,19 @@ def _hits(call: Call, page: Page) -> list[Found]:
         for kind in INDEXED.values()
         for one in call.visible([one for one in records.values() if type(one) is kind])
     }
+    hits = [records[one.id] for one in page.hits if one.id in shown]
+    points = newest_points(call.reader, (id_ for one in hits for id_ in measured(one)))
     return [
-        _found(records[one.id], projects.get(records[one.id].owning_project_id))
-        for one in page.hits
-        if one.id in shown
+        _found(one, projects.get(one.owning_project_id), worst(points, measured(one)))
+        for one in hits
     ]
 
 
-def _found(record: Listing | Asset | DataProduct, project: Project | None) -> Found:
+def _found(
+    record: Listing | Asset | DataProduct,
+    project: Project | None,
+    point: TimeSeriesDataPoint | None,
+) -> Found:
     classification, has_pii = "", False
     entity_type, entity_id = EntityType.DATA_PRODUCT, record.id
     if isinstance(record, Listing):
@@ -259,22 +280,36 @@ def _found(record: Listing | Asset | DataProduct, project: Project | None) -> Fo
         project=project.name if project else "",
         classification=classification,
         has_pii=has_pii,
+        quality_score=point.score if point else None,
         updated_at=record.updated_at,
     )
 
 
-def _filters(given: Iterable[str]) -> dict[str, frozenset[str]]:
+def _filters(call: Call, given: Iterable[str]) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for one in given:
         name, _, value = one.partition("=")
-        name = _facet(name)
         found[name] = found.get(name, frozenset()) | {value}
-    return found
+    return {_facet(call, name): values for name, values in found.items()}
 
 
-def _facet(name: str) -> str:
-    """Return what the index calls a facet."""
-    return f"{FORM_PREFIX}{name[5:]}" if name.startswith("form/") else name
+def _facet(call: Call, name: str) -> str:
+    """Return what the index calls a facet.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    if name in FACETS:
+        return name
+    form, _, field = name.removeprefix(_FORM).partition("/")
+    type_ = call.find(FormType, name=form) if name.startswith(_FORM) else None
+    if type_ is None or not any(one.name == field and one.is_facet for one in type_.fields):
+        raise InvalidInput(
+            f"there is no facet '{name:.200}'; choose of {', '.join(FACETS)}, or {_FORM}FORM/FIELD"
+            " of a field that is one (`is_facet`), see ListFormTypes",
+            facet=name[:200],
+        )
+    return form_facet(f"{form}/{field}")
 
 
 def _share(score: float | None) -> float | None:
@@ -283,7 +318,7 @@ def _share(score: float | None) -> float | None:
 
 def _counts(call: Call, page: Page) -> dict[str, list[Counted]]:
     return {
-        name.replace(FORM_PREFIX, "form/"): list(_counted(call, name, values))
+        name.replace(FORM_PREFIX, _FORM): list(_counted(call, name, values))
         for name, values in page.facets.items()
     }
 

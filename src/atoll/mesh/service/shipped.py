@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.mesh.model.catalog import AssetType
-from atoll.mesh.model.describing import FieldType, FormField, FormType
+from atoll.mesh.model.describing import COMMON, FieldType, FormField, FormType
 from atoll.mesh.model.record import new_id
 from atoll.mesh.store.writing import Transaction
 
-COMMON = "CommonAttributes"
 REFRESH_FREQUENCIES = (
     "REAL_TIME",
     "HOURLY",

@@ -48,7 +48,7 @@ class NewDataSource(Described, frozen=True, kw_only=True):
     """What is looked through, and what its assets begin with.
 
     Attributes:
-        location: in an accepted storage of the project.
+        location: in an accepted storage of the project, or in one of its environments.
         include, exclude: patterns of paths below it; `*` stands for "/", too.
         every_s: seconds between two runs, 60 at least; 0: only when asked for.
         publish_on_import: whether new assets are listed at once, where all rules allow it.

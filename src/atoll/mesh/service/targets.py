@@ -12,17 +12,16 @@ from atoll.core.errors import Conflict
 from atoll.mesh.model.access import (
     LIVE,
     Subscription,
-    SubscriptionGrant,
     SubscriptionTarget,
     TargetProvider,
 )
 from atoll.mesh.model.catalog import Asset
-from atoll.mesh.model.organisation import Environment, Project
+from atoll.mesh.model.organisation import Environment, EnvironmentStatus, Project
 from atoll.mesh.model.record import Id, Name
 from atoll.mesh.operations.calls import Call, missing
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.service.asset_types import TypeNames, named_type
-from atoll.mesh.service.grants import granted, revoked, subscription_of
+from atoll.mesh.service.grants import emptied, granted
 from atoll.mesh.service.history import revised
 
 DOORS = "doors"
@@ -57,6 +56,10 @@ def create_subscription_target(
     environment = call.get(Environment, ask.environment_id)
     if environment.project_id != project.id:
         raise missing(Environment, ask.environment_id)
+    if environment.status is not EnvironmentStatus.ACTIVE:
+        raise Conflict(
+            f"'{environment.name}' is {environment.status}; take an environment that is ACTIVE"
+        )
     _check(call, ask.name, ask.asset_types)
     if len(targets_of(call, project.id)) > MAX_TARGETS:
         raise Conflict(f"'{project.name}' has {MAX_TARGETS} targets; remove one first")
@@ -101,9 +104,7 @@ def update_subscription_target(
 def delete_subscription_target(call: Call, target: SubscriptionTarget) -> Done:
     """Remove a target; what is granted there is to be taken away, and that to be reported."""
     _refuse_doors(target)
-    for grant in list(call.each(SubscriptionGrant, target_id=target.id)):
-        ids = [one.asset_id for one in grant.assets]
-        revoked(call, grant, subscription_of(call, grant), ids, why="its target was removed")
+    emptied(call, target, why="its target was removed")
     call.remove(target)
     return Done()
 

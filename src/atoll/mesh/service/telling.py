@@ -168,6 +168,8 @@ def _ids(event: AuditEvent) -> list[str]:
 def _notices_of(
     call: Call, topic: Topic, event: AuditEvent, record: Record, said: str
 ) -> Iterator[Notice]:
+    if topic.detail:
+        said = str(decoded(event.details, dict[str, Any]).get(topic.detail, ""))
     concerned = _users(call, topic.concerns(call, record))
     told = [one for one in concerned if one.id != event.principal]
     if len(told) > MOST_RECIPIENTS:

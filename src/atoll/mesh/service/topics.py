@@ -27,6 +27,7 @@ from atoll.mesh.model.access import (
     Verdict,
 )
 from atoll.mesh.model.catalog import (
+    Asset,
     AssetFilter,
     DataSourceRun,
     DataSourceRunStatus,
@@ -69,6 +70,7 @@ class Topic:
         about: finds what it is about.
         concerns: finds who should know.
         title: one sentence; names stand for the words in braces, see `telling`.
+        detail: of the event, what is told besides the title; empty: what somebody said.
         again_s: what was told and not looked at since is brought up to date, and told anew only
             after so long.
     """
@@ -79,6 +81,7 @@ class Topic:
     about: About
     concerns: Concerned
     title: str
+    detail: str = ""
     again_s: int = DAY_S
 
 
@@ -111,6 +114,16 @@ def _revised(call: Call, id_: str) -> Iterator[tuple[Record, str]]:
     found = call.find(Listing, id=id_) or call.find(Listing, entity_id=id_)
     if found and found.status is ListingStatus.ACTIVE:
         yield found, ""
+
+
+def _worse(call: Call, asset_id: str) -> Iterator[tuple[Record, str]]:
+    """Find an asset, and what is listed with it that somebody reads who names no score."""
+    if asset := call.find(Asset, id=asset_id):
+        yield asset, ""
+    held = call.each(Subscription, columns=asset_id, status=LIVE)
+    for id_ in sorted({one.listing_id for one in held if not one.terms.min_score}):
+        if listing := call.find(Listing, id=id_):
+            yield listing, ""
 
 
 def _to_review(call: Call, id_: str) -> Iterator[tuple[Record, str]]:
@@ -179,9 +192,20 @@ def _asking_and_deciding(call: Call, record: Any) -> Iterator[str]:
 
 
 def _readers_of(call: Call, listing: Listing) -> Iterator[str]:
-    held = call.each(Subscription, listing_id=listing.id, status=LIVE)
+    return _readers_by(call, call.each(Subscription, listing_id=listing.id, status=LIVE))
+
+
+def _readers_by(call: Call, held: Iterable[Subscription]) -> Iterator[str]:
     for one in {held.project_id: held for held in held}.values():
         yield from _READERS(call, one)
+
+
+def _told_of_drops(call: Call, record: Asset | Listing) -> Iterable[str]:
+    """Find who owns an asset, or who reads what is listed without a score to be warned at."""
+    if isinstance(record, Asset):
+        return _OWNERS_OF_DATA(call, record)
+    held = call.each(Subscription, listing_id=record.id, status=LIVE)
+    return _readers_by(call, (one for one in held if not one.terms.min_score))
 
 
 def _governors(call: Call, _record: Record) -> Iterable[str]:
@@ -262,7 +286,7 @@ _ALL = (
         "SUBSCRIPTION_SUSPENDED",
         EVENT,
         ("SuspendAccess",),
-        _subscriptions(SubscriptionStatus.SUSPENDED),
+        _found(Subscription, lambda one: one.status is SubscriptionStatus.SUSPENDED, "comment"),
         _READERS,
         "The access of {project} to {listing} is suspended",
     ),
@@ -298,6 +322,16 @@ _ALL = (
         _subscriptions(*LIVE),
         _both,
         "The quality of {listing} is lower than {project} asks for",
+        detail="why",
+    ),
+    Topic(
+        "QUALITY_DROPPED",
+        EVENT,
+        ("QualityDropped",),
+        _worse,
+        _told_of_drops,
+        "The quality of data in {name} has dropped",
+        detail="why",
     ),
     Topic(
         "LISTING_REVISED",

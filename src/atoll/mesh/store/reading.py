@@ -126,6 +126,21 @@ class Reader:
         asked = sa.select(TABLES[kind].c[key]).where(*_conditions(kind, keys))
         return list(self._connection.execute(asked).scalars())
 
+    def overlaps(self, kind: type[Record], key: str, place: str, /) -> list[str]:
+        """List the locations in one key that lie in a place, or that it lies in, itself too.
+
+        Args:
+            kind: of what kind.
+            key: a text field that has a column and holds normalised locations.
+            place: a normalised location.
+        """
+        column = TABLES[kind].c[key]
+        around = [place, *(place[:at] for at, letter in enumerate(place) if letter == "/")]
+        # By letters, and with no wildcard: `LIKE` and `<` depend on the database.
+        is_below = sa.func.substr(column, 1, len(place) + 1) == f"{place}/"
+        asked = sa.select(column).where(is_below | column.in_(around))
+        return list(self._connection.execute(asked).scalars())
+
     def events(self, **wanted: Any) -> Iterator[AuditEvent]:
         """Yield events of the audit; `store.events.events` tells how to ask for them."""
         return events(self._connection, **wanted)

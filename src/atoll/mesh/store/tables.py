@@ -152,7 +152,7 @@ SHELVES: Sequence[Shelf] = (
     Shelf(Association, ("name", "kind", "project_id", "status"), unique=(("name",),)),
     Shelf(
         Environment,
-        ("project_id", "name", "storage_id", "workgroup_id"),
+        ("project_id", "name", "storage_id", "workgroup_id", "prefix"),
         unique=(("project_id", "name"),),
     ),
     Shelf(
@@ -227,7 +227,7 @@ SHELVES: Sequence[Shelf] = (
         DataProduct,
         ("name", "owning_project_id"),
         indexes=(("owning_project_id",),),
-        many=("glossary_terms", "form_types"),
+        many=("all_terms", "asset_ids", "form_types"),
         keeps_history=True,
         is_followed=True,
     ),
@@ -236,7 +236,7 @@ SHELVES: Sequence[Shelf] = (
         ("name", "entity_id", "entity_type", "owning_project_id", "status"),
         unique=(("entity_id",),),
         indexes=(("name",), ("owning_project_id",)),
-        many=("all_terms",),
+        many=("all_terms", "asset_ids"),
         keeps_history=True,
         is_followed=True,
     ),

@@ -194,6 +194,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("storage_id", sa.Text(), nullable=False),
         sa.Column("workgroup_id", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_environment")),
     )
@@ -350,6 +351,15 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_listing_all_terms_id"), ["id"], unique=False)
 
     op.create_table(
+        "listing_asset_ids",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_listing_asset_ids")),
+    )
+    with op.batch_alter_table("listing_asset_ids", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_listing_asset_ids_id"), ["id"], unique=False)
+
+    op.create_table(
         "membership",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -434,6 +444,24 @@ def upgrade() -> None:
         batch_op.create_index("ix_product_owning_project_id", ["owning_project_id"], unique=False)
 
     op.create_table(
+        "product_all_terms",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_product_all_terms")),
+    )
+    with op.batch_alter_table("product_all_terms", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_product_all_terms_id"), ["id"], unique=False)
+
+    op.create_table(
+        "product_asset_ids",
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_product_asset_ids")),
+    )
+    with op.batch_alter_table("product_asset_ids", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_product_asset_ids_id"), ["id"], unique=False)
+
+    op.create_table(
         "product_form_types",
         sa.Column("value", sa.Text(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -441,15 +469,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("product_form_types", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_product_form_types_id"), ["id"], unique=False)
-
-    op.create_table(
-        "product_glossary_terms",
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("value", "id", name=op.f("pk_product_glossary_terms")),
-    )
-    with op.batch_alter_table("product_glossary_terms", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_product_glossary_terms_id"), ["id"], unique=False)
 
     op.create_table(
         "project",
