@@ -93,6 +93,23 @@ def test_a_job_is_done_once_and_is_gone(mesh, quick):
     assert sorted(done) == ["a", "b"]
 
 
+def test_46_a_job_that_ended_while_the_database_was_gone_does_not_wait_for_its_lease(
+    mesh, quick, monkeypatch
+):
+    write, lost, done = mesh.store.write, [1, 2, 3], []
+
+    def gone(change):
+        if done and lost:
+            raise Unavailable(f"the database does not answer {lost.pop()}")
+        return write(change)
+
+    monkeypatch.setattr(mesh.store, "write", gone)
+    with handling(lambda *_: done.append(True)), working(mesh):
+        want(mesh)
+        await_(lambda: found(mesh) is None)
+    assert (done, lost) == ([True], [])
+
+
 def test_what_is_wanted_twice_is_one_job_at_the_time_wanted_last(mesh):
     with handling(lambda *_: None):
         want(mesh, due_at=1_000)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from atoll.core.errors import AtollError
+from atoll.core.errors import AtollError, Unavailable
 from atoll.mesh.audit.model import AuditEvent, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.jobs import Job
@@ -247,10 +247,23 @@ class Worker:
         self._taken[taken.id] = taken
         try:
             due_at, error = self._done(taken)
-            self._store.write(lambda changes: _put_back(changes, taken, due_at, error))
+            self._end(taken, due_at, error)
         finally:
             del self._taken[taken.id]
         return True
+
+    def _end(self, taken: Job, due_at: int | None, error: str) -> None:
+        """Put a job back, as soon as the database is there: else its lease would run out first."""
+        while True:
+            try:
+                self._store.write(lambda changes: _put_back(changes, taken, due_at, error))
+            except Unavailable as lost:
+                if self._is_stopping:
+                    raise
+                logger.warning("a job waits to be put back kind=%s: %s", taken.kind, lost.message)
+                self._has_stopped.wait(POLL_S)
+            else:
+                return
 
     def _done(self, taken: Job) -> tuple[int | None, str]:
         """Do a job; returns when it is due again, and why it failed."""
