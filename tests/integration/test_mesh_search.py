@@ -286,16 +286,23 @@ def test_30_35_quality_is_a_facet_of_the_newest_score(mesh, project):
     assert found(mesh, "cy", max_score=50.0) == []
 
 
-def test_30_34_35_a_data_product_has_the_columns_of_its_assets_and_the_worst_score(mesh, project):
-    presses = technical((Column("pressure", "double", True),))
+def test_30_34_35_a_data_product_has_columns_and_terms_of_its_assets_and_the_worst_score(
+    mesh, project
+):
+    term = term_of(mesh, project, "stamping")
+    presses = {
+        "technical": technical((Column("pressure", "double", True),)),
+        "glossary_terms": (term.id,),
+    }
     kept(mesh, plain_type(), storage(project))
-    kept(mesh, table(project, "welds"), table(project, "presses", technical=presses))
+    kept(mesh, table(project, "welds"), table(project, "presses", **presses))
     items = tuple(ItemInput(asset_id=f"asset-{one}") for one in ("welds", "presses"))
     made = mesh.ask("bob", "CreateDataProduct", project_id=project.id, name="both", items=items)
     about = {"data_product_id": made.id}
     do = ListingAction.PUBLISH
     listing = mesh.ask("bob", "CreateDataProductListingChangeSet", action=do, **about)
     assert found(mesh, "cy", "pressure torque", filters=("quality=none",)) == ["both"]
+    assert found(mesh, "cy", filters=("term=stamping",)) == ["both"]
     scored(mesh, "asset-welds", 95)
     assert found(mesh, "cy", min_score=95) == ["both"]
     scored(mesh, "asset-presses", 60)

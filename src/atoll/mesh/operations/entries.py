@@ -149,7 +149,7 @@ class Entries:
         else:
             visibility = draft_class(record.owning_project_id)
             facets = self._draft_facets(record)
-        ids = entity.all_terms[:MAX_TERMS]
+        ids = record.all_terms[:MAX_TERMS]
         terms = [one for id_ in ids if (one := self._find(GlossaryTerm, id_))]
         synonyms = (word for one in terms for word in one.synonyms)
         forms = dict(self._values(entity.forms))
