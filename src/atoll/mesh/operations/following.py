@@ -43,7 +43,7 @@ class Follower:
             try:
                 before, position = position, self._follow(self._attendant, position)
                 if position != before:
-                    continue
+                    self._waker.set()  # there may be more
             # Whatever it is, a panic of Rust's, too: it must go on.
             except BaseException:
                 logger.exception("the audit could not be followed at %d", position)

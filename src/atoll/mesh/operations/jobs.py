@@ -157,7 +157,7 @@ def later(call: Call, kind: str, subject_id: str, *, due_at: int = 0) -> None:
 class Worker:
     """Threads that do jobs until they are stopped: one for each lane.
 
-    One more makes the leases of what these do longer.
+    One more looks what is due and wakes them, and one makes the leases of what they do longer.
     """
 
     def __init__(self, store: Store[AuditEvent], attendant: Attendant, holder: str) -> None:
@@ -172,30 +172,28 @@ class Worker:
         self._is_stopping = False
         self._has_stopped = threading.Event()
         self._taken: dict[str, Job] = {}
-        lanes = sorted({one.lane for one in HANDLERS.values()})
-        self._wakers = [threading.Event() for _ in lanes]
+        self._waker = threading.Event()
+        self._lanes = {one.lane: threading.Event() for one in HANDLERS.values()}
         store.write(self._begin)
-        store.listeners.append(self._wake)
+        store.listeners.append(self._waker.set)
+        self._watch = threading.Thread(target=self._look, name="mesh-due", daemon=True)
         self._threads = [
             threading.Thread(target=self._run, args=(lane, waker), name="mesh-job", daemon=True)
-            for lane, waker in zip(lanes, self._wakers, strict=True)
+            for lane, waker in self._lanes.items()
         ]
         self._keeper = threading.Thread(target=self._keep, name="mesh-leases", daemon=True)
-        for thread in (*self._threads, self._keeper):
+        for thread in (self._watch, *self._threads, self._keeper):
             thread.start()
 
     def stop(self) -> None:
         """Let what is being done be finished, and do no more."""
         self._is_stopping = True
-        self._wake()
-        for thread in self._threads:
+        for waker in (self._waker, *self._lanes.values()):
+            waker.set()
+        for thread in (self._watch, *self._threads):
             thread.join()
         self._has_stopped.set()
         self._keeper.join()
-
-    def _wake(self) -> None:
-        for waker in self._wakers:
-            waker.set()
 
     def _begin(self, changes: Transaction[AuditEvent]) -> None:
         for one in list(changes.all(Job)):
@@ -210,17 +208,32 @@ class Worker:
                 # Where the clock was set back it would be due in days.
                 changes.put(replace(found, version=found.version + 1, due_at=_now()))
 
+    def _look(self) -> None:
+        while not self._is_stopping:
+            self._waker.clear()
+            try:
+                with self._store.reading() as reader:
+                    due = reader.values_until(Job, "kind", "due_at", _now())
+                for kind in HANDLERS.keys() & due:
+                    self._lanes[HANDLERS[kind].lane].set()
+            except AtollError as error:
+                logger.warning("nobody could look which jobs are due: %s", error.message)
+            # Whatever it is, a panic of Rust's, too: it must go on.
+            except BaseException:
+                logger.exception("nobody could look which jobs are due")
+            self._waker.wait(POLL_S)
+
     def _run(self, lane: str, waker: threading.Event) -> None:
         kinds = [kind for kind, one in HANDLERS.items() if one.lane == lane]
         while not self._is_stopping:
+            waker.wait()
             waker.clear()
             try:
-                if not self._do_one(kinds):
-                    waker.wait(POLL_S)
+                while not self._is_stopping and self._do_one(kinds):
+                    pass
             # Whatever it is, a panic of Rust's, too: the next job must be done all the same.
             except BaseException:
                 logger.exception("a job could not be taken or put back")
-                waker.wait(POLL_S)
 
     def _keep(self) -> None:
         while not self._has_stopped.wait(LEASE_S / 4):

@@ -121,6 +121,13 @@ class Reader:
         rows = self._connection.execute(asked.order_by(column).limit(most))
         return [decoded(row.body, kind) for row in rows]
 
+    def values_until(self, kind: type[Record], of: str, key: str, last: int, /) -> list[str]:
+        """List, each once, what records as `until` finds them have in a field with a column."""
+        table = TABLES[kind]
+        column = table.c[key]
+        asked = sa.select(table.c[of]).distinct().where(column > 0, column <= last)
+        return list(self._connection.execute(asked).scalars())
+
     def values(self, kind: type[Record], key: str, /, **keys: Any) -> list[str]:
         """List what records with these keys have in one text field that has a column."""
         asked = sa.select(TABLES[kind].c[key]).where(*_conditions(kind, keys))
