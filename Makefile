@@ -30,11 +30,11 @@ mesh: $(VENV)/.stamp-dev  ## Walk a table's whole way through the mesh, by comma
 	$(BIN)/python tests/mesh_journey.py
 
 test: $(VENV)/.stamp-dev system-packages lint  ## Lint, then run every test.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 nightly: $(VENV)/.stamp-dev system-packages  ## Every test, more of each kind: an hour or two.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nightly --kills 10
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --database postgresql \
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --nightly --kills 10
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder --database postgresql \
 	  tests/integration/test_mesh_*.py tests/property/test_mesh_*.py
 
 faults: $(VENV)/.stamp-dev  ## Kill each command at KILLS random points (50); fleets RUNS times (20); hours.
