@@ -359,12 +359,15 @@ def test_49_a_column_that_is_not_there_is_said_so(market, single, asked):
     assert isinstance(market.refusal(single, columns=(asked,)), InvalidInput)
 
 
-def test_49_what_lies_elsewhere_now_is_not_read_and_no_place_is_told(market, place, tmp_path):
-    listing = market.lists("parts", PUBLIC)
-    (place / "parts").rename(tmp_path / "other")
-    (place / "parts").symlink_to(tmp_path / "other")
+@pytest.mark.parametrize("path", ["parts", "welds.lance", "proteins"])
+def test_49_what_lies_elsewhere_now_is_not_read_and_no_place_is_told(
+    market, proteins, place, tmp_path, path
+):
+    listing = market.lists(path, PUBLIC)
+    (place / path).rename(tmp_path / "other")
+    (place / path).symlink_to(tmp_path / "other")
     told = market.refusal(listing, project_id=None)
-    (place / "parts").unlink()
+    (place / path).unlink()
     gone = market.refusal(listing, project_id=None)
     for one in (told, gone):
         assert isinstance(one, Conflict)

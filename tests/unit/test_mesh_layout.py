@@ -7,9 +7,9 @@ from atoll.mesh.harvest.listing import Listing
 from atoll.storage import Storage, StoredObject
 
 
-def units(*paths, url="s3://lake/plant", size=9, is_file=False):
+def units(*paths, url="s3://lake/plant", size=9, **given):
     objects = tuple(StoredObject(path, size) for path in sorted(paths))
-    return {unit.path: unit for unit in plan(Listing(Storage(url), objects, is_file=is_file))}
+    return {unit.path: unit for unit in plan(Listing(Storage(url), objects, **given))}
 
 
 def formats(*paths, **given):
@@ -89,3 +89,11 @@ def test_a_folder_of_other_files_is_a_file_set_as_high_up_as_there_is_no_table()
 def test_empty_objects_that_stand_for_folders_are_nothing():
     assert formats("t", "t/sub", size=0) == {}
     assert formats("t.csv", size=0) == {"t.csv": "csv"}
+
+
+def test_what_others_have_lies_in_no_asset_of_ones_own():
+    paths = ["notes.txt", "t/a.parquet", "t/b.parquet", "docs/x.pdf"]
+    assert sorted(units(*paths)) == ["docs", "t"]
+    found = units(*paths, apart=("t/theirs", "docs/deep/theirs"))
+    assert sorted(found) == ["t"]
+    assert found["t"].is_loose

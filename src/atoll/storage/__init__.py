@@ -385,21 +385,33 @@ class Storage:
 
         return self._request(path, ask, gets=1)
 
-    def list(self, prefix: str = "", *, most: int | None = None) -> Iterator[StoredObject]:
+    def list(
+        self, prefix: str = "", *, most: int | None = None, apart: Iterable[str] = ()
+    ) -> Iterator[StoredObject]:
         """List the objects below the folder `prefix`, at any depth, sorted by path.
 
         Args:
             prefix: the folder.
             most: end after so many, whichever the store names first; None lists all.
+            apart: folders of which nothing is listed.
         """
         root = self._folder_key("")
         skip = len(root) + 1 if root else 0
+        passed_over = tuple(f"{one}/" for one in apart)
+        seen = 0
+
+        def wanted() -> Iterator[StoredObject]:
+            nonlocal seen
+            for one in chain.from_iterable(pages):
+                seen += 1
+                path = one["path"][skip:]
+                if not path.startswith(passed_over):
+                    yield _stored(path, one)
+
         with self._errors(prefix):
             pages = obstore.list(self._patient_objects(), self._folder_key(prefix) or None)
-            found = [
-                _stored(one["path"][skip:], one) for one in islice(chain.from_iterable(pages), most)
-            ]
-        count(lists=max(1, -(-len(found) // PAGE_KEYS)))
+            found = [*islice(wanted(), most)]
+        count(lists=max(1, -(-seen // PAGE_KEYS)))
         return iter(sorted(found, key=lambda one: one.path))
 
     def list_unfinished(self, *, older_than_s: float = 0) -> builtins.list[StoredObject]:

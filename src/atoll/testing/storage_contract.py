@@ -136,6 +136,14 @@ class EmulatorContract:
             storage.put(path, b"")
         assert [len(list(storage.list(most=most))) for most in (0, 2, 3, 9)] == [0, 2, 3, 3]
 
+    def test_lists_pass_over_what_is_apart(self, storage: Storage) -> None:
+        for path in ["a", "b/1", "b/c/2", "bc/3"]:
+            storage.put(path, b"")
+        for apart, left in ((["b"], ["a", "bc/3"]), (["b/c", "bc"], ["a", "b/1"]), (["a"], None)):
+            paths = [one.path for one in storage.list(apart=apart)]
+            assert paths == (left or ["a", "b/1", "b/c/2", "bc/3"])
+        assert [one.path for one in storage.list(most=2, apart=["b"])] == ["a", "bc/3"]
+
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_odd_names_are_kept(self, storage: Storage, name: str) -> None:
         folder = storage.child(f"in {name}")

@@ -13,7 +13,8 @@ The rules, in this order; names that begin with "." or "_" are passed over:
 4. Each CSV file is a table.
 5. A folder that is in none of these, and has none of them below it, but other files, is a file set.
 
-So no asset lies inside another, and what may be read of one follows from its location.
+Folders of others, which are not listed, count as assets that lie there. So no asset lies inside
+another, and what may be read of one follows from its location.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def plan(listing: Listing) -> list[Unit]:
     for one in listing.objects:
         claims |= _claim(one.path)
     groups = _grouped(listing.objects, claims)
-    assets = sorted({*groups.claimed, *groups.parquet, *(one.path for one in groups.csv)})
+    loose = (one.path for one in groups.csv)
+    assets = sorted({*groups.claimed, *groups.parquet, *loose, *listing.apart})
     units = [Unit(one.path, "csv", (one,)) for one in groups.csv]
     for path, objects in groups.claimed.items():
         units.append(Unit(path, claims[path][0], tuple(objects), note=claims[path][1]))

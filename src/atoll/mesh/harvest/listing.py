@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, InvalidInput, NotFound
 from atoll.core.files import reading
-from atoll.mesh.harvest.locations import open_location
+from atoll.mesh.harvest.locations import lies_in, open_location, path_of
 from atoll.storage import Storage, StoredObject
 
 MAX_FILES = 250_000
@@ -38,16 +38,23 @@ class Listing:
         objects: the files, by path.
         refused: what is not looked at.
         is_file: whether the location is that one file.
+        apart: paths of folders in it of which nothing is listed, as they are others'.
     """
 
     storage: Storage
     objects: tuple[StoredObject, ...]
     refused: tuple[Refused, ...] = ()
     is_file: bool = False
+    apart: tuple[str, ...] = ()
 
 
-def list_location(location: str, options: StorageOptions) -> Listing:
+def list_location(location: str, options: StorageOptions, apart: Sequence[str] = ()) -> Listing:
     """List a folder or prefix, at any depth, or one file.
+
+    Args:
+        location: where.
+        options: how to reach the store.
+        apart: normalised locations of folders; what lies there is passed over.
 
     Symbolic links are refused, wherever they lead: a link out of the root would open a neighbour's
     data, one inside it would open an asset under another's grants.
@@ -57,12 +64,13 @@ def list_location(location: str, options: StorageOptions) -> Listing:
         InvalidInput: it is no location, or holds more than `MAX_FILES` files.
     """
     storage = open_location(location, options)
+    below = tuple(path_of(storage, one) for one in apart if lies_in(one, storage.url))
     if storage.root is not None:
-        return _list_local(storage, storage.root)
-    found = [one for one in storage.list(most=MAX_FILES + 1) if one.path]
+        return _list_local(storage, storage.root, below)
+    found = [one for one in storage.list(most=MAX_FILES + 1, apart=below) if one.path]
     _check_count(len(found), storage)
     if found:
-        return Listing(storage, tuple(found))
+        return Listing(storage, tuple(found), apart=below)
     return _single_object(storage)
 
 
@@ -94,21 +102,21 @@ def _single_object(storage: Storage) -> Listing:
     raise NotFound(f"{storage} does not exist or is empty; check the location")
 
 
-def _list_local(storage: Storage, root: Path) -> Listing:
+def _list_local(storage: Storage, root: Path, apart: tuple[str, ...]) -> Listing:
     with reading(root):
         status = root.stat()
     if root.is_file():
         folder = Storage(root.parent.as_uri(), storage.options)
         return Listing(folder, (_stored(root.name, status),), is_file=True)
     objects, refused = list[StoredObject](), list[Refused]()
-    for found in _walk(root):
+    for found in _walk(root, apart):
         objects.append(found) if isinstance(found, StoredObject) else refused.append(found)
         _check_count(len(objects) + len(refused), storage)
     objects.sort(key=lambda one: one.path)
-    return Listing(storage, tuple(objects), tuple(refused))
+    return Listing(storage, tuple(objects), tuple(refused), apart=apart)
 
 
-def _walk(root: Path) -> Iterator[StoredObject | Refused]:
+def _walk(root: Path, apart: Collection[str]) -> Iterator[StoredObject | Refused]:
     # Not the store's own listing: it follows links, and ends at one loop or one odd name.
     folders = [""]
     while folders:
@@ -117,6 +125,8 @@ def _walk(root: Path) -> Iterator[StoredObject | Refused]:
             with reading(root / folder), os.scandir(root / folder) as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
+                    if path in apart:
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                     elif (found := _entry(entry, path)) is not None:

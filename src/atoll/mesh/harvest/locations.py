@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput
@@ -69,6 +69,12 @@ def url_of(storage: Storage, path: str) -> str:
     if storage.root is not None:
         return f"{storage.url.rstrip('/')}/{quote(os.fsencode(path))}".rstrip("/")
     return f"{storage.url}/{path}".rstrip("/")
+
+
+def path_of(storage: Storage, location: str) -> str:
+    """Return the path below a storage that a normalised location below it has."""
+    path = location[len(storage.url.rstrip("/")) + 1 :]
+    return path if storage.root is None else os.fsdecode(unquote_to_bytes(path))
 
 
 def reason(text: str) -> str:

@@ -27,12 +27,14 @@ class Source:
         include: patterns of what is wanted; empty is everything.
         exclude: patterns of what is not, whatever `include` says.
         options: how to reach the store.
+        apart: normalised locations of folders in it that are others': no look is taken at them.
     """
 
     location: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     options: StorageOptions = StorageOptions()
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def sample_of(table: Technical, options: StorageOptions) -> pa.Table:
         NotFound, Forbidden, Unavailable: as the store says.
     """
     if table.format == "lance":
-        return lancetables.first_rows((_lance_place(table, options), ""), SAMPLE_ROWS)
+        return lancetables.first_rows((_storage_of(table, options), ""), SAMPLE_ROWS)
     storage, files = _files(table, options)
     if table.format == "csv":
         return csvfiles.first_rows(storage, files[0]).slice(0, SAMPLE_ROWS)
@@ -142,13 +142,14 @@ def _of_csv(wanted: Wanted) -> pa.Table:
 
 
 def _of_lance(wanted: Wanted) -> pa.Table:
-    storage = _lance_place(wanted.table, wanted.options)
+    storage = _storage_of(wanted.table, wanted.options)
     return lancetables.some_rows((storage, ""), wanted.most, wanted.columns, wanted.table.columns)
 
 
 def _of_collection(wanted: Wanted) -> pa.Table:
     if wanted.collections is None:
         raise InvalidInput("it is a vector collection, which nobody here can open")
+    _storage_of(wanted.table, wanted.options)
     return wanted.collections.first_rows(
         wanted.table.location, wanted.options, wanted.columns, wanted.most
     )
@@ -168,7 +169,8 @@ _READERS = {
 }
 
 
-def _lance_place(table: Technical, options: StorageOptions) -> Storage:
+def _storage_of(table: Technical, options: StorageOptions) -> Storage:
+    """See that a folder lies where it was harvested, and no link is in it."""
     listing = list_location(table.location, options)
     if listing.refused or listing.storage.url != table.location:
         raise Conflict("it is not the table that was harvested any more; harvest it again")

@@ -47,7 +47,7 @@ def harvest(
             too many files.
     """
     check_patterns(source)
-    listing = list_location(source.location, source.options)
+    listing = list_location(source.location, source.options, source.apart)
     place = Place(listing)
     # The root has no path: patterns see its name.
     own_name = listing.storage.url.rsplit("/", 1)[-1]

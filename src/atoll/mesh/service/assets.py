@@ -187,8 +187,8 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
         followed(call, asset, changed)
     if changed.technical != asset.technical:
         revalidated(call, changed)
-        gone = {one.name for one in asset.schema} - {one.name for one in changed.schema}
-        if gone:
+        before, now = ({(one.name, one.type) for one in each.schema} for each in (asset, changed))
+        if gone := {name for name, _ in before - now}:
             masked_again(call, changed.id, gone)
     return changed
 

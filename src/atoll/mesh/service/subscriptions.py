@@ -233,12 +233,12 @@ def ended(call: Call, subscription: Subscription, status: End, why: str) -> Subs
 
 
 def masked_again(call: Call, asset_id: str, columns: Collection[str]) -> None:
-    """Mask columns that an asset has no more: one of the same name may hold something else."""
+    """Mask columns that are gone, or of another type: one so named may hold something else."""
     for one in list(call.each(Subscription, columns=asset_id, status=LIVE)):
         kept = tuple(name for name in one.terms.unmasked if name not in columns)
         if kept != one.terms.unmasked:
             changed = call.change(one, terms=replace(one.terms, unmasked=kept))
-            why = "an unmasked column is not there any more"
+            why = "an unmasked column is not the same any more"
             note_access(call, "TERMS_CHANGED", changed, held(call, changed), why=why)
 
 
