@@ -142,3 +142,16 @@ def test_3_an_environment_takes_what_was_accepted_and_goes_when_that_goes(mesh, 
     assert found.status == "INACCESSIBLE"
     given = {"environment_id": made.id, "is_suspended": False}
     assert isinstance(mesh.refusal("bob", "UpdateEnvironment", **given), Conflict)
+
+
+def test_3_no_environment_is_made_in_another_whose_storage_left_the_domain(mesh, project):
+    storage, workgroup = places(mesh, "bob", project)
+    lab = environment(mesh, project, storage, workgroup)
+    mesh.ask("bob", "WithdrawAssociation", association_id=storage.id)
+    inner = offer(mesh, "bob", project, f"{lab.prefix}/inner")
+    mesh.ask("ann", "AcceptAssociation", association_id=inner.id)
+    told = environment(mesh, project, inner, workgroup, do="refusal")
+    assert isinstance(told, Conflict)
+    assert "lies in another environment" in told.message
+    mesh.ask("bob", "DeleteEnvironment", environment_id=lab.id)
+    assert environment(mesh, project, inner, workgroup).prefix.startswith(f"{lab.prefix}/inner/")

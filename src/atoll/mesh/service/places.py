@@ -186,6 +186,11 @@ def create_environment(call: Call, project: Project, ask: NewEnvironment) -> Env
             f"'{storage.name}' is taken by an asset that holds all that lies there; take another "
             "storage"
         )
+    # One whose storage left the domain keeps its place, whoever associates that again.
+    if call.reader.overlaps(Environment, "prefix", prefix):
+        raise Conflict(
+            f"'{storage.name}' lies in another environment; delete that, or take another storage"
+        )
     return call.add(
         Environment,
         id_=id_,
