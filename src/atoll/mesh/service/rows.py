@@ -29,8 +29,8 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.organisation import Association, Project
 from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Right, operation
-from atoll.mesh.service.access import is_within_reach, reads
+from atoll.mesh.operations.registry import Ask, Right, operation
+from atoll.mesh.service.access import is_within_reach, may_ask_for, reads
 from atoll.mesh.service.harvested import is_within
 from atoll.mesh.service.terms import Columns, columns_of
 
@@ -179,11 +179,9 @@ def _leave(call: Call, listing: Listing, ask: RowsAsked) -> Leave:
 
 def _held(call: Call, listing: Listing, project_id: str) -> Subscription | None:
     """Return the subscription by which a project reads; None where the data are its own."""
-    # A token that is good for reading rows need not be good for asking for data.
     seen = call.seen_by(call.who.id)
     project = seen.get(Project, project_id)
-    consuming = OPERATIONS["CreateSubscriptionRequests"].action
-    if not seen.decide(consuming, project).is_allowed:
+    if not may_ask_for(seen, project):
         raise Forbidden(f"you may not read for '{project.name}'; that takes one of its consumers")
     if project.id == listing.owning_project_id:
         return None
