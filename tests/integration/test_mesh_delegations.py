@@ -18,6 +18,18 @@ from atoll.mesh.operations.jobs import HANDLERS
 from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.service import comments
 
+MAY_ASK = (Designation.OWNER, Designation.CONTRIBUTOR, Designation.CONSUMER)
+STEWARDS_ASK = """
+@id("stewards-ask")
+@description("In this house stewards ask for data.")
+permit (principal, action in Action::"Consume", resource)
+when { resource has project && principal in resource.project.stewards };
+
+@id("consumers-do-not")
+@description("In this house consumers do not.")
+forbid (principal, action in Action::"Consume", resource)
+when { resource has project && principal in resource.project.consumers };
+"""
 HOUR_US = 3_600_000_000
 
 
@@ -77,17 +89,35 @@ def test_41_a_delegate_does_not_decide_on_what_they_ask_for(shop):
     assert isinstance(shop.mesh.refusal("cy", "AcceptSubscriptionRequest", **given), Forbidden)
 
 
-@pytest.mark.parametrize("designation", Designation)
-def test_41_a_delegate_does_not_decide_on_what_their_project_asks_for(shop, designation):
+def asked_by_project_of_delegate(shop, designation):
+    """A request for a project that Dee, a delegate, is in; what `accept` takes."""
     delegated(shop, "user-dee")
     join(shop.mesh, shop.consumer.id, "dee", designation, by="cy")
-    given = {"subscription_request_id": shop.asked().id}
-    if designation in (Designation.VIEWER, Designation.STEWARD):  # who cannot ask
-        decided = shop.mesh.ask("dee", "AcceptSubscriptionRequest", **given)
-        assert decided.reviewer_id == "user-dee"
-    else:
-        told = shop.mesh.refusal("dee", "AcceptSubscriptionRequest", **given)
+    return {"subscription_request_id": shop.asked().id}
+
+
+@pytest.mark.parametrize("designation", MAY_ASK)
+def test_41_a_delegate_does_not_decide_on_what_their_project_asks_for(shop, designation):
+    given = asked_by_project_of_delegate(shop, designation)
+    told = shop.mesh.refusal("dee", "AcceptSubscriptionRequest", **given)
+    assert isinstance(told, Forbidden)
+
+
+@pytest.mark.parametrize("designation", [one for one in Designation if one not in MAY_ASK])
+def test_41_a_delegate_who_cannot_ask_for_their_project_decides(shop, designation):
+    given = asked_by_project_of_delegate(shop, designation)
+    decided = shop.mesh.ask("dee", "AcceptSubscriptionRequest", **given)
+    assert decided.reviewer_id == "user-dee"
+
+
+def test_41_policies_of_the_house_say_who_asks_and_so_does_not_decide(tmp_path):
+    with world(database_of(tmp_path), policies=STEWARDS_ASK) as mesh:
+        shop = Shop(mesh)
+        given = asked_by_project_of_delegate(shop, Designation.STEWARD)
+        told = mesh.refusal("dee", "AcceptSubscriptionRequest", **given)
         assert isinstance(told, Forbidden)
+        join(mesh, shop.consumer.id, "dee", Designation.CONSUMER, by="cy")
+        assert mesh.ask("dee", "AcceptSubscriptionRequest", **given).reviewer_id == "user-dee"
 
 
 def test_41_nor_on_access_that_their_project_has_but_to_take_it_away(shop):

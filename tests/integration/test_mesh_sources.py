@@ -253,6 +253,7 @@ def test_3_an_environment_is_looked_through_while_its_storage_belongs_to_the_dom
     run = ran(mesh, source, "cy")
     assert run.status is DataSourceRunStatus.FAILED
     assert "'lab' is INACCESSIBLE" in run.error_message
+    assert "left the domain; use another environment" in run.error_message
 
 
 def associated_again(mesh, project, storage_id, who="bob"):
@@ -312,6 +313,7 @@ def test_3_nothing_new_is_registered_in_an_environment_that_is_suspended(
     told = mesh.refusal("cy", "CreateAsset", **asked)
     assert isinstance(told, Conflict)
     assert "'lab' is SUSPENDED" in told.message
+    assert "let it go on, or use another" in told.message
     assert "'lab' is SUSPENDED" in ran(mesh, source, "cy").error_message
     theirs = {"project_id": project.id, "location": f"{laboratory.prefix}/mine"}
     told = mesh.refusal("bob", "CreateAsset", **theirs)  # it still is Cy's
@@ -616,27 +618,27 @@ def advance(mesh, kind):
 
 def test_14_a_schedule_begins_runs_one_after_another(mesh, place, project):
     source = made(mesh, project, place, every_s=3600)
-    first = job_of(mesh, runs.SCHEDULE).due_at
+    first = job_of(mesh, runs.START).due_at
     for _ in range(2):
-        advance(mesh, runs.SCHEDULE)
+        advance(mesh, runs.START)
         mesh.work()
     found = mesh.ask("bob", "ListDataSourceRuns", data_source_id=source.id)["items"]
     assert [(one.type, one.status) for one in found] == [("SCHEDULED", "SUCCESS")] * 2
-    assert job_of(mesh, runs.SCHEDULE).due_at > first
+    assert job_of(mesh, runs.START).due_at > first
     assert len(assets(mesh, project)) == 3
 
 
 def test_14_a_schedule_waits_for_a_run_that_is_going_and_ends_with_its_source(mesh, place, project):
     source = made(mesh, project, place, every_s=3600)
     mesh.ask("bob", "StartDataSourceRun", data_source_id=source.id)
-    advance(mesh, runs.SCHEDULE)
-    mesh.work(runs.SCHEDULE)
+    advance(mesh, runs.START)
+    mesh.work(runs.START)
     assert len(mesh.ask("bob", "ListDataSourceRuns", data_source_id=source.id)["items"]) == 1
     mesh.work()
     mesh.ask("bob", "UpdateDataSource", data_source_id=source.id, every_s=0)
-    advance(mesh, runs.SCHEDULE)
+    advance(mesh, runs.START)
     mesh.work()
-    assert job_of(mesh, runs.SCHEDULE) is None
+    assert job_of(mesh, runs.START) is None
 
 
 def test_14_old_runs_are_forgotten_and_a_deleted_source_leaves_assets_only(

@@ -2,15 +2,15 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_world import STAMP
 
 from atoll.core.records import converted
 from atoll.mesh.harvest import Column, Fingerprint, Technical
+from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.model.catalog import ColumnMetadata, PiiFlag, PiiStatus
-from atoll.mesh.model.organisation import Association, AssociationKind
 from atoll.mesh.model.record import Name
 from atoll.mesh.pii import Kind, Proposal
-from atoll.mesh.service.harvested import _columns, is_within, name_of, overlapping
+from atoll.mesh.service.grounds import overlapping
+from atoll.mesh.service.harvested import _columns, name_of
 
 parts = st.lists(st.sampled_from(["a", "b", "a-", "a.b", "B"]), min_size=1, max_size=4)
 places = parts.map(lambda found: "s3://plant/" + "/".join(found))
@@ -26,18 +26,10 @@ def test_17_what_overlaps_is_found_and_nothing_else(taken, place):
 
 
 @given(places, places)
-def test_a_storage_holds_itself_and_what_is_below(location, place):
-    storage = Association(
-        id="association-x",
-        name="x",
-        kind=AssociationKind.STORAGE,
-        project_id="project-x",
-        location=location,
-        **STAMP,
-    )
+def test_a_location_holds_itself_and_what_is_below(location, place):
     steps = zip(location.split("/"), place.split("/"), strict=False)
     is_longer = len(place.split("/")) >= len(location.split("/"))
-    assert is_within(storage, place) == (is_longer and all(one == other for one, other in steps))
+    assert lies_in(place, location) == (is_longer and all(one == other for one, other in steps))
 
 
 @given(st.text(), st.sampled_from(["file:///lake/", "s3://plant/"]))

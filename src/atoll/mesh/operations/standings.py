@@ -8,7 +8,7 @@ grant holds in the units below it, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from atoll.core.errors import Unauthenticated
 from atoll.mesh.model.access import Delegation
@@ -26,7 +26,7 @@ from atoll.mesh.store.reading import Reader
 
 EVERYBODY = "everybody"
 PARTICIPANT = "participant"  # whoever is in any project
-TAKES_PART = (Designation.OWNER, Designation.CONTRIBUTOR)
+_TAKES_PART = (Designation.OWNER, Designation.CONTRIBUTOR)
 
 
 def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) -> Standing:
@@ -44,9 +44,7 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) 
     profile = reader.find(UserProfile, profile_id)
     if profile is None or not profile.status.is_in:
         raise Unauthenticated("you are not assigned to this domain; ask an administrator")
-    ids = {profile.id}
-    if profile.groups:
-        ids |= {one.id for one in reader.all(GroupProfile, id=profile.groups) if one.status.is_in}
+    ids = {profile.id, *_groups_in(reader, profile.groups)}
     roles = {EVERYBODY}
     members = list(reader.all(ProjectMembership, member_id=ids))
     roles |= {role_in(one.project_id, one.designation) for one in members}
@@ -57,19 +55,26 @@ def standing(reader: Reader, profile_id: str, scopes: frozenset[str], now: int) 
         if not one.until or now < one.until
     }
     roles |= {owner_of(one.id) for one in reader.all(DomainUnit, owners=ids)}
-    takes_part = {one.project_id for one in members if one.designation in TAKES_PART}
-    for one in reader.all(PolicyGrant, principal_id=[*ids, *takes_part, ALL_USERS]):
-        roles.add(granted_in(one.domain_unit_id, one.policy_type))
-        if one.includes_children:
-            roles.add(granted_below(one.domain_unit_id, one.policy_type))
+    for one in reader.all(PolicyGrant, principal_id=_with_projects(ids, members)):
+        roles |= given_by(one)
     kind = "Service" if profile.type is UserType.SERVICE else "User"
     return Standing(kind, profile.id, frozenset(roles), scopes)
+
+
+def reached_by(reader: Reader, id_: str) -> set[str]:
+    """List the principals of policy grants that are for a user, service or group.
+
+    Themselves, their groups that may come in, the projects that they take part in, and all users.
+    """
+    profile = reader.find(UserProfile, id_)
+    ids = {id_, *_groups_in(reader, profile.groups)} if profile else _groups_in(reader, [id_])
+    return _with_projects(ids, reader.all(ProjectMembership, member_id=ids))
 
 
 def is_anybody_in(reader: Reader, ids: Iterable[str]) -> bool:
     """Tell whether one of these users, or somebody of one of these groups, may come in."""
     known = list(ids)
-    groups = [one.id for one in reader.all(GroupProfile, id=known) if one.status.is_in]
+    groups = _groups_in(reader, known)
     users = [*reader.all(UserProfile, id=known), *reader.all(UserProfile, groups=groups)]
     return any(one.status.is_in for one in users)
 
@@ -99,6 +104,13 @@ def granted_below(domain_unit_id: str, policy: PolicyType | str) -> str:
     return f"{domain_unit_id}:{policy}:below"
 
 
+def given_by(grant: PolicyGrant) -> set[str]:
+    """Name the roles that a policy grant gives."""
+    here = granted_in(grant.domain_unit_id, grant.policy_type)
+    below = granted_below(grant.domain_unit_id, grant.policy_type)
+    return {here, below} if grant.includes_children else {here}
+
+
 def governors(units: list[str]) -> Roles:
     """Name the roles that govern a unit.
 
@@ -114,3 +126,13 @@ def granted(units: list[str], policy: str) -> Roles:
         return Roles()
     here = [granted_in(one, policy) for one in units[:1]]
     return Roles([*here, *(granted_below(one, policy) for one in units[1:])])
+
+
+def _groups_in(reader: Reader, ids: Collection[str]) -> set[str]:
+    found = reader.all(GroupProfile, id=ids) if ids else ()
+    return {one.id for one in found if one.status.is_in}
+
+
+def _with_projects(ids: Iterable[str], members: Iterable[ProjectMembership]) -> set[str]:
+    projects = {one.project_id for one in members if one.designation in _TAKES_PART}
+    return {*ids, *projects, ALL_USERS}

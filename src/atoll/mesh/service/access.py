@@ -13,8 +13,9 @@ from atoll.mesh.model.access import (
     TargetProvider,
 )
 from atoll.mesh.model.catalog import Asset, AssetFilter, FilterStatus
-from atoll.mesh.model.organisation import Association, AssociationStatus
+from atoll.mesh.model.organisation import Association, AssociationStatus, Project
 from atoll.mesh.operations.calls import Call
+from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.store.reading import Reader
 
 
@@ -42,6 +43,16 @@ def reads(seen: Call | Reader, project_id: str, asset_id: str) -> Subscription |
     keys = {"project_id": project_id, "status": SubscriptionStatus.APPROVED, "columns": asset_id}
     found = [one for one in reader.all(Subscription, **keys) if _holds(reader, one, asset_id)]
     return min(found, key=lambda one: (one.entity_id != asset_id, one.created_at), default=None)
+
+
+def may_ask_for(seen: Call, project: Project) -> bool:
+    """Tell whether somebody may ask for data for a project, and so read what it was given.
+
+    Args:
+        seen: from `Call.seen_by`: a token for reading rows need not be one for asking.
+        project: which would have the data.
+    """
+    return seen.decide(OPERATIONS["CreateSubscriptionRequests"].action, project).is_allowed
 
 
 def is_within_reach(reader: Reader, asset: Asset) -> bool:

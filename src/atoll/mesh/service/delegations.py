@@ -12,8 +12,7 @@ from atoll.mesh.model.record import Id, Moment
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.operations.standings import role_in
-
-_ASKS = (Designation.OWNER, Designation.CONTRIBUTOR, Designation.CONSUMER)
+from atoll.mesh.service.access import may_ask_for
 
 
 class NewDelegation(Ask, frozen=True, kw_only=True):
@@ -64,20 +63,21 @@ def delete_delegation(call: Call, delegation: Delegation) -> Done:
     return Done()
 
 
-def require_no_judge_of_oneself(call: Call, access: SubscriptionRequest | Subscription) -> None:
+def refuse_own_case(call: Call, access: SubscriptionRequest | Subscription) -> None:
     """See that nobody but owners of the data gives what they themselves would have.
 
     Raises:
         Forbidden: they made the request, or may ask for the project that it is for.
     """
+    if role_in(access.owning_project_id, Designation.OWNER) in call.who.roles:
+        return
     if isinstance(access, SubscriptionRequest):
         request: SubscriptionRequest | None = access
     else:
         request = call.find(SubscriptionRequest, id=access.request_id)
-    asks = {role_in(access.project_id, one) for one in _ASKS}
+    project = call.find(Project, id=access.project_id)
     is_own = request is not None and request.created_by == call.who.id
-    is_owner = role_in(access.owning_project_id, Designation.OWNER) in call.who.roles
-    if (is_own or not asks.isdisjoint(call.who.roles)) and not is_owner:
+    if is_own or (project is not None and may_ask_for(call.seen_by(call.who.id), project)):
         raise Forbidden(
             "who decides in the owners' place does not decide on what they, or a project that "
             "they ask for, would have; have one of the owners decide"

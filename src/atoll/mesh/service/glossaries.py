@@ -144,8 +144,8 @@ def get_glossary_term_usage(call: Call, term: GlossaryTerm) -> Usage:
     What carries it in its draft only where others keep that to themselves is not counted.
     """
     return Usage(
-        _carrying(call, Asset, term.id, all_terms=term.id),
-        _carrying(call, DataProduct, term.id, all_terms=term.id),
+        _carrying(call, Asset, term.id),
+        _carrying(call, DataProduct, term.id),
     )
 
 
@@ -189,14 +189,14 @@ def require_usable(call: Call, term_ids: Iterable[str], before: Iterable[str] = 
             raise InvalidInput(f"the term '{term.name}' is disabled; take another", id=id_)
 
 
-def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str, **keys: str) -> int:
-    """Count what has a term, in a draft with these `keys` or in a listing, that may be seen."""
+def _carrying(call: Call, kind: type[Asset | DataProduct], term_id: str) -> int:
+    """Count what has a term, in its draft or its listing, that may be seen."""
     found = set[str]()
-    for project_id in set(call.values(kind, "owning_project_id", **keys)):
+    for project_id in set(call.values(kind, "owning_project_id", all_terms=term_id)):
         # One stands for all of a project: policies know no more of them.
-        one = call.find(kind, owning_project_id=project_id, **keys)
+        one = call.find(kind, owning_project_id=project_id, all_terms=term_id)
         if one and call.may_see(one):
-            found.update(call.values(kind, "id", owning_project_id=project_id, **keys))
+            found.update(call.values(kind, "id", owning_project_id=project_id, all_terms=term_id))
     type_ = EntityType.ASSET if kind is Asset else EntityType.DATA_PRODUCT
     listed = call.each(Listing, entity_type=type_, all_terms=term_id)
     others = call.visible(one for one in listed if one.entity_id not in found)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.core.text import printable, some_of
-from atoll.mesh.harvest import SchemaChange, Technical, normalised, schema_diff
-from atoll.mesh.harvest.locations import lies_in
+from atoll.mesh.harvest import SchemaChange, Technical, schema_diff
 from atoll.mesh.model.catalog import (
     Asset,
     AssetType,
@@ -22,14 +20,7 @@ from atoll.mesh.model.catalog import (
     PiiFlag,
     PiiStatus,
 )
-from atoll.mesh.model.organisation import (
-    Association,
-    AssociationKind,
-    AssociationStatus,
-    Environment,
-    EnvironmentStatus,
-    Project,
-)
+from atoll.mesh.model.organisation import Association, Project
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.pii import Proposal
@@ -37,7 +28,6 @@ from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.duplicates import duplicates
 from atoll.mesh.service.glossaries import require_usable
 from atoll.mesh.service.guardrails import guardrails_of
-from atoll.mesh.store.reading import Reader
 
 # Names of the types that come with Atoll, by what a harvest calls it.
 _TYPES = {
@@ -50,102 +40,6 @@ MOST_COPIES = 10
 PERSONAL_TOLD, COLUMN_LETTERS = 20, 60
 MOST_BYTES = 2000  # of a location: PostgreSQL's indexes take a few more
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".lance")
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a project may register of an accepted storage.
-
-    Attributes:
-        storage: its own, or another project's.
-        root: a normalised location: the storage's, or that of an environment of the project on it.
-        others: those of environments that other projects have there, whatever became of these.
-    """
-
-    storage: Association
-    root: str
-    others: tuple[str, ...] = ()
-
-    def is_within(self, location: str) -> bool:
-        """Tell whether a normalised location is the root or lies below it, whosever it is."""
-        return lies_in(location, self.root)
-
-    def is_others(self, location: str) -> bool:
-        """Tell whether a normalised location lies in another project's environment."""
-        return any(lies_in(location, one) for one in self.others)
-
-    def is_shared(self, location: str) -> bool:
-        """Tell whether another project's environment lies at a normalised location or below it."""
-        return any(lies_in(one, location) for one in self.others)
-
-
-def ground_of(call: Call, project: Project, location: str) -> tuple[Ground, str]:
-    """Find what of a storage is a project's where a location lies.
-
-    Returns:
-        The ground, and the location, normalised.
-
-    Raises:
-        NotFound: it lies in no accepted storage of the project, nor in one of its environments, or
-            is no location: told like a place where nothing is.
-        Conflict: it lies in an environment of the project that is not ACTIVE.
-    """
-    try:
-        place = normalised(location)
-    except InvalidInput as error:
-        raise nothing_at(project) from error
-    return ground_at(call.reader, project, place), place
-
-
-def ground_at(reader: Reader, project: Project, place: str) -> Ground:
-    """Find what of a storage is a project's where a normalised location lies.
-
-    An environment keeps the id of its storage when that leaves the domain, so those of others are
-    found by where they lie: whoever associates the same place again does not get what is in them.
-
-    Raises:
-        NotFound: nothing is.
-        Conflict: it lies in an environment of the project that is not ACTIVE.
-    """
-    refusal: AtollError = nothing_at(project)
-    for one in reader.all(Environment, project_id=project.id):
-        if not lies_in(place, one.prefix):
-            continue
-        storage = reader.get(Association, one.storage_id)
-        if one.status is EnvironmentStatus.ACTIVE:
-            return _ground(reader, project, storage, one.prefix)
-        refusal = Conflict(
-            f"the environment '{one.name}' is {one.status}, so nothing new is registered in it; "
-            "let it go on, or use another"
-        )
-        if storage.status is AssociationStatus.ACCEPTED:
-            raise refusal
-    for storage in reader.all(
-        Association,
-        project_id=project.id,
-        kind=AssociationKind.STORAGE,
-        status=AssociationStatus.ACCEPTED,
-    ):
-        if is_within(storage, place):
-            ground = _ground(reader, project, storage, storage.location)
-            if not ground.is_others(place):
-                return ground
-    raise refusal
-
-
-def is_within(storage: Association, location: str) -> bool:
-    """Tell whether a normalised location is a storage's, or below it."""
-    return lies_in(location, storage.location)
-
-
-def nothing_at(project: Project) -> NotFound:
-    """Return the error for a place with nothing that a project may register."""
-    # Not the location: it may hold keys.
-    return NotFound(
-        f"there is nothing at this location that '{project.name}' may register; check its "
-        "spelling, and that it lies in an accepted storage of the project, or in one of its "
-        "environments"
-    )
 
 
 def first_classification(
@@ -170,52 +64,6 @@ def check_classification(call: Call, project: Project, wanted: Classification | 
             f"only owners of '{project.name}' let assets begin as {wanted}; the guardrails say "
             f"{least}"
         )
-
-
-def taken_in(call: Call, place: str) -> list[str]:
-    """List the locations of assets that lie in a place, or that it lies in, sorted."""
-    return sorted(call.reader.overlaps(Asset, "external_identifier", place))
-
-
-def same_files(call: Call, project: Project, taken: Sequence[str], location: str) -> str:
-    """Say which asset would hold the same files as one at a location; empty: none.
-
-    Args:
-        call: the moment.
-        project: whose the new one would be; assets of others are not named.
-        taken: from `taken_in`.
-        location: where it lies, normalised.
-    """
-    place = overlapping(taken, location)
-    if not place:
-        return ""
-    asset = call.find(Asset, external_identifier=place)
-    is_own = asset is not None and asset.owning_project_id == project.id
-    other = f"the asset at {place}" if is_own else "an asset of another project"
-    return f"{other} and this one would hold the same files; that one would have to go first"
-
-
-def overlapping(taken: Sequence[str], location: str) -> str:
-    """Find an asset's location that a location lies in, or that lies in it; empty: there is none.
-
-    Args:
-        taken: from `taken_in`.
-        location: of what is to be an asset.
-
-    >>> taken = ["s3://plant/a", "s3://plant/a-b", "s3://plant/c/d"]
-    >>> overlapping(taken, "s3://plant/a/x"), overlapping(taken, "s3://plant/c")
-    ('s3://plant/a', 's3://plant/c/d')
-    >>> overlapping(taken, "s3://plant/a"), overlapping(taken, "s3://plant/a-")
-    ('', '')
-    """
-    below = bisect_left(taken, f"{location}/")
-    if below < len(taken) and taken[below].startswith(f"{location}/"):
-        return taken[below]
-    for end in (at for at, letter in enumerate(location) if letter == "/"):
-        at = bisect_left(taken, location[:end])
-        if at < len(taken) and taken[at] == location[:end]:
-            return location[:end]
-    return ""
 
 
 def require_type(asset_type: AssetType, technical: Technical) -> None:
@@ -250,7 +98,7 @@ def created(
     Args:
         call: changes something.
         project: whose it is.
-        storage: accepted storage of the project, in which it lies.
+        storage: an accepted one, in which it lies.
         technical: what its files say.
         proposals: columns that may hold personal data.
         classification: how far it may go.
@@ -343,12 +191,6 @@ def name_of(location: str) -> str:
             shown = shown[: -len(suffix)]
             break
     return printable(shown)[:NAME_LETTERS].strip() or "unnamed"
-
-
-def _ground(reader: Reader, project: Project, storage: Association, root: str) -> Ground:
-    own = reader.values(Environment, "prefix", project_id=project.id)
-    others = set(reader.overlaps(Environment, "prefix", root)) - set(own)
-    return Ground(storage, root, tuple(others))
 
 
 def _columns(

@@ -46,7 +46,7 @@ from atoll.mesh.operations.registry import (
     Right,
     operation,
 )
-from atoll.mesh.operations.standings import TAKES_PART, granted, is_anybody_in
+from atoll.mesh.operations.standings import given_by, granted, is_anybody_in, reached_by
 from atoll.mesh.service.history import revised
 
 MAX_DEPTH = 16  # of domain units
@@ -425,23 +425,19 @@ def _principal(call: Call, id_: str) -> None:
 
 
 def _require_in_pool(call: Call, project: Project, member_id: str) -> None:
-    here, *above = call.know.above(project.domain_unit_id)
+    """See that somebody may be taken into a project.
+
+    Raises:
+        Forbidden: its unit has a pool of members, and they are not in it.
+    """
+    units = call.know.above(project.domain_unit_id)
     type_ = PolicyType.ADD_TO_PROJECT_MEMBER_POOL
     pool = {
         one.principal_id
-        for one in call.each(PolicyGrant, domain_unit_id=[here, *above], policy_type=type_)
-        if one.includes_children or one.domain_unit_id == here
+        for one in call.each(PolicyGrant, domain_unit_id=units, policy_type=type_)
+        if not granted(units, type_).isdisjoint(given_by(one))
     }
-    profile = call.find(UserProfile, id=member_id)
-    groups = [member_id, *(profile.groups if profile else ())]
-    ids = {one.id for one in call.each(GroupProfile, id=groups) if one.status.is_in}
-    ids |= {member_id} if profile else set()
-    projects = {
-        one.project_id
-        for one in call.each(ProjectMembership, member_id=ids)
-        if one.designation in TAKES_PART
-    }
-    if pool and pool.isdisjoint({ALL_USERS, *ids, *projects}):
+    if pool and pool.isdisjoint(reached_by(call.reader, member_id)):
         raise Forbidden(
             f"'{member_id}' is not in the pool of members; an owner of the unit adds them"
         )

@@ -18,7 +18,7 @@ from atoll.mesh.model.access import (
 from atoll.mesh.model.catalog import Classification, Listing
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Right, operation
-from atoll.mesh.service.delegations import require_no_judge_of_oneself
+from atoll.mesh.service.delegations import refuse_own_case
 from atoll.mesh.service.requests import considered
 
 
@@ -53,5 +53,5 @@ def flagged(
 @operation("POST", "/subscriptions/{subscription_id}/unflag", Right.REVIEW)
 def unflag_subscription(call: Call, subscription: Subscription) -> Subscription:
     """Say that a subscription to data that were reclassified may stay as it is."""
-    require_no_judge_of_oneself(call, subscription)
+    refuse_own_case(call, subscription)
     return call.change(subscription, is_flagged=False)

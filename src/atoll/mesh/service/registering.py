@@ -10,14 +10,14 @@ from msgspec import Meta
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.mesh.harvest import Outcome, Source, Technical, Unreadable, harvest
-from atoll.mesh.harvest.locations import MAX_LOCATION_CHARACTERS
+from atoll.mesh.harvest.locations import MAX_LOCATION_CHARACTERS, lies_in
 from atoll.mesh.model.catalog import Asset, Classification
 from atoll.mesh.model.organisation import Association, AssociationStatus, Project
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Nothing, Right, operation
 from atoll.mesh.personal import Findings, look_through
-from atoll.mesh.service import harvested
+from atoll.mesh.service import grounds, harvested
 from atoll.mesh.service.asset_types import usable_type
 from atoll.mesh.service.forms import Word
 
@@ -74,13 +74,13 @@ class Read:
 
 def _read_new(call: Call, project: Project, ask: NewAsset) -> Read:
     harvested.check_classification(call, project, ask.classification)
-    ground, location = harvested.ground_of(call, project, ask.location)
+    ground, location = grounds.ground_of(call.reader, project, ask.location)
     storage = ground.storage
-    _refuse_shared(ground, location)
+    _refuse_anothers(ground, location)
     try:
         technical = _read(call, storage, location)
     except NotFound as error:
-        raise harvested.nothing_at(project) from error
+        raise grounds.nothing_at(project) from error
     [findings] = look_through(call.tools.executor, [technical], call.tools.options_of(storage))
     return Read(ask, technical, findings)
 
@@ -97,10 +97,10 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
     if ask.asset_type:
         harvested.require_type(usable_type(call, project, ask.asset_type), read.technical)
     location = read.technical.location
-    ground = harvested.ground_at(call.reader, project, location)
-    _refuse_shared(ground, location)
-    taken = harvested.taken_in(call, location)
-    if told := harvested.same_files(call, project, taken, location):
+    ground = grounds.ground_at(call.reader, project, location)
+    _refuse_anothers(ground, location)
+    taken = grounds.taken_in(call.reader, location)
+    if told := grounds.same_files(call.reader, project, taken, location):
         raise Conflict(told)
     made = harvested.created(
         call,
@@ -144,8 +144,8 @@ def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
     return changed
 
 
-def _refuse_shared(ground: harvested.Ground, location: str) -> None:
-    if ground.is_shared(location):
+def _refuse_anothers(ground: grounds.Ground, location: str) -> None:
+    if ground.holds_anothers(location):
         raise Conflict("other projects work below this location; register what lies beside them")
 
 
@@ -175,7 +175,7 @@ def _read(call: Call, storage: Association, location: str) -> Technical:
 
 
 def _only(storage: Association, location: str, found: list[Outcome]) -> Technical:
-    if any(not harvested.is_within(storage, one.location) for one in found) or not found:
+    if any(not lies_in(one.location, storage.location) for one in found) or not found:
         raise NotFound("it has become a link to another place")
     [*others, last] = found
     if others or location not in (last.location, _folder_of_table(last)):

@@ -33,7 +33,7 @@ from atoll.mesh.operations.calls import BY_POLICY, Call
 from atoll.mesh.operations.jobs import SYSTEM, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Page, Right, operation
 from atoll.mesh.policies.decisions import Action, Decision
-from atoll.mesh.service.delegations import require_no_judge_of_oneself
+from atoll.mesh.service.delegations import refuse_own_case
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.quality import held_to_terms, require_score
@@ -210,7 +210,7 @@ def accept_subscription_request(
     """
     _require_pending(request)
     _require_read(call, request)
-    require_no_judge_of_oneself(call, request)
+    refuse_own_case(call, request)
     if ask.unmasked:
         _require_second_person(call, request)
     if more := set(ask.unmasked) - set(request.wanted.unmasked):

@@ -29,7 +29,7 @@ from atoll.mesh.model.record import Moment, Name, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
-from atoll.mesh.service.delegations import require_no_judge_of_oneself
+from atoll.mesh.service.delegations import refuse_own_case
 from atoll.mesh.service.subscriptions import ended
 
 MOST_ITEMS = 5_000
@@ -216,7 +216,7 @@ def _decided(call: Call, item: ReviewItem, verdict: Verdict, comment: str) -> Re
     moved("the item", item.verdict, verdict, VERDICT_EDGES, how=how)
     subscription = call.find(Subscription, id=item.subscription_id)
     if verdict is Verdict.KEEP and subscription:
-        require_no_judge_of_oneself(call, subscription)
+        refuse_own_case(call, subscription)
     if verdict is Verdict.REVOKE and subscription and subscription.status in LIVE:
         ended(call, subscription, SubscriptionStatus.REVOKED, comment or "by an access review")
     return call.change(item, verdict=verdict, decided_by=call.who.id, comment=comment)

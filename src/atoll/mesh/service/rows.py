@@ -15,6 +15,7 @@ from atoll.core.errors import Conflict, Forbidden, InvalidInput, Unavailable
 from atoll.core.text import some_of
 from atoll.mesh import firstrows
 from atoll.mesh.firstrows import FirstRows
+from atoll.mesh.harvest.locations import lies_in
 from atoll.mesh.harvest.model import Technical
 from atoll.mesh.harvest.sampling import Wanted
 from atoll.mesh.model.access import LIVE, Subscription, SubscriptionStatus
@@ -29,9 +30,8 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.organisation import Association, Project
 from atoll.mesh.model.record import Id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.registry import OPERATIONS, Ask, Right, operation
-from atoll.mesh.service.access import is_within_reach, reads
-from atoll.mesh.service.harvested import is_within
+from atoll.mesh.operations.registry import Ask, Right, operation
+from atoll.mesh.service.access import is_within_reach, may_ask_for, reads
 from atoll.mesh.service.terms import Columns, columns_of
 
 MOST_ROWS = 1000
@@ -179,11 +179,9 @@ def _leave(call: Call, listing: Listing, ask: RowsAsked) -> Leave:
 
 def _held(call: Call, listing: Listing, project_id: str) -> Subscription | None:
     """Return the subscription by which a project reads; None where the data are its own."""
-    # A token that is good for reading rows need not be good for asking for data.
     seen = call.seen_by(call.who.id)
     project = seen.get(Project, project_id)
-    consuming = OPERATIONS["CreateSubscriptionRequests"].action
-    if not seen.decide(consuming, project).is_allowed:
+    if not may_ask_for(seen, project):
         raise Forbidden(f"you may not read for '{project.name}'; that takes one of its consumers")
     if project.id == listing.owning_project_id:
         return None
@@ -240,7 +238,7 @@ def _as_published(call: Call, listing: Listing, shown: Asset, asset: Asset) -> T
         raise Forbidden(f"the storage of '{listing.name}' does not belong to the domain (any more)")
     if technical is None or shown.technical is None:
         raise Conflict(f"the files of '{listing.name}' were not read yet")
-    if not is_within(storage, technical.location):
+    if not lies_in(technical.location, storage.location):
         raise Forbidden(f"'{listing.name}' does not lie in its storage (any more)")
     before = (shown.technical.location, shown.technical.columns, shown.technical.partitions)
     if before != (technical.location, technical.columns, technical.partitions):

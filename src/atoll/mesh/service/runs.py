@@ -43,12 +43,12 @@ from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.personal import Findings, look_through
-from atoll.mesh.service import harvested
+from atoll.mesh.service import grounds, harvested
 from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader
 
 Taken = Callable[[], list[str]]
-RUN, SCHEDULE, FORGET = "run-data-source", "begin-data-source-run", "forget-data-source-runs"
+RUN, START, FORGET = "run-data-source", "start-data-source-run", "forget-data-source-runs"
 # A process is started for each such number of tables, which takes a second or two.
 LOOKED_AT_ONCE = 200
 CHANGED_AT_ONCE = 10
@@ -74,13 +74,13 @@ _LOST = (AssetRunStatus.FAILED, AssetRunStatus.SKIPPED_NO_ACCESS)
 
 
 @dataclass(frozen=True)
-class Grounds:
+class RunState:
     """What a run stands on; read anew whenever something is changed on it."""
 
     run: DataSourceRun
     source: DataSource
     project: Project
-    ground: harvested.Ground
+    ground: grounds.Ground
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def begun(call: Call, source: DataSource, type_: RunType) -> DataSourceRun:
     return run
 
 
-@job(SCHEDULE)
-def begin_scheduled_run(attendant: Attendant, task: Job) -> int | None:
-    """Begin a run that is due, unless one is going; due again after the source's interval."""
+@job(START)
+def start_scheduled_run(attendant: Attendant, task: Job) -> int | None:
+    """Start a run that is due, unless one is going; due again after the source's interval."""
     due: list[int] = []
 
     def work(call: Call) -> DataSourceRun | None:
@@ -116,7 +116,7 @@ def begin_scheduled_run(attendant: Attendant, task: Job) -> int | None:
             return None
         return begun(call, source, RunType.SCHEDULED)
 
-    attendant.act("StartDataSourceRun", SCHEDULE, work)
+    attendant.act("StartDataSourceRun", START, work)
     return due[-1] if due else None
 
 
@@ -208,20 +208,20 @@ def _look_through(attendant: Attendant, run_id: str) -> None:
         Conflict: nothing can be looked through, or not any more.
     """
     with attendant.reading() as reader:
-        grounds = _grounds(reader, run_id)
-    source, outcomes = _found(attendant.tools, grounds)
+        state = _state(reader, run_id)
+    source, outcomes = _found(attendant.tools, state)
     for some in in_groups(outcomes, LOOKED_AT_ONCE):
-        findings = _findings(attendant, grounds, source, some)
+        findings = _findings(attendant, state, source, some)
         for few in in_groups(some, CHANGED_AT_ONCE):
             work = partial(_take_in, run_id=run_id, found=few, findings=findings)
             attendant.act("TakeAssetsIn", RUN, work)
     with attendant.reading() as reader:
-        gone = list(_gone(reader, grounds, source, outcomes))
+        gone = list(_gone(reader, state, source, outcomes))
     for some_gone in in_groups(gone, CHANGED_AT_ONCE):
         attendant.act("MissAssets", RUN, partial(_miss, run_id=run_id, assets=some_gone))
 
 
-def _grounds(reader: Reader, run_id: str) -> Grounds:
+def _state(reader: Reader, run_id: str) -> RunState:
     """Find what a run stands on.
 
     Raises:
@@ -233,7 +233,7 @@ def _grounds(reader: Reader, run_id: str) -> Grounds:
     if not (run and source and project and run.status in IS_GOING):
         raise Conflict("its data source or its project is gone")
     try:
-        ground = harvested.ground_at(reader, project, source.location)
+        ground = grounds.ground_at(reader, project, source.location)
     except NotFound as error:
         raise Conflict(
             f"the storage of '{source.name}' does not belong to the domain any more, or its "
@@ -243,34 +243,34 @@ def _grounds(reader: Reader, run_id: str) -> Grounds:
         raise Conflict(
             f"'{source.name}' lies in another association than it did; give it its location anew"
         )
-    return Grounds(run, source, project, ground)
+    return RunState(run, source, project, ground)
 
 
-def _found(tools: Tools, grounds: Grounds) -> tuple[Source, list[Outcome]]:
+def _found(tools: Tools, state: RunState) -> tuple[Source, list[Outcome]]:
     """Harvest a data source.
 
     Raises:
         Conflict: it cannot be, for whatever reason.
     """
-    one = grounds.source
+    one = state.source
     try:
         source = Source(
-            one.location, one.include, one.exclude, tools.options_of(grounds.ground.storage)
+            one.location, one.include, one.exclude, tools.options_of(state.ground.storage)
         )
         found = harvest(source, executor=tools.executor, collections=tools.collections)
     except AtollError as error:
         raise Conflict(error.message) from error
-    if not all(grounds.ground.is_within(each.location) for each in found):
+    if not all(state.ground.holds(each.location) for each in found):
         # Nothing of what is there: it is somebody else's.
         raise Conflict(f"{one.location} has become a link to another place")
-    return source, [each for each in found if not grounds.ground.is_others(each.location)]
+    return source, [each for each in found if not state.ground.is_anothers(each.location)]
 
 
 def _findings(
-    attendant: Attendant, grounds: Grounds, source: Source, outcomes: Sequence[Outcome]
+    attendant: Attendant, state: RunState, source: Source, outcomes: Sequence[Outcome]
 ) -> Mapping[str, Findings]:
     """Look what is new or changed through for personal data; by location."""
-    if not grounds.source.recommendation:
+    if not state.source.recommendation:
         return {}
     with attendant.reading() as reader:
         places = [one.location for one in outcomes]
@@ -288,75 +288,75 @@ def _findings(
 def _take_in(
     call: Call, *, run_id: str, found: Sequence[Outcome], findings: Mapping[str, Findings]
 ) -> None:
-    grounds = _grounds(call.changes, run_id)
-    if not all(grounds.ground.is_within(one.location) for one in found):
-        raise Conflict(f"'{grounds.source.name}' was given another location meanwhile")
+    state = _state(call.changes, run_id)
+    if not all(state.ground.holds(one.location) for one in found):
+        raise Conflict(f"'{state.source.name}' was given another location meanwhile")
     # All places there: read once, and only where something is new.
-    taken = cache(partial(harvested.taken_in, call, grounds.ground.root))
+    taken = cache(partial(grounds.taken_in, call.reader, state.ground.root))
     for one in found:
         if not _is_told(call, run_id, one.location):
             seen = findings.get(one.location, Findings())
-            _tell(call, grounds, one.location, _dealt_with(call, grounds, one, seen, taken))
+            _tell(call, state, one.location, _dealt_with(call, state, one, seen, taken))
 
 
 def _dealt_with(
-    call: Call, grounds: Grounds, found: Outcome, findings: Findings, taken: Taken
+    call: Call, state: RunState, found: Outcome, findings: Findings, taken: Taken
 ) -> Deed:
     """Make or change the asset at a place, if it is this run's to change."""
     asset = call.find(Asset, external_identifier=found.location)
-    if asset and asset.owning_project_id != grounds.project.id:
+    if asset and asset.owning_project_id != state.project.id:
         return Deed(AssetRunStatus.SKIPPED_ALREADY_IMPORTED, "", "it is registered already")
     id_ = asset.id if asset else ""
     if isinstance(found, Unreadable):
         is_refused = found.code in _REFUSED
         status = AssetRunStatus.SKIPPED_NO_ACCESS if is_refused else AssetRunStatus.FAILED
         return Deed(status, id_, found.reason)
-    if grounds.ground.is_others(found.location) or grounds.ground.is_shared(found.location):
+    if state.ground.is_anothers(found.location) or state.ground.holds_anothers(found.location):
         told = "other projects work there; register what lies beside them"
         return Deed(AssetRunStatus.FAILED, id_, told)
     if asset is None:
-        return _created(call, grounds, found, findings, taken)
+        return _created(call, state, found, findings, taken)
     if asset.is_archived:
         return Deed(AssetRunStatus.SKIPPED_ARCHIVED, id_, "it is archived")
-    other = asset.data_source_id != grounds.source.id and call.find(
+    other = asset.data_source_id != state.source.id and call.find(
         DataSource, id=asset.data_source_id
     )
     if other:
         told = f"the data source '{other.name}' has brought it in"
         return Deed(AssetRunStatus.SKIPPED_ALREADY_IMPORTED, id_, told)
-    return _updated(call, grounds, asset, found, findings)
+    return _updated(call, state, asset, found, findings)
 
 
 def _created(
-    call: Call, grounds: Grounds, found: Technical, findings: Findings, taken: Taken
+    call: Call, state: RunState, found: Technical, findings: Findings, taken: Taken
 ) -> Deed:
     if len(found.location.encode()) > harvested.MOST_BYTES:
         return Deed(AssetRunStatus.FAILED, "", "its location is too long; move it")
     try:
-        harvested.ground_at(call.reader, grounds.project, found.location)
+        grounds.ground_at(call.reader, state.project, found.location)
     except Conflict as error:  # an environment of the project, in which nothing new is registered
         return Deed(AssetRunStatus.FAILED, "", error.message)
-    if told := harvested.same_files(call, grounds.project, taken(), found.location):
+    if told := grounds.same_files(call.reader, state.project, taken(), found.location):
         return Deed(AssetRunStatus.FAILED, "", told)
-    source = grounds.source
+    source = state.source
     made = harvested.created(
         call,
-        grounds.project,
-        grounds.ground.storage,
+        state.project,
+        state.ground.storage,
         found,
         findings.proposals,
-        classification=harvested.first_classification(call, grounds.project, source.classification),
+        classification=harvested.first_classification(call, state.project, source.classification),
         source=source,
     )
     insort(taken(), made.external_identifier)
     call.note(
         "CreateAsset",
         made,
-        run=grounds.run.id,
+        run=state.run.id,
         location=made.external_identifier,
         classification=made.classification,
     )
-    copies = harvested.copies_of(call.seen_by_members(grounds.project.id), made)
+    copies = harvested.copies_of(call.seen_by_members(state.project.id), made)
     copy = f"it seems to hold the same as {some_of(copies)}" if copies else ""
     refused = _published(call, made) if source.publish_on_import else ""
     status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_CREATED
@@ -374,31 +374,31 @@ def _published(call: Call, asset: Asset) -> str:
 
 
 def _updated(
-    call: Call, grounds: Grounds, asset: Asset, found: Technical, findings: Findings
+    call: Call, state: RunState, asset: Asset, found: Technical, findings: Findings
 ) -> Deed:
     changed = harvested.updated(
         call,
         asset,
         found,
         findings.proposals,
-        association_id=grounds.ground.storage.id,
-        data_source_id=grounds.source.id,
+        association_id=state.ground.storage.id,
+        data_source_id=state.source.id,
     )
     if changed.version == asset.version:
         return Deed(AssetRunStatus.UNCHANGED, asset.id)
-    call.note("RefreshAsset", changed, run=grounds.run.id, **harvested.told_of(asset, changed))
+    call.note("RefreshAsset", changed, run=state.run.id, **harvested.told_of(asset, changed))
     diff = harvested.change_between(asset, found)
     told = [diff.sentence() if diff else "its schema is as it was", findings.remark]
     return Deed(AssetRunStatus.SUCCEEDED_UPDATED, asset.id, "; ".join(filter(None, told)))
 
 
 def _gone(
-    reader: Reader, grounds: Grounds, source: Source, outcomes: Sequence[Outcome]
+    reader: Reader, state: RunState, source: Source, outcomes: Sequence[Outcome]
 ) -> Iterator[Asset]:
     """Yield the assets that this source once found, still looks for, and finds no more."""
     there = {one.location for one in outcomes}
     refused = [f"{one.location}/" for one in outcomes if isinstance(one, Unreadable)]
-    for one in reader.all(Asset, data_source_id=grounds.source.id):
+    for one in reader.all(Asset, data_source_id=state.source.id):
         place = one.external_identifier
         if (
             place not in there
@@ -417,24 +417,24 @@ def _is_looked_for(source: Source, place: str) -> bool:
 
 
 def _miss(call: Call, *, run_id: str, assets: Sequence[Asset]) -> None:
-    grounds = _grounds(call.changes, run_id)
+    state = _state(call.changes, run_id)
     told = "there is nothing at its location any more; archive or delete it"
     for one in assets:
         if not _is_told(call, run_id, one.external_identifier):
             deed = Deed(AssetRunStatus.FAILED, one.id, told)
-            _tell(call, grounds, one.external_identifier, deed)
+            _tell(call, state, one.external_identifier, deed)
 
 
 def _is_told(call: Call, run_id: str, location: str) -> bool:
     return call.find(DataSourceRunActivity, id=_activity_id(run_id, location)) is not None
 
 
-def _tell(call: Call, grounds: Grounds, location: str, deed: Deed) -> None:
+def _tell(call: Call, state: RunState, location: str, deed: Deed) -> None:
     call.add(
         DataSourceRunActivity,
-        id_=_activity_id(grounds.run.id, location),
-        run_id=grounds.run.id,
-        project_id=grounds.project.id,
+        id_=_activity_id(state.run.id, location),
+        run_id=state.run.id,
+        project_id=state.project.id,
         location=location,
         asset_id=deed.asset_id,
         status=deed.status,

@@ -31,9 +31,10 @@ from atoll.mesh.operations.registry import Described, Done, Page, Redescribed, R
 from atoll.mesh.service import harvested
 from atoll.mesh.service.forms import FormInputs, checked_forms
 from atoll.mesh.service.glossaries import require_usable
+from atoll.mesh.service.grounds import ground_of
 from atoll.mesh.service.history import revised
 from atoll.mesh.service.registering import Location
-from atoll.mesh.service.runs import FORGET, SCHEDULE, begun
+from atoll.mesh.service.runs import FORGET, START, begun
 
 LEAST_SECONDS, MOST_SECONDS = 60, 366 * 86_400
 
@@ -174,7 +175,7 @@ def _checked(
         forms = checked_forms(call, given["forms"], before.forms if before else ())
         given = {**given, "forms": forms}
     if "location" in given:
-        ground, location = harvested.ground_of(call, project, given["location"])
+        ground, location = ground_of(call.reader, project, given["location"])
         given = {**given, "location": location, "association_id": ground.storage.id}
     include, exclude = (given.get(key, getattr(before, key, ())) for key in ("include", "exclude"))
     check_patterns(Source("", include, exclude))
@@ -183,4 +184,4 @@ def _checked(
 
 def _schedule(call: Call, source: DataSource) -> None:
     if source.every_s and source.enable_setting is EnabledStatus.ENABLED:
-        later(call, SCHEDULE, source.id, due_at=call.now + source.every_s * 1_000_000)
+        later(call, START, source.id, due_at=call.now + source.every_s * 1_000_000)

@@ -32,7 +32,7 @@ from atoll.mesh.model.record import Moment, Remark, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
-from atoll.mesh.service.delegations import require_no_judge_of_oneself
+from atoll.mesh.service.delegations import refuse_own_case
 from atoll.mesh.service.grants import (
     granted,
     grants_of,
@@ -138,7 +138,7 @@ def update_subscription_terms(
     call: Call, subscription: Subscription, ask: ChangedTerms
 ) -> Subscription:
     """Let data be read through other filters, with the columns of now, or until another time."""
-    require_no_judge_of_oneself(call, subscription)
+    refuse_own_case(call, subscription)
     if subscription.status not in LIVE:
         raise Conflict(f"the subscription is {subscription.status}; its terms are history")
     listing = call.find(Listing, id=subscription.listing_id)
