@@ -27,7 +27,7 @@ from vectordata import clustered, names, small_collection, write_h5
 import atoll
 from atoll.app.assets import Collections
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from atoll.mesh.harvest import Unreadable, harvest
+from atoll.mesh.harvest import Unreadable, harvest, listing
 from atoll.mesh.model.catalog import (
     Asset,
     AssetRunStatus,
@@ -362,20 +362,30 @@ def test_3_an_environment_that_is_made_while_files_are_read_holds(mesh, place, m
     assert assets(mesh, project, "cy") == []
 
 
-def test_14_what_holds_anothers_environment_is_not_read_again(mesh, place, project, laboratory):
-    folder = Path(urlsplit(laboratory.prefix).path).parent
+def test_14_what_lies_in_anothers_environment_spoils_no_run(
+    mesh, place, project, laboratory, monkeypatch
+):
+    theirs = Path(urlsplit(laboratory.prefix).path)
+    (theirs / "manual.pdf").write_bytes(b"%PDF")
+    for number in range(10):
+        (theirs / f"{number}.bin").write_bytes(b"theirs")
+    monkeypatch.setattr(listing, "MAX_FILES", 5)
+    run = ran(mesh, made(mesh, project, place))
+    assert (run.status, run.error_message) == (DataSourceRunStatus.SUCCESS, "")
+    assert {one.name for one in assets(mesh, project)} == {"t000", "t001", "t002"}
+
+
+def test_14_an_asset_that_became_a_link_tells_nothing_of_where_it_leads(
+    mesh, place, project, laboratory
+):
+    at = f"{laboratory.prefix}/mine"
+    mine = mesh.ask("cy", "CreateAsset", project_id=laboratory.project_id, location=at).asset
+    folder = Path(urlsplit(at).path)
     shutil.rmtree(folder)
-    for name in ("1", "2"):
-        write_parquet(folder / f"{name}.parquet", workers())
-    mesh.store.write(lambda changes: changes.remove(laboratory))
-    source = made(mesh, project, place)
-    ran(mesh, source)
-    assert folder.name in {one.name for one in assets(mesh, project)}
-    mesh.store.write(lambda changes: changes.add(laboratory))
-    write_parquet(folder / "2.parquet", workers(90))
-    told = activities(mesh, ran(mesh, source))[folder.name]
-    assert told.status is AssetRunStatus.FAILED
-    assert "other projects work there" in told.message
+    folder.symlink_to(place)
+    told = mesh.refusal("cy", "RefreshAsset", asset_id=mine.id)
+    assert isinstance(told, Conflict)
+    assert "t000" not in str(told) + str(told.details)
 
 
 @pytest.mark.parametrize("is_again", [False, True])

@@ -171,11 +171,12 @@ def _read(call: Call, storage: Association, location: str) -> Technical:
     except Forbidden as error:
         # Not the caller's right, but the server's.
         raise Unavailable(f"the store refuses the server: {error.message}") from error
-    return _only(storage, location, found)
+    return _only(location, found)
 
 
-def _only(storage: Association, location: str, found: list[Outcome]) -> Technical:
-    if any(not lies_in(one.location, storage.location) for one in found) or not found:
+def _only(location: str, found: list[Outcome]) -> Technical:
+    # A link may lead to what others have in the same storage.
+    if any(not lies_in(one.location, location) for one in found) or not found:
         raise NotFound("it has become a link to another place")
     [*others, last] = found
     if others or location not in (last.location, _folder_of_table(last)):

@@ -254,16 +254,15 @@ def _found(tools: Tools, state: RunState) -> tuple[Source, list[Outcome]]:
     """
     one = state.source
     try:
-        source = Source(
-            one.location, one.include, one.exclude, tools.options_of(state.ground.storage)
-        )
+        options = tools.options_of(state.ground.storage)
+        source = Source(one.location, one.include, one.exclude, options, state.ground.others)
         found = harvest(source, executor=tools.executor, collections=tools.collections)
     except AtollError as error:
         raise Conflict(error.message) from error
-    if not all(state.ground.holds(each.location) for each in found):
+    if not all(lies_in(each.location, one.location) for each in found):
         # Nothing of what is there: it is somebody else's.
         raise Conflict(f"{one.location} has become a link to another place")
-    return source, [each for each in found if not state.ground.is_anothers(each.location)]
+    return source, found
 
 
 def _findings(
