@@ -115,6 +115,23 @@ def database(request, tmp_path):
     return request.getfixturevalue("postgres").new_database(template)
 
 
+@pytest.fixture
+def mesh(tmp_path):
+    """A small mesh, without doors."""
+    from mesh_world import world
+
+    with world(mesh_databases.database_of(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
+def shop(mesh):
+    """Two projects of it, of which one may read what the other lists."""
+    from mesh_sharing import Shop
+
+    return Shop(mesh)
+
+
 @pytest.fixture(scope="session")
 def postgres_template(postgres):
     """The name of a database with all tables: to make them takes longer than most tests."""

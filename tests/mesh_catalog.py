@@ -1,6 +1,6 @@
 """Assets of a project, for tests: put into the store as a data source would."""
 
-from mesh_world import ROOT, STAMP
+from mesh_world import ROOT, STAMP, now
 
 from atoll.mesh.harvest.model import Column, Fingerprint, Technical
 from atoll.mesh.model.catalog import Asset, AssetType, Classification
@@ -84,9 +84,9 @@ def plain_type():
     return AssetType(id="assettype-plain", name="Plain", **STAMP)
 
 
-def project_of(mesh, who, name):
-    """A project in the root's unit, owned by somebody."""
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name=name)
+def project_of(mesh, who, name, unit_id=ROOT):
+    """A project owned by somebody but Ann."""
+    made = mesh.ask("ann", "CreateProject", domain_unit_id=unit_id, name=name)
     given = {"member_id": f"user-{who}", "designation": "PROJECT_OWNER"}
     mesh.ask("ann", "CreateProjectMembership", project_id=made.id, **given)
     mesh.ask("ann", "DeleteProjectMembership", project_id=made.id, member_id="user-ann")
@@ -103,3 +103,9 @@ def unpublish(mesh, who, asset):
     """Show an asset to others no longer."""
     given = {"asset_id": asset.id, "action": ListingAction.UNPUBLISH}
     return mesh.ask(who, "CreateListingChangeSet", **given)
+
+
+def scored(mesh, asset_id, score, *, by="bob", at=0, **more):
+    """Post a score of an asset's quality; `at` microseconds before or after now."""
+    given = {"asset_id": asset_id, "timestamp": now() + at, "score": score, **more}
+    return mesh.ask(by, "PostTimeSeriesDataPoints", **given)

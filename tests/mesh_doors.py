@@ -2,12 +2,19 @@
 
 from contextlib import suppress
 
+from mesh_databases import elsewhere
 from starlette.testclient import TestClient
 
 from atoll.core.errors import TooManyRequests
+from atoll.mesh.hosting import Mesh
 
 PORTAL = "https://mesh"
 PLACE = "testclient"
+
+
+def opened(home, portal_url=PORTAL, **given):
+    """A mesh as a server has it; its database is where all are."""
+    return Mesh(home, database=elsewhere(home), portal_url=portal_url, **given)
 
 
 def browser_at(application):

@@ -56,7 +56,7 @@ class World:
 
     def append(self, connection, notes):
         self.notes += notes
-        append(connection, notes, time.time_ns() // 1000, self.sealing.key)
+        append(connection, notes, now(), self.sealing.key)
 
     def ask(self, who, name, /, *, by=SCOPES, version=0, key="", **given):
         """Perform an operation for somebody; what is in the path and what is asked, by name.
@@ -71,15 +71,15 @@ class World:
 
     def call(self, reader, who, scopes=SCOPES):
         """Begin a call for somebody, to ask the policies with."""
-        found = standing(reader, f"user-{who}", scopes, time.time_ns() // 1000)
+        found = standing(reader, f"user-{who}", scopes, now())
         return Call(reader, found, "test", self.authorizer, self.tools)
 
     def work(self, kind=""):
         """Do the jobs that are due now, of one kind or of all, as a server would."""
         for _ in range(100):
             with self.store.reading() as reader:
-                now = time.time_ns() // 1000
-                due = [one for one in reader.all(Job) if one.due_at <= now]
+                until = now()
+                due = [one for one in reader.all(Job) if one.due_at <= until]
             wanted = [one for one in due if kind in ("", one.kind) and one.subject_id]
             if not wanted:
                 return
@@ -101,6 +101,11 @@ class World:
         except AtollError as error:
             return error
         raise AssertionError(f"{who} may do {name}")
+
+
+def now():
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1000
 
 
 def with_tables(url):

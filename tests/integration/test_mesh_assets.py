@@ -15,7 +15,6 @@ from mesh_catalog import (
     technical,
     unpublish,
 )
-from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -44,10 +43,9 @@ from atoll.mesh.service.forms import FormInput, NewField
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        kept(made, plain_type())
-        yield made
+def mesh(mesh):
+    kept(mesh, plain_type())
+    return mesh
 
 
 @pytest.fixture

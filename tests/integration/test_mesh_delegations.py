@@ -1,12 +1,10 @@
 """Who decides in the owners' place, what both sides say, and how those who wait are remembered."""
 
-import time
-
 import pytest
 from mesh_access import join
 from mesh_databases import database_of
 from mesh_sharing import Shop
-from mesh_world import ROOT, STAMP, world
+from mesh_world import ROOT, STAMP, now, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import SubscriptionRequestStatus, SubscriptionStatus, Verdict
@@ -34,13 +32,8 @@ HOUR_US = 3_600_000_000
 
 
 @pytest.fixture
-def shop(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield Shop(made, Classification.CONFIDENTIAL)
-
-
-def now():
-    return time.time_ns() // 1000
+def shop(mesh):
+    return Shop(mesh, Classification.CONFIDENTIAL)
 
 
 def delegated(shop, principal, until=0):

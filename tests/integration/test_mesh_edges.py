@@ -6,13 +6,12 @@ import time
 
 import anyio
 import pytest
-from mesh_databases import elsewhere
-from mesh_doors import browser_at, error
+from mesh_doors import browser_at, error, opened
 from mesh_server import mesh_server
 from starlette.requests import ClientDisconnect, Request
 
 from atoll.core.errors import InvalidInput
-from atoll.mesh.hosting import DATABASE_FILE, FIRST_NAME, Mesh
+from atoll.mesh.hosting import DATABASE_FILE, FIRST_NAME
 from atoll.mesh.http import routes
 from atoll.mesh.operations.calls import Performer
 
@@ -26,7 +25,7 @@ class Door:
     """A mesh, and its administrator before it."""
 
     def __init__(self, home):
-        self.mesh = Mesh(home, database=elsewhere(home), portal_url="https://mesh")
+        self.mesh = opened(home)
         self.client = browser_at(self.mesh.application)
         password = (home / "first-administrator.txt").read_text().splitlines()[1]
         told = self.client.post("/v1/sign-in", json={"name": FIRST_NAME, "password": password})

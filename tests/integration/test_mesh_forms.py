@@ -4,7 +4,6 @@ import json
 
 import pytest
 from mesh_catalog import kept, plain_type, table
-from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -19,12 +18,6 @@ from atoll.mesh.model.describing import (
 )
 from atoll.mesh.model.organisation import Designation, PolicyType
 from atoll.mesh.service.forms import FormInput, NewField, checked_forms, missing_fields
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
 
 
 @pytest.fixture

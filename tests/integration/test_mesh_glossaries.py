@@ -2,18 +2,10 @@
 
 import pytest
 from mesh_catalog import project_of
-from mesh_databases import database_of
-from mesh_world import world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.model.describing import EnabledStatus
 from atoll.mesh.model.organisation import Designation
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
 
 
 @pytest.fixture

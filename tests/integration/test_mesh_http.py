@@ -7,13 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from mesh_databases import copied, elsewhere
+from mesh_databases import copied
+from mesh_doors import opened
 from starlette.testclient import TestClient
 
 from atoll.core.errors import Conflict
 from atoll.mesh.audit.keys import Key
 from atoll.mesh.audit.verify import verify
-from atoll.mesh.hosting import FIRST_NAME, KEY_FILE, Mesh
+from atoll.mesh.hosting import FIRST_NAME, KEY_FILE
 from atoll.mesh.http.routes import BODY_BYTES
 from atoll.mesh.http.signing import COOKIE
 from atoll.mesh.identity import passwords
@@ -23,22 +24,18 @@ from atoll.mesh.store.events import events
 PATIENCE_S = 60
 
 
-def opened(home, **given):
-    return Mesh(home, database=elsewhere(home), **given)
-
-
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """The folder of a mesh that was just made."""
     home = tmp_path_factory.mktemp("begun") / "home"
-    opened(home, portal_url="https://mesh").close()
+    opened(home).close()
     return home
 
 
 @pytest.fixture
 def mesh(tmp_path, begun):
     copied(begun, tmp_path / "home")
-    mesh = opened(tmp_path / "home", portal_url="https://mesh")
+    mesh = opened(tmp_path / "home")
     yield mesh
     mesh.close()
 

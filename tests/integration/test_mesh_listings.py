@@ -1,13 +1,11 @@
 """Listings and data products: what is published, to whom it shows, and what stays untold."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import msgspec
 import pytest
-from mesh_catalog import kept, plain_type, project_of, publish, storage, table, unpublish
-from mesh_databases import database_of
+from mesh_catalog import kept, plain_type, project_of, publish, scored, storage, table, unpublish
 from mesh_samples import shared
 from mesh_world import ROOT, STAMP, world
 
@@ -33,10 +31,9 @@ PUBLIC, INTERNAL, CONFIDENTIAL = Classification
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        kept(made, plain_type())
-        yield made
+def mesh(mesh):
+    kept(mesh, plain_type())
+    return mesh
 
 
 @pytest.fixture
@@ -260,11 +257,6 @@ def test_22_a_rule_of_the_unit_is_enforced_at_publication(mesh, project, asset):
     assert publish(mesh, "bob", asset).status is ListingStatus.ACTIVE
 
 
-def scored(mesh, asset, score):
-    given = {"asset_id": asset.id, "timestamp": time.time_ns() // 1000, "score": score}
-    return mesh.ask("bob", "PostTimeSeriesDataPoints", **given)
-
-
 def product(mesh, project, *assets, **given):
     items = tuple(ItemInput(asset_id=one.id) for one in assets)
     asked = {"project_id": project.id, "name": "line 3", "items": items, **given}
@@ -307,7 +299,7 @@ def test_36_one_answer_describes_data_technically_and_for_business_and_tells_how
     found = publish(mesh, "bob", asset)
     unmeasured = listed(mesh, found)
     assert (unmeasured.quality_score, unmeasured.scored_at) == (None, 0)
-    point = scored(mesh, asset, 92)
+    point = scored(mesh, asset.id, 92)
     shown = listed(mesh, found)
     assert shown.description == "Each weld"
     [torque] = [one for one in shown.columns if one.name == "torque"]
@@ -323,8 +315,8 @@ def test_36_a_data_product_is_shown_as_good_as_the_worst_of_its_assets(mesh, pro
     asked = {"listing_id": found.id}
     shown = mesh.ask("cy", "GetListedDataProduct", **asked)
     assert (shown.quality_score, shown.scored_at) == (None, 0)
-    scored(mesh, asset, 92)
-    point = scored(mesh, other, 60)
+    scored(mesh, asset.id, 92)
+    point = scored(mesh, other.id, 60)
     shown = mesh.ask("cy", "GetListedDataProduct", **asked)
     assert (shown.quality_score, shown.scored_at) == (60, point.timestamp)
     assert [one.quality_score for one in shown.items] == [92, 60, None]

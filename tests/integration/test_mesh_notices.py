@@ -27,12 +27,6 @@ DEEDS = ("offer", "accept", "withdraw", "read", "tell")
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
-
-
-@pytest.fixture
 def project(mesh):
     """Bob's, in Ann's unit."""
     return project_of(mesh, "bob", "press shop")

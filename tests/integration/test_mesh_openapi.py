@@ -6,8 +6,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mesh_databases import elsewhere
-from mesh_doors import PORTAL, browser_at
+from mesh_doors import PORTAL, browser_at, opened
 from mesh_hidden import renamed
 from mesh_samples import samples, shared
 from mesh_world import STAMP
@@ -20,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from atoll.core.errors import Conflict
-from atoll.mesh.hosting import FIRST_NAME, Mesh
+from atoll.mesh.hosting import FIRST_NAME
 from atoll.mesh.model.organisation import (
     Association,
     AssociationKind,
@@ -50,16 +49,16 @@ class Asked:
     """A mesh with one of everything, its administrator's token, and its document."""
 
     def __init__(self, home):
-        self.mesh = Mesh(home, database=elsewhere(home), portal_url="https://mesh")
+        self.mesh = opened(home)
         self.client = browser_at(self.mesh.application).__enter__()
         password = self.mesh.first.read_text().splitlines()[1]
         told = {"name": FIRST_NAME, "password": password}
-        opened = self.client.post("/v1/sign-in", json=told).json()
+        session = self.client.post("/v1/sign-in", json=told).json()
         with self.mesh.store.reading() as reader:
             [self.domain] = reader.all(Domain)
             [self.admin] = reader.all(UserProfile)
         path = f"/v1/user-profiles/{self.admin.id}/access-tokens"
-        headers = {"X-CSRF-Token": opened["csrf"]}
+        headers = {"X-CSRF-Token": session["csrf"]}
         body = {"name": "all", "scopes": ["admin"]}
         text = self.client.post(path, json=body, headers=headers).json()["text"]
         self.client.cookies.clear()

@@ -1,20 +1,13 @@
 """Storage and workgroups that join the domain, and the environments that projects get on them."""
 
 import pytest
-from mesh_databases import database_of
-from mesh_world import ROOT, world
+from mesh_world import ROOT
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.organisation import AssociationKind, PolicyType
 from atoll.mesh.service.places import Limits
 
 STORAGE, WORKGROUP = AssociationKind
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
 
 
 @pytest.fixture

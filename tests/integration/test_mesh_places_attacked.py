@@ -5,11 +5,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from mesh_databases import elsewhere
-from mesh_doors import browser_at, error
+from mesh_doors import browser_at, error, opened
 from mesh_lakes import write_tables
 
-from atoll.mesh.hosting import FIRST_NAME, Mesh
+from atoll.mesh.hosting import FIRST_NAME
 
 SECRET = "gearbox"  # stands in names and columns of what is Bob's
 
@@ -18,7 +17,7 @@ class Rivals:
     """Two projects with a storage each, side by side; Cy wants Bob's."""
 
     def __init__(self, home, lake):
-        self.mesh = Mesh(home, database=elsewhere(home), portal_url="https://mesh")
+        self.mesh = opened(home)
         self.lake = lake
         self.client = browser_at(self.mesh.application)
         password = self.mesh.first.read_text().splitlines()[1]

@@ -4,8 +4,7 @@ import json
 
 import pytest
 from mesh_catalog import kept, plain_type, project_of, publish, storage, table, unpublish
-from mesh_databases import database_of
-from mesh_world import STAMP, world
+from mesh_world import STAMP
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.catalog import Asset, Classification, ColumnMetadata, PiiFlag, PiiStatus
@@ -18,12 +17,6 @@ from atoll.mesh.model.describing import (
 )
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.service.proposals import propose
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Scores that are posted of assets, who sees them, and what a bad one does to subscriptions."""
 
 import json
-import time
 
 import pytest
-from mesh_databases import database_of
+from mesh_catalog import scored
 from mesh_sharing import Shop
-from mesh_world import ROOT, world
+from mesh_world import ROOT, now, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import OnLowScore, SubscriptionStatus
@@ -18,20 +17,9 @@ SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 
 
-@pytest.fixture
-def shop(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield Shop(made)
-
-
-def now():
-    return time.time_ns() // 1000
-
-
-def posted(shop, score, at=0, who="bob", **more):
+def posted(shop, score, at=0, *, asset_id="", **more):
     """Post a score; `at` microseconds before or after now."""
-    given = {"asset_id": shop.asset.id, "timestamp": now() + at, "score": score, **more}
-    return shop.mesh.ask(who, "PostTimeSeriesDataPoints", **given)
+    return scored(shop.mesh, asset_id or shop.asset.id, score, at=at, **more)
 
 
 def quality(shop):

@@ -17,9 +17,8 @@ from atoll.mesh.model.organisation import AssociationKind, Designation
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield equipped(made)
+def mesh(mesh):
+    return equipped(mesh)
 
 
 @pytest.fixture

@@ -36,12 +36,6 @@ when { resource.classification == "PUBLIC" };"""
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
-
-
-@pytest.fixture
 def plant(mesh, tmp_path):
     return Plant(mesh, tmp_path / "lake")
 

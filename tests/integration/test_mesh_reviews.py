@@ -1,11 +1,8 @@
 """Access reviews, reclassified data, and what a project may read now."""
 
-import time
-
 import pytest
-from mesh_databases import database_of
-from mesh_sharing import Shop
-from mesh_world import ROOT, STAMP, world
+from mesh_catalog import scored
+from mesh_world import ROOT, STAMP, now
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.model.access import (
@@ -26,16 +23,6 @@ from atoll.mesh.service import reviews
 from atoll.mesh.service.reclassification import reclassified
 
 HOUR_US = 3_600_000_000
-
-
-@pytest.fixture
-def shop(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield Shop(made)
-
-
-def now():
-    return time.time_ns() // 1000
 
 
 def begun(shop, unit=ROOT, **more):
@@ -228,9 +215,7 @@ def test_54_a_project_sees_what_it_may_read_now_on_which_terms_and_since_when(sh
     assert (found.approved_by, found.since) == ("user-bob", held.created_at)
     assert (found.terms, found.last_used_at) == (held.terms, 0)
     assert [(one.name, one.score) for one in found.assets] == [("torque", None)]
-    shop.mesh.ask(
-        "bob", "PostTimeSeriesDataPoints", asset_id=shop.asset.id, timestamp=now(), score=92.0
-    )
+    scored(shop.mesh, shop.asset.id, 92)
     [found] = shop.mesh.ask("cy", "ListMyData", project_id=shop.consumer.id)["items"]
     assert found.assets[0].score == 92
     for who in ("bob", "dee"):

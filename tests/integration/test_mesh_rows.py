@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from mesh_databases import database_of
 from mesh_files import lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, write_workers
-from mesh_world import ROOT, world
+from mesh_world import ROOT
 from vectordata import small_collection
 
 from atoll.app.assets import Collections
@@ -84,9 +83,8 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield equipped(made)
+def mesh(mesh):
+    return equipped(mesh)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import pytest
 from mesh_catalog import kept
-from mesh_databases import database_of
-from mesh_world import ROOT, STAMP, world
+from mesh_world import ROOT, STAMP
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.model.access import Guardrails
@@ -28,12 +27,6 @@ COMMON = {
     "product_owner": "Ann",
     "refresh_frequency": "DAILY",
 }
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
 
 
 @pytest.fixture

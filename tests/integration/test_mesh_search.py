@@ -1,11 +1,19 @@
 """Finding: by words and facets, within what the caller may see, at once after a change."""
 
 import shutil
-import time
 from dataclasses import replace
 
 import pytest
-from mesh_catalog import kept, parquet_table, plain_type, storage, table, technical
+from mesh_catalog import (
+    kept,
+    parquet_table,
+    plain_type,
+    project_of,
+    scored,
+    storage,
+    table,
+    technical,
+)
 from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
@@ -26,7 +34,7 @@ from atoll.mesh.model.catalog import (
     TimeSeriesDataPoint,
 )
 from atoll.mesh.model.describing import FieldType, Form, GlossaryTerm
-from atoll.mesh.model.organisation import Designation, PolicyType
+from atoll.mesh.model.organisation import PolicyType
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.service.forms import FormInput, NewField
 from atoll.mesh.service.listings import ListingAction
@@ -76,13 +84,6 @@ def asset(
     return listing
 
 
-def project_of(mesh, who, name, unit_id=ROOT):
-    made = mesh.ask("ann", "CreateProject", domain_unit_id=unit_id, name=name)
-    given = {"member_id": f"user-{who}", "designation": Designation.OWNER}
-    mesh.ask("ann", "CreateProjectMembership", project_id=made.id, **given)
-    return made
-
-
 def term_of(mesh, project, name, **values):
     given = {"policy_type": PolicyType.CREATE_GLOSSARY, "principal_id": "user-bob"}
     mesh.ask("ann", "AddPolicyGrant", domain_unit_id=project.domain_unit_id, **given)
@@ -98,11 +99,6 @@ def form_type(mesh, project, **fields):
     made = tuple(NewField(name=name, is_facet=True, type=type_) for name, type_ in fields.items())
     given = {"project_id": project.id, "name": "Cell", "fields": made}
     return mesh.ask("bob", "CreateFormType", **given)
-
-
-def scored(mesh, asset_id, score):
-    given = {"asset_id": asset_id, "timestamp": time.time_ns() // 1000, "score": score}
-    return mesh.ask("bob", "PostTimeSeriesDataPoints", **given)
 
 
 def found(mesh, who, text="", **given):
@@ -163,7 +159,8 @@ def test_34_a_project_that_is_younger_than_the_search_is_not_counted(mesh, proje
 
     def late(ask):
         monkeypatch.undo()
-        asset(mesh, project_of(mesh, "ann", "later"), "later")
+        later = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="later")
+        asset(mesh, later, "later")
         return asked(ask)
 
     monkeypatch.setattr(mesh.indexer, "asked", late)

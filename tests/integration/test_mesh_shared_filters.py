@@ -3,9 +3,7 @@
 from functools import partial
 
 import pytest
-from mesh_databases import database_of
-from mesh_sharing import AS_IS, COLUMNS, LINE_A, Shop, technical
-from mesh_world import world
+from mesh_sharing import AS_IS, COLUMNS, LINE_A, technical
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from atoll.mesh.harvest.model import Column
@@ -13,12 +11,6 @@ from atoll.mesh.model.access import SubscriptionStatus
 from atoll.mesh.model.catalog import ColumnMetadata, FilterStatus, ListingStatus
 from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.filters import MOST_OF_ASSET
-
-
-@pytest.fixture
-def shop(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield Shop(made)
 
 
 def made(shop, name="as it is", who="bob", **configuration):

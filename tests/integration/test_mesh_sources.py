@@ -54,9 +54,8 @@ CREATED, UPDATED = AssetRunStatus.SUCCEEDED_CREATED, AssetRunStatus.SUCCEEDED_UP
 
 
 @pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield equipped(made)
+def mesh(mesh):
+    return equipped(mesh)
 
 
 @pytest.fixture

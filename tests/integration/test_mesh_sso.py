@@ -5,8 +5,7 @@ import time
 import httpx2
 import pytest
 from joserfc.jwk import ECKey
-from mesh_databases import elsewhere
-from mesh_doors import PLACE, PORTAL, browser_at, error, used_up
+from mesh_doors import PLACE, PORTAL, browser_at, error, opened, used_up
 from oidc_providers import hostile_provider, real_provider, unsigned
 
 from atoll.core.errors import Forbidden, InvalidInput
@@ -73,13 +72,9 @@ def file(issuer, hostile, tmp_path_factory):
     return path
 
 
-def opened(home, providers):
-    return Mesh(home, database=elsewhere(home), portal_url=PORTAL, providers=providers)
-
-
 @pytest.fixture(scope="module")
 def mesh(file, tmp_path_factory):
-    made = opened(tmp_path_factory.mktemp("home"), file)
+    made = opened(tmp_path_factory.mktemp("home"), providers=file)
     yield made
     made.close()
 
@@ -383,7 +378,7 @@ def test_7_a_provider_that_is_down_is_told_without_saying_what_it_said(
     path = tmp_path / "providers.toml"
     path.write_text(file.read_text().replace(hostile.issuer, "http://127.0.0.1:1"))
     path.chmod(0o600)
-    made = opened(tmp_path / "home", path)
+    made = opened(tmp_path / "home", providers=path)
     try:
         with browser_at(made.application) as browser:
             told = error(browser.get("/v1/sso/other"), 503)

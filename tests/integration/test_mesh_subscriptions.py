@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 from mesh_access import COLUMNS, Plant, technical
 from mesh_catalog import project_of
-from mesh_databases import database_of
 from mesh_world import STAMP, world
 
 from atoll.core.config import StorageOptions
@@ -44,12 +43,6 @@ from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.subscriptions import resumed, suspended
 
 DAY_US = 86_400_000_000
-
-
-@pytest.fixture
-def mesh(tmp_path):
-    with world(database_of(tmp_path)) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """What is told of requests, access, quality, runs, proposals: to whom, in which words (29, 41)."""
 
-import time
 from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 
 import pytest
 from mesh_access import Plant, join, technical
+from mesh_catalog import scored
 from mesh_databases import database_of
-from mesh_world import ROOT, STAMP, world
+from mesh_world import ROOT, STAMP, now, world
 
 from atoll.mesh.model.access import (
     OnLowScore,
@@ -78,15 +78,6 @@ def due(plant, kind):
         [job] = reader.all(Job, kind=kind)
     changed(plant, job, due_at=1)
     plant.mesh.work(kind)
-
-
-def measured(plant, score, table="public", by="bob"):
-    given = {"asset_id": f"asset-{table}", "timestamp": now(), "score": score}
-    plant.mesh.ask(by, "PostTimeSeriesDataPoints", **given)
-
-
-def now():
-    return time.time_ns() // 1000
 
 
 @pytest.mark.parametrize("name", sorted({of for one in TOPICS.values() for of in one.of}))
@@ -191,7 +182,7 @@ def test_45_whose_access_has_ended_is_told_once_however_many_tables_it_was(
 def test_31_readers_hear_of_bad_quality_of_a_suspension_and_that_it_is_over(plant):
     plant.subscribe(plant.public, min_score=90, on_low_score=OnLowScore.SUSPEND)
     for score in (50, 95):
-        measured(plant, score)
+        scored(plant.mesh, "asset-public", score)
         told(plant, "dee")
     topics = ("QUALITY_BELOW_THRESHOLD", "SUBSCRIPTION_SUSPENDED", "SUBSCRIPTION_RESUMED")
     found = [titles(plant, "dee", one) for one in topics]
@@ -219,7 +210,7 @@ def test_29_owners_hear_of_a_drop_and_of_readers_those_who_named_no_score(plant,
     plant.subscribe(plant.internal, min_score=50)
     for table in ("public", "internal"):
         for score in (95, 80):
-            measured(plant, score, table, by="eve")
+            scored(plant.mesh, f"asset-{table}", score, by="eve")
     drop = "The quality of data in '{}' has dropped"
     assert titles(plant, "dee", DROPPED) == [drop.format("asset-public")]
     assert sorted(titles(plant, "bob", DROPPED)) == [drop.format("internal"), drop.format("public")]
@@ -231,7 +222,7 @@ def test_29_owners_hear_of_a_drop_and_of_readers_those_who_named_no_score(plant,
 def test_29_a_drop_is_told_once_a_day_and_brought_up_to_date(plant, eve):
     plant.mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, min_score=60.0)
     for score, why in ((59, "the guardrails demand 60"), (40, "the one before was 59")):
-        measured(plant, score, by="eve")
+        scored(plant.mesh, "asset-public", score, by="eve")
         [one] = told(plant, "bob", DROPPED)
         assert one.message == f"the newest quality score is {score}; {why}"
 
@@ -239,7 +230,7 @@ def test_29_a_drop_is_told_once_a_day_and_brought_up_to_date(plant, eve):
 def test_29_readers_of_a_data_product_hear_that_a_part_of_it_has_dropped(plant):
     plant.subscribe(plant.product)
     for score in (95, 80):
-        measured(plant, score, "internal")
+        scored(plant.mesh, "asset-internal", score)
     assert titles(plant, "dee", DROPPED) == ["The quality of data in 'product-kit' has dropped"]
 
 
