@@ -207,9 +207,8 @@ def test_20_forms_are_checked_and_may_be_incomplete_in_a_draft(mesh, project, as
 
 
 def test_20_a_text_in_a_form_may_look_like_a_term_that_is_gone(mesh, project, asset):
-    fields = (NewField(name="note"),)
-    mesh.ask("bob", "CreateFormType", project_id=project.id, name="Notes", fields=fields)
-    form = FormInput(form_type="Notes", content={"note": new_id("term")})
+    form_type(mesh, project)
+    form = FormInput(form_type="Torque", content={"unit": new_id("term")})
     changed = mesh.ask("bob", "UpdateAsset", asset_id=asset.id, forms=(form,))
     assert changed.forms[0].content == form.content
 
