@@ -620,7 +620,7 @@ def republish(plant, *assets):
     product, listing = plant.find(DataProduct, "product-kit"), plant.find(Listing, plant.product)
     items = (*items, DataProductItem("asset-secret", 1))
     changed = plant.change(product, items=items)
-    plant.change(listing, entity_revision=changed.version)
+    plant.change(listing, entity_revision=changed.version, asset_ids=changed.asset_ids)
 
 
 def test_40_a_column_that_went_and_comes_back_is_masked_again(plant):
