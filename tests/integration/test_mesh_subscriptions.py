@@ -519,6 +519,21 @@ def test_46_who_reads_what_a_data_product_had_once_is_not_forgotten(plant, mesh)
     mesh.ask("bob", "DeleteAsset", **asked)
 
 
+def test_46_what_a_data_product_is_asked_for_with_is_not_removed(plant, mesh):
+    plant.ask(plant.product)
+    mesh.ask(
+        "bob",
+        "CreateDataProductListingChangeSet",
+        action="UNPUBLISH",
+        data_product_id="product-kit",
+    )
+    plant.change(plant.find(DataProduct, "product-kit"), items=())
+    asked = {"asset_id": "asset-internal"}
+    mesh.ask("bob", "CreateListingChangeSet", action="UNPUBLISH", **asked)
+    told = mesh.refusal("bob", "DeleteAsset", **asked)
+    assert "is in the data product" in told.message
+
+
 def test_both_sides_see_access_and_others_do_not_know_of_it(plant, mesh):
     found = plant.subscribe(plant.public)
     grant = plant.grant(found)
