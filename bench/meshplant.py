@@ -44,7 +44,7 @@ from atoll.mesh.model.organisation import (
 )
 from atoll.mesh.model.people import UserProfile, UserType
 from atoll.mesh.model.record import Record, microseconds
-from atoll.mesh.operations.entries import QUALITY
+from atoll.mesh.operations.scores import QUALITY
 from atoll.mesh.store.database import opened, writing_to
 from atoll.mesh.store.tables import CHANGES, FOLLOWED, KEEPING_HISTORY, KEYS, PAST, TABLES, VALUES
 from bench.meshcorpus import TERMS, UNITS, Corpus
@@ -212,7 +212,7 @@ def _asset(number: int, entry: Entry, location: str) -> Asset:
         technical=_technical(columns, location),
         columns=(ColumnMetadata(columns[0], pii=personal),) if entry.has_pii else (),
         forms=(Form("CommonAttributes", 1, common),),
-        glossary_terms=tuple(one.replace(" ", "-") for one in entry.terms),
+        glossary_terms=_terms(entry),
         **_stamp(entry),
     )
 
@@ -244,12 +244,17 @@ def _listing(number: int, entry: Entry) -> Listing:
         owning_project_id=_project(entry),
         classification=_classification(entry),
         has_pii=entry.has_pii,
+        all_terms=_terms(entry),
         **_stamp(entry),
     )
 
 
 def _project(entry: Entry) -> str:
     return entry.project.replace(" ", "-")
+
+
+def _terms(entry: Entry) -> tuple[str, ...]:
+    return tuple(one.replace(" ", "-") for one in entry.terms)
 
 
 def _classification(entry: Entry) -> Classification:

@@ -81,9 +81,10 @@ class Plant:
         own = {"owning_project_id": self.owner, **STAMP}
         self.keep(DataProduct(id=f"product-{name}", name=name, items=items, **own))
         secret = Classification.CONFIDENTIAL
-        return self.listing(f"product-{name}", EntityType.DATA_PRODUCT, secret)
+        ids = tuple(one.asset_id for one in items)
+        return self.listing(f"product-{name}", EntityType.DATA_PRODUCT, secret, asset_ids=ids)
 
-    def listing(self, entity_id, entity_type, classification):
+    def listing(self, entity_id, entity_type, classification, **values):
         made = Listing(
             id=f"listing-{entity_id}",
             name=entity_id,
@@ -92,6 +93,7 @@ class Plant:
             entity_revision=1,
             owning_project_id=self.owner,
             classification=classification,
+            **values,
             **STAMP,
         )
         self.keep(made)

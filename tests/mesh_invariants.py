@@ -84,7 +84,9 @@ def assert_whole(reader, keys):
     for listing in reader.all(Listing):
         kind = Asset if listing.entity_type is EntityType.ASSET else DataProduct
         assert reader.find(kind, listing.entity_id)
-        assert reader.past(kind, listing.entity_id, listing.entity_revision)
+        _assert_shows(
+            reader, listing, reader.past(kind, listing.entity_id, listing.entity_revision)
+        )
     for held in reader.all(Subscription):
         assert held.status not in LIVE or reader.find(Listing, held.listing_id)
     accepted = [one.id for one in reader.all(SubscriptionRequest, status="ACCEPTED")]
@@ -95,6 +97,14 @@ def assert_whole(reader, keys):
     assert verdict.problem is None
     assert verdict.head == reader.event_head()
     _assert_told(reader, events)
+
+
+def _assert_shows(reader, listing, shown):
+    """Compare what a listing has copied, to be found by, with the revision that it shows."""
+    items = () if isinstance(shown, Asset) else shown.items
+    assert listing.asset_ids == tuple(one.asset_id for one in items)
+    parts = [shown, *(reader.past(Asset, one.asset_id, one.revision) for one in items)]
+    assert set(listing.all_terms) == {term for one in parts for term in one.all_terms}
 
 
 def _assert_kept_whole(connection, kind, records):

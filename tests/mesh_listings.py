@@ -72,7 +72,7 @@ def _listing(chance, place):
         [names],
         terms,
         columns,
-        [*([("daily",)] if made.refresh_frequency else []), note],
+        [note],
         [about],
     )
     return Listing(made, tuple(tuple(values) for values in words))
@@ -138,7 +138,7 @@ def values_of(listing, facet):
         return {str(made.has_pii).lower()}
     if facet == "quality":
         return {band(made.quality_score)}
-    if facet == "form:note":
+    if facet == "form/note":
         return set(made.forms["note"])
     return {getattr(made, facet)} - {""}
 
@@ -168,4 +168,4 @@ def counts(found, facet):
     return Counter(value for listing in found for value in values_of(listing, facet))
 
 
-ALL_FACETS = (*FACETS, "form:note")
+ALL_FACETS = (*FACETS, "form/note")

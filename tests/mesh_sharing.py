@@ -89,6 +89,7 @@ class Shop:
             entity_type=EntityType.DATA_PRODUCT,
             entity_id=product.id,
             entity_revision=1,
+            asset_ids=product.asset_ids,
             classification=self.classification,
             **own,
         )

@@ -36,6 +36,7 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.describing import EnabledStatus, FieldType
 from atoll.mesh.model.organisation import ALL_USERS, Designation, PolicyType, Project
 from atoll.mesh.model.people import ProfileStatus
+from atoll.mesh.model.record import new_id
 from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.asset_types import usable_type
 from atoll.mesh.service.assets import ChangedColumn, changed_asset
@@ -201,6 +202,13 @@ def test_20_forms_are_checked_and_may_be_incomplete_in_a_draft(mesh, project, as
     assert mesh.ask("dee", "UpdateAsset", **given).forms[0].content == {"most": 9}
     given["forms"] = (FormInput(form_type="Torque", content={"most": "high"}),)
     assert isinstance(mesh.refusal("dee", "UpdateAsset", **given), InvalidInput)
+
+
+def test_20_a_text_in_a_form_may_look_like_a_term_that_is_gone(mesh, project, asset):
+    form_type(mesh, project)
+    form = FormInput(form_type="Torque", content={"unit": new_id("term")})
+    changed = mesh.ask("bob", "UpdateAsset", asset_id=asset.id, forms=(form,))
+    assert changed.forms[0].content == form.content
 
 
 def test_36_columns_are_described_only_where_there_are_such(mesh, asset):

@@ -377,6 +377,7 @@ def two(tmp_path_factory):
             entity_type=EntityType.DATA_PRODUCT,
             entity_id=product.id,
             entity_revision=1,
+            asset_ids=product.asset_ids,
             classification=Classification.INTERNAL,
             **own,
         )

@@ -512,6 +512,21 @@ def test_46_who_reads_what_a_data_product_had_once_is_not_forgotten(plant, mesh)
     mesh.ask("bob", "DeleteAsset", **asked)
 
 
+def test_46_what_a_data_product_is_asked_for_with_is_not_removed(plant, mesh):
+    plant.ask(plant.product)
+    mesh.ask(
+        "bob",
+        "CreateDataProductListingChangeSet",
+        action="UNPUBLISH",
+        data_product_id="product-kit",
+    )
+    plant.change(plant.find(DataProduct, "product-kit"), items=())
+    asked = {"asset_id": "asset-internal"}
+    mesh.ask("bob", "CreateListingChangeSet", action="UNPUBLISH", **asked)
+    told = mesh.refusal("bob", "DeleteAsset", **asked)
+    assert "is in the data product" in told.message
+
+
 def test_both_sides_see_access_and_others_do_not_know_of_it(plant, mesh):
     found = plant.subscribe(plant.public)
     grant = plant.grant(found)
@@ -613,7 +628,7 @@ def republish(plant, *assets):
     product, listing = plant.find(DataProduct, "product-kit"), plant.find(Listing, plant.product)
     items = (*items, DataProductItem("asset-secret", 1))
     changed = plant.change(product, items=items)
-    plant.change(listing, entity_revision=changed.version)
+    plant.change(listing, entity_revision=changed.version, asset_ids=changed.asset_ids)
 
 
 def test_40_a_column_that_went_and_comes_back_is_masked_again(plant):

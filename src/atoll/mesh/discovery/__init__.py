@@ -13,7 +13,6 @@ from atoll.mesh.discovery.model import (
     Query,
     Remove,
     Sort,
-    form_facet,
 )
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "Query",
     "Remove",
     "Sort",
-    "form_facet",
 ]

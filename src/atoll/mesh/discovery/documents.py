@@ -136,7 +136,7 @@ def _texts(entry: Entry) -> tuple[Iterable[str], ...]:
         (entry.name,),
         (*entry.terms, *entry.synonyms),
         (text for column in entry.columns for text in (column.name, column.description)),
-        (entry.business_unit, entry.refresh_frequency, *chain(*entry.forms.values())),
+        chain(*entry.forms.values()),
         (entry.description,),
     )
 

@@ -27,7 +27,7 @@ FACETS = (
     "asset_type",
     "quality",
 )
-FORM_PREFIX = "form:"
+FORM_PREFIX = "form/"  # begins the facets of what `Entry.forms` holds
 # From the best down: the least score of each band. What has no score is in NOT_SCORED.
 QUALITY_BANDS = {"0.9-1": 0.9, "0.75-0.9": 0.75, "0.5-0.75": 0.5, "0-0.5": 0.0}
 NOT_SCORED = "none"
@@ -44,14 +44,9 @@ MAX_PAYLOAD_BYTES = 1 << 20
 MAX_VALUES = 20_000
 
 
-def form_facet(field_name: str) -> str:
-    """Name the facet of a field of metadata forms."""
-    return FORM_PREFIX + field_name
-
-
 @dataclass(frozen=True)
 class Column:
-    """A column of an asset; both are searched."""
+    """A column of what is listed; its name and its description are searched."""
 
     name: str
     description: str = ""
@@ -59,10 +54,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the index holds of one listing; empty values are in no facet.
+    """What the index holds of one thing to be found; empty values are in no facet.
 
     Attributes:
-        id: of the asset or data product; one entry for each.
+        id: of the thing; one entry for each.
         visibility: the class that decides who may see it; the index only compares it.
         wider_visibility: a class that `visibility` is part of, if any.
         name, description: searched.
@@ -70,14 +65,14 @@ class Entry:
         kind: "asset" or "data product".
         terms: names of glossary terms; searched, and the values of facet "term".
         synonyms: other words for them; searched only.
-        forms: values by field name, of all metadata forms together. Each is searched; one of up to
-            MAX_KEY_CHARS is a value of the field's facet, too.
+        forms: values of metadata forms by FORM/FIELD. Each is searched; one of up to MAX_KEY_CHARS
+            is a value of the facet FORM_PREFIX + FORM/FIELD, too.
         columns: searched.
         project: who owns it.
         unit: the domain units it lies in, from the root down; each by a key that only it has.
         classification, basis, asset_type: as the catalog spells them.
         has_pii: whether a column holds personal data.
-        business_unit, refresh_frequency: searched as form values are.
+        business_unit, refresh_frequency: facets only; what is searched of them is in `forms`.
         quality_score: 0 to 1; None: nobody measured.
         payload: what a hit brings back, up to 1 MiB.
 
@@ -158,7 +153,7 @@ class Query:
         filters: by facet, the values of which an entry must have one; none at all is no filter. A
             domain unit stands for those below it, too.
         quality: least and greatest quality score, both included; None is no bound.
-        facets: which to count: of FACETS, or made by `form_facet`.
+        facets: which to count: of FACETS, or FORM_PREFIX + FORM/FIELD.
         facet_values: how many values of each are listed, those of its own filter besides.
         sort: by relevance, name (alphabetically), updated (newest first), quality (best first).
             Without text, relevance is by name.
@@ -188,7 +183,7 @@ class Query:
             if name not in FACETS and not name.startswith(FORM_PREFIX):
                 raise InvalidInput(
                     f"there is no facet '{name[:MAX_KEY_CHARS]}'; choose of"
-                    f" {', '.join(FACETS)}, or {FORM_PREFIX}FIELD",
+                    f" {', '.join(FACETS)}, or {FORM_PREFIX}FORM/FIELD",
                     facet=name[:MAX_KEY_CHARS],
                 )
             check_keys((name, *self.filters.get(name, ())), "the filter")

@@ -147,10 +147,15 @@ class Asset(Record):
         return (self.technical.fingerprint.content or "") if self.technical else ""
 
     @property
+    def own_terms(self) -> tuple[str, ...]:
+        """Ids of the glossary terms that it and its columns carry."""
+        of_columns = (term for one in self.columns for term in one.glossary_terms)
+        return tuple(dict.fromkeys([*self.glossary_terms, *of_columns]))
+
+    @property
     def all_terms(self) -> tuple[str, ...]:
         """Ids of the glossary terms that it, its columns and its forms carry."""
-        of_columns = (term for one in self.columns for term in one.glossary_terms)
-        return tuple(dict.fromkeys([*self.glossary_terms, *of_columns, *terms_of(self.forms)]))
+        return tuple(dict.fromkeys([*self.own_terms, *terms_of(self.forms)]))
 
     @property
     def personal(self) -> frozenset[str]:

@@ -145,7 +145,10 @@ def types_of(forms: tuple[Form, ...]) -> tuple[str, ...]:
 
 
 def terms_of(forms: Iterable[Form]) -> Iterator[str]:
-    """Yield the ids of glossary terms among the values of forms; nothing else looks like one."""
+    """Yield what is the id of a glossary term by its looks among the values of forms.
+
+    Their types, which are not known here, tell whether it is meant so: a text may look like one.
+    """
     for one in forms:
         for value in chain(*one.values.values()):
             if isinstance(value, str) and _TERM_ID.fullmatch(value):

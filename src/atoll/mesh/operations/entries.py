@@ -24,14 +24,13 @@ from atoll.mesh.model.describing import COMMON, Form, GlossaryTerm, OneValue
 from atoll.mesh.model.organisation import DomainUnit, Project
 from atoll.mesh.model.people import GroupProfile, UserProfile
 from atoll.mesh.model.record import moment
+from atoll.mesh.operations.scores import MAX_SCORE, measured, newest_points, worst
 from atoll.mesh.store.reading import Reader
 
 N = TypeVar("N", bound=GlossaryTerm | UserProfile | GroupProfile)
 TOGETHER = 500
 # What goes beyond this, or MAX_VALUES, is not searched: the index would refuse the entry.
 MAX_TERMS = 5000
-MAX_SCORE = 100.0
-QUALITY = "quality"
 Entity = Asset | DataProduct
 INDEXED: dict[str, type[Entity | Listing]] = {
     kind.KIND: kind for kind in (Asset, DataProduct, Listing)
@@ -60,31 +59,6 @@ def wider_class(name: str) -> str:
     """
     kind, _, *classification = name.split(" ")
     return " ".join((kind, *classification))
-
-
-def measured(record: Entity | Listing) -> tuple[str, ...]:
-    """List ids of the assets whose quality counts for something: itself, or what is in it."""
-    if isinstance(record, Listing):
-        return record.asset_ids or (record.entity_id,)
-    return (record.id,) if isinstance(record, Asset) else record.asset_ids
-
-
-def newest_points(reader: Reader, asset_ids: Iterable[str]) -> dict[str, TimeSeriesDataPoint]:
-    """Return the newest points of quality by the ids of their assets, of those that have one."""
-    found: dict[str, TimeSeriesDataPoint] = {}
-    for some in in_groups(dict.fromkeys(asset_ids), TOGETHER):
-        found |= reader.newest_of(
-            TimeSeriesDataPoint, "timestamp", "asset_id", some, form_name=QUALITY
-        )
-    return found
-
-
-def worst(
-    points: Mapping[str, TimeSeriesDataPoint], asset_ids: Iterable[str]
-) -> TimeSeriesDataPoint | None:
-    """Return the point by which assets are as good together as the worst of them."""
-    known = [points[id_] for id_ in asset_ids if id_ in points]
-    return min(known, key=lambda one: one.score or 0.0, default=None)
 
 
 class Entries:
@@ -205,7 +179,7 @@ class Entries:
                 yield f"{form.form_type}/{name}", tuple(map(self._said, some))
 
     def _said(self, value: OneValue) -> str:
-        """Write a value as people read it."""
+        """Write a value as people read it: an id by its name, whatever its field's type."""
         if not isinstance(value, str):
             return json.dumps(value)
         kind = _NAMED.get(value.partition("-")[0])

@@ -151,17 +151,15 @@ def _shown_in(reader: Reader, kind: str, id_: str) -> Iterator[str]:
         for unit in reader.all(DomainUnit, parent_domain_unit_id=id_):
             yield from _shown_in(reader, kind, unit.id)
     elif kind == GlossaryTerm.KIND:
-        yield from reader.values(Asset, "id", all_terms=id_)
-        yield from reader.values(DataProduct, "id", all_terms=id_)
-        yield from reader.values(Listing, "id", all_terms=id_)
+        for one in INDEXED.values():
+            yield from reader.values(one, "id", all_terms=id_)
     elif point := reader.find(TimeSeriesDataPoint, id_):
         yield from _measured_by(reader, point.asset_id)
 
 
 def _of_project(reader: Reader, project_id: str) -> Iterator[str]:
     for kind in INDEXED.values():
-        for one in reader.all(kind, owning_project_id=project_id):
-            yield one.id
+        yield from reader.values(kind, "id", owning_project_id=project_id)
 
 
 def _measured_by(reader: Reader, asset_id: str) -> Iterator[str]:

@@ -180,7 +180,7 @@ def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:
     for key in {"glossary_terms", "upstream"} & values.keys():
         values[key] = tuple(dict.fromkeys(values[key]))
     changed = revised(call, asset, **values)
-    require_usable(call, changed.all_terms, asset.all_terms)
+    require_usable(call, changed.own_terms, asset.all_terms)
     for id_ in set(changed.upstream) - set(asset.upstream):
         _require_known(call, asset, id_)
     if (changed.classification, changed.personal) != (asset.classification, asset.personal):

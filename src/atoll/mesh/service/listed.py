@@ -23,8 +23,8 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.describing import Form
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.entries import newest_points, worst
 from atoll.mesh.operations.registry import Named, Right, operation
+from atoll.mesh.operations.scores import newest_points, worst
 from atoll.mesh.service.access import is_within_reach
 
 # The others (of a CSV file its encoding, ...) are nobody's business who reads through the mesh.

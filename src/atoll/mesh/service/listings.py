@@ -184,12 +184,11 @@ def readers_of(call: Call, asset: Asset) -> Iterator[Subscription]:
 
 def products_with(call: Call, asset: Asset) -> Iterator[DataProduct]:
     """Yield the data products that an asset is in, in their draft or as others have them."""
-    for product, listing in _products(call, asset.owning_project_id):
-        items = [*product.items]
-        if listing and (listing.status is ListingStatus.ACTIVE or _is_used(call, listing)):
-            items += call.past(DataProduct, product.id, listing.entity_revision).items
-        if asset.id in {one.asset_id for one in items}:
-            yield product
+    ids = set(call.values(DataProduct, "id", asset_ids=asset.id))
+    for listing in call.each(Listing, asset_ids=asset.id):
+        if listing.status is ListingStatus.ACTIVE or _is_used(call, listing):
+            ids.add(listing.entity_id)
+    return call.each(DataProduct, id=ids)
 
 
 def _change_set(call: Call, entity: Asset | DataProduct, ask: ListingChangeSet) -> Listing:
@@ -270,17 +269,7 @@ def _all_terms(shown: Iterable[Asset | DataProduct]) -> tuple[str, ...]:
 def _showing(call: Call, asset: Asset) -> Iterator[Listing]:
     """Yield the listing of an asset, and those of data products that it is published in."""
     yield from call.each(Listing, entity_id=asset.id)
-    for product, listing in _products(call, asset.owning_project_id):
-        if listing:
-            shown = call.past(DataProduct, product.id, listing.entity_revision)
-            if asset.id in {one.asset_id for one in shown.items}:
-                yield listing
-
-
-def _products(call: Call, project_id: str) -> Iterator[tuple[DataProduct, Listing | None]]:
-    """Yield the data products of a project, the only ones that its assets are in."""
-    for product in call.each(DataProduct, owning_project_id=project_id):
-        yield product, call.find(Listing, entity_id=product.id)
+    yield from call.each(Listing, asset_ids=asset.id)
 
 
 def _is_used(call: Call, listing: Listing) -> bool:

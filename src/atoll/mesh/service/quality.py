@@ -6,7 +6,7 @@ newest counts: a point that comes late is history, and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Annotated, Any
 
@@ -20,11 +20,10 @@ from atoll.mesh.model.catalog import Asset, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import Moment, Score, in_order, new_id
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.entries import QUALITY, newest_points, worst
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
+from atoll.mesh.operations.scores import MAX_SCORE, QUALITY, measured, newest_points, worst
 from atoll.mesh.service.guardrails import guardrails_of
 from atoll.mesh.service.subscriptions import resumed, suspended
-from atoll.mesh.service.terms import listed_assets
 
 MAX_CONTENT_BYTES = 64 << 10
 MAX_CONTENT_DEPTH = 16
@@ -32,8 +31,7 @@ _DAY_US = 86_400_000_000
 _AHEAD_US = 60_000_000  # clocks differ
 _OLDEST_US = 3653 * _DAY_US
 _POINTS_LOOKED_AT = 1000  # of one asset, for how long it has been bad
-NOTABLE_DROP = 10.0  # from one point to the next: so much is told to all who read
-BEST = 100.0
+NOTABLE_DROP = 10.0  # from one point to the next: so much is told
 Series = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$(?!\n)")]
 
 
@@ -172,7 +170,7 @@ def post_time_series_data_points(
     last = newest(call, asset.id)
     is_newest = ask.form_name == QUALITY and (last is None or last.timestamp < ask.timestamp)
     held = list(_held_to_a_score(call, asset)) if is_newest else []
-    scores = [_score_of(call, one) for one in held]
+    scores = [_score(call, one.columns) for one in held]
     id_ = new_id(in_order(TimeSeriesDataPoint.KIND, ask.timestamp))
     owner = asset.owning_project_id
     made = call.add(TimeSeriesDataPoint, id_=id_, owning_project_id=owner, **keys, **told)
@@ -195,15 +193,15 @@ def list_time_series_data_points(
 @operation("GET", "/listings/{listing_id}/scores", Right.DISCOVER)
 def list_listing_scores(call: Call, listing: Listing, ask: ListingScores) -> Iterator[ListedScore]:
     """List the quality scores of what is listed, of each of its assets, the first first."""
-    ids = [one.id for one in listed_assets(call, listing)]
-    for one in _between(call, ask.started_at, ask.ended_at, asset_id=ids, form_name=QUALITY):
+    keys = {"asset_id": measured(listing), "form_name": QUALITY}
+    for one in _between(call, ask.started_at, ask.ended_at, **keys):
         yield ListedScore(one.id, one.asset_id, one.timestamp, one.score or 0.0)
 
 
 @operation("GET", "/listings/{listing_id}/quality", Right.DISCOVER)
 def get_listing_quality(call: Call, listing: Listing) -> ListingQuality:
     """Show how good listed data are."""
-    ids = [one.id for one in listed_assets(call, listing)]
+    ids = measured(listing)
     point = worst(newest_points(call.reader, ids), ids)
     if point is None:
         return ListingQuality(None, 0, None)
@@ -217,7 +215,7 @@ def get_owner_scorecard(call: Call, project: Project, ask: ScorecardStandards) -
     """Show how good the data of a project are, and which failures nobody has mended in time."""
     threshold = ask.threshold
     if threshold is None:
-        threshold = guardrails_of(call, project.id).min_score or BEST
+        threshold = guardrails_of(call, project.id).min_score or MAX_SCORE
     overdue_before = call.now - ask.overdue_days * _DAY_US
     assets = call.each(Asset, owning_project_id=project.id)
     found = [
@@ -247,8 +245,7 @@ def require_score(call: Call, listing: Listing) -> None:
         Conflict: their newest score is below what the guardrails of their domain unit demand.
     """
     least = guardrails_of(call, listing.owning_project_id).min_score
-    ids = [one.id for one in listed_assets(call, listing)]
-    score = _least(_newest_of(call, ids))
+    score = _score(call, measured(listing))
     if score is not None and score < least:
         raise Conflict(
             f"the newest quality score of '{listing.name}' is {score:g}; no access is given to "
@@ -302,19 +299,17 @@ def _newest_first(call: Call, asset_id: str) -> Iterator[TimeSeriesDataPoint]:
     return call.newest(TimeSeriesDataPoint, "timestamp", asset_id=asset_id, form_name=QUALITY)
 
 
-def _newest_of(call: Call, asset_ids: Iterable[str]) -> list[TimeSeriesDataPoint]:
-    return list(newest_points(call.reader, asset_ids).values())
-
-
-def _least(points: Iterable[TimeSeriesDataPoint]) -> float | None:
-    return min((one.score for one in points if one.score is not None), default=None)
+def _score(call: Call, asset_ids: Collection[str]) -> float | None:
+    point = worst(newest_points(call.reader, asset_ids), asset_ids)
+    return point.score if point else None
 
 
 def _note_drop(
     call: Call, asset: Asset, last: TimeSeriesDataPoint | None, made: TimeSeriesDataPoint
 ) -> None:
-    """Say that a newest score is too low, or much lower, where the one before was not."""
-    score, before = made.score or 0.0, last.score or 0.0 if last else BEST
+    """Say that a newest score has become too low, or is much lower than the one before."""
+    score = made.score or 0.0
+    before = (last.score or 0.0) if last else MAX_SCORE
     least = guardrails_of(call, asset.owning_project_id).min_score
     if score < least <= before:
         why = f"the newest quality score is {score:g}; the guardrails demand {least:g}"
@@ -331,13 +326,9 @@ def _held_to_a_score(call: Call, asset: Asset) -> Iterator[Subscription]:
             yield one
 
 
-def _score_of(call: Call, subscription: Subscription) -> float | None:
-    return _least(_newest_of(call, subscription.columns))
-
-
 def _judged(call: Call, subscription: Subscription, before: float | None) -> Subscription:
     """Warn, suspend or let go on, where that has changed since the score was `before`."""
-    least, score = subscription.terms.min_score, _score_of(call, subscription)
+    least, score = subscription.terms.min_score, _score(call, subscription.columns)
     is_low = score is not None and score < least
     was_low = before is not None and before < least
     is_suspended = subscription.status is SubscriptionStatus.SUSPENDED
@@ -353,9 +344,10 @@ def _judged(call: Call, subscription: Subscription, before: float | None) -> Sub
 
 
 def _asset_score(call: Call, asset: Asset, threshold: float, overdue_before: int) -> AssetScore:
-    found = newest(call, asset.id)
+    found: TimeSeriesDataPoint | None = None
     below_since = 0
     for one in islice(_newest_first(call, asset.id), _POINTS_LOOKED_AT):
+        found = found or one
         if (one.score or 0.0) >= threshold:
             break
         below_since = one.timestamp

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
 from atoll.mesh.discovery import FACETS, FacetValue, Index, Page, Query, Sort
-from atoll.mesh.discovery.model import FORM_PREFIX, form_facet
+from atoll.mesh.discovery.model import FORM_PREFIX
 from atoll.mesh.model.catalog import (
     Asset,
     Classification,
@@ -31,21 +31,17 @@ from atoll.mesh.model.record import Record, Score
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.entries import (
     INDEXED,
-    MAX_SCORE,
     draft_class,
     listed_class,
-    measured,
-    newest_points,
     wider_class,
-    worst,
 )
 from atoll.mesh.operations.registry import Ask, Right, operation
+from atoll.mesh.operations.scores import MAX_SCORE, measured, newest_points, worst
 
 T = TypeVar("T")
-_FORM = "form/"  # begins the facets of forms' fields
 _NAMED: dict[str, type[Project | DomainUnit]] = {"project": Project, "unit": DomainUnit}
 Words = Annotated[str, Meta(max_length=1000)]
-Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^:=]+=")]
+Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^=]+=")]
 
 
 class Search(Ask, frozen=True, kw_only=True):
@@ -153,11 +149,14 @@ def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
 
 
 def _searched(call: Call, ask: Search, kind: type[Listing | Asset]) -> Results:
+    filters = _filters(ask.filters)
+    for name in (*filters, *ask.facets):
+        _check_facet(call, name)
     asked: dict[str, Any] = {
         "text": ask.text,
-        "filters": _filters(call, ask.filters),
+        "filters": filters,
         "quality": (_share(ask.min_score), _share(ask.max_score)),
-        "facets": tuple(_facet(call, one) for one in ask.facets) or FACETS,
+        "facets": ask.facets or FACETS,
         "sort": ask.sort,
         "limit": ask.limit,
         "cursor": ask.cursor or None,
@@ -285,31 +284,30 @@ def _found(
     )
 
 
-def _filters(call: Call, given: Iterable[str]) -> dict[str, frozenset[str]]:
+def _filters(given: Iterable[str]) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for one in given:
         name, _, value = one.partition("=")
         found[name] = found.get(name, frozenset()) | {value}
-    return {_facet(call, name): values for name, values in found.items()}
+    return found
 
 
-def _facet(call: Call, name: str) -> str:
-    """Return what the index calls a facet.
+def _check_facet(call: Call, name: str) -> None:
+    """See that there is a facet of that name.
 
     Raises:
-        InvalidInput: there is none of that name.
+        InvalidInput: there is none.
     """
     if name in FACETS:
-        return name
-    form, _, field = name.removeprefix(_FORM).partition("/")
-    type_ = call.find(FormType, name=form) if name.startswith(_FORM) else None
+        return
+    form, _, field = name.removeprefix(FORM_PREFIX).partition("/")
+    type_ = call.find(FormType, name=form) if name.startswith(FORM_PREFIX) else None
     if type_ is None or not any(one.name == field and one.is_facet for one in type_.fields):
         raise InvalidInput(
-            f"there is no facet '{name:.200}'; choose of {', '.join(FACETS)}, or {_FORM}FORM/FIELD"
-            " of a field that is one (`is_facet`), see ListFormTypes",
+            f"there is no facet '{name:.200}'; choose of {', '.join(FACETS)}, or "
+            f"{FORM_PREFIX}FORM/FIELD of a field that is one (`is_facet`), see ListFormTypes",
             facet=name[:200],
         )
-    return form_facet(f"{form}/{field}")
 
 
 def _share(score: float | None) -> float | None:
@@ -317,10 +315,7 @@ def _share(score: float | None) -> float | None:
 
 
 def _counts(call: Call, page: Page) -> dict[str, list[Counted]]:
-    return {
-        name.replace(FORM_PREFIX, _FORM): list(_counted(call, name, values))
-        for name, values in page.facets.items()
-    }
+    return {name: list(_counted(call, name, values)) for name, values in page.facets.items()}
 
 
 def _counted(call: Call, facet: str, values: Sequence[FacetValue]) -> Iterator[Counted]:

@@ -117,11 +117,11 @@ def _revised(call: Call, id_: str) -> Iterator[tuple[Record, str]]:
 
 
 def _worse(call: Call, asset_id: str) -> Iterator[tuple[Record, str]]:
-    """Find an asset, and what is listed with it that somebody reads who names no score."""
+    """Find an asset, and what is listed with it that somebody reads."""
     if asset := call.find(Asset, id=asset_id):
         yield asset, ""
     held = call.each(Subscription, columns=asset_id, status=LIVE)
-    for id_ in sorted({one.listing_id for one in held if not one.terms.min_score}):
+    for id_ in sorted({one.listing_id for one in held}):
         if listing := call.find(Listing, id=id_):
             yield listing, ""
 
