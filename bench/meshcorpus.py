@@ -62,6 +62,10 @@ class Corpus:
             columns = choose.choices(
                 self.columns, cum_weights=self.column_weights, k=choose.randint(5, 25)
             )
+            unit_of_business = f"business unit {choose.randrange(30)}"
+            frequency = choose.choice(("hourly", "daily", "weekly", "monthly"))
+            forms = {"owner": (f"person {choose.randrange(2000)}",), "line": (self.word(),)}
+            forms |= {"business_unit": (unit_of_business,), "refresh_frequency": (frequency,)}
             yield Entry(
                 id=f"{choose.getrandbits(64):016x}-{place}",
                 visibility=f"class-{int(CLASSES * choose.random() ** 1.5)}",
@@ -69,15 +73,15 @@ class Corpus:
                 updated_at=self.start + timedelta(seconds=choose.randrange(60_000_000)),
                 description=" ".join(self.draw(choose.randint(8, 25))),
                 terms=self.terms(),
-                forms={"owner": (f"person {choose.randrange(2000)}",), "line": (self.word(),)},
+                forms=forms,
                 columns=tuple(map(Column, columns)),
                 project=f"project {int(self.projects * choose.random() ** 2)}",
                 unit=("plant", f"area {area // 10}", f"unit {area}"),
                 classification=choose.choice(("public", "internal", "confidential")),
                 basis=choose.choice(("source-based", "consumer-based")),
                 has_pii=choose.random() < 0.2,
-                business_unit=f"business unit {choose.randrange(30)}",
-                refresh_frequency=choose.choice(("hourly", "daily", "weekly", "monthly")),
+                business_unit=unit_of_business,
+                refresh_frequency=frequency,
                 asset_type=choose.choice(("table", "view", "file set", "vector collection")),
                 quality_score=choose.choice((None, choose.random())),
                 payload=choose.randbytes(100),

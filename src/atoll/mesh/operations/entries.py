@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Column, Entry
@@ -27,7 +27,6 @@ from atoll.mesh.model.record import moment
 from atoll.mesh.operations.scores import MAX_SCORE, measured, newest_points, worst
 from atoll.mesh.store.reading import Reader
 
-N = TypeVar("N", bound=GlossaryTerm | UserProfile | GroupProfile)
 TOGETHER = 500
 # What goes beyond this, or MAX_VALUES, is not searched: the index would refuse the entry.
 MAX_TERMS = 5000
@@ -38,7 +37,10 @@ INDEXED: dict[str, type[Entity | Listing]] = {
 # Of the form that all assets share; facets of their own.
 _OWN_FACETS = ("business_unit", "refresh_frequency")
 # What fields of forms hold the ids of, and people know by name.
-_NAMED = {kind.KIND: kind for kind in (GlossaryTerm, UserProfile, GroupProfile)}
+Named = GlossaryTerm | UserProfile | GroupProfile
+_NAMED: dict[str, type[Named]] = {
+    kind.KIND: kind for kind in (GlossaryTerm, UserProfile, GroupProfile)
+}
 
 
 def listed_class(project_id: str, classification: Classification) -> str:
@@ -68,7 +70,7 @@ class Entries:
         """Look through a reader."""
         self._reader = reader
         self._units: dict[str, tuple[str, ...]] = {}
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, Named | None] = {}
 
     def all(self) -> Iterator[Entry]:
         """Yield all that there are."""
@@ -123,10 +125,12 @@ class Entries:
         else:
             visibility = draft_class(record.owning_project_id)
             facets = self._draft_facets(record)
+        values = dict(_values(entity.forms))
         ids = record.all_terms[:MAX_TERMS]
-        terms = [one for id_ in ids if (one := self._find(GlossaryTerm, id_))]
+        self._look_up({*ids, *(one for some in values.values() for one in some)})
+        terms = [one for id_ in ids if isinstance(one := self._known.get(id_), GlossaryTerm)]
         synonyms = (word for one in terms for word in one.synonyms)
-        forms = dict(self._values(entity.forms))
+        forms = {name: tuple(map(self._said, some)) for name, some in values.items()}
         for name in _OWN_FACETS:
             facets[name] = " ".join(forms.get(f"{COMMON}/{name}", ()))[:MAX_KEY_CHARS]
         return Entry(
@@ -169,28 +173,23 @@ class Entries:
         found = self._reader.pasts(Asset, wanted)
         return [found[one] for one in wanted if one in found]
 
-    def _values(self, forms: Iterable[Form]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield what is filled in, by FORM/FIELD."""
-        left = MAX_VALUES
-        for form in forms:
-            for name, values in form.values.items():
-                some = values[:left]
-                left -= len(some)
-                yield f"{form.form_type}/{name}", tuple(map(self._said, some))
+    def _look_up(self, values: Iterable[OneValue]) -> None:
+        """Get to know terms and people whose ids are among some values."""
+        wanted: dict[str, list[str]] = {name: [] for name in _NAMED}
+        for value in values:
+            if isinstance(value, str) and value not in self._known:
+                wanted.get(value.partition("-")[0], []).append(value)
+        for name, ids in wanted.items():
+            for some in in_groups(ids, TOGETHER):
+                found = {one.id: one for one in self._reader.all(_NAMED[name], id=some)}
+                self._known |= dict.fromkeys(some) | found
 
     def _said(self, value: OneValue) -> str:
         """Write a value as people read it: an id by its name, whatever its field's type."""
         if not isinstance(value, str):
             return json.dumps(value)
-        kind = _NAMED.get(value.partition("-")[0])
-        found = self._find(kind, value) if kind else None
+        found = self._known.get(value)
         return found.name if found else value
-
-    def _find(self, kind: type[N], id_: str) -> N | None:
-        if id_ not in self._known:
-            self._known[id_] = self._reader.find(kind, id_)
-        found: N | None = self._known[id_]
-        return found
 
     def _units_of(self, project_id: str) -> tuple[str, ...]:
         """Return the units that a project lies in, from the root down."""
@@ -212,3 +211,13 @@ def _columns(asset: Asset) -> Iterator[Column]:
         told = said.get(one.name)
         words = f"{told.business_name} {told.description}".strip() if told else ""
         yield Column(one.name, words)
+
+
+def _values(forms: Iterable[Form]) -> Iterator[tuple[str, Sequence[OneValue]]]:
+    """Yield what is filled in, by FORM/FIELD."""
+    left = MAX_VALUES
+    for form in forms:
+        for name, values in form.values.items():
+            some = values[:left]
+            left -= len(some)
+            yield f"{form.form_type}/{name}", some
