@@ -20,7 +20,7 @@ from bench.sizes import Sizes
 NAME = "meshgrants"
 LISTINGS = 1000
 BAR_MS = 200
-PAUSE_S = 0.005
+PAUSE_S = 0.02
 
 
 def grant(folder: str, database: str, requests: int) -> Figures:

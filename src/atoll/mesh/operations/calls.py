@@ -13,6 +13,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -78,7 +79,6 @@ class Call:
         tools: what the server has at hand.
         after: id of the last item of the page before; of a list's first page, empty.
         version: of the record that the caller has read; 0: they did not say.
-        domain: the one domain.
         now: microseconds since the epoch.
     """
 
@@ -100,7 +100,12 @@ class Call:
         self.know = Knowledge(reader, who.id)
         self.told: dict[str, Any] = {}
         self.concerns: dict[str, str] = {}
-        [self.domain] = reader.all(Domain)
+
+    @cached_property
+    def domain(self) -> Domain:
+        """Return the one domain."""
+        [found] = self._reader.all(Domain)
+        return found
 
     @property
     def policies(self) -> Mapping[str, str]:
@@ -113,7 +118,10 @@ class Call:
         Raises:
             Unauthenticated: they are not assigned.
         """
-        who = standing(self._reader, profile_id, tokens.EVERYTHING, self.now)
+        if profile_id == self.who.id:
+            who = replace(self.who, scopes=tokens.EVERYTHING)
+        else:
+            who = standing(self._reader, profile_id, tokens.EVERYTHING, self.now)
         return Call(self._reader, who, "", self._authorizer, self.tools)
 
     def seen_by_members(self, project_id: str) -> Call:

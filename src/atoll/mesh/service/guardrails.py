@@ -108,10 +108,11 @@ def guardrails_of(call: Call, project_id: str) -> InForce:
 def _in_force(call: Call, domain_unit_id: str) -> InForce:
     values: dict[str, Any] = asdict(DEFAULT)
     set_in: dict[str, str] = values["set_in"]
-    for unit_id in reversed(call.know.above(domain_unit_id)):
-        found = call.find(Guardrails, id=unit_id)
+    above = call.know.above(domain_unit_id)
+    said = {one.id: one for one in call.each(Guardrails, id=above)}
+    for unit_id in reversed(above):
         for key in NewGuardrails.__struct_fields__:
-            value = getattr(found, key, None)
+            value = getattr(said.get(unit_id), key, None)
             is_stricter = _STRICTER.get(key, _is_nearer)
             if value is not None and is_stricter(value, values[key]):
                 values[key], set_in[key] = value, unit_id
