@@ -14,7 +14,7 @@ from mesh_world import KEY
 import atoll.mesh.service  # noqa: F401 - the handlers
 from atoll.compute.inline import InlineExecutor
 from atoll.mesh.operations import jobs
-from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations.indexing import indexers
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, Worker
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.tools import Sealing, Tools
@@ -41,8 +41,7 @@ def serve(url, home, stop):
 
     store.listeners.append(told)
     sealing = Sealing(KEY, open_storage(f"{home}/anchors"))
-    indexer = Indexer(store, Path(home) / "index")
-    tools = Tools(Path(home), sealing, indexer, InlineExecutor())
+    tools = Tools(Path(home), sealing, indexers(store, Path(home) / "index"), InlineExecutor())
     Worker(store, Attendant(store, Authorizer(actions()), tools), "the same server")
     threading.Event().wait()
 

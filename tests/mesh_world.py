@@ -15,7 +15,7 @@ from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.operations.calls import Call, Caller, Demands, Performer
-from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations.indexing import indexers
 from atoll.mesh.operations.jobs import HANDLERS, Attendant, _put_back
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.standings import standing
@@ -49,8 +49,8 @@ class World:
         if is_new:
             self.store.write(_begin)
         self.authorizer = authorizer(policies)
-        self.indexer = Indexer(self.store, home / "index")
-        self.tools = Tools(home, self.sealing, self.indexer, ProcessExecutor(1), **tools)
+        self.indexers = indexers(self.store, home / "index")
+        self.tools = Tools(home, self.sealing, self.indexers, ProcessExecutor(1), **tools)
         self.attendant = Attendant(self.store, self.authorizer, self.tools)
         self.performer = Performer(self.store, self.authorizer, self.tools)
 
@@ -144,7 +144,8 @@ def world(url, home=None, policies="", **tools):
         try:
             yield made
         finally:
-            made.indexer.stop()
+            for one in made.indexers.values():
+                one.stop()
             made.store.close()
 
 

@@ -19,6 +19,7 @@ from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import InvalidInput
 from atoll.mesh.discovery import FACETS
+from atoll.mesh.discovery.folder import CURRENT
 from atoll.mesh.discovery.model import MAX_VALUES
 from atoll.mesh.harvest.model import Column
 from atoll.mesh.model.catalog import (
@@ -35,7 +36,8 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.describing import FieldType, Form, GlossaryTerm
 from atoll.mesh.model.organisation import PolicyType
-from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations import indexing
+from atoll.mesh.operations.indexing import indexers
 from atoll.mesh.service.forms import FormInput, NewField
 from atoll.mesh.service.listings import ListingAction
 from atoll.mesh.service.products import ItemInput
@@ -155,15 +157,15 @@ def test_34_what_is_hidden_in_one_project_only_is_neither_found_nor_counted(tmp_
 
 def test_34_a_project_that_is_younger_than_the_search_is_not_counted(mesh, project, monkeypatch):
     asset(mesh, project, "welds")
-    asked = mesh.indexer.asked
+    asked = mesh.indexers[Listing].asked
 
-    def late(ask):
+    def late(ask, least):
         monkeypatch.undo()
         later = mesh.ask("ann", "CreateProject", domain_unit_id=ROOT, name="later")
         asset(mesh, later, "later")
-        return asked(ask)
+        return asked(ask, least)
 
-    monkeypatch.setattr(mesh.indexer, "asked", late)
+    monkeypatch.setattr(mesh.indexers[Listing], "asked", late)
     results = mesh.ask("cy", "SearchListings")
     assert (results.total, len(results.facets["project"])) == (1, 1)
     assert found(mesh, "cy") == ["later", "welds"]
@@ -419,14 +421,13 @@ def test_34_what_is_unpublished_or_became_confidential_is_gone_at_once(mesh, pro
 def test_34_a_lost_or_foreign_index_is_made_anew(mesh, project, tmp_path):
     asset(mesh, project, "welds")
     assert found(mesh, "cy") == ["welds"]
-    mesh.indexer.stop()
-    for damage in (shutil.rmtree, lambda folder: (folder / "CURRENT").write_text("nonsense")):
-        damage(tmp_path / "index")
-        indexer = Indexer(mesh.store, tmp_path / "index")
-        position = indexer.asked(lambda index: index.position)
+    mesh.indexers[Listing].stop()
+    for damage in (shutil.rmtree, lambda folder: (folder / CURRENT).write_text("nonsense")):
+        damage(tmp_path / "index" / "listings")
+        indexer = indexers(mesh.store, tmp_path / "index")[Listing]
+        last = indexer.last_change()
+        assert indexer.asked(lambda index: index.position, last) == last
         indexer.stop()
-        with mesh.store.reading() as reader:
-            assert position == reader.last_change()
 
 
 def test_34_an_index_that_is_damaged_under_the_server_is_made_anew(mesh, project, tmp_path):
@@ -440,11 +441,27 @@ def test_34_an_index_that_is_damaged_under_the_server_is_made_anew(mesh, project
 
 def test_34_an_index_that_is_ahead_of_a_restored_database_is_made_anew(mesh, project, tmp_path):
     asset(mesh, project, "welds")
-    mesh.indexer.asked(lambda index: index.apply([], position=1_000_000))
-    mesh.indexer.stop()
-    indexer = Indexer(mesh.store, tmp_path / "index")
-    assert indexer.asked(lambda index: index.position) < 1_000_000
+    mesh.indexers[Listing].asked(lambda index: index.apply([], position=1_000_000), 0)
+    mesh.indexers[Listing].stop()
+    indexer = indexers(mesh.store, tmp_path / "index")[Listing]
+    assert indexer.asked(lambda index: index.position, 0) < 1_000_000
     indexer.stop()
+
+
+def test_34_changes_that_show_in_nothing_are_not_committed_but_for_many(
+    mesh, project, tmp_path, monkeypatch
+):
+    asset(mesh, project, "welds")
+    assert found(mesh, "cy") == ["welds"]
+    indexer = mesh.indexers[Listing]
+    before = indexer.asked(lambda index: index.position, 0)
+    term = term_of(mesh, project, "carried by nothing")
+    assert found(mesh, "cy") == ["welds"]
+    assert indexer.asked(lambda index: index.position, 0) == before < indexer.last_change()
+    monkeypatch.setattr(indexing, "FAR", 0)
+    mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, synonyms=("of nothing",))
+    assert found(mesh, "cy") == ["welds"]
+    assert indexer.asked(lambda index: index.position, 0) == indexer.last_change()
 
 
 @pytest.mark.parametrize(

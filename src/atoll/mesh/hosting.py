@@ -30,7 +30,7 @@ from atoll.mesh.model.people import Proof, ProofType, UserProfile
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.calls import Performer
 from atoll.mesh.operations.following import Follower
-from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations.indexing import indexers
 from atoll.mesh.operations.jobs import Attendant, Worker
 from atoll.mesh.operations.registry import actions
 from atoll.mesh.operations.tools import FILES_FOLDER, Sealing, Tools
@@ -116,13 +116,14 @@ class Mesh:
             undo.callback(self.store.close)
             self.first = _begun(self.store, home / FIRST_FILE, portal_url)
             sealing = Sealing(key, anchors or open_storage(home / ANCHORS_FOLDER))
-            indexer = Indexer(self.store, home / INDEX_FOLDER)
-            undo.callback(indexer.stop)
-            indexer.follow()
+            made = indexers(self.store, home / INDEX_FOLDER)
+            for one in made.values():
+                undo.callback(one.stop)
+                one.follow()
             tools = Tools(
                 home,
                 sealing,
-                indexer,
+                made,
                 ProcessExecutor(1, memory_bytes=FOREIGN_BYTES),
                 collections,
                 credentials or {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from concurrent.futures import Executor, Future
 
 from tantivy import DocAddress, Schema, Searcher
@@ -16,15 +17,22 @@ from atoll.mesh.discovery.words import Wanted, wanted
 
 # Names that entries share are suggested once.
 _HITS_A_SUGGESTION = 5
+_MOST_COUNTED = 100
+NOTHING: frozenset[str] = frozenset()
+
+# The total, and how often there is which value, by the facet whose own filter does not hold.
+Counting = dict[str | None, Future[tuple[int, Counts]]]
 
 
 class Answering:
     """Answers from one state of the index, whatever is committed meanwhile."""
 
-    def __init__(self, searcher: Searcher, schema: Schema, pool: Executor) -> None:
-        """Keep the state, and the threads that count while this one ranks."""
+    def __init__(
+        self, searcher: Searcher, schema: Schema, pool: Executor, counted: dict[Hashable, Counting]
+    ) -> None:
+        """Keep the state, the threads that count while this one ranks, and what they counted."""
         self._searcher = searcher
-        self._pool = pool
+        self._pool, self._counted = pool, counted
         self._matching = Matching(schema, lambda word: searcher.doc_freq(EVERY_WORD, word) > 0)
 
     def position(self) -> int:
@@ -44,11 +52,16 @@ class Answering:
         words = wanted(query.text)
         sort = "name" if query.sort == "relevance" and not words.has_score else query.sort
         after = None if query.cursor is None else ranking.cursor_of(query.cursor, sort)
-        if words.is_nothing or not query.visible:
+        if words.is_nothing or query.visible == NOTHING:
             return Page((), 0, dict.fromkeys(query.facets, ()), None)
         visible = self._matching.visible(query.visible)
         filters = self._matching.filters(query)
-        counting = self._counting(query, [visible, *self._matching.found(words)], filters)
+        counting = self._known(query) if words.is_blank else None
+        if counting is None:
+            found = [visible, *self._matching.found(words)]
+            counting = self._counting(query, found, filters)
+            if words.is_blank:
+                self._keep(query, counting)
         must = [visible, *_all_but(None, filters)]
         turn = Turn(sort, query.limit, after)
         if sort == "relevance":
@@ -67,7 +80,7 @@ class Answering:
 
     def _counting(
         self, query: Query, found: list[Clause], filters: dict[str, list[Clause]]
-    ) -> dict[str | None, Future[tuple[int, Counts]]]:
+    ) -> Counting:
         """Begin to count: by facet, without its own filter; under None all that have none."""
         alone = filters.keys() & set(query.facets)
         rest = [name for name in query.facets if name not in alone]
@@ -82,6 +95,18 @@ class Answering:
             )
             for but in (None, *alone)
         }
+
+    def _known(self, query: Query) -> Counting | None:
+        """Find what was counted for somebody else; without words it is much, and asked often."""
+        found = self._counted.get(_counts_of(query))
+        if found and any(one.done() and one.exception() for one in found.values()):
+            return None
+        return found
+
+    def _keep(self, query: Query, counting: Counting) -> None:
+        if len(self._counted) >= _MOST_COUNTED:
+            self._counted.clear()
+        self._counted[_counts_of(query)] = counting
 
     def _by_relevance(
         self, must: list[Clause], words: Wanted, turn: Turn, counting: Future[tuple[int, Counts]]
@@ -107,10 +132,10 @@ class Answering:
         matcher = all_of(*must, *self._matching.found(words), *rest)
         return ranking.ranked(self._searcher, matcher, turn)
 
-    def names(self, text: str, visible: frozenset[str], limit: int) -> tuple[str, ...]:
+    def names(self, text: str, visible: frozenset[str] | None, limit: int) -> tuple[str, ...]:
         """Complete what is typed; see `Index.suggest`."""
         words = wanted(text)
-        if not words.words or not visible:
+        if not words.words or visible == NOTHING:
             return ()
         matcher = all_of(self._matching.visible(visible), *self._matching.names(words))
         turn = Turn("relevance", limit * _HITS_A_SUGGESTION)
@@ -122,6 +147,12 @@ class Answering:
         stored = self._searcher.doc(address)
         name, payload = (bytes(stored[field][0]) for field in ("shown_name", "payload"))
         return Hit(str(stored["id"][0]), name.decode(), payload)
+
+
+def _counts_of(query: Query) -> Hashable:
+    """Tell all that counts of a query without words depend on."""
+    filters = frozenset(query.filters.items())
+    return query.visible, filters, query.quality, query.facets, query.facet_values
 
 
 def _all_but(facet: str | None, filters: dict[str, list[Clause]]) -> list[Clause]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -20,7 +20,7 @@ import tantivy
 from atoll.core.errors import Conflict, Corrupt, NotFound
 from atoll.core.files import locked
 from atoll.mesh.discovery import folder
-from atoll.mesh.discovery.answering import Answering
+from atoll.mesh.discovery.answering import Answering, Counting
 from atoll.mesh.discovery.documents import register_tokenizers
 from atoll.mesh.discovery.model import Change, Entry, Page, Query, check_limit, check_text
 from atoll.mesh.discovery.writer import Writer
@@ -47,6 +47,7 @@ class Index:
         self._live = live
         self._pointer: tuple[int, ...] = ()
         self._commit: tuple[int, ...] = ()
+        self._counted: dict[Hashable, Counting] = {}
         with _sound(place):
             self._index = _opened(live)
             self._answering().position()
@@ -147,12 +148,14 @@ class Index:
         with _sound(self._place):
             return self._answering().page(query)
 
-    def suggest(self, text: str, visible: frozenset[str], *, limit: int = 10) -> tuple[str, ...]:
+    def suggest(
+        self, text: str, visible: frozenset[str] | None, *, limit: int = 10
+    ) -> tuple[str, ...]:
         """Complete what somebody types to names of entries, best first, each once.
 
         Args:
             text: the last word may be unfinished.
-            visible: classes of what may be shown.
+            visible: classes of what may be shown; None: all.
             limit: how many names at most.
 
         Raises:
@@ -171,7 +174,8 @@ class Index:
             for _ in range(_LOOKS):
                 try:
                     self._follow()
-                    return Answering(self._index.searcher(), self._index.schema, self._pool)
+                    searcher, schema = self._index.searcher(), self._index.schema
+                    return Answering(searcher, schema, self._pool, self._counted)
                 except (NotFound, Corrupt, ValueError) as error:
                     # Perhaps another index took this one's place meanwhile.
                     failure = error
@@ -190,7 +194,7 @@ class Index:
         commit = folder.stamp(self._live / folder.META)
         if commit != self._commit:
             self._index.reload()
-            self._commit = commit
+            self._commit, self._counted = commit, {}
 
     def __enter__(self) -> Self:
         """Return the index."""

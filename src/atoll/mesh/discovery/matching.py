@@ -55,8 +55,11 @@ class Matching:
         """Match the one document that holds the position."""
         return self._exact(ROLE, POSITION)
 
-    def visible(self, classes: frozenset[str]) -> Clause:
-        """Match what may be seen."""
+    def visible(self, classes: frozenset[str] | None) -> Clause:
+        """Match what may be seen; None: all entries."""
+        if classes is None:
+            every = (Occur.Must, Matcher.all_query()), (Occur.MustNot, self.position())
+            return _quietly(all_of(*every))
         return _quietly(Matcher.term_set_query(self._schema, "visibility", sorted(classes)))
 
     def filters(self, query: Query) -> dict[str, list[Clause]]:

@@ -147,7 +147,7 @@ class Query:
 
     Attributes:
         visible: classes, or wider ones, of what may be found; nothing else shows in hits, totals
-            or counts.
+            or counts. None: all there is, which is found in half the time.
         text: words that all must be found, "phrases" in double quotes, -excluded words and phrases.
             Empty finds all.
         filters: by facet, the values of which an entry must have one; none at all is no filter. A
@@ -164,7 +164,7 @@ class Query:
         InvalidInput: a value is beyond the bounds of this module; the message names it.
     """
 
-    visible: frozenset[str]
+    visible: frozenset[str] | None
     text: str = ""
     filters: Mapping[str, frozenset[str]] = field(default_factory=dict)
     quality: tuple[float | None, float | None] = (None, None)

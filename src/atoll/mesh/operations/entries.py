@@ -31,9 +31,8 @@ TOGETHER = 500
 # What goes beyond this, or MAX_VALUES, is not searched: the index would refuse the entry.
 MAX_TERMS = 5000
 Entity = Asset | DataProduct
-INDEXED: dict[str, type[Entity | Listing]] = {
-    kind.KIND: kind for kind in (Asset, DataProduct, Listing)
-}
+Indexed = Entity | Listing
+INDEXED: dict[str, type[Indexed]] = {kind.KIND: kind for kind in (Asset, DataProduct, Listing)}
 # Of the form that all assets share; facets of their own.
 _OWN_FACETS = ("business_unit", "refresh_frequency")
 # What fields of forms hold the ids of, and people know by name.
@@ -72,9 +71,9 @@ class Entries:
         self._units: dict[str, tuple[str, ...]] = {}
         self._known: dict[str, Named | None] = {}
 
-    def all(self) -> Iterator[Entry]:
-        """Yield all that there are."""
-        for kind in INDEXED.values():
+    def all(self, kinds: Iterable[type[Indexed]]) -> Iterator[Entry]:
+        """Yield all that there are of some kinds."""
+        for kind in kinds:
             for some in in_groups(self._reader.all(kind), TOGETHER):
                 yield from self._of(some)
 
@@ -91,7 +90,7 @@ class Entries:
                 found |= {one.id: one for one in self._of(records)}
         return found
 
-    def _of(self, records: Sequence[Entity | Listing]) -> Iterator[Entry]:
+    def _of(self, records: Sequence[Indexed]) -> Iterator[Entry]:
         shown = {one.id: one for one in records if not isinstance(one, Listing)}
         shown |= self._shown([one for one in records if isinstance(one, Listing)])
         asset_ids = (id_ for one in shown.values() for id_ in measured(one))
@@ -113,9 +112,7 @@ class Entries:
             found |= {id_: pasts[one] for id_, one in wanted.items() if one in pasts}
         return found
 
-    def _entry(
-        self, record: Entity | Listing, entity: Entity, point: TimeSeriesDataPoint | None
-    ) -> Entry:
+    def _entry(self, record: Indexed, entity: Entity, point: TimeSeriesDataPoint | None) -> Entry:
         if isinstance(record, Listing):
             visibility = listed_class(record.owning_project_id, record.classification)
             facets: dict[str, Any] = {

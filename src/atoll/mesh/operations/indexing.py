@@ -1,6 +1,6 @@
-"""Keeps the search index in step with the records.
+"""Keeps the search indexes in step with the records: one of what is published, one of drafts.
 
-The records are the truth and the index follows by the numbers of their changes, so after a crash
+The records are the truth and an index follows by the numbers of their changes, so after a crash
 it goes on where its last commit was. One that is damaged, or ahead of a database that came from a
 backup, is made anew.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from atoll.mesh.model.catalog import Asset, DataProduct, Listing, TimeSeriesData
 from atoll.mesh.model.describing import GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
 from atoll.mesh.model.record import Record
-from atoll.mesh.operations.entries import INDEXED, Entries
+from atoll.mesh.operations.entries import INDEXED, Entries, Indexed
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.writing import Store
 
@@ -28,18 +28,31 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AT_ONCE = 2000
+FAR = 1000  # so many changes that show in nothing are looked through again, at most
+Kinds = Mapping[str, type[Indexed]]
 
 
 class Indexer:
-    """The search index of one server, and what keeps it up to date."""
+    """One search index of a server, and what keeps it up to date.
 
-    def __init__(self, store: Store[Any], place: Path) -> None:
-        """Use the index in a folder; it is opened when it is needed."""
+    Attributes:
+        reached: number of the last change that may be in it.
+    """
+
+    def __init__(self, store: Store[Any], place: Path, kinds: Sequence[type[Indexed]]) -> None:
+        """Use the index in a folder; it is opened when it is needed.
+
+        Args:
+            store: where the records are.
+            place: the folder.
+            kinds: what is in the index.
+        """
         self._store, self._place, self._following = store, place, threading.RLock()
+        self._kinds = {one.KIND: one for one in kinds}
         self._is_stopping, self._waker = False, threading.Event()
         self._thread: threading.Thread | None = None
         self._index: Index | None = None
-        self._seen = 0
+        self.reached = self._seen = self._kept = 0
 
     def follow(self) -> None:
         """Follow each change when it is made, so that searches need not wait for it."""
@@ -48,10 +61,10 @@ class Indexer:
         self._thread = threading.Thread(target=self._run, name="mesh-index", daemon=True)
         self._thread.start()
 
-    def asked(self, ask: Callable[[Index], T]) -> T:
-        """Ask the index, once all that was changed until now is in it."""
+    def asked(self, ask: Callable[[Index], T], least: int) -> T:
+        """Ask the index, once all up to the change of a number is in it."""
         try:
-            return ask(self._caught_up())
+            return ask(self._caught_up(least))
         except Corrupt as error:
             logger.warning("the search index is made anew: %s", error.message)
             return ask(self._made_anew())
@@ -61,24 +74,31 @@ class Indexer:
         with self._store.reading() as reader:
             return reader.last_change(*kinds)
 
-    def _caught_up(self) -> Index:
-        with self._store.reading() as reader:
-            if self._index and reader.last_change() == self._seen:
-                return self._index
+    def _caught_up(self, least: int) -> Index:
+        if self._index and self._seen >= least:
+            return self._index
         with self._following:
             index = self._index = self._index or self._opened()
             with self._store.reading() as reader:
-                last, entries = reader.last_change(), Entries(reader)
+                self.reached = last = reader.last_change()
                 if not self._seen:  # all of it: cheaper at once, and searched faster
-                    index.rebuild(entries.all(), position=last)
+                    index.rebuild(Entries(reader).all(self._kinds.values()), position=last)
+                    self._kept = last
                 elif last > self._seen:
-                    parts = [*in_groups(_affected(reader, self._seen), AT_ONCE)]
-                    for part in parts[:-1]:
-                        # Not yet `last`: what is cut off here is done again.
-                        index.apply(_changes(entries, part), position=self._seen)
-                    index.apply(_changes(entries, parts[-1] if parts else []), position=last)
+                    self._take_over(index, reader, last)
                 self._seen = last
             return index
+
+    def _take_over(self, index: Index, reader: Reader, last: int) -> None:
+        entries = Entries(reader)
+        parts = [*in_groups(_affected(reader, self._kinds, self._seen), AT_ONCE)]
+        for part in parts[:-1]:
+            # Not yet `last`: what is cut off here is done again.
+            index.apply(_changes(entries, part), position=self._seen)
+        # What shows in nothing is looked through again after a restart, rather than committed.
+        if parts or last - self._kept > FAR:
+            index.apply(_changes(entries, parts[-1] if parts else []), position=last)
+            self._kept = last
 
     def stop(self) -> None:
         """Follow no longer."""
@@ -100,16 +120,17 @@ class Indexer:
         if found.position > last:
             logger.warning("the search index is ahead of the database and is made anew")
             return self._made_anew()
-        self._seen = found.position
+        self._seen = self._kept = found.position
         return found
 
     def _made_anew(self) -> Index:
         with self._following, self._store.reading() as reader:
             if self._index:
                 self._index.close()
-            last = reader.last_change()
-            self._index = Index.rebuilt(self._place, Entries(reader).all(), position=last)
-            self._seen = last
+            self.reached = last = reader.last_change()
+            entries = Entries(reader).all(self._kinds.values())
+            self._index = Index.rebuilt(self._place, entries, position=last)
+            self._seen = self._kept = last
             return self._index
 
     def _run(self) -> None:
@@ -118,7 +139,7 @@ class Indexer:
             self._waker.clear()
             try:
                 if not self._is_stopping:
-                    self.asked(lambda _: None)
+                    self.asked(lambda _: None, self.last_change())
             except AtollError as error:
                 logger.warning("the search index could not follow: %s", error.message)
             # Whatever it is: searching says so itself, and the next change is followed again.
@@ -126,48 +147,57 @@ class Indexer:
                 logger.exception("the search index could not follow")
 
 
-def _affected(reader: Reader, after: int) -> Iterator[str]:
-    """Yield ids of the assets, data products and listings that changes show in, each once."""
+def indexers(store: Store[Any], place: Path) -> dict[type[Indexed], Indexer]:
+    """Make the indexes in a folder, by what a search for it asks for: listings, or drafts."""
+    return {
+        Listing: Indexer(store, place / "listings", (Listing,)),
+        Asset: Indexer(store, place / "inventory", (Asset, DataProduct)),
+    }
+
+
+def _affected(reader: Reader, kinds: Kinds, after: int) -> Iterator[str]:
+    """Yield ids of what changes show in, of some kinds, each once."""
     seen: set[str] = set()
     for _, kind, id_ in reader.changes(after):
-        for one in _shown_in(reader, kind, id_):
+        for one in _shown_in(reader, kinds, kind, id_):
             if one not in seen:
                 seen.add(one)
                 yield one
 
 
-def _shown_in(reader: Reader, kind: str, id_: str) -> Iterator[str]:
+def _shown_in(reader: Reader, kinds: Kinds, kind: str, id_: str) -> Iterator[str]:
     """Yield ids of what shows a record."""
-    if kind == Asset.KIND:
-        yield id_
-        yield from reader.values(DataProduct, "id", asset_ids=id_)
-    elif kind in INDEXED:
-        yield id_
+    if kind in INDEXED:
+        if kind in kinds:
+            yield id_
+        if kind == Asset.KIND and DataProduct.KIND in kinds:
+            yield from reader.values(DataProduct, "id", asset_ids=id_)
     elif kind == Project.KIND:
-        yield from _of_project(reader, id_)
+        yield from _of_project(reader, kinds, id_)
     elif kind == DomainUnit.KIND:
         for project in reader.all(Project, domain_unit_id=id_):
-            yield from _of_project(reader, project.id)
+            yield from _of_project(reader, kinds, project.id)
         for unit in reader.all(DomainUnit, parent_domain_unit_id=id_):
-            yield from _shown_in(reader, kind, unit.id)
+            yield from _shown_in(reader, kinds, kind, unit.id)
     elif kind == GlossaryTerm.KIND:
-        for one in INDEXED.values():
+        for one in kinds.values():
             yield from reader.values(one, "id", all_terms=id_)
     elif point := reader.find(TimeSeriesDataPoint, id_):
-        yield from _measured_by(reader, point.asset_id)
+        yield from _measured_by(reader, kinds, point.asset_id)
 
 
-def _of_project(reader: Reader, project_id: str) -> Iterator[str]:
-    for kind in INDEXED.values():
+def _of_project(reader: Reader, kinds: Kinds, project_id: str) -> Iterator[str]:
+    for kind in kinds.values():
         yield from reader.values(kind, "id", owning_project_id=project_id)
 
 
-def _measured_by(reader: Reader, asset_id: str) -> Iterator[str]:
+def _measured_by(reader: Reader, kinds: Kinds, asset_id: str) -> Iterator[str]:
     """Yield ids of all that is as good as an asset is."""
-    yield asset_id
-    yield from reader.values(DataProduct, "id", asset_ids=asset_id)
-    yield from reader.values(Listing, "id", entity_id=asset_id)
-    yield from reader.values(Listing, "id", asset_ids=asset_id)
+    if Listing.KIND in kinds:
+        yield from reader.values(Listing, "id", entity_id=asset_id)
+        yield from reader.values(Listing, "id", asset_ids=asset_id)
+    else:
+        yield from _shown_in(reader, kinds, Asset.KIND, asset_id)
 
 
 def _changes(entries: Entries, ids: Sequence[str]) -> list[Put | Remove]:

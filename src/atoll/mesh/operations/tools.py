@@ -18,6 +18,7 @@ from atoll.mesh.harvest.model import CollectionReader
 from atoll.mesh.identity.throttle import Throttle
 from atoll.mesh.model.organisation import Association
 from atoll.mesh.model.record import new_id
+from atoll.mesh.operations.entries import Indexed
 from atoll.mesh.operations.indexing import Indexer
 from atoll.mesh.operations.visibility import Visibility
 from atoll.messages.addresses import Network
@@ -47,7 +48,7 @@ class Tools:
     Attributes:
         home: its folder.
         sealing: what the audit is sealed with.
-        indexer: has the search index.
+        indexers: have the search indexes, by what is searched for; see `operations.indexing`.
         executor: processes of its own, in which foreign files are read.
         collections: knows vector collections; None: they are not read.
         credentials: how to reach a store, by the names that associations give.
@@ -60,7 +61,7 @@ class Tools:
 
     home: Path
     sealing: Sealing
-    indexer: Indexer
+    indexers: Mapping[type[Indexed], Indexer]
     executor: Executor
     collections: CollectionReader | None = None
     credentials: Mapping[str, StorageOptions] = field(default_factory=dict)

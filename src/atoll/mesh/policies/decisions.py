@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 import cedarpy
@@ -16,6 +19,7 @@ from atoll.mesh.identity.tokens import permits
 from atoll.mesh.policies.likeness import asks_for_roles_only, singled_out
 
 ENTITIES = "entities.cedarschema"
+REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Authorizer:
                 )
         written = read["staticPolicies"].values()
         self._asks_for_roles_only = all(map(asks_for_roles_only, written))
+        self._known: dict[bytes, Decision] = {}
+        self._knowing = threading.Lock()
 
     def decide(self, who: Standing, action: Action, thing: Facts) -> Decision:
         """Decide one question."""
@@ -131,17 +137,29 @@ class Authorizer:
         told = [Facts(one.kind, one.id, self._told(who, one.attributes)) for one in things]
         looks = [(one.kind, self._look(one)) for one in told]
         several = dict(zip(looks, told, strict=True))
-        decisions = self._decided(who, action, list(several.values()))
-        decided = dict(zip(several, decisions, strict=True))
+        by = (who.kind, who.id, sorted(who.roles), sorted(who.scopes), action.name, action.level)
+        questions = {look: blake2b(msgspec.json.encode((by, look))).digest() for look in looks}
+        decided = {look: known for look in several if (known := self._known.get(questions[look]))}
+        left = {look: one for look, one in several.items() if look not in decided}
+        decided |= zip(left, self._decided(who, action, list(left.values())), strict=True)
+        self._remember({questions[look]: decided[look] for look in left})
         return [decided[look] for look in looks]
+
+    def _remember(self, decisions: Mapping[bytes, Decision]) -> None:
+        """Know decisions by all that they depend on, the newest of them."""
+        with self._knowing:
+            self._known |= decisions
+            for question in list(islice(self._known, max(0, len(self._known) - REMEMBERED))):
+                del self._known[question]
 
     def _told(self, who: Standing, attributes: Mapping[str, Any]) -> dict[str, Any]:
         roles = who.roles if self._asks_for_roles_only else None
         return {key: _told(value, roles) for key, value in attributes.items()}
 
-    def _look(self, thing: Facts) -> str | bytes:
-        asks = self._asks_for_roles_only
-        return msgspec.json.encode(thing.attributes) if asks else thing.id
+    def _look(self, thing: Facts) -> bytes:
+        """Write down all of a thing that a decision depends on."""
+        id_ = "" if self._asks_for_roles_only else thing.id
+        return msgspec.json.encode((id_, thing.attributes))
 
     def _decided(
         self, who: Standing, action: Action, things: Sequence[Facts]

@@ -23,6 +23,7 @@ from atoll.mesh.model.catalog import (
     DataProduct,
     EntityType,
     Listing,
+    ListingStatus,
     TimeSeriesDataPoint,
 )
 from atoll.mesh.model.describing import FormType
@@ -31,6 +32,7 @@ from atoll.mesh.model.record import Record, Score
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.entries import (
     INDEXED,
+    Indexed,
     draft_class,
     listed_class,
     wider_class,
@@ -144,7 +146,7 @@ def search(call: Call, domain: Domain, ask: Search) -> Results:
 @operation("GET", "/search/suggestions", Right.BROWSE)
 def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
     """Complete what you type to names of what is published."""
-    names = _asked(call, Listing, lambda index, visible: index.suggest(ask.text, visible))
+    names, _ = _asked(call, Listing, lambda index, visible: index.suggest(ask.text, visible))
     return Suggestions(list(names))
 
 
@@ -161,20 +163,32 @@ def _searched(call: Call, ask: Search, kind: type[Listing | Asset]) -> Results:
         "limit": ask.limit,
         "cursor": ask.cursor or None,
     }
-    page = _asked(call, kind, lambda index, visible: index.search(Query(visible, **asked)))
-    return Results(_hits(call, page), page.total, _counts(call, page), page.next or "")
+    page, classes = _asked(call, kind, lambda index, visible: index.search(Query(visible, **asked)))
+    hits = _hits(call, page, classes)
+    return Results(hits, page.total, _counts(call, page), page.next or "")
 
 
-def _asked(call: Call, kind: type[Listing | Asset], ask: Callable[[Index, frozenset[str]], T]) -> T:
-    """Ask the index within the classes of a kind that the caller may see."""
-    number, indexer = call.last_change(Project, DomainUnit), call.tools.indexer
+def _asked(
+    call: Call, kind: type[Listing | Asset], ask: Callable[[Index, frozenset[str] | None], T]
+) -> tuple[T, frozenset[str]]:
+    """Ask the index within the classes of a kind that the caller may see; returns them, too."""
+    number, now = call.last_change(Project, DomainUnit), call.last_change()
+    indexer = call.tools.indexers[kind]
     classes = call.tools.visibility.classes(call.who, kind, number, lambda: _wide(call, kind))
-    answer = indexer.asked(lambda index: ask(index, classes))
-    if indexer.last_change(Project, DomainUnit) == number:
-        return answer
+    visible = None if classes >= _EVERYTHING[kind] else classes
+    answer = indexer.asked(lambda index: ask(index, visible), now)
+    if indexer.reached <= now or indexer.last_change(Project, DomainUnit) == number:
+        return answer, classes
     # The index is newer than this moment: a project not decided on may be in a wider class.
     narrow = frozenset(_decided(call, kind)[1])
-    return indexer.asked(lambda index: ask(index, narrow))
+    return indexer.asked(lambda index: ask(index, narrow), now), narrow
+
+
+# The wider classes of all that there may be.
+_EVERYTHING: dict[type[Record], frozenset[str]] = {
+    Listing: frozenset(wider_class(listed_class("", one)) for one in Classification),
+    Asset: frozenset([wider_class(draft_class(""))]),
+}
 
 
 def _wide(call: Call, kind: type[Listing | Asset]) -> frozenset[str]:
@@ -234,20 +248,19 @@ def _like(call: Call, project: Project, id_: str) -> dict[str, Any]:
     }
 
 
-def _hits(call: Call, page: Page) -> list[Found]:
+def _hits(call: Call, page: Page, classes: frozenset[str]) -> list[Found]:
     """List what was found, as it is now; what is gone or hidden since is left out."""
-    records: dict[str, Listing | Asset | DataProduct] = {}
+    records: dict[str, Indexed] = {}
     for name, kind in INDEXED.items():
         ids = [one.id for one in page.hits if one.id.partition("-")[0] == name]
         records |= {one.id: one for one in call.each(kind, id=ids)} if ids else {}
     owners = {one.owning_project_id for one in records.values()}
     projects = {one.id: one for one in call.each(Project, id=owners)}
     call.know.remember(projects.values())
-    shown = {
-        one.id
-        for kind in INDEXED.values()
-        for one in call.visible([one for one in records.values() if type(one) is kind])
-    }
+    shown = {one.id for one in records.values() if _is_in(classes, one)}
+    for kind in (Asset, DataProduct):
+        drafts = [one for one in records.values() if isinstance(one, kind)]
+        shown |= {one.id for one in call.visible(drafts)}
     hits = [records[one.id] for one in page.hits if one.id in shown]
     points = newest_points(call.reader, (id_ for one in hits for id_ in measured(one)))
     return [
@@ -256,8 +269,16 @@ def _hits(call: Call, page: Page) -> list[Found]:
     ]
 
 
+def _is_in(classes: frozenset[str], record: Indexed) -> bool:
+    """Tell whether it is published in one of these classes, as it is now."""
+    if not isinstance(record, Listing) or record.status is not ListingStatus.ACTIVE:
+        return False
+    name = listed_class(record.owning_project_id, record.classification)
+    return not classes.isdisjoint((name, wider_class(name)))
+
+
 def _found(
-    record: Listing | Asset | DataProduct,
+    record: Indexed,
     project: Project | None,
     point: TimeSeriesDataPoint | None,
 ) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from atoll.mesh.store.tables import CHANGES, KEEPING_HISTORY, PAST, TABLES, VALU
 R = TypeVar("R", bound=Record)
 PAGE_ROWS = 500
 _SEVERAL = (list, tuple, set, frozenset)
+Keys = frozenset[tuple[str, bool]]  # fields that have a column, and whether any of several will do
 NEWEST_ROWS = 20  # most who ask for the newest want one or two
 
 
@@ -172,10 +174,7 @@ class Reader:
         Returns:
             0 where there is none.
         """
-        asked = sa.select(sa.func.max(CHANGES.c.number))
-        if kinds:
-            asked = asked.where(CHANGES.c.kind.in_([one.KIND for one in kinds]))
-        return self._connection.execute(asked).scalar() or 0
+        return self._connection.execute(_last_change(kinds)).scalar() or 0
 
     def newest(self, kind: type[R], by: str, /, **keys: Any) -> Iterator[R]:
         """Yield the records with these keys, those with the greatest number first.
@@ -207,12 +206,17 @@ class Reader:
             wanted: the values.
             keys: as of `all`; they hold for all of them.
         """
-        table = TABLES[kind]
-        conditions = (*_conditions(kind, keys), table.c[of].in_(list(wanted)))
-        greatest = sa.select(table.c[of], sa.func.max(table.c[by])).where(*conditions)
-        is_newest = sa.tuple_(table.c[of], table.c[by]).in_(greatest.group_by(table.c[of]))
-        asked = sa.select(table.c[of], table.c.body).where(*conditions, is_newest)
-        return {row[0]: decoded(row.body, kind) for row in self._connection.execute(asked)}
+        asked = (
+            kind,
+            by,
+            of,
+            frozenset((key, isinstance(one, _SEVERAL)) for key, one in keys.items()),
+        )
+        if asked not in _NEWEST:
+            _NEWEST[asked] = _newest_of(*asked)
+        values = {f"wanted_{key}": one for key, one in keys.items()}
+        rows = self._connection.execute(_NEWEST[asked], {**values, "among": list(wanted)})
+        return {row[0]: decoded(row.body, kind) for row in rows}
 
     def count(self, kind: type[Record], /, **keys: Any) -> int:
         """Count the records with these keys."""
@@ -226,7 +230,8 @@ _BY_ID = {
     kind: sa.select(table.c.body).where(table.c.id == sa.bindparam("wanted_id"))
     for kind, table in TABLES.items()
 }
-_PAGES: dict[tuple[type[Record], frozenset[tuple[str, bool]]], sa.Select[Any]] = {}
+_PAGES: dict[tuple[type[Record], Keys], sa.Select[Any]] = {}
+_NEWEST: dict[tuple[type[Record], str, str, Keys], sa.Select[Any]] = {}
 
 
 def _chosen(kind: type[Record], keys: dict[str, Any]) -> tuple[sa.Select[Any], dict[str, Any]]:
@@ -238,14 +243,32 @@ def _chosen(kind: type[Record], keys: dict[str, Any]) -> tuple[sa.Select[Any], d
     return _PAGES[by], {f"wanted_{key}": one for key, one in (keys | several).items()}
 
 
-def _page_of(kind: type[Record], keys: Iterable[tuple[str, bool]]) -> sa.Select[Any]:
+def _page_of(kind: type[Record], keys: Keys) -> sa.Select[Any]:
     table = TABLES[kind]
     asked = sa.select(table.c.id, table.c.body).order_by(table.c.id).limit(PAGE_ROWS)
-    asked = asked.where(table.c.id > sa.bindparam("after"))
+    return asked.where(table.c.id > sa.bindparam("after"), *_wanted(kind, keys))
+
+
+def _newest_of(kind: type[Record], by: str, of: str, keys: Keys) -> sa.Select[Any]:
+    table = TABLES[kind]
+    among = table.c[of].in_(sa.bindparam("among", expanding=True))
+    conditions = (*_wanted(kind, keys), among)
+    greatest = sa.select(table.c[of], sa.func.max(table.c[by])).where(*conditions)
+    is_newest = sa.tuple_(table.c[of], table.c[by]).in_(greatest.group_by(table.c[of]))
+    return sa.select(table.c[of], table.c.body).where(*conditions, is_newest)
+
+
+@cache
+def _last_change(kinds: tuple[type[Record], ...]) -> sa.Select[Any]:
+    asked = sa.select(sa.func.max(CHANGES.c.number))
+    return asked.where(CHANGES.c.kind.in_([one.KIND for one in kinds])) if kinds else asked
+
+
+def _wanted(kind: type[Record], keys: Keys) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield conditions whose values come as parameters."""
     for key, is_several in keys:
         wanted: sa.BindParameter[Any] = sa.bindparam(f"wanted_{key}", expanding=is_several)
-        asked = asked.where(_condition(kind, key, wanted, is_several=is_several))
-    return asked
+        yield _condition(kind, key, wanted, is_several=is_several)
 
 
 def _condition(
