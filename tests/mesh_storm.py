@@ -155,7 +155,7 @@ class Storm:
             one.join()
         until = time.monotonic() + DEADLINE_S
         while self._lost:
-            assert time.monotonic() < until, self._lost
+            assert time.monotonic() < until, (self._lost, self.unavailable)
             lost, self._lost = self._lost, []
             with closing(MeshClient(self.server.url, self.server.token)) as client:
                 for one in lost:
