@@ -448,6 +448,21 @@ def test_34_an_index_that_is_ahead_of_a_restored_database_is_made_anew(mesh, pro
     indexer.stop()
 
 
+def test_34_an_index_that_is_far_behind_is_made_anew_at_once(mesh, project, tmp_path, monkeypatch):
+    assert found(mesh, "cy") == []
+    monkeypatch.setattr(indexing, "AT_ONCE", 1)
+    lives = {file.name for file in (tmp_path / "index" / "listings").glob("index-*")}
+    for name in ("welds", "coats", "presses"):
+        asset(mesh, project, name)
+    assert found(mesh, "cy") == ["coats", "presses", "welds"]
+    again = {file.name for file in (tmp_path / "index" / "listings").glob("index-*")}
+    assert len(again) == 1
+    assert not again & lives
+    asset(mesh, project, "seats")
+    assert found(mesh, "cy") == ["coats", "presses", "seats", "welds"]
+    assert {file.name for file in (tmp_path / "index" / "listings").glob("index-*")} == again
+
+
 def test_34_changes_that_show_in_nothing_are_not_committed_but_for_many(
     mesh, project, tmp_path, monkeypatch
 ):

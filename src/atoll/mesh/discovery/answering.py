@@ -47,6 +47,10 @@ class Answering:
             raise ValueError("the document of the position has none")
         return position
 
+    def entries(self) -> int:
+        """Count all but the document of the position."""
+        return self._searcher.num_docs - 1
+
     def page(self, query: Query) -> Page:
         """Find, count and show; see `Index.search`."""
         words = wanted(query.text)

@@ -85,6 +85,12 @@ class Index:
         with _sound(self._place):
             return self._answering().position()
 
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        with _sound(self._place):
+            return self._answering().entries()
+
     def apply(self, changes: Iterable[Change], *, position: int) -> None:
         """Take over changes, in their order, and the position they lead to: all, or nothing.
 

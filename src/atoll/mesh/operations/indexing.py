@@ -81,7 +81,8 @@ class Indexer:
             index = self._index = self._index or self._opened()
             with self._store.reading() as reader:
                 self.reached = last = reader.last_change()
-                if not self._seen:  # all of it: cheaper at once, and searched faster
+                # What is nearly all of it is cheaper at once, and searched faster.
+                if not self._seen or last - self._seen > max(AT_ONCE, index.entries):
                     index.rebuild(Entries(reader).all(self._kinds.values()), position=last)
                     self._kept = last
                 elif last > self._seen:
