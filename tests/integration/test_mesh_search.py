@@ -407,6 +407,24 @@ def test_35_a_moved_project_is_found_in_its_new_unit(mesh, project):
     assert found(mesh, "cy", filters=(f"unit={unit.id}",)) == ["welds"]
 
 
+def test_35_hits_and_facets_name_projects_and_units_as_they_are_called_now(mesh, project):
+    asset(mesh, project, "welds")
+
+    def names():
+        results = mesh.ask("cy", "SearchListings")
+        [hit], facets = results.items, results.facets
+        return hit.project, facets["project"][0].name, facets["unit"][0].name
+
+    before = names()
+    mesh.ask("bob", "UpdateProject", project_id=project.id, name="stamping")
+    unit = project.domain_unit_id
+    mesh.ask("ann", "UpdateDomainUnit", domain_unit_id=unit, name="factory")
+    assert (before, names()) == (
+        ("press shop", "press shop", "plant"),
+        ("stamping", "stamping", "factory"),
+    )
+
+
 def test_34_what_is_unpublished_or_became_confidential_is_gone_at_once(mesh, project):
     listing = asset(mesh, project, "welds", classification="PUBLIC")
     assert found(mesh, "dee") == ["welds"]

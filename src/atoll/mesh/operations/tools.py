@@ -20,6 +20,7 @@ from atoll.mesh.model.organisation import Association
 from atoll.mesh.model.record import new_id
 from atoll.mesh.operations.entries import Indexed
 from atoll.mesh.operations.indexing import Indexer
+from atoll.mesh.operations.names import Names
 from atoll.mesh.operations.visibility import Visibility
 from atoll.messages.addresses import Network
 from atoll.storage import Storage
@@ -56,6 +57,7 @@ class Tools:
         mail: through what it sends mail; None: it sends none.
         webhook_networks: where webhooks may go besides public addresses.
         visibility: remembers which classes of things people may see.
+        names: remembers what projects and domain units are called.
         scans: held by whoever reads rows in another process; so many at once have memory.
     """
 
@@ -69,6 +71,7 @@ class Tools:
     mail: MailServer | None = None
     webhook_networks: tuple[Network, ...] = ()
     visibility: Visibility = field(default_factory=Visibility)
+    names: Names = field(default_factory=Names)
     scans: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(SCANS_AT_ONCE))
 
     @contextmanager

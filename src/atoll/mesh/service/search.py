@@ -9,6 +9,7 @@ as the records stand at this moment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -42,6 +43,7 @@ from atoll.mesh.operations.scores import MAX_SCORE, measured, newest_points, wor
 
 T = TypeVar("T")
 _NAMED: dict[str, type[Project | DomainUnit]] = {"project": Project, "unit": DomainUnit}
+_Names = Callable[[type[Project | DomainUnit], Iterable[str]], dict[str, str]]
 Words = Annotated[str, Meta(max_length=1000)]
 Filter = Annotated[str, Meta(max_length=600, pattern=r"^[^=]+=")]
 
@@ -146,7 +148,12 @@ def search(call: Call, domain: Domain, ask: Search) -> Results:
 @operation("GET", "/search/suggestions", Right.BROWSE)
 def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
     """Complete what you type to names of what is published."""
-    names, _ = _asked(call, Listing, lambda index, visible: index.suggest(ask.text, visible))
+    names, _ = _asked(
+        call,
+        Listing,
+        call.last_change(Project, DomainUnit),
+        lambda index, visible: index.suggest(ask.text, visible),
+    )
     return Suggestions(list(names))
 
 
@@ -163,16 +170,26 @@ def _searched(call: Call, ask: Search, kind: type[Listing | Asset]) -> Results:
         "limit": ask.limit,
         "cursor": ask.cursor or None,
     }
-    page, classes = _asked(call, kind, lambda index, visible: index.search(Query(visible, **asked)))
-    hits = _hits(call, page, classes)
-    return Results(hits, page.total, _counts(call, page), page.next or "")
+    number = call.last_change(Project, DomainUnit)
+    page, classes = _asked(
+        call, kind, number, lambda index, visible: index.search(Query(visible, **asked))
+    )
+    names = partial(_names, call, number)
+    counts = {name: list(_counted(name, values, names)) for name, values in page.facets.items()}
+    return Results(_hits(call, page, classes, names), page.total, counts, page.next or "")
 
 
 def _asked(
-    call: Call, kind: type[Listing | Asset], ask: Callable[[Index, frozenset[str] | None], T]
+    call: Call,
+    kind: type[Listing | Asset],
+    number: int,
+    ask: Callable[[Index, frozenset[str] | None], T],
 ) -> tuple[T, frozenset[str]]:
-    """Ask the index within the classes of a kind that the caller may see; returns them, too."""
-    number, now = call.last_change(Project, DomainUnit), call.last_change()
+    """Ask the index within the classes of a kind that the caller may see; returns them, too.
+
+    `number` is that of the last change of a project or domain unit.
+    """
+    now = call.last_change()
     indexer = call.tools.indexers[kind]
     classes = call.tools.visibility.classes(call.who, kind, number, lambda: _wide(call, kind))
     visible = None if classes >= _EVERYTHING[kind] else classes
@@ -248,23 +265,28 @@ def _like(call: Call, project: Project, id_: str) -> dict[str, Any]:
     }
 
 
-def _hits(call: Call, page: Page, classes: frozenset[str]) -> list[Found]:
+def _names(
+    call: Call, number: int, kind: type[Project | DomainUnit], ids: Iterable[str]
+) -> dict[str, str]:
+    return call.tools.names.of(ids, number, lambda unknown: call.each(kind, id=unknown))
+
+
+def _hits(call: Call, page: Page, classes: frozenset[str], names: _Names) -> list[Found]:
     """List what was found, as it is now; what is gone or hidden since is left out."""
     records: dict[str, Indexed] = {}
     for name, kind in INDEXED.items():
         ids = [one.id for one in page.hits if one.id.partition("-")[0] == name]
         records |= {one.id: one for one in call.each(kind, id=ids)} if ids else {}
-    owners = {one.owning_project_id for one in records.values()}
-    projects = {one.id: one for one in call.each(Project, id=owners)}
-    call.know.remember(projects.values())
     shown = {one.id for one in records.values() if _is_in(classes, one)}
+    if drafts := [one for one in records.values() if not isinstance(one, Listing)]:
+        call.know.remember(call.each(Project, id={one.owning_project_id for one in drafts}))
     for kind in (Asset, DataProduct):
-        drafts = [one for one in records.values() if isinstance(one, kind)]
-        shown |= {one.id for one in call.visible(drafts)}
+        shown |= {one.id for one in call.visible([one for one in drafts if isinstance(one, kind)])}
     hits = [records[one.id] for one in page.hits if one.id in shown]
+    projects = names(Project, {one.owning_project_id for one in hits})
     points = newest_points(call.reader, (id_ for one in hits for id_ in measured(one)))
     return [
-        _found(one, projects.get(one.owning_project_id), worst(points, measured(one)))
+        _found(one, projects.get(one.owning_project_id, ""), worst(points, measured(one)))
         for one in hits
     ]
 
@@ -279,7 +301,7 @@ def _is_in(classes: frozenset[str], record: Indexed) -> bool:
 
 def _found(
     record: Indexed,
-    project: Project | None,
+    project: str,
     point: TimeSeriesDataPoint | None,
 ) -> Found:
     classification, has_pii = "", False
@@ -297,7 +319,7 @@ def _found(
         name=record.name,
         description=record.description,
         project_id=record.owning_project_id,
-        project=project.name if project else "",
+        project=project,
         classification=classification,
         has_pii=has_pii,
         quality_score=point.score if point else None,
@@ -335,13 +357,8 @@ def _share(score: float | None) -> float | None:
     return None if score is None else score / MAX_SCORE
 
 
-def _counts(call: Call, page: Page) -> dict[str, list[Counted]]:
-    return {name: list(_counted(call, name, values)) for name, values in page.facets.items()}
-
-
-def _counted(call: Call, facet: str, values: Sequence[FacetValue]) -> Iterator[Counted]:
+def _counted(facet: str, values: Sequence[FacetValue], names: _Names) -> Iterator[Counted]:
     kind = _NAMED.get(facet)
-    ids = [one.value for one in values] if kind else []
-    names = {one.id: one.name for one in call.each(kind, id=ids)} if kind else {}
+    called = names(kind, [one.value for one in values]) if kind else {}
     for one in values:
-        yield Counted(one.value, names.get(one.value, one.value), one.entries)
+        yield Counted(one.value, called.get(one.value, one.value), one.entries)
