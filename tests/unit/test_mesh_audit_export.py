@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mesh_chains import KEY, NEXT_KEY, STRANGE_KEY, anchor_of, chain_of, event, rotated_chain
+from msgspec.structs import replace as rewritten
 
 from atoll.core.errors import Corrupt, InvalidInput
 from atoll.mesh.audit import export as module
@@ -156,7 +157,7 @@ def test_an_export_that_broke_off_is_no_export():
 def test_an_event_with_bytes_for_text_is_said_while_parquet_is_written():
     one, two = chain_of(2)
     with pytest.raises(Corrupt, match="of audit events 1 to 2 one has a field of a wrong type"):
-        exported([one, replace(two, principal=7)], "parquet")
+        exported([one, rewritten(two, principal=7)], "parquet")
 
 
 @both_kinds

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from types import NoneType
 
 import msgspec
+from msgspec.structs import replace
 
 from atoll.core.errors import Corrupt, InvalidInput
 from atoll.core.records import decoded

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
 from typing import BinaryIO, Literal, TypeVar
@@ -33,7 +33,7 @@ T = TypeVar("T")
 MAX_LINE_BYTES = 1 << 20
 ROWS_AT_ONCE = 8192
 _METADATA = "atoll.audit.manifest"
-_FIELDS = tuple(field.name for field in fields(AuditEvent))
+_FIELDS = AuditEvent.__struct_fields__
 _row = attrgetter(*_FIELDS)
 _TYPES = {
     "seq": pa.int64(),

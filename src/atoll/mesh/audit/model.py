@@ -52,8 +52,7 @@ class Head:
 GENESIS = Head(0, 0, "", "0" * 64)
 
 
-@dataclass(frozen=True)
-class AuditEvent:
+class AuditEvent(msgspec.Struct, frozen=True):
     """One thing that somebody did or tried. `new_event` makes it, `chain` seals it.
 
     It can be kept as one row: text columns as they are, never normalised (no JSONB, no char(n)).
