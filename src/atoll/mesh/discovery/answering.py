@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 
 from tantivy import DocAddress, Schema, Searcher
@@ -51,7 +51,7 @@ class Answering:
         """Count all but the document of the position."""
         return self._searcher.num_docs - 1
 
-    def page(self, query: Query) -> Page:
+    def page(self, query: Query, meanwhile: Callable[[tuple[Hit, ...]], None]) -> Page:
         """Find, count and show; see `Index.search`."""
         words = wanted(query.text)
         sort = "name" if query.sort == "relevance" and not words.has_score else query.sort
@@ -72,11 +72,13 @@ class Answering:
             addresses, last = self._by_relevance(must, words, turn, counting[None])
         else:
             addresses, last = self._by_key(must, words, turn)
+        hits = tuple(map(self._hit, addresses))
+        meanwhile(hits)
         counts: Counts = {}
         for each in counting.values():
             counts |= each.result()[1]
         return Page(
-            tuple(map(self._hit, addresses)),
+            hits,
             counting[None].result()[0],
             {name: counts[name] for name in query.facets},
             None if last is None else ranking.encoded(last),

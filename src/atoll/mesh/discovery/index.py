@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -22,7 +22,7 @@ from atoll.core.files import locked
 from atoll.mesh.discovery import folder
 from atoll.mesh.discovery.answering import Answering, Counting
 from atoll.mesh.discovery.documents import register_tokenizers
-from atoll.mesh.discovery.model import Change, Entry, Page, Query, check_limit, check_text
+from atoll.mesh.discovery.model import Change, Entry, Hit, Page, Query, check_limit, check_text
 from atoll.mesh.discovery.writer import Writer
 
 # Another process may swap the index between two looks at the folder, hardly thrice.
@@ -135,7 +135,9 @@ class Index:
                 self._writer.close()
                 self._writer = None
 
-    def search(self, query: Query) -> Page:
+    def search(
+        self, query: Query, meanwhile: Callable[[tuple[Hit, ...]], None] = lambda hits: None
+    ) -> Page:
         """Find entries, count them, and show a page of them.
 
         Every word must be found, and nothing excluded. A word finds the words that it begins (from
@@ -147,12 +149,16 @@ class Index:
         `documents.TEXT_FIELDS` and whether a word is whole there or only begun. What others have,
         or the searcher may not see, changes no score.
 
+        Args:
+            query: what to find.
+            meanwhile: is given the hits, while entries are still counted.
+
         Raises:
             InvalidInput: the text has too many words, or the cursor is none of this query.
             Corrupt: the index is damaged.
         """
         with _sound(self._place):
-            return self._answering().page(query)
+            return self._answering().page(query, meanwhile)
 
     def suggest(
         self, text: str, visible: frozenset[str] | None, *, limit: int = 10

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from atoll.core.errors import InvalidInput
-from atoll.mesh.discovery import FACETS, FacetValue, Index, Page, Query, Sort
+from atoll.mesh.discovery import FACETS, FacetValue, Hit, Index, Page, Query, Sort
 from atoll.mesh.discovery.model import FORM_PREFIX
 from atoll.mesh.model.catalog import (
     Asset,
@@ -148,7 +148,7 @@ def search(call: Call, domain: Domain, ask: Search) -> Results:
 @operation("GET", "/search/suggestions", Right.BROWSE)
 def suggest(call: Call, domain: Domain, ask: Typed) -> Suggestions:
     """Complete what you type to names of what is published."""
-    names, _ = _asked(
+    names = _asked(
         call,
         Listing,
         call.last_change(Project, DomainUnit),
@@ -171,12 +171,18 @@ def _searched(call: Call, ask: Search, kind: type[Listing | Asset]) -> Results:
         "cursor": ask.cursor or None,
     }
     number = call.last_change(Project, DomainUnit)
-    page, classes = _asked(
-        call, kind, number, lambda index, visible: index.search(Query(visible, **asked))
-    )
     names = partial(_names, call, number)
+    found: list[Found] = []
+
+    def look(index: Index, visible: frozenset[str] | None) -> Page:
+        def show(hits: Sequence[Hit]) -> None:
+            found[:] = _found(call, hits, visible, names)
+
+        return index.search(Query(visible, **asked), show)
+
+    page = _asked(call, kind, number, look)
     counts = {name: list(_counted(name, values, names)) for name, values in page.facets.items()}
-    return Results(_hits(call, page, classes, names), page.total, counts, page.next or "")
+    return Results(found, page.total, counts, page.next or "")
 
 
 def _asked(
@@ -184,8 +190,8 @@ def _asked(
     kind: type[Listing | Asset],
     number: int,
     ask: Callable[[Index, frozenset[str] | None], T],
-) -> tuple[T, frozenset[str]]:
-    """Ask the index within the classes of a kind that the caller may see; returns them, too.
+) -> T:
+    """Ask the index within the classes of a kind that the caller may see; None: all.
 
     `number` is that of the last change of a project or domain unit.
     """
@@ -195,10 +201,10 @@ def _asked(
     visible = None if classes >= _EVERYTHING[kind] else classes
     answer = indexer.asked(lambda index: ask(index, visible), now)
     if indexer.reached <= now or indexer.last_change(Project, DomainUnit) == number:
-        return answer, classes
+        return answer
     # The index is newer than this moment: a project not decided on may be in a wider class.
     narrow = frozenset(_decided(call, kind)[1])
-    return indexer.asked(lambda index: ask(index, narrow), now), narrow
+    return indexer.asked(lambda index: ask(index, narrow), now)
 
 
 # The wider classes of all that there may be.
@@ -271,35 +277,37 @@ def _names(
     return call.tools.names.of(ids, number, lambda unknown: call.each(kind, id=unknown))
 
 
-def _hits(call: Call, page: Page, classes: frozenset[str], names: _Names) -> list[Found]:
+def _found(
+    call: Call, hits: Sequence[Hit], visible: frozenset[str] | None, names: _Names
+) -> list[Found]:
     """List what was found, as it is now; what is gone or hidden since is left out."""
     records: dict[str, Indexed] = {}
     for name, kind in INDEXED.items():
-        ids = [one.id for one in page.hits if one.id.partition("-")[0] == name]
+        ids = [one.id for one in hits if one.id.partition("-")[0] == name]
         records |= {one.id: one for one in call.each(kind, id=ids)} if ids else {}
-    shown = {one.id for one in records.values() if _is_in(classes, one)}
+    shown = {one.id for one in records.values() if _is_in(visible, one)}
     if drafts := [one for one in records.values() if not isinstance(one, Listing)]:
         call.know.remember(call.each(Project, id={one.owning_project_id for one in drafts}))
     for kind in (Asset, DataProduct):
         shown |= {one.id for one in call.visible([one for one in drafts if isinstance(one, kind)])}
-    hits = [records[one.id] for one in page.hits if one.id in shown]
-    projects = names(Project, {one.owning_project_id for one in hits})
-    points = newest_points(call.reader, (id_ for one in hits for id_ in measured(one)))
+    found = [records[one.id] for one in hits if one.id in shown]
+    projects = names(Project, {one.owning_project_id for one in found})
+    points = newest_points(call.reader, (id_ for one in found for id_ in measured(one)))
     return [
-        _found(one, projects.get(one.owning_project_id, ""), worst(points, measured(one)))
-        for one in hits
+        _shown(one, projects.get(one.owning_project_id, ""), worst(points, measured(one)))
+        for one in found
     ]
 
 
-def _is_in(classes: frozenset[str], record: Indexed) -> bool:
-    """Tell whether it is published in one of these classes, as it is now."""
+def _is_in(classes: frozenset[str] | None, record: Indexed) -> bool:
+    """Tell whether it is published in one of these classes, or in any, as it is now."""
     if not isinstance(record, Listing) or record.status is not ListingStatus.ACTIVE:
         return False
     name = listed_class(record.owning_project_id, record.classification)
-    return not classes.isdisjoint((name, wider_class(name)))
+    return classes is None or not classes.isdisjoint((name, wider_class(name)))
 
 
-def _found(
+def _shown(
     record: Indexed,
     project: str,
     point: TimeSeriesDataPoint | None,
