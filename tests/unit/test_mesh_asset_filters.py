@@ -83,6 +83,13 @@ def test_a_cell_is_shown_unmasked_if_one_filter_shows_it_so():
         assert [row["name"] for row in shown(*filters)] == expected
 
 
+def test_a_cell_has_the_mask_of_the_first_filter_that_shows_it():
+    redacted = {"column_masks": {"name": {"kind": "redact"}}}
+    partial = made(["name"], column_masks={"name": {"kind": "partial", "first": 1}})
+    filters = [made(["name"], LINE_A, **redacted), partial, made(["name"], **redacted)]
+    assert [row["name"] for row in shown(*filters)] == ["[redacted]", "R***", "E***"]
+
+
 def test_filters_that_show_a_column_as_different_types_are_refused():
     hashed = made(["id"], column_masks={"id": {"kind": "hash"}})
     with pytest.raises(InvalidInput, match="column 'id' as int64, string; choose filters"):

@@ -108,8 +108,9 @@ class _Eye:
         if not shown:
             return pa.nulls(len(rows), field.type)
         values = plain_values(batch.column(field.name)).take(pa.array(rows))
-        ways = [mask.applied(values, self.key) if mask else values for mask in shown]
-        return _chosen(ways, list(shown.values()))
+        masks = [*dict.fromkeys(mask for mask, _ in shown)]
+        ways = [mask.applied(values, self.key) if mask else values for mask in masks]
+        return _chosen(ways, [(masks.index(mask), passed) for mask, passed in shown])
 
     def check_texts(self, batch: pa.RecordBatch) -> None:
         """Refuse texts that patterns would not match, and `notLike` so would let through."""
@@ -157,22 +158,19 @@ def _passes(condition: Checked | None, batch: pa.RecordBatch) -> Rows:
 
 def _shown(
     filters: tuple[AssetFilter, ...], column: str, passes: list[Rows]
-) -> dict[Mask | None, Rows]:
+) -> list[tuple[Mask | None, Rows]]:
     """Tell by which masks a column is shown, and in which rows; unmasked first."""
-    shown: dict[Mask | None, Rows] = {}
-    for one, passed in zip(filters, passes, strict=True):
-        mask = one.columns.get(column, Null())
-        if not isinstance(mask, Null):
-            shown[mask] = shown[mask] | passed if mask in shown else passed
-    return dict(sorted(shown.items(), key=lambda item: item[0] is not None))
+    masks = [one.columns.get(column, Null()) for one in filters]
+    shown = [pair for pair in zip(masks, passes, strict=True) if not isinstance(pair[0], Null)]
+    return sorted(shown, key=lambda pair: pair[0] is not None)
 
 
-def _chosen(ways: list[pa.Array], rows: list[Rows]) -> pa.Array:
-    """Take each row from the first way that shows it; NULL where none does."""
-    if len(ways) == 1 and rows[0].all():
+def _chosen(ways: list[pa.Array], shown: list[tuple[int, Rows]]) -> pa.Array:
+    """Take each row as the first that shows it does, in one of the ways; NULL where none does."""
+    if len(ways) == 1 and reduce(np.logical_or, (rows for _, rows in shown)).all():
         return ways[0]
-    count = len(rows[0])
+    count = len(shown[0][1])
     origin = np.full(count, -1)
-    for place in reversed(range(len(ways))):
-        origin[rows[place]] = np.flatnonzero(rows[place]) + place * count
+    for way, rows in reversed(shown):
+        origin[rows] = np.flatnonzero(rows) + way * count
     return pa.concat_arrays(ways).take(pa.array(origin, mask=origin < 0))

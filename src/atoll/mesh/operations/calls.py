@@ -35,7 +35,7 @@ from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.writing import Store, Transaction
 
 R = TypeVar("R", bound=Record)
-CHECKED_AT_ONCE = 200
+CHECKED_AT_ONCE = 64
 ID_LETTERS = 64
 WHY_LETTERS = 500
 _ASKED = "atoll.mesh.asked/1"
@@ -235,6 +235,7 @@ class Call:
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""
         for some in in_groups(records, CHECKED_AT_ONCE):
+            self.know.look_up_projects(some)
             facts = [self.know.facts(one) for one in some]
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)

@@ -75,6 +75,12 @@ class Knowledge:
         """Take these projects as they are, which are looked up no more."""
         self._projects |= {one.id: one for one in projects}
 
+    def look_up_projects(self, records: Iterable[Record]) -> None:
+        """Look up at once whose these are."""
+        owners = {getattr(one, "owning_project_id", "") for one in records}
+        if unknown := owners - self._projects.keys() - {""}:
+            self.remember(self._reader.all(Project, id=unknown))
+
     def above(self, domain_unit_id: str) -> list[str]:
         """List a unit and those above it, itself first."""
         if domain_unit_id not in self._units:

@@ -286,10 +286,9 @@ def _found(
         ids = [one.id for one in hits if one.id.partition("-")[0] == name]
         records |= {one.id: one for one in call.each(kind, id=ids)} if ids else {}
     shown = {one.id for one in records.values() if _is_in(visible, one)}
-    if drafts := [one for one in records.values() if not isinstance(one, Listing)]:
-        call.know.remember(call.each(Project, id={one.owning_project_id for one in drafts}))
     for kind in (Asset, DataProduct):
-        shown |= {one.id for one in call.visible([one for one in drafts if isinstance(one, kind)])}
+        drafts = [one for one in records.values() if isinstance(one, kind)]
+        shown |= {one.id for one in call.visible(drafts)}
     found = [records[one.id] for one in hits if one.id in shown]
     projects = names(Project, {one.owning_project_id for one in found})
     points = newest_points(call.reader, (id_ for one in found for id_ in measured(one)))
