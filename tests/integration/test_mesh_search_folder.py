@@ -128,6 +128,26 @@ def test_a_killed_rebuild_leaves_the_old_index_and_its_rest_is_removed(tmp_path)
     assert len([*tmp_path.glob("index-*")]) == 1
 
 
+@pytest.mark.parametrize("visible", [OPEN, frozenset()])
+def test_34_hits_are_given_before_all_is_counted_even_if_there_are_none(tmp_path, visible):
+    given = []
+    with Index.rebuilt(tmp_path, [entry("a")], position=1) as index:
+        page = index.search(Query(visible), given.append)
+    assert given == [page.hits]
+    assert len(page.hits) == (visible == OPEN)
+
+
+def test_34_what_fails_beside_a_search_is_not_taken_for_a_damaged_index(tmp_path):
+    def fails(hits):
+        raise OSError("elsewhere")
+
+    with (
+        Index.rebuilt(tmp_path, [entry("a")], position=1) as index,
+        pytest.raises(OSError, match="elsewhere"),
+    ):
+        index.search(Query(OPEN), fails)
+
+
 def test_changes_that_fail_half_way_leave_nothing(tmp_path):
     def failing():
         yield Put(entry("2"))

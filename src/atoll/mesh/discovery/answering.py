@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
+from functools import partial
 
 from tantivy import DocAddress, Schema, Searcher
 
@@ -51,13 +52,13 @@ class Answering:
         """Count all but the document of the position."""
         return self._searcher.num_docs - 1
 
-    def page(self, query: Query, meanwhile: Callable[[tuple[Hit, ...]], None]) -> Page:
-        """Find, count and show; see `Index.search`."""
+    def page(self, query: Query) -> tuple[tuple[Hit, ...], Callable[[], Page]]:
+        """Find, and begin to count: the hits, and what waits for the whole page."""
         words = wanted(query.text)
         sort = "name" if query.sort == "relevance" and not words.has_score else query.sort
         after = None if query.cursor is None else ranking.cursor_of(query.cursor, sort)
         if words.is_nothing or query.visible == NOTHING:
-            return Page((), 0, dict.fromkeys(query.facets, ()), None)
+            return (), lambda: Page((), 0, dict.fromkeys(query.facets, ()), None)
         visible = self._matching.visible(query.visible)
         filters = self._matching.filters(query)
         counting = self._known(query) if words.is_blank else None
@@ -73,16 +74,7 @@ class Answering:
         else:
             addresses, last = self._by_key(must, words, turn)
         hits = tuple(map(self._hit, addresses))
-        meanwhile(hits)
-        counts: Counts = {}
-        for each in counting.values():
-            counts |= each.result()[1]
-        return Page(
-            hits,
-            counting[None].result()[0],
-            {name: counts[name] for name in query.facets},
-            None if last is None else ranking.encoded(last),
-        )
+        return hits, partial(_page, query, hits, counting, last)
 
     def _counting(
         self, query: Query, found: list[Clause], filters: dict[str, list[Clause]]
@@ -153,6 +145,18 @@ class Answering:
         stored = self._searcher.doc(address)
         name, payload = (bytes(stored[field][0]) for field in ("shown_name", "payload"))
         return Hit(str(stored["id"][0]), name.decode(), payload)
+
+
+def _page(query: Query, hits: tuple[Hit, ...], counting: Counting, last: Cursor | None) -> Page:
+    counts: Counts = {}
+    for each in counting.values():
+        counts |= each.result()[1]
+    return Page(
+        hits,
+        counting[None].result()[0],
+        {name: counts[name] for name in query.facets},
+        None if last is None else ranking.encoded(last),
+    )
 
 
 def _counts_of(query: Query) -> Hashable:

@@ -151,14 +151,17 @@ class Index:
 
         Args:
             query: what to find.
-            meanwhile: is given the hits, while entries are still counted.
+            meanwhile: is given the hits, be there any or not, while entries are still counted.
 
         Raises:
             InvalidInput: the text has too many words, or the cursor is none of this query.
             Corrupt: the index is damaged.
         """
         with _sound(self._place):
-            return self._answering().page(query, meanwhile)
+            hits, whole = self._answering().page(query)
+        meanwhile(hits)
+        with _sound(self._place):
+            return whole()
 
     def suggest(
         self, text: str, visible: frozenset[str] | None, *, limit: int = 10

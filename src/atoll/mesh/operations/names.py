@@ -28,7 +28,7 @@ class Names:
             find: looks up those that are not known.
 
         Returns:
-            The names of all that there are, of others, too.
+            Names by id, of these and of others; none of what is not there.
         """
         as_of, known = self._known
         if as_of != number:
