@@ -27,7 +27,7 @@ Written by `tests/mesh_reference.py` from the operations themselves. What they a
   "..."}`; `limit`, 100 if left out and 1,000 at most, and `cursor`, the `next` of the page before,
   choose a page; an empty `next` ends the list. Answers about one thing carry an `ETag`; `If-Match`
   with it refuses a change of what has changed since. A call repeated with the same
-  `Idempotency-Key` is answered as it was and carried out once.
+  `Idempotency-Key` is answered as it was and carried out once; rows are read anew.
 - **Commands.** What stands in capitals is an id, or a name, see `--help`; what stands
   in brackets may be left out, what ends in dots be given several times. All take `--json`,
   lists `--limit N`, and those that change something `--if-match ETAG`. What is not a plain value is

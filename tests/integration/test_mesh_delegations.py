@@ -194,6 +194,15 @@ def test_41_reviewers_are_reminded_once_in_each_span_that_their_unit_sets(shop):
     assert [one.resource_id for one in shop.noted("RemindReviewers")] == [late.id]
 
 
+def test_41_what_reviewers_were_only_reminded_of_is_accepted_as_it_is(shop):
+    shop.mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, remind_after_s=3600)
+    late = shop.asked("late", reminded_at=now() - HOUR_US - 1)
+    swept(shop)
+    assert shop.seen(late).version > late.version
+    given = {"subscription_request_id": late.id}
+    assert shop.mesh.ask("bob", "AcceptSubscriptionRequest", **given).status == "ACCEPTED"
+
+
 def test_41_nobody_is_reminded_of_what_is_decided_or_over(shop):
     shop.asked("decided", status=SubscriptionRequestStatus.REJECTED)
     shop.asked("over", expires_at=now() - 1)

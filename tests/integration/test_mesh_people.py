@@ -7,7 +7,8 @@ import pytest
 from mesh_world import ROOT, STAMP, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-from atoll.mesh.model.organisation import Designation, PolicyType
+from atoll.core.records import decoded
+from atoll.mesh.model.organisation import Designation, PolicyType, Project
 from atoll.mesh.model.people import ProfileStatus, Proof, ProofType, UserType
 from atoll.mesh.operations.calls import Caller
 from atoll.mesh.service import OPERATIONS
@@ -225,6 +226,14 @@ def test_a_token_is_told_once_and_not_kept_for_a_repeated_call(mesh, service):
     assert told == []
     given = {"name": "ci", "user_profile_id": service.id, "key": "again"}
     assert "told once" in mesh.refusal("ann", "CreateAccessToken", **given).message
+
+
+def test_7_what_one_token_did_is_not_told_to_another_of_theirs_that_could_not_do_it(mesh):
+    given = {"domain_unit_id": ROOT, "name": "presses", "key": "again"}
+    made = mesh.ask("ann", "CreateProject", **given)
+    assert decoded(bytes(mesh.ask("ann", "CreateProject", **given)), Project) == made
+    told = mesh.refusal("ann", "CreateProject", by=frozenset({"read"}), **given)
+    assert isinstance(told, Forbidden)
 
 
 def secrets_in(mesh, text):

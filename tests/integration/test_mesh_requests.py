@@ -184,6 +184,15 @@ def test_40_no_policy_unmasks_personal_data(plant):
     assert plant.act(SubscriptionRequest, asked.id, considered).status == "PENDING"
 
 
+def test_40_nor_does_a_policy_of_the_house(tmp_path):
+    all_of_it = """@id("all") @description("The plant trusts itself.")
+permit (principal, action == Action::"ApproveByPolicy", resource);"""
+    with world(database_of(tmp_path), policies=all_of_it) as mesh:
+        plant = Plant(mesh, tmp_path / "lake")
+        assert plant.ask(plant.secret).status == "ACCEPTED"
+        assert plant.ask(plant.product, unmasked=("worker",)).status == "PENDING"
+
+
 def test_40_a_column_is_unmasked_only_where_a_reviewer_names_it(plant):
     asked = plant.ask(plant.secret, unmasked=("worker",))
     assert plant.accept(asked).decided.unmasked == ()

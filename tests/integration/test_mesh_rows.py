@@ -18,6 +18,7 @@ from atoll.mesh import firstrows
 from atoll.mesh.model.access import Subscription, Terms
 from atoll.mesh.model.catalog import Classification
 from atoll.mesh.model.organisation import Association, AssociationStatus, Designation
+from atoll.mesh.model.record import Replay
 from atoll.mesh.service.listings import ListingAction
 from atoll.mesh.service.products import ItemInput
 from atoll.mesh.service.requests import WantedListing
@@ -305,6 +306,16 @@ def test_42_a_filter_takes_the_gateway(mesh, market, single):
     assert "filters" in market.refusal(single).message
 
 
+def test_46_rows_are_kept_for_no_idempotency_key(mesh, market, single):
+    held = market.subscribes(single)
+    rows = market.reads(single, key="again").rows
+    assert market.reads(single, key="again").rows == rows
+    assert len([one for one in mesh.notes if one.operation == "ReadRows"]) == 2
+    mesh.ask("bob", "RevokeSubscription", subscription_id=held.id)
+    assert isinstance(market.refusal(single, key="again"), Forbidden)
+    assert market.kept(Replay) == []
+
+
 @pytest.mark.parametrize("status", ["SUSPENDED", "REVOKED", "CANCELLED", "EXPIRED"])
 def test_46_a_subscription_that_stands_otherwise_is_not_read_by(market, single, status):
     market.change(market.subscribes(single), status=status)
@@ -326,6 +337,22 @@ def test_39_an_unpublished_table_is_public_no_longer(mesh, market):
     mesh.ask("bob", "CreateListingChangeSet", **given)
     assert isinstance(market.refusal(listing, "dee", project_id=None), NotFound)
     assert "INACTIVE" in market.refusal(listing, "bob", project_id=None).message
+
+
+def test_46_who_subscribed_reads_what_is_not_listed_any_more_and_nobody_else_knows_of_it(
+    mesh, market, single
+):
+    held = market.subscribes(single)
+    given = {"asset_id": single.entity_id, "action": ListingAction.UNPUBLISH}
+    mesh.ask("bob", "CreateListingChangeSet", **given)
+    assert market.reads(single).rows
+    about = {"listing_id": single.id}
+    assert mesh.ask("eve", "GetListing", **about).status == "INACTIVE"
+    assert [one.id for one in mesh.ask("dee", "ListListings")["items"]] == [single.id]
+    assert isinstance(mesh.refusal("cy", "GetListing", **about), NotFound)
+    assert isinstance(market.refusal(single, "eve"), Forbidden)
+    mesh.ask("dee", "CancelSubscription", subscription_id=held.id)
+    assert isinstance(market.refusal(single), NotFound)
 
 
 def test_42_a_column_that_came_later_is_not_shown(mesh, market, place, single):

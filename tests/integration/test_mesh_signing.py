@@ -16,6 +16,7 @@ from atoll.mesh.identity import passwords
 from atoll.mesh.identity.throttle import DEVICE, NAME_AT_PLACE, OWN, SECRET, of_name
 from atoll.mesh.identity.throttle import PLACE as AT_PLACE
 from atoll.mesh.model.people import ProfileStatus, Proof, ProofType, UserType
+from atoll.mesh.service import OPERATIONS
 from atoll.mesh.service.signing import DEVICES_OF_ONE, Doorkeeper, Visit
 
 PASSWORD = "violet tractor 48 lanterns"
@@ -88,6 +89,32 @@ def login(browser, mesh, text):
     answer = browser.post(f"/v1/user-profiles/{mesh.robot.id}/portal-logins", headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.json()["url"].partition("#")[2]
+
+
+# ---- what was revoked while they waited
+
+
+def test_7_who_was_let_in_and_waited_while_what_they_came_with_was_revoked_changes_nothing(mesh):
+    made, text = token(mesh)
+    caller = mesh.doorkeeper.by_token(text, place="here")
+    mesh.ask("ann", "RevokeAccessToken", access_token_id=made.id)
+    with pytest.raises(Unauthenticated, match="ended meanwhile"):
+        create_token(mesh, caller, mesh.robot.id)
+
+
+def test_7_who_was_let_in_and_waited_while_they_were_signed_out_changes_nothing(mesh, fresh):
+    cookie = mesh.doorkeeper.sign_in(fresh.name, PASSWORD, HERE).cookie
+    caller = mesh.doorkeeper.by_cookie(cookie, csrf=None)
+    create_token(mesh, caller, fresh.id)
+    mesh.ask("ann", "ResetPassword", user_profile_id=fresh.id, password=OTHER_PASSWORD)
+    with pytest.raises(Unauthenticated, match="ended meanwhile"):
+        create_token(mesh, caller, fresh.id)
+
+
+def create_token(mesh, caller, profile_id):
+    operation = OPERATIONS["CreateAccessToken"]
+    ask = operation.ask(name="outlives", scopes=("read",), ttl_s=3600)
+    return mesh.performer.perform(operation, caller, {operation.about: profile_id}, ask)
 
 
 # ---- one-time logins of machines

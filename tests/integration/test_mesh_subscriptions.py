@@ -439,6 +439,26 @@ def test_42_terms_are_changed_by_the_reviewer_and_access_is_as_old_as_before(pla
     assert isinstance(mesh.refusal("bob", "UpdateSubscriptionTerms", **given), Conflict)
 
 
+def test_42_a_filter_of_what_the_product_shows_no_more_is_neither_dropped_nor_in_the_way(
+    plant, mesh
+):
+    shown, gone = (plant.filter("line", one, {}) for one in ("internal", "secret"))
+    held = plant.subscribe(plant.product, filter_ids=(shown, gone))
+    product = plant.find(DataProduct, "product-kit")
+    changed = plant.change(product, items=product.items[:1])
+    plant.change(plant.find(Listing, plant.product), entity_revision=changed.version)
+    given = {"subscription_id": held.id}
+    for ids in ((shown,), ()):
+        told = mesh.refusal("bob", "UpdateSubscriptionTerms", filter_ids=ids, **given)
+        assert isinstance(told, InvalidInput)
+    end = time.time_ns() // 1000 + DAY_US
+    plant.change(plant.find(AssetFilter, shown), status=FilterStatus.INVALID)
+    ended = mesh.ask("bob", "UpdateSubscriptionTerms", expires_at=end, **given)
+    assert (ended.terms.filter_ids, ended.terms.expires_at) == ((shown, gone), end)
+    whole = mesh.ask("bob", "UpdateSubscriptionTerms", filter_ids=(gone,), **given)
+    assert whole.terms.filter_ids == (gone,)  # what is shown may be given as a whole
+
+
 def test_40_nobody_unmasks_by_changing_terms(plant, mesh):
     given = {"subscription_id": plant.subscribe(plant.secret, unmasked=("worker",)).id}
     assert mesh.ask("bob", "UpdateSubscriptionTerms", **given).terms.unmasked == ("worker",)
@@ -453,8 +473,12 @@ def test_40_a_column_that_is_new_is_not_unmasked_by_the_name_of_another(plant, m
     bare = plant.change(plant.find(Asset, "asset-internal"), technical=narrow, columns=())
     republish(plant, bare)
     held = plant.subscribe(plant.product, unmasked=("worker",))
+    told = {one.asset_id: one.unmasked for one in plant.has_access()}
+    assert told == {"asset-internal": (), "asset-secret": ("worker",)}
     personal = plant.find(Asset, "asset-secret").columns
     republish(plant, plant.change(bare, technical=technical("x"), columns=personal))
+    assert plant.reads("internal").unmasked_of("asset-internal") == ()
+    assert plant.reads("secret").unmasked_of("asset-secret") == ("worker",)
     given = {"subscription_id": held.id, "takes_current_columns": True}
     assert isinstance(mesh.refusal("bob", "UpdateSubscriptionTerms", **given), InvalidInput)
     less = mesh.ask("bob", "UpdateSubscriptionTerms", unmasked=(), **given)

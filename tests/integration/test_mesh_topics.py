@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from mesh_access import Plant, join, technical
-from mesh_catalog import scored
+from mesh_catalog import project_of, scored
 from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, now, world
 
@@ -27,7 +27,7 @@ from atoll.mesh.model.catalog import (
 )
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Designation
-from atoll.mesh.service import OPERATIONS
+from atoll.mesh.service import OPERATIONS, filters
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.reclassification import reclassified
 from atoll.mesh.service.telling import tell
@@ -244,11 +244,15 @@ def test_39_a_reclassified_listing_is_a_task_until_somebody_has_looked(plant):
     assert waits(plant, "bob", "SUBSCRIPTION_FLAGGED") == ["INACTIVE"]
 
 
-def test_42_owners_and_readers_hear_that_a_filter_does_not_fit_any_more(plant):
+def test_42_owners_and_readers_hear_that_a_filter_does_not_fit_any_more(plant, monkeypatch):
+    monkeypatch.setattr(filters, "READERS_NAMED", 1)
     condition = {"equalTo": {"columnName": "line", "value": "A"}}
     rows = {"rowConfiguration": {"rowFilter": {"expression": condition}}}
     id_ = plant.filter("line A", "public", rows)
     plant.subscribe(plant.public, filter_ids=(id_,))
+    plant.mesh.person("eve")
+    plant.reader = project_of(plant.mesh, "eve", "planning").id
+    plant.ask(plant.public, filter_ids=(id_,), by="eve")
     narrower = {"torque": "double", "worker": "string"}
     asset = plant.find(Asset, "asset-public")
     lesser = changed(plant, asset, technical=technical(asset.external_identifier, narrower))
@@ -259,6 +263,7 @@ def test_42_owners_and_readers_hear_that_a_filter_does_not_fit_any_more(plant):
     assert titles(plant, "dee", "SUBSCRIPTION_FILTER_INVALID") == [
         "'asset-public' has changed, and 'forecasts' reads nothing until a filter of it is mended"
     ]
+    assert len(titles(plant, "eve", "SUBSCRIPTION_FILTER_INVALID")) == 1
     assert told(plant, "dee", "ASSET_FILTER_INVALID") == []
 
 

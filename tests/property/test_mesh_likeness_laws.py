@@ -19,6 +19,7 @@ LISTINGS = st.fixed_dictionaries(
     {
         "governors": SETS,
         "project": MEMBERS,
+        "readers": SETS,
         "classification": CLASSES,
         "status": st.sampled_from(["ACTIVE", "INACTIVE"]),
     }
@@ -76,7 +77,7 @@ def test_requests_that_are_alike_get_the_decision_that_each_would(roles, scopes,
 def test_a_policy_of_the_house_may_ask_for_more_and_is_told(condition):
     house = Authorizer(actions(), HOUSE % condition)
     nobody = dict.fromkeys(NAMES, Roles())
-    values = {"project": nobody, "classification": "PUBLIC", "status": "ACTIVE"}
+    values = {"project": nobody, "readers": Roles(), "classification": "PUBLIC", "status": "ACTIVE"}
     others = Facts("Listing", "listing-2", {**values, "governors": Roles("d")})
     hidden = {**values, "governors": Roles("c"), "project": {**nobody, "owners": Roles("c")}}
     empty = Roles() if "isEmpty" in condition else Roles("c")

@@ -261,6 +261,8 @@ def test_a_mask_fits_the_types_it_has_a_meaning_for(mask, fitting):
     [
         (Round(0.5), pa.int64()),
         (Round(100), pa.int8()),
+        (Round(1), pa.int64()),
+        (Round(0.01), pa.decimal128(5, 2)),
         (Round(0.001), pa.decimal128(5, 2)),
         (Round(600), pa.decimal128(5, 2)),
         (Truncate("year"), pa.timestamp("s", "Mars/Base")),

@@ -33,7 +33,7 @@ def after(events, seconds):
 
 def test_a_grant_answers_all_four_questions():
     assert after(history(GRANT, principal="owner"), 0) == [
-        Access("asset-1", "s1", "p1", None, ("f1",), START_US, "owner", GRANT[1]["why"], None)
+        Access("asset-1", "s1", "p1", None, ("f1",), (), START_US, "owner", GRANT[1]["why"], None)
     ]
 
 

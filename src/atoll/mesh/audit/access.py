@@ -31,6 +31,7 @@ class AccessChange:
         subscription: by which.
         project, principal: whose, one of them.
         filters: ids of the asset's filters through which it is read; of GRANTED, TERMS_CHANGED.
+        unmasked: columns with personal data that are shown as they are; of the same.
         why: the reason of the grant, or of its end, in words.
         until: from when on it is no more, microseconds since the epoch; None where it stays; of
             GRANTED, TERMS_CHANGED.
@@ -44,6 +45,7 @@ class AccessChange:
     project: str | None = None
     principal: str | None = None
     filters: tuple[str, ...] = ()
+    unmasked: tuple[str, ...] = ()
     why: str = ""
     until: int | None = None
     granted_by: str = ""
@@ -58,6 +60,7 @@ class Access:
         subscription: by which.
         project, principal: who, one of them.
         filters: ids of the filters through which it is read.
+        unmasked: columns with personal data that are shown as they are.
         since: when it was granted, microseconds since the epoch.
         granted_by: who allowed it.
         why: the reason, in words.
@@ -69,6 +72,7 @@ class Access:
     project: str | None
     principal: str | None
     filters: tuple[str, ...]
+    unmasked: tuple[str, ...]
     since: int
     granted_by: str
     why: str
@@ -140,7 +144,7 @@ def who(events: Iterable[AuditEvent], at: int) -> list[Access]:
                 suspended.discard(place)
             case "TERMS_CHANGED":
                 if place in held:
-                    held[place] = replace(held[place], filters=change.filters, until=change.until)
+                    held[place] = replace(held[place], **_terms(change))
             case "SUSPENDED":
                 suspended.add(place)
             case "RESUMED":
@@ -161,9 +165,12 @@ def _granted(event: AuditEvent, change: AccessChange) -> Access:
         subscription=change.subscription,
         project=change.project,
         principal=change.principal,
-        filters=change.filters,
         since=event.at,
         granted_by=change.granted_by or event.principal,
         why=change.why,
-        until=change.until,
+        **_terms(change),
     )
+
+
+def _terms(change: AccessChange) -> dict[str, Any]:
+    return {"filters": change.filters, "unmasked": change.unmasked, "until": change.until}

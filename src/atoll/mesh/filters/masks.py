@@ -206,7 +206,8 @@ class Round(Mask):
     from them: what cannot be rounded is shown too near to zero, never as it is.
 
     Attributes:
-        step: 1e-9 to 1e15; whole for whole numbers, with no more decimals than the column has.
+        step: 1e-9 to 1e15; whole for whole numbers and above 1, with no more decimals than the
+            column has and above the last of them: else it would mask nothing.
     """
 
     kind = "round"
@@ -225,6 +226,8 @@ class Round(Mask):
             units, most = self._units(dtype), _most_units(dtype)
             if units != units.to_integral_value() or units > most // 2:
                 return f"it has no room for steps of {self.step}"
+            if units == 1:
+                return f"its values are all multiples of {self.step}: it would mask nothing"
         return _unless(kind in (Kind.INT, Kind.DECIMAL, Kind.FLOAT), "numbers")
 
     def applied(self, values: pa.Array, key: bytes) -> pa.Array:

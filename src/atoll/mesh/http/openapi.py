@@ -91,10 +91,10 @@ def _described(one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             {"name": name, "in": "query", "schema": schema} for name, schema in left.items()
         ]
         return found
-    found["parameters"] += [
-        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 200}},
-        {"name": "If-Match", "in": "header", "schema": {"type": "string"}},
-    ]
+    found["parameters"].append({"name": "If-Match", "in": "header", "schema": {"type": "string"}})
+    if not one.only_looks:
+        key = {"type": "string", "maxLength": 200}
+        found["parameters"].append({"name": "Idempotency-Key", "in": "header", "schema": key})
     if left and one.ask is not Nothing:
         required = [name for name in schemas[one.ask.__name__].get("required", []) if name in left]
         body = {**schemas[one.ask.__name__], "properties": left, "required": required}

@@ -60,6 +60,7 @@ class SubscriptionRequest(Record):
         decided: on which terms it was given, where ACCEPTED.
         expires_at: it is REJECTED by itself then, microseconds since the epoch.
         reviewer_id: who decided; "policy" where a policy did.
+        changed_at: when something else was last asked for, or the data were reclassified; 0: never.
         reminded_at: when its reviewers were last reminded; 0: never.
     """
 
@@ -80,6 +81,7 @@ class SubscriptionRequest(Record):
     expires_at: int
     reviewer_id: str = ""
     decision_comment: str = ""
+    changed_at: int = 0
     reminded_at: int = 0
 
     @property
@@ -131,6 +133,15 @@ class Subscription(Record):
     ended_by: str = ""
     comment: str = ""
     last_used_at: int = 0
+
+    def unmasked_of(self, asset_id: str) -> tuple[str, ...]:
+        """List the columns of an asset that are shown as they are, though they are personal.
+
+        Of those that `terms.unmasked` names only what the asset had when it was given: a column
+        that came later was named by nobody, whatever it is called.
+        """
+        given = self.columns.get(asset_id, ())
+        return tuple(one for one in self.terms.unmasked if one in given)
 
 
 class SubscriptionGrantStatus(StrEnum):

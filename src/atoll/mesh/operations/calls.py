@@ -11,15 +11,22 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
 
-from atoll.core.errors import AtollError, Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.errors import (
+    AtollError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+)
 from atoll.core.groups import in_groups
 from atoll.mesh.audit.keys import message
 from atoll.mesh.audit.model import AuditEvent, Head, new_event
@@ -50,11 +57,13 @@ class Caller:
         profile_id: of the user or service.
         via: id of the token or session.
         scopes: "read", "write", "admin".
+        holds: tells whether what they came with still lets them in.
     """
 
     profile_id: str
     via: str
     scopes: frozenset[str]
+    holds: Callable[[Reader], bool] = field(default=lambda _: True, compare=False)
 
 
 @dataclass(frozen=True)
@@ -366,6 +375,9 @@ class Performer:
             if operation.is_read:
                 with self._store.reading() as reader:
                     return self._run(operation, reader, caller, ids, ask, demands)[0]
+            if operation.only_looks:
+                # Asked again it looks again: an older answer may show what is not shown any more.
+                demands = replace(demands, key="")
             asked = self._asked(operation, ids, ask) if demands.key else ""
             if operation.before:
                 with self._store.reading() as reader:
@@ -430,6 +442,9 @@ class Performer:
         demands: Demands,
         asked: str,
     ) -> Any:
+        if not caller.holds(changes):
+            # They were let in, and waited: what was revoked since makes no token that outlives it.
+            raise Unauthenticated("what you came with has ended meanwhile; sign in again")
         if told := self._told_before(changes, caller, demands.key, asked):
             return told
         answer, note = self._run(operation, changes, caller, ids, ask, demands)
@@ -511,7 +526,9 @@ class Performer:
 
 
 def _replay_id(caller: Caller, key: str) -> str:
-    return hashlib.sha256(msgspec.json.encode((caller.profile_id, key))).hexdigest()
+    # What one token of theirs did is not told to another that could not do it.
+    named = (caller.profile_id, sorted(caller.scopes), key)
+    return hashlib.sha256(msgspec.json.encode(named)).hexdigest()
 
 
 def _require_version(record: Record, demands: Demands) -> None:

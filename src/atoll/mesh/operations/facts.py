@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from atoll.mesh.model.access import (
+    LIVE,
     Comment,
     Delegation,
     Guardrails,
@@ -24,6 +25,7 @@ from atoll.mesh.model.catalog import (
     DataSource,
     DataSourceRun,
     Listing,
+    ListingStatus,
 )
 from atoll.mesh.model.describing import FormType, Glossary, GlossaryTerm, Proposal, Rule
 from atoll.mesh.model.notices import Notification
@@ -141,8 +143,22 @@ class Knowledge:
 
     def of_listing(self, listing: Listing, _grant: str) -> Mapping[str, Any]:
         """Tell of a listing."""
-        shown = {"classification": listing.classification, "status": listing.status}
-        return {**self.of_project(listing.owning_project_id), **shown}
+        return {
+            **self.of_project(listing.owning_project_id),
+            "readers": Roles() if listing.status is ListingStatus.ACTIVE else self.readers(listing),
+            "classification": listing.classification,
+            "status": listing.status,
+        }
+
+    def readers(self, listing: Listing) -> Roles:
+        """Name the roles in the projects that have a subscription to a listing."""
+        keys = {"listing_id": listing.id, "status": LIVE}
+        projects = set(self._reader.values(Subscription, "project_id", **keys))
+        return Roles(
+            role_in(project_id, one)
+            for project_id in sorted(projects)
+            for one in _DESIGNATIONS.values()
+        )
 
     def of_project(self, project_id: str) -> Mapping[str, Any]:
         """Tell of what is a project's own."""

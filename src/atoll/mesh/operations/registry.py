@@ -137,6 +137,11 @@ class Operation:
         return self.method == "GET"
 
     @property
+    def only_looks(self) -> bool:
+        """Whether it changes no more than what the audit tells of who looked."""
+        return self.is_read or self.right is Right.DISCOVER
+
+    @property
     def action(self) -> Action:
         """Return what policies call it."""
         return Action(self.name, self.level)
@@ -144,8 +149,7 @@ class Operation:
     @property
     def level(self) -> str:
         """Return the least that a token must be good for: "read", "write" or "admin"."""
-        # Reading rows is told to the audit, and still no more than looking.
-        if self.is_read or self.right is Right.DISCOVER:
+        if self.only_looks:
             return "read"
         return "admin" if self.right is Right.GOVERN else "write"
 

@@ -31,10 +31,10 @@ def reads(seen: Call | Reader, project_id: str, asset_id: str) -> Subscription |
         asset_id: what.
 
     Returns:
-        Its `terms` and `columns[asset_id]` say what of the asset may be read. None: nothing may be,
-        because nobody allowed it, or it has ended (also where only the clock says so), is
-        suspended or not granted yet, or because the asset, the association of its storage or one
-        of the filters is not there any more, or does not fit.
+        Its `terms`, `columns[asset_id]` and `unmasked_of(asset_id)` say what of the asset may be
+        read, through filters, too. None: nothing may be, because nobody allowed it, or it has ended
+        (also where only the clock says so), is suspended or not granted yet, or because the asset,
+        the association of its storage or one of the filters is not there any more, or does not fit.
     """
     reader = seen.reader if isinstance(seen, Call) else seen
     asset = reader.find(Asset, asset_id)

@@ -121,6 +121,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     Attributes:
         filters: names of the filters through which it is read; none: the whole table.
+        unmasked: columns with personal data that are shown as they are.
         since, until: microseconds since the epoch; None: it does not end by itself.
         granted_by: who allowed it, by name.
         why: the reason of the request.
@@ -132,6 +133,7 @@ class Holder(msgspec.Struct, frozen=True):
     project: str
     subscription_id: str
     filters: list[str]
+    unmasked: list[str]
     since: int
     until: int | None
     granted_by: str
@@ -308,6 +310,7 @@ def _holder(names: _Names, one: Access) -> Holder:
         project=names.of(Project, one.project or ""),
         subscription_id=one.subscription,
         filters=[name for id_ in one.filters if (name := names.of(AssetFilter, id_))],
+        unmasked=list(one.unmasked),
         since=one.since,
         until=one.until,
         granted_by=names.of(UserProfile, one.granted_by) or one.granted_by,

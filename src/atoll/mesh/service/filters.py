@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from atoll.core.errors import Conflict
+from atoll.core.groups import in_groups
 from atoll.core.text import some_of
 from atoll.mesh.filters import conditions, views
 from atoll.mesh.filters.conditions import comparisons
@@ -161,7 +162,7 @@ def revalidated(call: Call, asset: Asset) -> None:
     """Hold the filters of an asset against its columns, which have changed.
 
     One that does not fit becomes INVALID, and nobody reads through it any more; one that fits
-    again becomes VALID. The audit tells of each, and names 100 of those who read through it.
+    again becomes VALID. The audit tells of each, and names who reads through it.
     """
     schema = arrow_schema(asset.technical)
     for one in list(call.each(AssetFilter, asset_id=asset.id)):
@@ -169,15 +170,17 @@ def revalidated(call: Call, asset: Asset) -> None:
         to = FilterStatus(status)
         changed = call.change(one, status=to, error_message=some_of(problems, separator="; "))
         if to is not one.status:
+            is_invalid = to is FilterStatus.INVALID
             readers = _readers(call, one)
-            call.note(
-                "InvalidateAssetFilter" if to is FilterStatus.INVALID else "RevalidateAssetFilter",
-                changed,
-                asset_id=asset.id,
-                why=changed.error_message[:WHY_LETTERS],
-                readers=len(readers),
-                subscriptions=[held.id for held in readers[:READERS_NAMED]],
-            )
+            for some in list(in_groups(readers, READERS_NAMED)) or [[]]:
+                call.note(
+                    "InvalidateAssetFilter" if is_invalid else "RevalidateAssetFilter",
+                    changed,
+                    asset_id=asset.id,
+                    why=changed.error_message[:WHY_LETTERS],
+                    readers=len(readers),
+                    subscriptions=[held.id for held in some],
+                )
 
 
 def _definition(asset: Asset, name: str, description: str, configuration: Any) -> dict[str, Any]:

@@ -306,6 +306,7 @@ def note_access(
             subscription.id,
             project=subscription.project_id,
             filters=tuple(one.id for one in filters_of(call, terms, asset_id)),
+            unmasked=subscription.unmasked_of(asset_id),
             why=why or _reason(call, subscription, kind),
             until=terms.expires_at or None,
             granted_by=subscription.approved_by if kind == "GRANTED" else "",

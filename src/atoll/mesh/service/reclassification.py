@@ -32,7 +32,8 @@ def reclassified(call: Call, listing: Listing) -> None:
     before = call.past(Listing, listing.id, listing.version - 1).classification
     open_ones = {"listing_id": listing.id, "status": SubscriptionRequestStatus.PENDING}
     for request in list(call.each(SubscriptionRequest, **open_ones)):
-        considered(call, call.change(request, classification=listing.classification))
+        changed = {"classification": listing.classification, "changed_at": call.now}
+        considered(call, call.change(request, **changed))
     held = list(call.each(Subscription, listing_id=listing.id, status=LIVE))
     flagged(call, held, before, listing.classification)
 

@@ -186,6 +186,8 @@ def update_subscription_request(
         raise Forbidden("only who made a request asks for more unmasked columns; make one yourself")
     call.tell(before=to_builtins(request.wanted), after=to_builtins(wanted))
     changed["wanted"] = checked(call, listing, wanted)
+    if any(getattr(request, key) != value for key, value in changed.items()):
+        changed["changed_at"] = call.now
     return considered(call, call.change(request, **changed))
 
 
@@ -409,7 +411,7 @@ def _require_pending(request: SubscriptionRequest) -> None:
 
 def _require_read(call: Call, request: SubscriptionRequest) -> None:
     """See that nobody accepts more than what they have read, because it was changed meanwhile."""
-    if request.version > 1 and not call.version:
+    if request.changed_at and not call.version:
         raise Conflict(
             f"the request was changed since it was made; read it, and accept version "
             f"{request.version} by If-Match (--if-match {request.version}); * does not say that",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from atoll.core.errors import Forbidden, InvalidInput, Unauthenticated, Unavailable
@@ -78,7 +79,8 @@ class Doorkeeper:
             # Only what is wrong is slowed down: a neighbour's right token must go on working.
             self._throttle.attempt((SECRET, place))
             raise Unauthenticated(error.message) from error
-        return Caller(found.principal, found.id, found.scopes)
+        holds = partial(_is_unrevoked, token_id=found.id)
+        return Caller(found.principal, found.id, found.scopes, holds)
 
     def by_cookie(self, cookie: str, *, csrf: str | None) -> Caller:
         """Tell whose session a cookie stands for.
@@ -92,7 +94,8 @@ class Doorkeeper:
             Forbidden: the change was made elsewhere.
         """
         proof = self._session(cookie, csrf)
-        return Caller(proof.owner_id, proof.via, frozenset(proof.scopes))
+        holds = partial(_is_open, key=sessions.key_of(cookie))
+        return Caller(proof.owner_id, proof.via, frozenset(proof.scopes), holds)
 
     def session(self, cookie: str) -> Opened:
         """Tell a browser what it needs to know of its session.
@@ -328,6 +331,19 @@ def _device(reader: Reader, profile_id: str, visit: Visit) -> Proof | None:
     found = _kept(reader, sessions.key_of(visit.device), ProofType.DEVICE)
     is_theirs = found and found.owner_id == profile_id and moment(found.expires_at) > _now()
     return found if is_theirs else None
+
+
+def _is_unrevoked(reader: Reader, *, token_id: str) -> bool:
+    token = reader.find(AccessToken, token_id)
+    return token is not None and not token.revoked_at
+
+
+def _is_open(reader: Reader, *, key: str) -> bool:
+    proof = _kept(reader, key, ProofType.SESSION)
+    profile = reader.find(UserProfile, proof.owner_id) if proof else None
+    if proof is None or profile is None:
+        return False
+    return sessions.is_open(session_of(proof), profile.generation, _now())
 
 
 def _token(reader: Reader, id_: str) -> tokens.Token | None:

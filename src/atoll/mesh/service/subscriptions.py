@@ -25,7 +25,7 @@ from atoll.mesh.model.access import (
     SubscriptionStatus,
     Terms,
 )
-from atoll.mesh.model.catalog import Listing
+from atoll.mesh.model.catalog import AssetFilter, Listing
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain
 from atoll.mesh.model.record import Moment, Remark, moved
@@ -144,7 +144,7 @@ def update_subscription_terms(
     listing = call.find(Listing, id=subscription.listing_id)
     if listing is None:
         raise Conflict("what is subscribed to is not listed any more; revoke the subscription")
-    terms = _changed_terms(call, listing, subscription.terms, ask)
+    terms = _changed_terms(call, listing, subscription, ask)
     columns = subscription.columns
     if ask.takes_current_columns:
         now = {one.id: columns_of(one) for one in listed_assets(call, listing)}
@@ -265,23 +265,44 @@ def _end_in_time(call: Call, subscription: Subscription) -> None:
         later(call, "expire-subscription", subscription.id, due_at=end)
 
 
-def _changed_terms(call: Call, listing: Listing, before: Terms, ask: ChangedTerms) -> Terms:
+def _changed_terms(
+    call: Call, listing: Listing, subscription: Subscription, ask: ChangedTerms
+) -> Terms:
+    before = subscription.terms
     unmasked = before.unmasked if ask.unmasked is None else ask.unmasked
     if more := set(unmasked) - set(before.unmasked):
         raise InvalidInput(
             f"'{min(more):.100}' is masked; to unmask a column takes a request that names it"
         )
-    terms = replace(
-        before,
-        filter_ids=before.filter_ids if ask.filter_ids is None else ask.filter_ids,
-        unmasked=unmasked,
-        expires_at=ask.expires_at or 0,
-    )
+    ids = before.filter_ids if ask.filter_ids is None else tuple(dict.fromkeys(ask.filter_ids))
+    _refuse_opened(call, listing, subscription, set(before.filter_ids) - set(ids))
+    # What stays is not held against what came later: guardrails, other tables, other items.
+    new = tuple(one for one in ids if one not in before.filter_ids)
+    checked(call, listing, Terms(filter_ids=new, expires_at=ask.expires_at or 0))
     end = before.expires_at
     if ask.expires_at is not None:
         end = ask.expires_at or latest_end(call, listing.owning_project_id)
-    # An end that stays is not held against guardrails that came later.
-    return replace(checked(call, listing, terms), expires_at=end)
+    return replace(before, filter_ids=ids, unmasked=tuple(dict.fromkeys(unmasked)), expires_at=end)
+
+
+def _refuse_opened(
+    call: Call, listing: Listing, subscription: Subscription, left_out: Collection[str]
+) -> None:
+    """See that no table is read as a whole because its filter was left out unseen.
+
+    Who decides sees the assets that are listed now; a subscription goes on for those that were
+    listed when it was given.
+    """
+    gone = subscription.columns.keys() - {one.id for one in listed_assets(call, listing)}
+    for id_ in sorted(left_out) if gone else ():
+        found = call.find(AssetFilter, id=id_)
+        if found is None or found.asset_id in gone:
+            raise InvalidInput(
+                f"the filter '{found.name if found else id_}' narrows what '{listing.name}' does "
+                "not show any more and this subscription still reads; name it, too, or revoke the "
+                "subscription",
+                id=id_,
+            )
 
 
 def _refuse_unmasked(
