@@ -244,7 +244,7 @@ class Call:
     def visible(self, records: Iterable[R]) -> Iterator[R]:
         """Leave out what the caller may not look at."""
         for some in in_groups(records, CHECKED_AT_ONCE):
-            self.know.look_up_projects(some)
+            self.know.look_up(some)
             facts = [self.know.facts(one) for one in some]
             found = self._authorizer.decide_all(self.who, viewing(type(some[0])), facts)
             yield from (one for one, decided in zip(some, found, strict=True) if decided.is_allowed)

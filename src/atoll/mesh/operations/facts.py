@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from atoll.mesh.model.access import (
@@ -62,6 +62,7 @@ class Knowledge:
         self._reader, self._profile_id = reader, profile_id
         self._units: dict[str, list[str]] = {}
         self._projects: dict[str, Project | None] = {}
+        self._readers: dict[str, Roles] = {}
 
     def facts(self, record: Record, grant: str = "") -> Facts:
         """Tell what policies may know of a record.
@@ -77,11 +78,16 @@ class Knowledge:
         """Take these projects as they are, which are looked up no more."""
         self._projects |= {one.id: one for one in projects}
 
-    def look_up_projects(self, records: Iterable[Record]) -> None:
-        """Look up at once whose these are."""
+    def look_up(self, records: Collection[Record]) -> None:
+        """Look up at once whose these are, and who reads what is not listed any more."""
         owners = {getattr(one, "owning_project_id", "") for one in records}
         if unknown := owners - self._projects.keys() - {""}:
             self.remember(self._reader.all(Project, id=unknown))
+        listings = [one for one in records if isinstance(one, Listing)]
+        self._readers |= {one.id: Roles() for one in listings}
+        unlisted = [one.id for one in listings if one.status is not ListingStatus.ACTIVE]
+        if unlisted:
+            self._look_up_readers(unlisted)
 
     def above(self, domain_unit_id: str) -> list[str]:
         """List a unit and those above it, itself first."""
@@ -145,20 +151,25 @@ class Knowledge:
         """Tell of a listing."""
         return {
             **self.of_project(listing.owning_project_id),
-            "readers": Roles() if listing.status is ListingStatus.ACTIVE else self.readers(listing),
+            "readers": self._readers_of(listing),
             "classification": listing.classification,
             "status": listing.status,
         }
 
-    def readers(self, listing: Listing) -> Roles:
-        """Name the roles in the projects that have a subscription to a listing."""
-        keys = {"listing_id": listing.id, "status": LIVE}
-        projects = set(self._reader.values(Subscription, "project_id", **keys))
-        return Roles(
-            role_in(project_id, one)
-            for project_id in sorted(projects)
-            for one in _DESIGNATIONS.values()
-        )
+    def _readers_of(self, listing: Listing) -> Roles:
+        """Name the roles in the projects that subscribed to what is not listed any more."""
+        if listing.id not in self._readers:
+            # Of what is listed, too: the time that it takes to be found hidden tells nothing.
+            self._look_up_readers([listing.id])
+        is_listed = listing.status is ListingStatus.ACTIVE
+        return Roles() if is_listed else self._readers[listing.id]
+
+    def _look_up_readers(self, listing_ids: Collection[str]) -> None:
+        keys: dict[str, Any] = {"listing_id": listing_ids, "status": LIVE}
+        found: dict[str, set[str]] = {id_: set() for id_ in listing_ids}
+        for one in self._reader.all(Subscription, **keys):
+            found[one.listing_id] |= {role_in(one.project_id, d) for d in _DESIGNATIONS.values()}
+        self._readers |= {id_: Roles(roles) for id_, roles in found.items()}
 
     def of_project(self, project_id: str) -> Mapping[str, Any]:
         """Tell of what is a project's own."""
