@@ -1,6 +1,8 @@
 """Finding: by words and facets, within what the caller may see, at once after a change."""
 
 import shutil
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -17,8 +19,8 @@ from mesh_catalog import (
 from mesh_databases import database_of
 from mesh_world import ROOT, STAMP, world
 
-from atoll.core.errors import InvalidInput
-from atoll.mesh.discovery import FACETS
+from atoll.core.errors import InvalidInput, Unavailable
+from atoll.mesh.discovery import FACETS, Index, Put
 from atoll.mesh.discovery.folder import CURRENT
 from atoll.mesh.discovery.model import MAX_VALUES
 from atoll.mesh.harvest.model import Column
@@ -405,6 +407,190 @@ def test_35_a_moved_project_is_found_in_its_new_unit(mesh, project):
     assert found(mesh, "cy", filters=(f"unit={unit.id}",)) == []
     mesh.ask("ann", "MoveProject", project_id=project.id, domain_unit_id=unit.id)
     assert found(mesh, "cy", filters=(f"unit={unit.id}",)) == ["welds"]
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Ids of the entries that are written, in both indexes."""
+    ids = []
+    apply = Index.apply
+
+    def applied(index, changes, *, position):
+        ids.extend(one.entry.id if isinstance(one, Put) else one.id for one in changes)
+        apply(index, changes, position=position)
+
+    monkeypatch.setattr(Index, "apply", applied)
+    return ids
+
+
+@pytest.fixture
+def press(mesh, project):
+    """A unit with Bob's project, which has an asset with a term; both indexes are up to date."""
+    unit = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="press")
+    mesh.ask("ann", "MoveProject", project_id=project.id, domain_unit_id=unit.id)
+    term = term_of(mesh, replace(project, domain_unit_id=unit.id), "Robot")
+    asset(mesh, project, "welds", glossary_terms=(term.id,))
+    assert everywhere(mesh) == (["welds"], ["welds"])
+    return unit, term
+
+
+def everywhere(mesh, *filters):
+    """What Bob finds in both indexes."""
+    drafts = mesh.ask("bob", "Search", filters=filters).items
+    return found(mesh, "bob", filters=filters), [one.name for one in drafts]
+
+
+def described(mesh, project, unit, term):
+    """Change all that entries do not hold of what they share."""
+    for one in (ROOT, unit.id):
+        given = {"name": f"the {one}", "description": "where it is hot"}
+        mesh.ask("ann", "UpdateDomainUnit", domain_unit_id=one, **given)
+    mesh.ask("ann", "SetDomainUnitOwners", domain_unit_id=unit.id, owners=("user-dee",))
+    given = {"name": "stamping", "description": "all of it"}
+    mesh.ask("bob", "UpdateProject", project_id=project.id, **given)
+    given = {"short_description": "an arm", "long_description": "an arm on a foot"}
+    mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, **given)
+
+
+def test_35_what_entries_do_not_hold_is_changed_and_none_is_written(
+    mesh, project, press, written, tmp_path
+):
+    unit, term = press
+    described(mesh, project, unit, term)
+    assert everywhere(mesh) == (["welds"], ["welds"])
+    for kind, folder in ((Listing, "listings"), (Asset, "inventory")):
+        mesh.indexers[kind].stop()
+        again = indexers(mesh.store, tmp_path / "index")[kind]
+        last = again.last_change()
+        assert again.asked(lambda index: index.position, last) == last, folder
+        again.stop()
+    assert written == []
+
+
+def test_35_what_entries_hold_is_changed_and_all_below_are_written(mesh, project, press, written):
+    unit, term = press
+    asset(mesh, project_of(mesh, "cy", "elsewhere"), "coats")
+    assert everywhere(mesh) == (["coats", "welds"], ["welds"])
+    other = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="other")
+    changes = [
+        ("ann", "MoveDomainUnit", {"domain_unit_id": unit.id, "parent_domain_unit_id": other.id}),
+        ("ann", "MoveProject", {"project_id": project.id, "domain_unit_id": other.id}),
+        ("bob", "UpdateGlossaryTerm", {"glossary_term_id": term.id, "name": "Arm"}),
+        ("bob", "UpdateGlossaryTerm", {"glossary_term_id": term.id, "synonyms": ("gripper",)}),
+    ]
+    for who, name, given in changes:
+        written.clear()
+        mesh.ask(who, name, **given)
+        assert everywhere(mesh, f"unit={other.id}") == (["welds"], ["welds"])
+        assert sorted(written) == ["asset-welds", "listing-welds"], name
+    assert everywhere(mesh, "term=Arm") == (["welds"], ["welds"])
+
+
+def test_35_what_changed_while_nobody_followed_is_written(mesh, project, press, tmp_path):
+    unit, term = press
+    for one in mesh.indexers.values():
+        one.stop()
+    other = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="other")
+    to = {"domain_unit_id": unit.id, "parent_domain_unit_id": other.id}
+    mesh.ask("ann", "MoveDomainUnit", **to)
+    mesh.ask("bob", "UpdateGlossaryTerm", glossary_term_id=term.id, name="Arm")
+    mesh.indexers.update(indexers(mesh.store, tmp_path / "index"))
+    assert everywhere(mesh, f"unit={other.id}", "term=Arm") == (["welds"], ["welds"])
+
+
+class Large:
+    """A unit that is moved with more below it than is written at once, by what follows."""
+
+    def __init__(self, mesh, project, unit, monkeypatch):
+        self.mesh, self.project = mesh, project
+        self.names = sorted(f"seat {at}" for at in range(7))
+        for name in self.names:
+            asset(mesh, project, name, classification="PUBLIC")
+        assert found(mesh, "bob", "seat") == self.names
+        self.indexer = mesh.indexers[Listing]
+        self.may_go_on = threading.Event()
+        pay_off = self.indexer._pay_off
+
+        def paid(index):
+            if self.may_go_on.is_set():
+                pay_off(index)
+
+        monkeypatch.setattr(indexing, "AT_ONCE", 3)
+        monkeypatch.setattr(self.indexer, "_pay_off", paid)
+        self.indexer.follow()
+        self.to = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="other")
+        to = {"domain_unit_id": unit.id, "parent_domain_unit_id": self.to.id}
+        mesh.ask("ann", "MoveDomainUnit", **to)
+
+    def moved(self):
+        return found(self.mesh, "bob", filters=(f"unit={self.to.id}",))
+
+    def position(self):
+        return self.indexer.asked(lambda index: index.position, 0)
+
+
+@pytest.fixture
+def large(mesh, project, press, monkeypatch):
+    return Large(mesh, project, press[0], monkeypatch)
+
+
+def test_34_while_a_large_unit_is_moved_all_else_is_as_it_is_now(mesh, project, large):
+    assert found(mesh, "dee", "seat") == large.names
+    assert large.moved() == []
+    hidden, gone, *_ = large.names
+    asset_id = f"asset-{hidden}"
+    to = Classification.CONFIDENTIAL
+    mesh.ask("bob", "ClassifyAsset", asset_id=asset_id, classification=to)
+    given = {"asset_id": f"asset-{gone}", "action": ListingAction.UNPUBLISH}
+    mesh.ask("bob", "CreateListingChangeSet", **given)
+    asset(mesh, project, "seat 9", classification="PUBLIC")
+    results = mesh.ask("dee", "SearchListings", text="seat")
+    names = [*large.names[2:], "seat 9"]
+    assert sorted(one.name for one in results.items) == names
+    assert [one.count for one in results.facets["project"]] == [len(names)]
+    assert large.moved() == [hidden, "seat 9"]
+
+
+def test_34_a_large_unit_is_moved_in_the_end(large):
+    before = large.position()
+    assert found(large.mesh, "bob", "seat") == large.names
+    assert large.position() == before < large.indexer.last_change()
+    large.may_go_on.set()
+    until = time.monotonic() + 60
+    while len(large.moved()) < 8 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert large.moved() == [*large.names, "welds"]
+    while large.position() < large.indexer.last_change() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert large.position() == large.indexer.last_change()
+
+
+def test_34_a_large_unit_whose_move_was_cut_off_is_moved_after_the_next_start(large, tmp_path):
+    assert found(large.mesh, "bob", "seat") == large.names
+    for one in large.mesh.indexers.values():
+        one.stop()
+    large.mesh.indexers.update(indexers(large.mesh.store, tmp_path / "index"))
+    assert large.moved() == [*large.names, "welds"]
+
+
+def test_34_a_search_waits_for_seconds_at_most(mesh, project, monkeypatch):
+    asset(mesh, project, "welds")
+    monkeypatch.setattr(indexing, "PATIENCE_S", 0.01)
+    may_go_on, begun = threading.Event(), threading.Event()
+    opened = mesh.indexers[Listing]._opened
+
+    def late():
+        begun.set()
+        assert may_go_on.wait(60)
+        return opened()
+
+    monkeypatch.setattr(mesh.indexers[Listing], "_opened", late)
+    mesh.indexers[Listing].follow()
+    assert begun.wait(60)
+    assert isinstance(mesh.refusal("cy", "SearchListings"), Unavailable)
+    may_go_on.set()
+    monkeypatch.setattr(indexing, "PATIENCE_S", 60)
+    assert found(mesh, "cy") == ["welds"]
 
 
 def test_35_hits_and_facets_name_projects_and_units_as_they_are_called_now(mesh, project):

@@ -35,6 +35,10 @@ Indexed = Entity | Listing
 INDEXED: dict[str, type[Indexed]] = {kind.KIND: kind for kind in (Asset, DataProduct, Listing)}
 # Of the form that all assets share; facets of their own.
 _OWN_FACETS = ("business_unit", "refresh_frequency")
+# What shows in entries of many other things, and what of it they hold: see `held_of`.
+Shared = DomainUnit | Project | GlossaryTerm
+SHARED: dict[str, type[Shared]] = {kind.KIND: kind for kind in (DomainUnit, Project, GlossaryTerm)}
+Held = tuple[str, ...]
 # What fields of forms hold the ids of, and people know by name.
 Named = GlossaryTerm | UserProfile | GroupProfile
 _NAMED: dict[str, type[Named]] = {
@@ -60,6 +64,15 @@ def wider_class(name: str) -> str:
     """
     kind, _, *classification = name.split(" ")
     return " ".join((kind, *classification))
+
+
+def held_of(record: Shared) -> Held:
+    """Return all that entries hold of a unit, a project or a term, but for its id."""
+    if isinstance(record, DomainUnit):
+        return (record.parent_domain_unit_id,)
+    if isinstance(record, Project):
+        return (record.domain_unit_id,)
+    return (record.name, *record.synonyms)
 
 
 class Entries:

@@ -3,6 +3,11 @@
 The records are the truth and an index follows by the numbers of their changes, so after a crash
 it goes on where its last commit was. One that is damaged, or ahead of a database that came from a
 backup, is made anew.
+
+A unit, project or term shows in many entries. They are written anew only where what they hold of it
+is something else now; where they are very many, a part at a time, while searches go on. What is not
+written yet is counted in the unit where it was, and found by what the term was called. Who may see
+it is decided by nothing of that.
 """
 
 from __future__ import annotations
@@ -10,17 +15,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from atoll.core.errors import AtollError, Corrupt
+from atoll.core.errors import AtollError, Corrupt, Unavailable
 from atoll.core.groups import in_groups
 from atoll.mesh.discovery import Index, Put, Remove
 from atoll.mesh.model.catalog import Asset, DataProduct, Listing, TimeSeriesDataPoint
-from atoll.mesh.model.describing import GlossaryTerm
 from atoll.mesh.model.organisation import DomainUnit, Project
 from atoll.mesh.model.record import Record
-from atoll.mesh.operations.entries import INDEXED, Entries, Indexed
+from atoll.mesh.operations.entries import INDEXED, SHARED, Entries, Held, Indexed, held_of
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.writing import Store
 
@@ -29,7 +35,24 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 AT_ONCE = 2000
 FAR = 1000  # so many changes that show in nothing are looked through again, at most
+PATIENCE_S = 10.0  # of a search that waits for the index
+REST_S = 0.1  # in which searches come between two parts of what is owed
 Kinds = Mapping[str, type[Indexed]]
+
+
+@dataclass(frozen=True)
+class _Affected:
+    """What changes show in.
+
+    Attributes:
+        ids: of entries that show changed records of their own.
+        below: ids of entries that hold something else of what they share.
+        held: what entries hold by now of what they share and was changed; None: it is gone.
+    """
+
+    ids: dict[str, None] = field(default_factory=dict)
+    below: dict[str, None] = field(default_factory=dict)
+    held: dict[str, Held | None] = field(default_factory=dict)
 
 
 class Indexer:
@@ -53,6 +76,9 @@ class Indexer:
         self._thread: threading.Thread | None = None
         self._index: Index | None = None
         self.reached = self._seen = self._kept = 0
+        # What the index holds of units, projects and terms, as far as that is known.
+        self._held: dict[str, Held | None] = {}
+        self._owed: dict[str, None] = {}  # ids of entries that hold something else of these
 
     def follow(self) -> None:
         """Follow each change when it is made, so that searches need not wait for it."""
@@ -62,7 +88,11 @@ class Indexer:
         self._thread.start()
 
     def asked(self, ask: Callable[[Index], T], least: int) -> T:
-        """Ask the index, once all up to the change of a number is in it."""
+        """Ask the index, once all up to the change of a number is in it.
+
+        Raises:
+            Unavailable: that takes more than some seconds; it goes on, asked or not.
+        """
         try:
             return ask(self._caught_up(least))
         except Corrupt as error:
@@ -77,29 +107,68 @@ class Indexer:
     def _caught_up(self, least: int) -> Index:
         if self._index and self._seen >= least:
             return self._index
-        with self._following:
-            index = self._index = self._index or self._opened()
-            with self._store.reading() as reader:
-                self.reached = last = reader.last_change()
-                # What is nearly all of it is cheaper at once, and searched faster.
-                if not self._seen or last - self._seen > max(AT_ONCE, index.entries):
-                    index.rebuild(Entries(reader).all(self._kinds.values()), position=last)
-                    self._kept = last
-                elif last > self._seen:
-                    self._take_over(index, reader, last)
-                self._seen = last
-            return index
+        if not self._following.acquire(timeout=PATIENCE_S):
+            raise Unavailable("the search index is being brought up to date; try again soon")
+        try:
+            return self._followed()
+        finally:
+            self._following.release()
+
+    def _followed(self) -> Index:
+        index = self._index = self._index or self._opened()
+        with self._store.reading() as reader:
+            self.reached = last = reader.last_change()
+            # What is nearly all of it is cheaper at once, and searched faster.
+            if not self._seen or last - self._seen > max(AT_ONCE, index.entries):
+                index.rebuild(Entries(reader).all(self._kinds.values()), position=last)
+                self._begin(reader, last)
+            elif last > self._seen:
+                self._take_over(index, reader, last)
+            self._seen = last
+        return index
 
     def _take_over(self, index: Index, reader: Reader, last: int) -> None:
         entries = Entries(reader)
-        parts = [*in_groups(_affected(reader, self._kinds, self._seen), AT_ONCE)]
+        found = _affected(reader, self._kinds, self._seen, self._held)
+        ids = found.ids
+        if self._thread and len(found.below) > AT_ONCE:
+            self._owed |= found.below
+        else:
+            ids = ids | found.below
+        # Until all is paid off, what is cut off there is done again.
+        position = self._kept if self._owed else last
+        parts = [*in_groups(ids, AT_ONCE)]
         for part in parts[:-1]:
             # Not yet `last`: what is cut off here is done again.
-            index.apply(_changes(entries, part), position=self._seen)
-        # What shows in nothing is looked through again after a restart, rather than committed.
-        if parts or last - self._kept > FAR:
-            index.apply(_changes(entries, parts[-1] if parts else []), position=last)
-            self._kept = last
+            index.apply(_changes(entries, part), position=self._kept)
+        # What shows in nothing is looked through again after a restart, rather than committed. But
+        # what entries share would not be known then, and be written anew wherever it shows.
+        is_known = any(self._held.get(id_) == one for id_, one in found.held.items() if one)
+        if parts or is_known or last - self._kept > FAR:
+            index.apply(_changes(entries, parts[-1] if parts else []), position=position)
+            self._kept = position
+        self._held |= found.held
+
+    def _pay_off(self, _: Index) -> None:
+        """Write a part of what is owed."""
+        with self._following, self._store.reading() as reader:
+            if not self._owed or not self._index:
+                return
+            self.reached = reader.last_change()
+            part = [*islice(self._owed, AT_ONCE)]
+            position = self._kept if len(part) < len(self._owed) else self._seen
+            self._index.apply(_changes(Entries(reader), part), position=position)
+            self._kept = position
+            for one in part:
+                del self._owed[one]
+
+    def _begin(self, reader: Reader, position: int) -> None:
+        """Go on from an index in which all up to the change of a number is."""
+        self._seen = self._kept = position
+        later = {id_ for _, _, id_ in reader.changes(position)}
+        shared = (one for kind in SHARED.values() for one in reader.all(kind))
+        self._held = {one.id: held_of(one) for one in shared if one.id not in later}
+        self._owed = {}
 
     def stop(self) -> None:
         """Follow no longer."""
@@ -117,12 +186,11 @@ class Indexer:
             logger.warning("the search index is made anew: %s", error.message)
             return self._made_anew()
         with self._store.reading() as reader:
-            last = reader.last_change()
-        if found.position > last:
-            logger.warning("the search index is ahead of the database and is made anew")
-            return self._made_anew()
-        self._seen = self._kept = found.position
-        return found
+            if found.position <= reader.last_change():
+                self._begin(reader, found.position)
+                return found
+        logger.warning("the search index is ahead of the database and is made anew")
+        return self._made_anew()
 
     def _made_anew(self) -> Index:
         with self._following, self._store.reading() as reader:
@@ -131,16 +199,19 @@ class Indexer:
             self.reached = last = reader.last_change()
             entries = Entries(reader).all(self._kinds.values())
             self._index = Index.rebuilt(self._place, entries, position=last)
-            self._seen = self._kept = last
+            self._begin(reader, last)
             return self._index
 
     def _run(self) -> None:
+        rest: float | None = None
         while not self._is_stopping:
-            self._waker.wait()
+            self._waker.wait(rest)
             self._waker.clear()
+            rest = None
             try:
                 if not self._is_stopping:
-                    self.asked(lambda _: None, self.last_change())
+                    self.asked(self._pay_off, self.last_change())
+                    rest = REST_S if self._owed else None
             except AtollError as error:
                 logger.warning("the search index could not follow: %s", error.message)
             # Whatever it is: searching says so itself, and the next change is followed again.
@@ -156,35 +227,45 @@ def indexers(store: Store[Any], place: Path) -> dict[type[Indexed], Indexer]:
     }
 
 
-def _affected(reader: Reader, kinds: Kinds, after: int) -> Iterator[str]:
-    """Yield ids of what changes show in, of some kinds, each once."""
-    seen: set[str] = set()
+def _affected(
+    reader: Reader, kinds: Kinds, after: int, known: Mapping[str, Held | None]
+) -> _Affected:
+    """Find what changes since a number show in, of some kinds, by what entries held before."""
+    found = _Affected()
     for _, kind, id_ in reader.changes(after):
-        for one in _shown_in(reader, kinds, kind, id_):
-            if one not in seen:
-                seen.add(one)
-                yield one
+        if kind not in SHARED:
+            found.ids.update(dict.fromkeys(_shown_in(reader, kinds, kind, id_)))
+            continue
+        record = reader.find(SHARED[kind], id_)
+        found.held[id_] = held_of(record) if record else None
+        if id_ not in known or known[id_] != found.held[id_]:
+            found.below.update(dict.fromkeys(_below(reader, kinds, kind, id_)))
+    return found
 
 
 def _shown_in(reader: Reader, kinds: Kinds, kind: str, id_: str) -> Iterator[str]:
-    """Yield ids of what shows a record."""
+    """Yield ids of what shows a record that is some entry's own."""
     if kind in INDEXED:
         if kind in kinds:
             yield id_
         if kind == Asset.KIND and DataProduct.KIND in kinds:
             yield from reader.values(DataProduct, "id", asset_ids=id_)
-    elif kind == Project.KIND:
+    elif point := reader.find(TimeSeriesDataPoint, id_):
+        yield from _measured_by(reader, kinds, point.asset_id)
+
+
+def _below(reader: Reader, kinds: Kinds, kind: str, id_: str) -> Iterator[str]:
+    """Yield ids of what a unit, project or term shows in."""
+    if kind == Project.KIND:
         yield from _of_project(reader, kinds, id_)
     elif kind == DomainUnit.KIND:
         for project in reader.all(Project, domain_unit_id=id_):
             yield from _of_project(reader, kinds, project.id)
         for unit in reader.all(DomainUnit, parent_domain_unit_id=id_):
-            yield from _shown_in(reader, kinds, kind, unit.id)
-    elif kind == GlossaryTerm.KIND:
+            yield from _below(reader, kinds, kind, unit.id)
+    else:
         for one in kinds.values():
             yield from reader.values(one, "id", all_terms=id_)
-    elif point := reader.find(TimeSeriesDataPoint, id_):
-        yield from _measured_by(reader, kinds, point.asset_id)
 
 
 def _of_project(reader: Reader, kinds: Kinds, project_id: str) -> Iterator[str]:
