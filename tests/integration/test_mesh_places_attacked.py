@@ -27,11 +27,16 @@ class Rivals:
         self.projects, self.headers = {}, {}
         for name in ("bob", "cy"):
             self._begin(name)
+        cookies = self.client.cookies.items()
+        self.administrator = {"Cookie": "; ".join(f"{name}={one}" for name, one in cookies)}
         self.client.cookies.clear()
         write_tables(lake / "bob" / SECRET, 2)
         write_tables(lake / "cy" / "own", 1)
         (lake / "cy" / "link").symlink_to(lake / "bob" / SECRET)
         (lake / "cy" / "file.csv").symlink_to(lake / "bob" / SECRET / "t000.csv")
+        (lake / "cy" / "out").symlink_to(home)
+        (lake / "cy" / "loop").symlink_to(lake / "cy" / "loop")
+        (lake / "aside").symlink_to(lake / "bob" / SECRET)
         os.link(lake / "bob" / SECRET / "t001.csv", lake / "bob" / "hard.csv")
 
     def _begin(self, name):
@@ -85,6 +90,19 @@ TRAVERSALS = [
     "{lake}/cy/own?x=../bob/gearbox",
     "{lake}/cy/own#/../bob/gearbox",
     "{lake}/cy/own\0/../../bob/gearbox",
+    "{lake}/cy/own%00/../../bob/gearbox",
+    "{lake}/cy/own%00",
+    "{lake}/cy/out",
+    "{lake}/cy/loop",
+    "~",
+    "~/x",
+    "~root/x",
+    "~nosuchuser/x",
+    "/proc/self/cwd",
+    "//proc/self/exe",
+    "file:///proc/self/fd/0",
+    "/dev/fd/0",
+    "own",
     "file:///etc/passwd",
     "/etc/passwd",
     "file://localhost/etc/passwd",
@@ -143,3 +161,42 @@ def test_9_nobody_joins_the_domain_with_a_place_of_others_or_around_it(rivals, l
     assert "bob's" not in answer.text
     listed = rivals.client.get("/v1/associations", headers=rivals.headers["cy"]).json()["items"]
     assert [one["name"] for one in listed] == ["cy's"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "~",
+        "~root/x",
+        "~nosuchuser/x",
+        "/proc/self/cwd",
+        "/proc/self/fd/0",
+        "/sys/fs",
+        "/dev",
+        "own",
+    ],
+)
+def test_9_what_tells_of_the_server_is_offered_by_nobody_and_told_in_the_same_words(
+    rivals, location
+):
+    answers = [
+        rivals.by_cy("associations", name="trick", kind="STORAGE", location=one)
+        for one in (location, "~nobodyelse")
+    ]
+    assert error(answers[0], 400)["code"] == "invalid_input"
+    assert answers[0].text == answers[1].text
+
+
+def test_9_where_a_link_leads_to_is_told_to_nobody_who_offers_it_nor_accepted(rivals):
+    place = f"{rivals.lake.as_uri()}/aside"
+    answer = rivals.by_cy("associations", name="aside", kind="STORAGE", location=place)
+    offered = answer.json()
+    assert offered["location"] == place
+    assert SECRET not in answer.text
+    accepted = rivals.client.post(
+        f"/v1/associations/{offered['id']}/accept", headers=rivals.administrator
+    )
+    assert "through a link" in error(accepted, 409)["message"]
+    assert SECRET not in accepted.text
+    path = f"/v1/associations/{offered['id']}"
+    assert rivals.client.delete(path, headers=rivals.headers["cy"]).status_code == 200

@@ -3,7 +3,7 @@ import pytest
 from atoll.core.config import StorageOptions
 from atoll.core.errors import InvalidInput
 from atoll.mesh.harvest import Source, normalised
-from atoll.mesh.harvest.locations import MAX_LOCATION_CHARACTERS, open_location, reason
+from atoll.mesh.harvest.locations import MAX_LOCATION_CHARACTERS, open_location, reason, stated
 from atoll.mesh.harvest.patterns import check_patterns, is_wanted
 
 
@@ -14,6 +14,45 @@ def test_one_place_has_one_spelling(tmp_path):
     for spelling in ("real/x y", "real/x y/", "./real/../real/x y", "link/x y", "real//x y"):
         assert normalised(f"{tmp_path}/{spelling}") == one
     assert normalised(one) == one
+
+
+def test_what_somebody_states_is_spelled_by_its_letters_alone(tmp_path):
+    (tmp_path / "real" / "x y").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for spelling in ("real/x y", "real/x y/", "./real//./x y"):
+        one = stated(f"{tmp_path}/{spelling}")
+        assert one == f"file://{tmp_path}/real/x%20y" == normalised(one)
+    assert stated(f"/{tmp_path}/real") == stated(f"file://localhost/{tmp_path}/real")
+    assert stated(f"{tmp_path}/link") == f"file://{tmp_path}/link" != normalised(f"{tmp_path}/link")
+    assert stated("s3://plant/press/") == "s3://plant/press"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "~/x",
+        "~root/x",
+        "~nosuchuser/x",
+        "file:~root/x",
+        "x",
+        "file:x",
+        "/lake/../x",
+        "file:///lake/%2e%2e/x",
+        "/proc/self/cwd",
+        "//proc/self/cwd",
+        "file:////proc/self/exe",
+        "/./proc/self/fd/3",
+        "file:///%70roc/self/cwd",
+        "/sys",
+        "/dev/fd/0",
+    ],
+)
+def test_what_only_the_server_could_complete_is_refused_in_the_same_words(location):
+    with pytest.raises(InvalidInput) as refusal:
+        stated(location)
+    with pytest.raises(InvalidInput) as other:
+        stated("~")
+    assert str(refusal.value) == str(other.value)
 
 
 @pytest.mark.parametrize(

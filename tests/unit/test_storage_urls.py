@@ -56,6 +56,8 @@ def test_only_local_places_have_a_local_path():
         ("file://host/x", "names the machine 'host'"),
         ("", "'' is not a path"),
         ("a\0b", "is not a path"),
+        ("file:///a%00b", "is not a path"),
+        ("~nosuchuser/x", "no home folder of '~nosuchuser'"),
     ],
 )
 def test_places_that_make_no_sense_are_refused_by_name(url, said):

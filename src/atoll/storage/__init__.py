@@ -55,6 +55,7 @@ __all__ = [
     "count_usage",
     "local_path",
     "open_storage",
+    "written_path",
 ]
 
 SCHEMES = ("file", "s3", "memory")
@@ -571,22 +572,38 @@ def local_path(url: str | Path) -> Path | None:
     """Return the absolute local path of a path or file:// URL, None for other URLs.
 
     Raises:
+        InvalidInput: it is empty, a file:// URL of another machine, or begins at no one's home.
+    """
+    path = written_path(url)
+    if path is None:
+        return None
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(
+            f"{url}: there is no home folder of {path.parts[0]!r}; write the path in full"
+        ) from error
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def written_path(url: str | Path) -> Path | None:
+    """Return the local path that a path or file:// URL names, as written; None for other URLs.
+
+    Raises:
         InvalidInput: it is empty, or a file:// URL of another machine.
     """
-    text = str(url)
-    if not text or "\0" in text:
-        raise InvalidInput(f"{text!r} is not a path")
-    if isinstance(url, str) and text.lower().startswith("file:"):
+    text = path = str(url)
+    is_file = isinstance(url, str) and text.lower().startswith("file:")
+    if is_file:
         rest = text[len("file:") :]
         host, slash, tail = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
         if host not in ("", "localhost"):
             raise InvalidInput(f"{url} names the machine {host!r}; write file:///path")
-        path = Path(unquote(slash + tail))
-    elif isinstance(url, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        return None
-    else:
-        path = Path(url).expanduser()
-    return path.resolve() if ".." in path.parts else path.absolute()
+        path = unquote(slash + tail)
+    if not path or "\0" in path:
+        raise InvalidInput(f"{text!r} is not a path")
+    is_other = isinstance(url, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text)
+    return None if is_other and not is_file else Path(path)
 
 
 def _split(url: str) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atoll.core.errors import AtollError, Conflict, InvalidInput, NotFound
-from atoll.mesh.harvest.locations import lies_in, normalised
+from atoll.mesh.harvest.locations import lies_in, normalised, stated
 from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import (
     Association,
@@ -54,15 +54,19 @@ def ground_of(reader: Reader, project: Project, location: str) -> tuple[Ground, 
         The ground, and the location, normalised.
 
     Raises:
-        NotFound: it lies in no accepted storage of the project, nor in one of its environments, or
-            is no location: told like a place where nothing is.
+        NotFound: it lies in no accepted storage of the project, nor in one of its environments, is
+            reached through a link, or is no location: told like a place where nothing is.
         Conflict: it lies in an environment of the project that is not ACTIVE.
     """
     try:
-        place = normalised(location)
+        place = stated(location)
     except InvalidInput as error:
         raise nothing_at(project) from error
-    return ground_at(reader, project, place), place
+    ground = ground_at(reader, project, place)
+    # Only on the project's own ground: where else a link leads to is nothing to be told.
+    if not _is_itself(place):
+        raise nothing_at(project)
+    return ground, place
 
 
 def ground_at(reader: Reader, project: Project, place: str) -> Ground:
@@ -160,6 +164,14 @@ def overlapping(taken: Sequence[str], location: str) -> str:
         if at < len(taken) and taken[at] == location[:end]:
             return location[:end]
     return ""
+
+
+def _is_itself(place: str) -> bool:
+    """Tell whether no link is on the way to a place."""
+    try:
+        return normalised(place) == place
+    except InvalidInput:
+        return False
 
 
 def _ground(reader: Reader, project: Project, storage: Association, root: str) -> Ground:

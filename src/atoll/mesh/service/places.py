@@ -16,7 +16,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from atoll.core.errors import Conflict, InvalidInput
-from atoll.mesh.harvest.locations import lies_in, normalised
+from atoll.mesh.harvest.locations import lies_in, normalised, stated
 from atoll.mesh.model.access import SubscriptionTarget
 from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import (
@@ -117,7 +117,7 @@ def associate(call: Call, project: Project, ask: NewAssociation) -> Association:
     is_storage = ask.kind is AssociationKind.STORAGE
     if is_storage != bool(ask.location):
         raise InvalidInput("storage takes a location; a workgroup takes limits and no location")
-    location = normalised(ask.location) if is_storage else ""
+    location = stated(ask.location) if is_storage else ""
     if is_storage:
         _refuse_overlap(call, location)
     return call.add(
@@ -152,6 +152,7 @@ def accept_association(call: Call, association: Association) -> Association:
     The server reads it with its own credentials, those that are named: look at both.
     """
     if association.kind is AssociationKind.STORAGE:
+        _refuse_links(association.location)
         _refuse_overlap(call, association.location)
         _refuse_home(call, association.location)
     return _moved(call, association, AssociationStatus.ACCEPTED)
@@ -244,6 +245,12 @@ def delete_environment(call: Call, environment: Environment) -> Done:
     call.tell(prefix=environment.prefix)
     call.remove(environment)
     return Done()
+
+
+def _refuse_links(location: str) -> None:
+    # Only now, as who offers a place need not learn where the server's links lead to.
+    if normalised(location) != location:
+        raise Conflict("the place is reached through a link; have it offered as it is without")
 
 
 def _refuse_overlap(call: Call, location: str) -> None:
