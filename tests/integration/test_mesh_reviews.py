@@ -135,6 +135,25 @@ def test_46_a_campaign_about_nothing_closes_by_itself_and_one_in_the_past_is_ref
     assert isinstance(shop.mesh.refusal("ann", "CreateReviewCampaign", **given), InvalidInput)
 
 
+def test_46_a_unit_is_not_removed_while_it_is_reviewed_and_goes_with_its_reviews(shop):
+    unit = shop.mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="quality")
+    project = {"project_id": shop.producer.id}
+    shop.mesh.ask("ann", "MoveProject", domain_unit_id=unit.id, **project)
+    shop.subscribed()
+    campaign, other = begun(shop, unit.id), begun(shop)
+    one, kept = sorted(items(shop), key=lambda item: item.campaign_id != campaign.id)
+    shop.mesh.ask("ann", "MoveProject", domain_unit_id=ROOT, **project)
+    told = shop.mesh.refusal("ann", "DeleteDomainUnit", domain_unit_id=unit.id)
+    assert isinstance(told, Conflict)
+    assert "a review of 'quality' is open" in told.message
+    decided = decide(shop, one, "KEEP")
+    shop.mesh.work("close-campaign")
+    shop.mesh.ask("ann", "DeleteDomainUnit", domain_unit_id=unit.id)
+    assert (shop.seen(campaign), shop.seen(decided)) == (None, None)
+    assert [each.id for each in items(shop)] == [kept.id]
+    assert shop.seen(other).status is CampaignStatus.OPEN
+
+
 def test_46_a_review_of_too_much_is_refused_whole(shop, monkeypatch):
     monkeypatch.setattr(reviews, "MOST_ITEMS", 1)
     shop.subscribed("one")

@@ -10,8 +10,11 @@ from msgspec import Meta
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
 from atoll.mesh.model.access import (
     LIVE,
+    CampaignStatus,
     Delegation,
     Guardrails,
+    ReviewCampaign,
+    ReviewItem,
     Subscription,
     SubscriptionRequest,
     SubscriptionRequestStatus,
@@ -55,6 +58,7 @@ _OF_UNITS: tuple[tuple[type[Record], str], ...] = (
     (PolicyGrant, "domain_unit_id"),
     (Rule, "domain_unit_id"),
     (Guardrails, "id"),
+    (ReviewCampaign, "domain_unit_id"),
 )
 _OF_PROJECTS: tuple[type[Record], ...] = (ProjectMembership, Delegation, SubscriptionTarget)
 # What a project must be rid of before it goes, and by which of its fields it is found.
@@ -207,12 +211,19 @@ def move_domain_unit(call: Call, unit: DomainUnit, ask: MoveUnit) -> DomainUnit:
 
 @operation("DELETE", "/domain-units/{domain_unit_id}", Right.GOVERN)
 def delete_domain_unit(call: Call, unit: DomainUnit) -> Done:
-    """Remove a domain unit that nothing is in."""
+    """Remove a domain unit that nothing is in, with what is set there and its closed reviews."""
     if not unit.parent_domain_unit_id:
         raise InvalidInput("the root of the domain cannot be removed")
     for kind, key in ((DomainUnit, "parent_domain_unit_id"), (Project, "domain_unit_id")):
         if call.find(kind, **{key: unit.id}):
             raise Conflict(f"there is a {kind.KIND} in '{unit.name}'; move or remove it first")
+    if call.find(ReviewCampaign, domain_unit_id=unit.id, status=CampaignStatus.OPEN):
+        raise Conflict(
+            f"a review of '{unit.name}' is open; remove it once all is decided, or the time is over"
+        )
+    for campaign_id in call.values(ReviewCampaign, "id", domain_unit_id=unit.id):
+        for item in list(call.each(ReviewItem, campaign_id=campaign_id)):
+            call.remove(item)
     for part, part_key in _OF_UNITS:
         for one in list(call.each(part, **{part_key: unit.id})):
             call.remove(one)
