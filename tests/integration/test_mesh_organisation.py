@@ -3,14 +3,23 @@
 import json
 
 import pytest
-from mesh_world import ROOT, SCOPES, world
+from mesh_access import Plant
+from mesh_world import ROOT, SCOPES, now, world
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.mesh.model.access import SubscriptionGrantStatus
+from atoll.mesh.model.describing import RuleAction, RuleType
 from atoll.mesh.model.organisation import ALL_USERS, AssociationKind, Designation, PolicyType
 from atoll.mesh.model.people import ProfileStatus
-from atoll.mesh.service.forms import NewField
+from atoll.mesh.service.forms import FormInput, NewField
 from atoll.mesh.service.organisation import MAX_DEPTH
 
+COMMON = {
+    "business_unit": "body",
+    "data_owner_contact": "ann@plant.test",
+    "product_owner": "Ann",
+    "refresh_frequency": "DAILY",
+}
 POOL = {"policy_type": PolicyType.ADD_TO_PROJECT_MEMBER_POOL, "principal_id": "user-cy"}
 
 
@@ -63,6 +72,59 @@ def test_1_a_unit_is_moved_with_its_projects_and_links_stay(mesh, unit, project)
     assert isinstance(mesh.refusal("dee", "MoveDomainUnit", **given), Forbidden)
     assert mesh.ask("ann", "MoveDomainUnit", **given).parent_domain_unit_id == other.id
     assert mesh.ask("dee", "GetProject", project_id=project.id) == project
+
+
+def linked(mesh, plant, held):
+    """All that hangs together by the ids of a project, as those see it who read its data."""
+    grant = plant.grant(held)
+    return [
+        mesh.ask("dee", "GetListing", listing_id=plant.secret),
+        mesh.ask("dee", "GetSubscription", subscription_id=held.id),
+        mesh.ask("dee", "GetSubscriptionGrant", subscription_grant_id=grant.id),
+        mesh.ask("cy", "ListMyData", project_id=plant.reader)["items"],
+        mesh.ask("bob", "ListSubscriptions")["items"],
+        mesh.ask("bob", "GetAsset", asset_id="asset-secret"),
+        plant.reads("secret"),
+    ]
+
+
+def counted(mesh, who, **given):
+    """How much somebody finds in each unit."""
+    results = mesh.ask(who, "SearchListings", facets=("unit",), **given)
+    return {one.name: one.count for one in results.facets["unit"]}
+
+
+def test_1_all_links_hold_after_a_move_and_what_is_set_in_the_new_unit(mesh, unit, tmp_path):
+    plant = Plant(mesh, tmp_path / "lake")
+    mesh.ask("ann", "MoveProject", project_id=plant.owner, domain_unit_id=unit.id)
+    held = plant.subscribe(plant.secret)
+    assert plant.grant(held).status is SubscriptionGrantStatus.COMPLETED
+    other = mesh.ask("ann", "CreateDomainUnit", domain_unit_id=ROOT, name="quality")
+    mesh.ask("ann", "SetGuardrails", domain_unit_id=other.id, longest_access_s=3600)
+    rule = {
+        "name": "common",
+        "rule_type": RuleType.METADATA_FORM_ENFORCEMENT,
+        "action": RuleAction.CREATE_SUBSCRIPTION_REQUEST,
+        "form_types": ("CommonAttributes",),
+    }
+    mesh.ask("ann", "CreateRule", domain_unit_id=other.id, **rule)
+    assert plant.subscription(plant.ask(plant.public)).terms.expires_at == 0
+    before = linked(mesh, plant, held)
+    assert counted(mesh, "dee") == {"plant": 4, "production": 4}
+
+    to = {"domain_unit_id": unit.id, "parent_domain_unit_id": other.id}
+    mesh.ask("ann", "MoveDomainUnit", **to)
+
+    assert linked(mesh, plant, held) == before
+    assert counted(mesh, "dee") == {"plant": 4, "quality": 4, "production": 4}
+    assert counted(mesh, "dee", filters=(f"unit={other.id}",)) == counted(mesh, "dee")
+    set_in = mesh.ask("bob", "GetGuardrails", domain_unit_id=unit.id).set_in
+    assert set_in == {"longest_access_s": other.id}
+    told = plant.refusal(plant.internal)
+    assert "the rule 'common' of the domain unit 'quality' demands" in told.message
+    form = FormInput(form_type="CommonAttributes", content=COMMON)
+    later = plant.subscription(plant.ask(plant.internal, forms=(form,)))
+    assert 0 < later.terms.expires_at <= now() + 3600 * 1_000_000
 
 
 def test_1_a_unit_is_not_put_into_itself_nor_removed_with_what_is_in_it(mesh, unit):
