@@ -93,6 +93,8 @@ def differences(
         if key in twice:
             raise Conflict(f"there are two of {section.noun} '{key}'; rename one of them")
         before = there.get(key)
+        if before is None and section.is_absent(wanted[key]):
+            continue
         changed = {
             field: value
             for field, value in values.items()
@@ -189,7 +191,8 @@ def exported(mesh: Remote) -> Blueprint:
             click.echo(f"there are two of {section.noun} '{printable(key)}': left out", err=True)
         part = parts.setdefault(section.name, {})
         for key, spec in there.items():
-            part[key] = part.get(key, {}) | section.told(spec)
+            if not section.is_absent(spec):
+                part[key] = part.get(key, {}) | section.told(spec)
     return Blueprint(
         atoll=1,
         **{

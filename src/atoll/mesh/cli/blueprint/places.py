@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from atoll.core.errors import Conflict
 from atoll.mesh.cli.blueprint.remote import Remote, spelled
 from atoll.mesh.cli.blueprint.section import Section, given
-from atoll.mesh.cli.blueprint.specs import AssociationSpec, EnvironmentSpec, TargetSpec
+from atoll.mesh.cli.blueprint.specs import AssociationSpec, EnvironmentSpec, Spec, TargetSpec
 from atoll.mesh.model.access import TargetProvider
 from atoll.mesh.model.organisation import AssociationStatus
+
+_UNDECIDED = ("status", AssociationStatus.PENDING)
 
 
 class Associations(Section[AssociationSpec]):
@@ -18,6 +21,15 @@ class Associations(Section[AssociationSpec]):
     name, noun, spec = "associations", "association", AssociationSpec
     needs = ("project", "kind")
     fixed = ("project", "kind", "location", "credentials", "limits")
+
+    def told(self, spec: Spec) -> dict[str, Any]:
+        """Say nothing of what nobody has decided on: that it is offered, it says by being there."""
+        told = super().told(spec)
+        return {key: one for key, one in told.items() if (key, one) != _UNDECIDED}
+
+    def is_absent(self, spec: AssociationSpec) -> bool:
+        """Leave out what was removed: for good, so that its name is all that is left of it."""
+        return spec.status == AssociationStatus.REMOVED
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, AssociationSpec]]:
         """Read those that one may look at."""
@@ -41,8 +53,8 @@ class Associations(Section[AssociationSpec]):
         self, mesh: Remote, key: str, before: AssociationSpec, changed: dict[str, Any]
     ) -> None:
         """Accept or remove it."""
-        if "status" not in changed:
-            return
+        if before.status == AssociationStatus.REMOVED:
+            raise Conflict("it was removed for good; associate the place under another name")
         accepts = changed["status"] is AssociationStatus.ACCEPTED
         id_ = mesh.id_of("ListAssociations", key)
         mesh.do("AcceptAssociation" if accepts else "RemoveAssociation", association_id=id_)

@@ -68,6 +68,10 @@ class Section(Generic[S]):
         """Return what a spec says of what this section cares for."""
         return given(spec, *(self.fields or spec.__struct_fields__))
 
+    def is_absent(self, spec: S) -> bool:
+        """Tell whether a spec says that the thing is gone: it is neither made nor exported."""
+        return False
+
     def check_new(self, key: str, spec: S) -> None:
         """See that all is said that a new one needs.
 

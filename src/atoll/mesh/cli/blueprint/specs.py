@@ -93,7 +93,12 @@ class DelegationSpec(Spec, frozen=True, kw_only=True):
 
 
 class AssociationSpec(Spec, frozen=True, kw_only=True):
-    """A storage location or workgroup that joins the domain."""
+    """A storage location or workgroup that joins the domain.
+
+    Attributes:
+        status: ACCEPTED or REMOVED; PENDING is as if it were left out: it is offered, and what was
+            decided on that stays. An export leaves out what is REMOVED.
+    """
 
     project: str | None = None
     kind: AssociationKind | None = None
