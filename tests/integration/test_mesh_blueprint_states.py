@@ -1,9 +1,116 @@
 """A mesh in all the states that a file knows: applied, exported, applied to an empty mesh."""
 
+import shutil
+
 import pytest
+from mesh_files import plant_table, write_parquet
 from mesh_server import mesh_server
 
 from atoll.core.errors import Conflict
+from atoll.mesh.cli.blueprint.people import Users
+from atoll.mesh.model.people import ProfileStatus
+from atoll.mesh.service import OPERATIONS
+
+RICH = """
+atoll: 1
+domain:
+  this: {name: Plant}
+groups:
+  leavers: {status: NOT_ASSIGNED}
+  retired: {description: Were here, status: DEACTIVATED}
+  crew: {status: ACTIVATED}
+users:
+  robot: {type: SERVICE, groups: [leavers]}
+  old robot: {type: SERVICE, email: old@b.c, status: NOT_ASSIGNED, groups: [crew, retired]}
+  spare robot: {type: SERVICE, status: DEACTIVATED}
+domain_units:
+  /:
+    grants:
+      - {policy_type: CREATE_PROJECT, to: leavers, includes_children: true}
+      - {policy_type: CREATE_GLOSSARY, to: shop}
+  above: {guardrails: {request_expires_s: 3600, default_classification: PUBLIC}}
+  above/below:
+    owners: [administrator, retired]
+    guardrails: {longest_access_s: 8640000, min_score: 10, remind_after_s: 7200}
+projects:
+  shop:
+    domain_unit: above/below
+    members:
+      administrator: PROJECT_OWNER
+      leavers: PROJECT_CONTRIBUTOR
+      old robot: PROJECT_CATALOG_VIEWER
+associations:
+  lake: {project: shop, kind: STORAGE, location: "LAKE/lake", status: ACCEPTED}
+  gone: {project: shop, kind: STORAGE, location: "LAKE/dry", status: ACCEPTED}
+  small: {project: shop, kind: WORKGROUP, limits: {rows: 9}, status: ACCEPTED}
+  offered: {project: shop, kind: WORKGROUP}
+environments:
+  shop/resting: {storage: lake, workgroup: small, status: SUSPENDED}
+  shop/running: {storage: lake, workgroup: small, description: Works, status: ACTIVE}
+  shop/lost: {storage: gone, workgroup: small}
+glossaries:
+  words: {project: shop, description: In use}
+  frozen: {project: shop, status: DISABLED}
+terms:
+  words/dead: {status: DISABLED}
+  words/kind: {is_a: [words/dead], classifies: [frozen/ice], synonyms: [sort]}
+  frozen/ice: {}
+form_types:
+  Old:
+    project: shop
+    status: DISABLED
+    fields: [{name: word, type: TERM, is_list: true}, {name: who, type: USER}]
+asset_types:
+  Log: {project: shop, form_types: [Old], required_forms: [Old]}
+rules:
+  above/named:
+    rule_type: GLOSSARY_TERM_ENFORCEMENT
+    action: CREATE_LISTING_CHANGE_SET
+    glossaries: [words]
+    includes_children: true
+delegations:
+  shop/leavers: {until: 2100-01-01T00:00:00Z}
+  shop/crew: {}
+subscription_targets:
+  shop/elsewhere: {environment: resting, asset_types: [Log]}
+  shop/nowhere: {environment: lost}
+data_sources:
+  shop/drops:
+    location: lake/drops
+    terms: [frozen/ice]
+    forms: {Old: {word: [words/dead], who: old robot}}
+    enable_setting: DISABLED
+    has_run: true
+  shop/never: {location: lake/drops, every_s: 86400, enable_setting: DISABLED}
+assets:
+  lake/log.parquet:
+    asset_type: Log
+    terms: [words/dead, words/kind]
+    forms: {Old: {word: [frozen/ice, words/kind], who: leavers}}
+    columns:
+      type: {terms: [frozen/ice], pii: {kind: other, status: REFUSED}}
+      product: {pii: {kind: person_id, status: PROPOSED}}
+    published: true
+  lake/drops/shift.parquet: {classification: CONFIDENTIAL}
+data_products:
+  shop/logs:
+    assets: [lake/log.parquet]
+    terms: [words/dead]
+    forms: {Old: {word: [words/dead]}}
+    published: true
+  shop/drafts: {assets: [lake/log.parquet], published: false}
+"""
+# What no file makes at once: a storage that left and came back.
+LATER = """
+atoll: 1
+associations:
+  gone: {status: REMOVED}
+"""
+BACK = """
+atoll: 1
+associations:
+  back: {project: shop, kind: STORAGE, location: "LAKE/dry", status: ACCEPTED}
+"""
 
 
 @pytest.fixture
@@ -13,6 +120,94 @@ def write(tmp_path):
         return tmp_path / name
 
     return written
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory):
+    """A mesh, where its data lie, and its blueprint."""
+    place = tmp_path_factory.mktemp("rich")
+    lake = place / "data"
+    write_parquet(lake / "lake" / "log.parquet", plant_table())
+    write_parquet(lake / "lake" / "drops" / "shift.parquet", plant_table(20, 1))
+    (lake / "dry").mkdir()
+    with mesh_server(place / "home") as server:
+        for name, text in (("rich", RICH), ("later", LATER), ("back", BACK)):
+            file = place / f"{name}.yaml"
+            file.write_text(text.replace("LAKE", lake.as_uri()))
+            server.told("apply", file)
+            assert server.told("apply", file) == "no change\n"
+        yield server, lake, server.told("export")
+
+
+@pytest.fixture
+def copy(rich, tmp_path, write):
+    """An empty mesh that another's blueprint was applied to, and that blueprint."""
+    _, lake, exported = rich
+    shutil.copytree(lake, tmp_path / "data")
+    there = exported.replace(lake.as_uri(), (tmp_path / "data").as_uri())
+    with mesh_server(tmp_path / "other") as other:
+        other.told("apply", write(there))
+        yield other, there
+
+
+def test_58_a_mesh_in_every_state_is_made_again_from_its_export(rich, copy, write):
+    server, _, exported = rich
+    assert server.told("apply", write(exported)) == "no change\n"
+    other, there = copy
+    assert other.told("apply", write(there)) == "no change\n"
+    assert other.told("export") == there
+    # The states are there, not only in the file.
+    for name, key in (
+        ("ListGroupProfiles", "status"),
+        ("ListUserProfiles", "status"),
+        ("ListGlossaries", "status"),
+        ("SearchGlossaryTerms", "status"),
+        ("ListFormTypes", "status"),
+        ("ListAssets", "classification"),
+        ("ListDataSources", "enable_setting"),
+    ):
+        states = [by_name(one, name, key) for one in (server, other)]
+        assert states[0] == states[1], name
+    states = by_name(other, "ListEnvironments", "status")
+    assert states == {"resting": "SUSPENDED", "running": "ACTIVE"}
+    states = by_name(other, "ListAssociations", "status")
+    assert states == {
+        "lake": "ACCEPTED",
+        "small": "ACCEPTED",
+        "back": "ACCEPTED",
+        "offered": "PENDING",
+    }
+
+
+def by_name(server, operation, key):
+    given = {}
+    if "{project_id}" in OPERATIONS[operation].path:
+        [project] = server.do("ListProjects", name="shop")
+        given["project_id"] = project["id"]
+    return {one["name"]: one[key] for one in server.do(operation, **given)}
+
+
+def test_58_who_was_put_out_is_not_let_in_by_a_copy(copy, write):
+    other, _ = copy
+    assert token_of(other, "old robot", fails=True)
+    robot = token_of(other, "robot")
+    # It is a contributor by its group alone, which is good for nothing.
+    assert "shop" not in other.told("list-projects", token=robot)
+    text = "atoll: 1\ngroups: {leavers: {status: ASSIGNED}}\n"
+    told = other.told("apply", write(text))
+    assert '~ group leavers\n    status: "NOT_ASSIGNED" -> "ASSIGNED"\n' in told
+    assert other.told("apply", write(text)) == "no change\n"
+    assert "shop" in other.told("list-projects", token=robot)
+
+
+def token_of(server, name, *, fails=False):
+    """A token for a service; `fails`: whether it is refused."""
+    [user] = server.do("ListUserProfiles", name=name)
+    given = {"name": "test", "scopes": ["read"], "user_profile_id": user["id"]}
+    text = server.do("CreateAccessToken", **given)["text"]
+    result = server.invoke("list-projects", token=text)
+    assert (result.exception is not None) is fails, result
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +252,50 @@ def test_58_what_is_removed_is_removed_once_and_for_good(server, write):
     refused = server.invoke("apply", file("ACCEPTED")).exception
     assert isinstance(refused, Conflict)
     assert "association 'old': it was removed for good" in refused.message
+
+
+def test_58_an_environment_is_made_active_or_suspended(rich, write):
+    server, _, _ = rich
+    text = "atoll: 1\nenvironments: {shop/running: {status: %s}}"
+    for status in ("SUSPENDED", "ACTIVE"):
+        assert f'-> "{status}"' in server.told("apply", write(text % status))
+        assert server.told("apply", write(text % status)) == "no change\n"
+    refused = server.invoke("apply", write(text % "DELETED")).exception
+    assert "makes it ACTIVE or SUSPENDED, not DELETED" in refused.message
+    text = "atoll: 1\nenvironments: {shop/lost: {quota_bytes: 0, status: %s}}"
+    assert server.told("apply", write(text % "INACCESSIBLE")) == "no change\n"
+    assert isinstance(server.invoke("apply", write(text % "ACTIVE")).exception, Conflict)
+
+
+DISABLED = """
+atoll: 1
+projects: {shop: {domain_unit: /}}
+form_types: {Old: {project: shop, status: %s, fields: [{name: a}]}}
+asset_types: {%s: {project: shop, form_types: [Old]}}
+"""
+
+
+def test_58_what_is_disabled_is_used_by_what_the_same_file_disables_it_after(server, write):
+    file = write(DISABLED % ("DISABLED", "First"))
+    server.told("apply", file)
+    assert server.told("apply", file) == "no change\n"
+    refused = server.invoke("apply", write(DISABLED % ("DISABLED", "Second"))).exception
+    assert "asset type 'Second': the form 'Old' is disabled" in refused.message
+    file = write(DISABLED % ("ENABLED", "Second"))
+    assert 'status: "DISABLED" -> "ENABLED"' in server.told("apply", file)
+    assert server.told("apply", file) == "no change\n"
+
+
+def test_2_58_whom_their_provider_lets_in_is_said_by_their_provider():
+    class Mesh:
+        def listed(self, name):
+            one = {"type": "SSO", "email": "", "groups": [], "status": "NOT_ASSIGNED"}
+            yield {**one, "name": "ann", "follows_provider": True}
+            yield {**one, "name": "ben", "follows_provider": False}
+
+        def names_of(self, name, ids):
+            return tuple(ids)
+
+    found = dict(Users().current(Mesh()))
+    assert found["ann"].status is None
+    assert found["ben"].status == ProfileStatus.NOT_ASSIGNED

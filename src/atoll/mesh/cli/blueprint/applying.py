@@ -129,7 +129,8 @@ def close(section: Section[Any], wanted: Mapping[str, Spec], mesh: Remote) -> No
         with _named(section, one.key):
             if one.before is None:
                 raise InvalidInput("it is there under another key; write that as an export does")
-            section.update(mesh, one.key, one.before, dict(one.changed))
+            if changed := section.now(one.changed):
+                section.update(mesh, one.key, one.before, changed)
     mesh.forget()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -28,6 +28,7 @@ from atoll.mesh.model.catalog import (
     ListingStatus,
     PiiStatus,
 )
+from atoll.mesh.model.describing import EnabledStatus
 
 _LONGEST_RUN_SECONDS = 3600
 _GOING = (DataSourceRunStatus.REQUESTED, DataSourceRunStatus.RUNNING)
@@ -43,7 +44,8 @@ class DataSources(Section[DataSourceSpec]):
     name, noun, spec = "data_sources", "data source", DataSourceSpec
     shape = "PROJECT/NAME"
     needs = ("location",)
-    fields = ("location", *_OF_SOURCES, "forms", "terms")
+    fields: ClassVar[tuple[str, ...]] = ("location", *_OF_SOURCES, "forms", "terms")
+    waits: ClassVar[Mapping[str, Any]] = {"enable_setting": EnabledStatus.DISABLED}
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, DataSourceSpec]]:
         """Read those in accepted storage."""
@@ -75,6 +77,12 @@ class DataSources(Section[DataSourceSpec]):
         one = _sources(mesh)[key]
         said = _said(mesh, changed, one["forms"])
         mesh.do("UpdateDataSource", data_source_id=one["id"], **said)
+
+
+class DisabledSources(DataSources):
+    """Which data sources are disabled: once they have run."""
+
+    fields, makes = ("enable_setting",), False
 
 
 class Runs(Section[DataSourceSpec]):

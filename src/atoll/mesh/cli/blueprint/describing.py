@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from atoll.core.errors import NotFound
 from atoll.core.records import converted
@@ -19,7 +19,7 @@ from atoll.mesh.cli.blueprint.specs import (
     TermSpec,
     Value,
 )
-from atoll.mesh.model.describing import FieldType
+from atoll.mesh.model.describing import EnabledStatus, FieldType
 
 
 class Glossaries(Section[GlossarySpec]):
@@ -27,6 +27,7 @@ class Glossaries(Section[GlossarySpec]):
 
     name, noun, spec = "glossaries", "glossary", GlossarySpec
     needs = fixed = ("project",)
+    waits: ClassVar[Mapping[str, Any]] = {"status": EnabledStatus.DISABLED}
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, GlossarySpec]]:
         """Read them."""
@@ -50,11 +51,18 @@ class Glossaries(Section[GlossarySpec]):
         mesh.do("UpdateGlossary", glossary_id=mesh.id_of("ListGlossaries", key), **changed)
 
 
+class DisabledGlossaries(Glossaries):
+    """Which glossaries are disabled."""
+
+    fields, makes = ("status",), False
+
+
 class Terms(Section[TermSpec]):
     """Terms of glossaries."""
 
     name, noun, spec = "terms", "glossary term", TermSpec
     shape = "GLOSSARY/NAME"
+    waits: ClassVar[Mapping[str, Any]] = {"status": EnabledStatus.DISABLED}
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, TermSpec]]:
         """Read them."""
@@ -85,11 +93,18 @@ class Terms(Section[TermSpec]):
         mesh.do("UpdateGlossaryTerm", glossary_term_id=_terms(mesh)[key]["id"], **changed)
 
 
+class DisabledTerms(Terms):
+    """Which terms are disabled."""
+
+    fields, makes = ("status",), False
+
+
 class FormTypes(Section[FormTypeSpec]):
     """Metadata forms."""
 
     name, noun, spec = "form_types", "metadata form", FormTypeSpec
     needs, fixed = ("project", "fields"), ("project",)
+    waits: ClassVar[Mapping[str, Any]] = {"status": EnabledStatus.DISABLED}
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, FormTypeSpec]]:
         """Read them."""
@@ -112,6 +127,12 @@ class FormTypes(Section[FormTypeSpec]):
     def update(self, mesh: Remote, key: str, before: FormTypeSpec, changed: dict[str, Any]) -> None:
         """Make a new revision of it."""
         mesh.do("UpdateFormType", form_type_id=mesh.id_of("ListFormTypes", key), **changed)
+
+
+class DisabledFormTypes(FormTypes):
+    """Which metadata forms are disabled."""
+
+    fields, makes = ("status",), False
 
 
 class AssetTypes(Section[AssetTypeSpec]):

@@ -39,14 +39,14 @@ class Groups(Section[GroupSpec]):
     def current(self, mesh: Remote) -> Iterator[tuple[str, GroupSpec]]:
         """Read them."""
         for one in mesh.listed("ListGroupProfiles"):
-            yield one["name"], GroupSpec(description=one["description"])
+            yield one["name"], GroupSpec(description=one["description"], status=one["status"])
 
     def create(self, mesh: Remote, key: str, spec: GroupSpec) -> None:
         """Make one."""
         mesh.do("CreateGroupProfile", name=key, **given(spec, "description"))
 
     def update(self, mesh: Remote, key: str, before: GroupSpec, changed: dict[str, Any]) -> None:
-        """Describe it."""
+        """Describe, assign or unassign it."""
         id_ = mesh.id_of("ListGroupProfiles", key)
         mesh.do("UpdateGroupProfile", group_profile_id=id_, **changed)
 
@@ -64,6 +64,7 @@ class Users(Section[UserSpec]):
                 UserSpec(
                     type=one["type"],
                     email=one["email"],
+                    status=None if one["follows_provider"] else one["status"],
                     groups=mesh.names_of("ListGroupProfiles", one["groups"]),
                 ),
             )
@@ -78,7 +79,7 @@ class Users(Section[UserSpec]):
         mesh.do("CreateUserProfile", name=key, type=spec.type, **given(spec, "email"))
 
     def update(self, mesh: Remote, key: str, before: UserSpec, changed: dict[str, Any]) -> None:
-        """Change the address or the groups."""
+        """Change the address or the groups, assign or unassign them."""
         if "groups" in changed:
             groups = [mesh.id_of("ListGroupProfiles", name) for name in changed["groups"]]
             changed["groups"] = groups

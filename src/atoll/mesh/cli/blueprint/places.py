@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from atoll.core.errors import Conflict
+from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.cli.blueprint.remote import Remote, spelled
 from atoll.mesh.cli.blueprint.section import Section, given
 from atoll.mesh.cli.blueprint.specs import AssociationSpec, EnvironmentSpec, Spec, TargetSpec
 from atoll.mesh.model.access import TargetProvider
-from atoll.mesh.model.organisation import AssociationStatus
+from atoll.mesh.model.organisation import AssociationStatus, EnvironmentStatus
 
 _UNDECIDED = ("status", AssociationStatus.PENDING)
+_SAID = (EnvironmentStatus.ACTIVE, EnvironmentStatus.SUSPENDED)
 
 
 class Associations(Section[AssociationSpec]):
@@ -66,6 +67,11 @@ class Environments(Section[EnvironmentSpec]):
     name, noun, spec = "environments", "environment", EnvironmentSpec
     shape = "PROJECT/NAME"
     needs = fixed = ("storage", "workgroup")
+    waits: ClassVar[Mapping[str, Any]] = {"status": EnvironmentStatus.SUSPENDED}
+
+    def is_absent(self, spec: EnvironmentSpec) -> bool:
+        """Leave out what went with its storage or its workgroup."""
+        return spec.status == EnvironmentStatus.INACCESSIBLE
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, EnvironmentSpec]]:
         """Read those of the projects that one may look at."""
@@ -78,6 +84,7 @@ class Environments(Section[EnvironmentSpec]):
                         workgroup=mesh.name_of("ListAssociations", one["workgroup_id"]),
                         description=one["description"],
                         quota_bytes=one["quota_bytes"],
+                        status=one["status"],
                     ),
                 )
 
@@ -96,9 +103,19 @@ class Environments(Section[EnvironmentSpec]):
     def update(
         self, mesh: Remote, key: str, before: EnvironmentSpec, changed: dict[str, Any]
     ) -> None:
-        """Describe it, or give it another quota."""
+        """Describe it, give it another quota, suspend it or let it go on."""
         id_ = _environment_id(mesh, *self.names(key))
+        if status := changed.pop("status", None):
+            if status not in _SAID:
+                raise InvalidInput(f"a blueprint makes it {' or '.join(_SAID)}, not {status}")
+            changed["is_suspended"] = status is EnvironmentStatus.SUSPENDED
         mesh.do("UpdateEnvironment", environment_id=id_, **changed)
+
+
+class Suspended(Environments):
+    """Which environments are suspended: once all that is in them is there."""
+
+    fields, makes = ("status",), False
 
 
 class Targets(Section[TargetSpec]):
@@ -109,16 +126,13 @@ class Targets(Section[TargetSpec]):
     needs = fixed = ("environment",)
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, TargetSpec]]:
-        """Read those of the projects that one may look at."""
+        """Read those of the projects that one may look at, where they are good for something."""
         for key, one in self._targets(mesh).items():
-            project = one["project_id"]
-            environment = mesh.name_of(
-                "ListEnvironments", one["environment_id"], project_id=project
-            )
-            yield (
-                key,
-                TargetSpec(environment=environment, asset_types=tuple(one["asset_types"])),
-            )
+            for each in mesh.listed("ListEnvironments", project_id=one["project_id"]):
+                is_there = each["status"] != EnvironmentStatus.INACCESSIBLE
+                if is_there and each["id"] == one["environment_id"]:
+                    types = tuple(one["asset_types"])
+                    yield key, TargetSpec(environment=each["name"], asset_types=types)
 
     def create(self, mesh: Remote, key: str, spec: TargetSpec) -> None:
         """Add one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from atoll.core.errors import InvalidInput
@@ -24,6 +24,8 @@ class Section(Generic[S]):
         shape: of keys with two names in them, such as "PROJECT/NAME".
         needs: fields without which none is made.
         fixed: fields that do not change once it is there.
+        waits: values of fields that are left to a later section, one that makes nothing: what is
+            disabled is not newly used, so all that uses it comes first.
     """
 
     name: ClassVar[str]
@@ -34,6 +36,7 @@ class Section(Generic[S]):
     shape: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[tuple[str, ...]] = ()
+    waits: ClassVar[Mapping[str, Any]] = {}
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, S]]:
         """Yield what is there by its key; what is told twice is not touched."""
@@ -71,6 +74,11 @@ class Section(Generic[S]):
     def is_absent(self, spec: S) -> bool:
         """Tell whether a spec says that the thing is gone: it is neither made nor exported."""
         return False
+
+    def now(self, changed: dict[str, Any]) -> dict[str, Any]:
+        """Return the changes that do not wait."""
+        waits = self.waits if self.makes else {}
+        return {key: one for key, one in changed.items() if waits.get(key) != one}
 
     def check_new(self, key: str, spec: S) -> None:
         """See that all is said that a new one needs.

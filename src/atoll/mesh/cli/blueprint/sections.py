@@ -8,11 +8,21 @@ from atoll.mesh.cli.blueprint.catalog import (
     Assets,
     DataProducts,
     DataSources,
+    DisabledSources,
     PublishedAssets,
     PublishedProducts,
     Runs,
 )
-from atoll.mesh.cli.blueprint.describing import AssetTypes, FormTypes, Glossaries, Rules, Terms
+from atoll.mesh.cli.blueprint.describing import (
+    AssetTypes,
+    DisabledFormTypes,
+    DisabledGlossaries,
+    DisabledTerms,
+    FormTypes,
+    Glossaries,
+    Rules,
+    Terms,
+)
 from atoll.mesh.cli.blueprint.organisation import (
     Delegations,
     Grants,
@@ -23,7 +33,7 @@ from atoll.mesh.cli.blueprint.organisation import (
     Units,
 )
 from atoll.mesh.cli.blueprint.people import Domains, Groups, Users
-from atoll.mesh.cli.blueprint.places import Associations, Environments, Targets
+from atoll.mesh.cli.blueprint.places import Associations, Environments, Suspended, Targets
 from atoll.mesh.cli.blueprint.section import Section
 
 SECTIONS: tuple[Section[Any], ...] = (
@@ -49,6 +59,11 @@ SECTIONS: tuple[Section[Any], ...] = (
     PublishedAssets(),
     DataProducts(),
     PublishedProducts(),
+    DisabledSources(),
+    DisabledFormTypes(),
+    DisabledTerms(),
+    DisabledGlossaries(),
+    Suspended(),
     Leavers(),
     Owners(),
 )

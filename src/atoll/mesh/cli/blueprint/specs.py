@@ -16,9 +16,10 @@ from atoll.mesh.model.organisation import (
     AssociationKind,
     AssociationStatus,
     Designation,
+    EnvironmentStatus,
     PolicyType,
 )
-from atoll.mesh.model.people import UserType
+from atoll.mesh.model.people import ProfileStatus, UserType
 
 Value = str | int | float | bool | tuple[str | int | float | bool, ...]
 Forms = dict[str, dict[str, Value]]
@@ -38,16 +39,22 @@ class DomainSpec(Spec, frozen=True, kw_only=True):
 
 
 class GroupSpec(Spec, frozen=True, kw_only=True):
-    """A group."""
+    """A group; one that is not assigned keeps what it was granted, which is good for nothing."""
 
     description: str | None = None
+    status: ProfileStatus | None = None
 
 
 class UserSpec(Spec, frozen=True, kw_only=True):
-    """A user or service. Only services are made; others must be there, or come in by themselves."""
+    """A user or service. Only services are made; others must be there, or come in by themselves.
+
+    Attributes:
+        status: an export leaves it out of users whom their provider lets in or not.
+    """
 
     type: UserType | None = None
     email: str | None = None
+    status: ProfileStatus | None = None
     groups: tuple[str, ...] | None = None
 
 
@@ -109,12 +116,17 @@ class AssociationSpec(Spec, frozen=True, kw_only=True):
 
 
 class EnvironmentSpec(Spec, frozen=True, kw_only=True):
-    """Where a project works."""
+    """Where a project works.
+
+    Attributes:
+        status: ACTIVE or SUSPENDED. An export leaves out what is INACCESSIBLE.
+    """
 
     storage: str | None = None
     workgroup: str | None = None
     description: str | None = None
     quota_bytes: int | None = None
+    status: EnvironmentStatus | None = None
 
 
 class TargetSpec(Spec, frozen=True, kw_only=True):
