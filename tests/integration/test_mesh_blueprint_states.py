@@ -6,11 +6,12 @@ import pytest
 from mesh_files import plant_table, write_parquet
 from mesh_server import mesh_server
 
-from atoll.core.errors import Conflict
+from atoll.core.errors import Conflict, InvalidInput
 from atoll.mesh.cli.blueprint.people import Users
 from atoll.mesh.model.people import ProfileStatus
 from atoll.mesh.service import OPERATIONS
 
+DAY_S = 86_400
 RICH = """
 atoll: 1
 domain:
@@ -100,9 +101,11 @@ data_products:
     published: true
   shop/drafts: {assets: [lake/log.parquet], published: false}
 """
-# What no file makes at once: a storage that left and came back.
+# What no file makes at once: a storage that left and came back, and a bound set above another.
 LATER = """
 atoll: 1
+domain_units:
+  above: {guardrails: {longest_access_s: 2592000, min_score: 60}}
 associations:
   gone: {status: REMOVED}
 """
@@ -252,6 +255,31 @@ def test_58_what_is_removed_is_removed_once_and_for_good(server, write):
     refused = server.invoke("apply", file("ACCEPTED")).exception
     assert isinstance(refused, Conflict)
     assert "association 'old': it was removed for good" in refused.message
+
+
+BOUNDS = """
+atoll: 1
+domain_units:
+  bounds: {guardrails: {longest_access_s: %d}}
+  bounds/below: {guardrails: {longest_access_s: %d}}
+"""
+
+
+def test_58_guardrails_are_set_in_the_order_in_which_they_may_be(server, write):
+    def apply(above, below):
+        file = write(BOUNDS % (above * DAY_S, below * DAY_S))
+        result = server.invoke("apply", file)
+        if result.exception is None:
+            assert server.told("apply", file) == "no change\n"
+        return result.exception
+
+    assert apply(30, 100) is None  # as if the upper one had been set later
+    assert apply(100, 50) is None
+    assert apply(10, 5) is None
+    assert apply(300, 200) is None
+    refused = apply(300, 301)
+    assert isinstance(refused, InvalidInput)
+    assert "domain unit 'bounds/below': longest_access_s" in refused.message
 
 
 def test_58_an_environment_is_made_active_or_suspended(rich, write):

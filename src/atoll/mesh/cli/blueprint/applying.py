@@ -125,7 +125,7 @@ def close(section: Section[Any], wanted: Mapping[str, Spec], mesh: Remote) -> No
     if new:
         mesh.forget()
         found = differences(section, wanted, mesh)
-    for one in found:
+    for one in sorted(found, key=lambda one: section.rank(one.key)):
         with _named(section, one.key):
             if one.before is None:
                 raise InvalidInput("it is there under another key; write that as an export does")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from atoll.core.errors import InvalidInput
 from atoll.mesh.cli.blueprint.remote import ROOT, Remote, read, spelled
 from atoll.mesh.cli.blueprint.section import Section, given
 from atoll.mesh.cli.blueprint.specs import (
@@ -20,21 +22,14 @@ from atoll.mesh.model.record import microseconds, moment
 
 
 class Units(Section[UnitSpec]):
-    """Domain units and their guardrails."""
+    """Domain units."""
 
-    name, noun, spec = "domain_units", "domain unit", UnitSpec
-    fields = ("description", "guardrails")
+    name, noun, spec, fields = "domain_units", "domain unit", UnitSpec, ("description",)
 
     def current(self, mesh: Remote) -> Iterator[tuple[str, UnitSpec]]:
         """Read them, parents first."""
-        set_ = {one["id"]: one for one in mesh.listed("ListGuardrails")}
         for path, unit in mesh.units().items():
-            found = set_.get(unit["id"], {})
-            guardrails = {key: found.get(key) for key in GuardrailsSpec.__struct_fields__}
-            yield (
-                path,
-                UnitSpec(description=unit["description"], guardrails=GuardrailsSpec(**guardrails)),
-            )
+            yield path, UnitSpec(description=unit["description"])
 
     def create(self, mesh: Remote, key: str, spec: UnitSpec) -> None:
         """Make one in its parent."""
@@ -45,14 +40,51 @@ class Units(Section[UnitSpec]):
         mesh.forget()  # the next one may be below it
 
     def update(self, mesh: Remote, key: str, before: UnitSpec, changed: dict[str, Any]) -> None:
-        """Describe it, and set its guardrails."""
-        id_ = mesh.unit(key)["id"]
-        if "description" in changed:
-            mesh.do("UpdateDomainUnit", domain_unit_id=id_, description=changed["description"])
-        if wanted := changed.get("guardrails"):
-            fields = GuardrailsSpec.__struct_fields__
-            there = given(before.guardrails or GuardrailsSpec(), *fields)
-            mesh.do("SetGuardrails", domain_unit_id=id_, **{**there, **given(wanted, *fields)})
+        """Describe it."""
+        mesh.do("UpdateDomainUnit", domain_unit_id=mesh.unit(key)["id"], **changed)
+
+
+class Guardrails(Section[UnitSpec]):
+    """What domain units set, parents first: what one loosens, those below it may loosen, too."""
+
+    name, noun, spec, fields = "domain_units", "domain unit", UnitSpec, ("guardrails",)
+    makes = False
+
+    def current(self, mesh: Remote) -> Iterator[tuple[str, UnitSpec]]:
+        """Read them."""
+        set_ = {one["id"]: one for one in mesh.listed("ListGuardrails")}
+        for path, unit in mesh.units().items():
+            found = set_.get(unit["id"], {})
+            guardrails = {key: found.get(key) for key in GuardrailsSpec.__struct_fields__}
+            yield path, UnitSpec(guardrails=GuardrailsSpec(**guardrails))
+
+    def rank(self, key: str) -> int:
+        """Say how deep it is."""
+        return 0 if key == ROOT else 1 + key.count("/")
+
+    def update(self, mesh: Remote, key: str, before: UnitSpec, changed: dict[str, Any]) -> None:
+        """Set them; what the file does not say stays."""
+        fields = GuardrailsSpec.__struct_fields__
+        there = given(before.guardrails or GuardrailsSpec(), *fields)
+        said = {**there, **given(changed["guardrails"], *fields)}
+        mesh.do("SetGuardrails", domain_unit_id=mesh.unit(key)["id"], **said)
+
+
+class LowerGuardrails(Guardrails):
+    """The same from below, as far as that goes.
+
+    What a unit had set stays there when one above it sets a stricter bound, and could be set no
+    more then.
+    """
+
+    def rank(self, key: str) -> int:
+        """Say how high it is."""
+        return -super().rank(key)
+
+    def update(self, mesh: Remote, key: str, before: UnitSpec, changed: dict[str, Any]) -> None:
+        """Set them, unless those above have to be looser first."""
+        with suppress(InvalidInput):
+            super().update(mesh, key, before, changed)
 
 
 class Grants(Section[UnitSpec]):

@@ -75,6 +75,10 @@ class Section(Generic[S]):
         """Tell whether a spec says that the thing is gone: it is neither made nor exported."""
         return False
 
+    def rank(self, key: str) -> int:
+        """Say when a thing is changed: those of a lower rank come first, else as in the file."""
+        return 0
+
     def now(self, changed: dict[str, Any]) -> dict[str, Any]:
         """Return the changes that do not wait."""
         waits = self.waits if self.makes else {}

@@ -26,7 +26,9 @@ from atoll.mesh.cli.blueprint.describing import (
 from atoll.mesh.cli.blueprint.organisation import (
     Delegations,
     Grants,
+    Guardrails,
     Leavers,
+    LowerGuardrails,
     Members,
     Owners,
     Projects,
@@ -41,6 +43,8 @@ SECTIONS: tuple[Section[Any], ...] = (
     Groups(),
     Users(),
     Units(),
+    LowerGuardrails(),
+    Guardrails(),
     Projects(),
     Members(),
     Grants(),
