@@ -108,10 +108,6 @@ domain_units:
   above: {guardrails: {longest_access_s: 2592000, min_score: 60}}
 associations:
   gone: {status: REMOVED}
-"""
-BACK = """
-atoll: 1
-associations:
   back: {project: shop, kind: STORAGE, location: "LAKE/dry", status: ACCEPTED}
 """
 
@@ -134,7 +130,7 @@ def rich(tmp_path_factory):
     write_parquet(lake / "lake" / "drops" / "shift.parquet", plant_table(20, 1))
     (lake / "dry").mkdir()
     with mesh_server(place / "home") as server:
-        for name, text in (("rich", RICH), ("later", LATER), ("back", BACK)):
+        for name, text in (("rich", RICH), ("later", LATER)):
             file = place / f"{name}.yaml"
             file.write_text(text.replace("LAKE", lake.as_uri()))
             server.told("apply", file)

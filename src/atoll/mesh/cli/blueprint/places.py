@@ -61,6 +61,17 @@ class Associations(Section[AssociationSpec]):
         mesh.do("AcceptAssociation" if accepts else "RemoveAssociation", association_id=id_)
 
 
+class Removed(Associations):
+    """Which are removed: first, so that others may take their places."""
+
+    fields, makes = ("status",), False
+
+    def told(self, spec: Spec) -> dict[str, Any]:
+        """Say of the others nothing."""
+        told = super().told(spec)
+        return told if told.get("status") == AssociationStatus.REMOVED else {}
+
+
 class Environments(Section[EnvironmentSpec]):
     """Environments of projects."""
 

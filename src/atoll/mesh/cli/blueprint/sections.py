@@ -35,7 +35,7 @@ from atoll.mesh.cli.blueprint.organisation import (
     Units,
 )
 from atoll.mesh.cli.blueprint.people import Domains, Groups, Users
-from atoll.mesh.cli.blueprint.places import Associations, Environments, Suspended, Targets
+from atoll.mesh.cli.blueprint.places import Associations, Environments, Removed, Suspended, Targets
 from atoll.mesh.cli.blueprint.section import Section
 
 SECTIONS: tuple[Section[Any], ...] = (
@@ -48,6 +48,7 @@ SECTIONS: tuple[Section[Any], ...] = (
     Projects(),
     Members(),
     Grants(),
+    Removed(),
     Associations(),
     Environments(),
     Glossaries(),
