@@ -276,6 +276,7 @@ def test_only_owners_of_the_domain_ask_for_others_and_nobody_about_what_is_hidde
 
 
 EVERYTHING = "(principal, action, resource)"
+LONG = "x" * 101
 
 
 @pytest.mark.parametrize(
@@ -289,10 +290,16 @@ EVERYTHING = "(principal, action, resource)"
         (f'@description("all") @id("x") permit {EVERYTHING};', "line of its own"),
         ('@id("x") permit (principal == ?principal, action, resource);', "templates"),
         (b"\xff", "utf-8"),
+        (f'@id("stewards ask too") permit {EVERYTHING};', "'stewards ask too' is no name"),
+        (f'@id("stewards\u3000ask") permit {EVERYTHING};', "is no name of a policy"),
+        (f'@id("stewards\\u{{9}}ask") permit {EVERYTHING};', "is no name of a policy"),
+        (f'@id("") permit {EVERYTHING};', "'' is no name"),
+        (f'@id("{LONG}") permit {EVERYTHING};', "take 1 to 100"),
     ],
     ids=[
         *("no Cedar", "not of the schema", "no operation", "an id twice", "no id"),
         *("id not first", "a template", "no text"),
+        *("a space", "a wide space", "a tab", "an empty id", "a long id"),
     ],
 )
 def test_policies_that_cannot_be_are_refused_at_the_start(tmp_path, text, why):

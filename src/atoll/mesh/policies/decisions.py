@@ -20,6 +20,7 @@ from atoll.mesh.policies.likeness import asks_for_roles_only, singled_out
 
 ENTITIES = "entities.cedarschema"
 REMEMBERED = 10_000
+ID_LETTERS = 100
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,13 @@ def _ids(read: Mapping[str, Any]) -> dict[str, str]:
     }
     if None in found.values() or len(set(found.values())) != len(found):
         raise ValueError('each policy needs an annotation @id("...") of its own')
+    for id_ in found.values():
+        # The audit keeps the ids of an event in one text, with spaces between them.
+        if not 0 < len(id_) <= ID_LETTERS or " " in id_ or not id_.isprintable():
+            raise ValueError(
+                f"the id {id_[:ID_LETTERS]!r} is no name of a policy: take 1 to {ID_LETTERS} "
+                'letters, digits or signs without spaces, such as @id("no-robot-publishes")'
+            )
     return found
 
 
