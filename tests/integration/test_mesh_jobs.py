@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from mesh_world import world
 
+from atoll.core import threads
 from atoll.core.errors import Conflict, Unavailable
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.operations import jobs
@@ -199,7 +200,7 @@ def test_one_that_is_due_again_says_when(mesh, quick):
 def test_a_slow_job_keeps_no_quick_one_waiting(mesh, quick):
     may_end = threading.Event()
     with (
-        handling(lambda *_: may_end.wait(PATIENCE_S) and None, "slow", is_slow=True),
+        handling(lambda *_: may_end.wait(PATIENCE_S) and None, "slow", lane="slow"),
         handling(lambda *_: None, "quick"),
         working(mesh),
     ):
@@ -208,6 +209,26 @@ def test_a_slow_job_keeps_no_quick_one_waiting(mesh, quick):
         want(mesh, kind="quick")
         await_(lambda: found(mesh, "quick") is None)
         may_end.set()
+
+
+LANES = [
+    {"expire-subscription", "expire-request", "start-data-source-run"},
+    {"grant"},
+    {"grant-again"},
+    {"close-campaign", "remind-reviewers"},
+    {"run-data-source"},
+    {"sweep", "forget-asset", "forget-data-source-runs"},
+    {"anchor"},
+    {"send-email"},
+    {"send-webhook"},
+]
+
+
+def test_what_may_take_long_keeps_nothing_else_waiting():
+    lanes = [{HANDLERS[kind].lane for kind in kinds} for kinds in LANES]
+    assert all(len(one) == 1 for one in lanes)
+    assert len(set.union(*lanes)) == len(LANES)
+    assert {kind for kinds in LANES for kind in kinds} == set(HANDLERS)
 
 
 def test_a_schedule_is_there_from_the_first_start_and_once(mesh, quick):
@@ -225,6 +246,30 @@ def test_a_schedule_is_due_when_a_server_starts_whatever_the_clock_was_before(me
         for times in (1, 2):
             with working(mesh):
                 await_(lambda times=times: len(done) == times)
+
+
+def test_a_schedule_is_due_when_the_clock_is_set_back(mesh, quick, monkeypatch):
+    ahead, done = time.time_ns() // 1000 + 3_600_000_000, []
+    with handling(lambda _, one: done.append(one) or ahead, is_standing=True), working(mesh):
+        await_(lambda: found(mesh) and found(mesh).due_at == ahead)
+        monkeypatch.setattr(jobs, "_now", lambda: time.time_ns() // 1000 - 86_400_000_000)
+        await_(lambda: len(done) == 2)
+
+
+def test_one_that_never_ends_is_left_behind_and_named(mesh, quick, monkeypatch, caplog):
+    monkeypatch.setattr(threads, "CLOSE_SECONDS", 0.2)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def stuck(*_):
+        begun.set()
+        may_end.wait(PATIENCE_S)
+
+    with handling(stuck):
+        with working(mesh):
+            want(mesh)
+            begun.wait(PATIENCE_S)
+        assert "jobs are left unfinished: test of it" in caplog.text
+        may_end.set()
 
 
 def test_a_panic_in_a_job_is_a_fault_of_ours_and_the_next_one_is_done(mesh, quick):

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from atoll.core.threads import left_after
 from atoll.mesh.audit.model import AuditEvent
 from atoll.mesh.operations.jobs import POLL_S, Attendant
 from atoll.mesh.store.writing import Store
@@ -31,10 +32,11 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let what is being looked through be finished, and go no further."""
+        """Let what is being looked through be finished, for a while, and go no further."""
         self._stopping.set()
         self._waker.set()
-        self._thread.join()
+        if left_after([self._thread]):
+            logger.error("the audit is still being followed; what it is read from does not answer")
 
     def _run(self) -> None:
         position = 0

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from atoll.core.errors import AtollError, Corrupt, Unavailable
 from atoll.core.groups import in_groups
+from atoll.core.threads import left_after
 from atoll.mesh.discovery import Index, Put, Remove
 from atoll.mesh.model.catalog import Asset, DataProduct, Listing, TimeSeriesDataPoint
 from atoll.mesh.model.organisation import DomainUnit, Project
@@ -174,9 +175,9 @@ class Indexer:
         """Follow no longer."""
         self._is_stopping = True
         self._waker.set()
-        if self._thread:
-            self._thread.join()
-        if self._index:
+        if self._thread and left_after([self._thread]):
+            logger.error("the search index is still being written at=%s", self._place)
+        elif self._index:
             self._index.close()
 
     def _opened(self) -> Index:

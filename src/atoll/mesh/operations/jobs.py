@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from atoll.core.errors import AtollError, Unavailable
+from atoll.core.threads import left_after
 from atoll.mesh.audit.model import AuditEvent, new_event
 from atoll.mesh.identity import tokens
 from atoll.mesh.model.jobs import Job
@@ -31,11 +32,19 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 SYSTEM = Standing("Service", "system", frozenset(), tokens.EVERYTHING)
-QUICK, SLOW = "quick", "slow"
+# Lanes: jobs of one wait for each other, and for no others. What takes no time but the database's
+# is quick: the ends of access by the clock, above all.
+QUICK = "quick"
+GRANTS, GRANTS_AGAIN = "grants", "grants again"  # wait for the stores that data lie in
+REVIEWS = "reviews"  # of all access below a unit, or of all requests
+RUNS = "runs"  # for hours, where there is much
+HOUSEKEEPING = "housekeeping"  # of any number of records
+ANCHORS = "anchors"  # wait for a store outside, for minutes
 LEASE_S = 60.0
 POLL_S = 1.0  # other servers' jobs, and leases that ran out
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 300.0
+CLOCK_BACK_US = 10_000_000  # what schedules are late by is not worth a change
 
 
 class Attendant:
@@ -119,21 +128,18 @@ class Handler:
 HANDLERS: dict[str, Handler] = {}
 
 
-def job(
-    kind: str, *, is_slow: bool = False, is_standing: bool = False, lane: str = ""
-) -> Callable[[Handle], Handle]:
+def job(kind: str, *, lane: str = QUICK, is_standing: bool = False) -> Callable[[Handle], Handle]:
     """Make a function the handler of a kind of jobs.
 
     Args:
         kind: its name.
-        is_slow: whether quick ones may not wait for it.
+        lane: one of its own for each thing that may take long, so that nobody else waits for it.
         is_standing: whether there is always one, about nothing: a schedule.
-        lane: of jobs that wait for the world outside: one of their own, so that nobody else does.
     """
 
     def register(run: Handle) -> Handle:
         assert kind not in HANDLERS, kind
-        HANDLERS[kind] = Handler(run, lane or (SLOW if is_slow else QUICK), is_standing)
+        HANDLERS[kind] = Handler(run, lane, is_standing)
         return run
 
     return register
@@ -186,19 +192,28 @@ class Worker:
             thread.start()
 
     def stop(self) -> None:
-        """Let what is being done be finished, and do no more."""
+        """Let what is being done be finished, for a while, and do no more.
+
+        What is not finished then is begun again by the next server, or when this one starts.
+        """
         self._is_stopping = True
         for waker in (self._waker, *self._lanes.values()):
             waker.set()
-        for thread in (self._watch, *self._threads):
-            thread.join()
+        left = left_after((self._watch, *self._threads))
+        going = [f"{one.kind} of {one.subject_id or 'all'}" for one in list(self._taken.values())]
+        if left:
+            logger.error("jobs are left unfinished: %s", ", ".join(going or ["none is known"]))
         self._has_stopped.set()
-        self._keeper.join()
+        left_after([self._keeper])
 
     def _begin(self, changes: Transaction[AuditEvent]) -> None:
         for one in list(changes.all(Job)):
             if one.holder == self._holder:
                 changes.put(replace(one, version=one.version + 1, leased_until=0, holder=""))
+        self._schedule(changes)
+
+    def _schedule(self, changes: Transaction[AuditEvent]) -> None:
+        """Have what there always is be due now."""
         there = {one.kind: one for one in changes.all(Job, subject_id="")}
         for kind in (kind for kind, one in HANDLERS.items() if one.is_standing):
             found = there.get(kind)
@@ -209,9 +224,15 @@ class Worker:
                 changes.put(replace(found, version=found.version + 1, due_at=_now()))
 
     def _look(self) -> None:
+        before = _now()
         while not self._is_stopping:
             self._waker.clear()
             try:
+                now = _now()
+                if now < before - CLOCK_BACK_US:
+                    logger.warning("the clock was set back by %d s", (before - now) // 1_000_000)
+                    self._store.write(self._schedule)
+                before = now
                 with self._store.reading() as reader:
                     due = reader.values_until(Job, "kind", "due_at", _now())
                 for kind in HANDLERS.keys() & due:

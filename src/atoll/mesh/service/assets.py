@@ -29,7 +29,7 @@ from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import ColumnName, Ids, Line, Record, Text
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job, later
+from atoll.mesh.operations.jobs import HOUSEKEEPING, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Done, Named, Redescribed, Right, operation
 from atoll.mesh.service.filters import revalidated
 from atoll.mesh.service.forms import FormInputs, checked_forms
@@ -46,6 +46,7 @@ from atoll.mesh.service.subscriptions import masked_again
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
+TURN = 20  # times in a row; then others that keep house have theirs, or a server that stops goes
 
 
 class Assets(Named, frozen=True, kw_only=True):
@@ -139,8 +140,8 @@ def delete_asset(call: Call, asset: Asset) -> Done:
     return Done()
 
 
-@job(FORGET)
-def forget_asset(attendant: Attendant, task: Job) -> None:
+@job(FORGET, lane=HOUSEKEEPING)
+def forget_asset(attendant: Attendant, task: Job) -> int | None:
     """Remove what belonged to an asset that is gone, some of it at a time: others wait."""
 
     def some(call: Call) -> Record | None:
@@ -151,8 +152,10 @@ def forget_asset(attendant: Attendant, task: Job) -> None:
             call.remove(one)
         return found[0] if found else None
 
-    while attendant.act("ForgetAsset", FORGET, some):
-        pass
+    for _ in range(TURN):
+        if not attendant.act("ForgetAsset", FORGET, some):
+            return None
+    return attendant.now()
 
 
 def changed_asset(call: Call, asset: Asset, **values: Any) -> Asset:

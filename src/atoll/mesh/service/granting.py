@@ -23,7 +23,7 @@ from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Association
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job, later
+from atoll.mesh.operations.jobs import GRANTS, GRANTS_AGAIN, Attendant, job, later
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.service.access import filters_fit, is_within_reach
 from atoll.mesh.service.grants import stepped, subscription_of
@@ -45,7 +45,7 @@ _BEGINS = {
 }
 
 
-@job("grant")
+@job("grant", lane=GRANTS)
 def settle(attendant: Attendant, task: Job) -> None:
     """Make a grant hold, or end."""
     attendant.act("BeginSubscriptionGrant", task.kind, lambda call: _begun(call, task))
@@ -55,7 +55,7 @@ def settle(attendant: Attendant, task: Job) -> None:
     attendant.act("SettleSubscriptionGrant", task.kind, lambda call: _settled(call, task, troubles))
 
 
-@job("grant-again", is_slow=True)
+@job("grant-again", lane=GRANTS_AGAIN)
 def settle_again(attendant: Attendant, task: Job) -> None:
     """Try once more where a store did not let us in; others do not wait for that one again."""
     settle(attendant, task)

@@ -7,14 +7,14 @@ from functools import cache, partial
 from atoll.mesh.model.access import SubscriptionRequest, SubscriptionRequestStatus
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job
+from atoll.mesh.operations.jobs import REVIEWS, Attendant, job
 from atoll.mesh.service.guardrails import guardrails_of
 
 EVERY_S = 60
 _JOB = "remind-reviewers"
 
 
-@job(_JOB, is_slow=True, is_standing=True)
+@job(_JOB, lane=REVIEWS, is_standing=True)
 def remind_reviewers(attendant: Attendant, task: Job) -> int | None:
     """Remind the reviewers of all requests that have waited for long enough."""
     with attendant.looking(_JOB) as call:

@@ -27,7 +27,7 @@ from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Domain, DomainUnit, Project
 from atoll.mesh.model.record import Moment, Name, Remark, moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job, later
+from atoll.mesh.operations.jobs import REVIEWS, Attendant, job, later
 from atoll.mesh.operations.registry import Ask, Page, Right, operation
 from atoll.mesh.service.delegations import refuse_own_case
 from atoll.mesh.service.subscriptions import ended
@@ -192,7 +192,7 @@ def decide_review_item(call: Call, item: ReviewItem, ask: ReviewDecision) -> Rev
     return decided
 
 
-@job(_JOB, is_slow=True)
+@job(_JOB, lane=REVIEWS)
 def close_review_campaign(attendant: Attendant, task: Job) -> int | None:
     """Close a campaign that is decided, or over; what is to be revoked then is, some at a time."""
     while attendant.act("RevokeUndecided", _JOB, lambda call: _some_revoked(call, task.subject_id)):

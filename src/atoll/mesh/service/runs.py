@@ -40,7 +40,7 @@ from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import Project
 from atoll.mesh.model.record import Record, moved
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job, later
+from atoll.mesh.operations.jobs import HOUSEKEEPING, RUNS, Attendant, job, later
 from atoll.mesh.operations.tools import Tools
 from atoll.mesh.personal import Findings, look_through
 from atoll.mesh.service import grounds, harvested
@@ -120,7 +120,7 @@ def start_scheduled_run(attendant: Attendant, task: Job) -> int | None:
     return due[-1] if due else None
 
 
-@job(RUN, is_slow=True)
+@job(RUN, lane=RUNS)
 def carry_out_run(attendant: Attendant, task: Job) -> int | None:
     """Look through a data source, from the start or from where another left off."""
     run_id = task.subject_id
@@ -140,7 +140,7 @@ def carry_out_run(attendant: Attendant, task: Job) -> int | None:
     return None
 
 
-@job(FORGET, is_slow=True)
+@job(FORGET, lane=HOUSEKEEPING)
 def forget_old_runs(attendant: Attendant, task: Job) -> int | None:
     """Remove all but a source's newest runs; of a source that is gone, all."""
     with attendant.reading() as reader:

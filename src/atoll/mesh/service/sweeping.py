@@ -10,7 +10,7 @@ from atoll.mesh.model.notices import Notification, NotificationStatus, Notificat
 from atoll.mesh.model.people import AccessToken, PendingSignIn, Proof
 from atoll.mesh.model.record import Record, Replay
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job
+from atoll.mesh.operations.jobs import HOUSEKEEPING, Attendant, job
 
 EVERY_S = 600
 REPLAY_S = 86_400
@@ -46,7 +46,7 @@ _ALL = (
 )
 
 
-@job("sweep", is_standing=True)
+@job("sweep", lane=HOUSEKEEPING, is_standing=True)
 def sweep(attendant: Attendant, _: Job) -> int:
     """Remove some of what has run out; where there is more, go on at once."""
     due_at = 0
