@@ -4,18 +4,25 @@ import base64
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from mesh_samples import samples
-from mesh_world import ROOT, world
+from mesh_world import KEY, ROOT, world
 
-from atoll.core.errors import Forbidden, InvalidInput, NotFound
+from atoll.core.config import Settings
+from atoll.core.errors import Corrupt, Forbidden, InvalidInput, NotFound
 from atoll.mesh.audit.access import AccessChange, change_details
+from atoll.mesh.audit.anchors import Anchor, read_anchors
 from atoll.mesh.audit.export import verify_export
-from atoll.mesh.audit.model import new_event
+from atoll.mesh.audit.model import Head, new_event
+from atoll.mesh.cli import mesh as commands
 from atoll.mesh.model.catalog import Asset
 from atoll.mesh.model.organisation import Designation
 from atoll.mesh.operations.jobs import HANDLERS
+from atoll.mesh.service import audit
+from atoll.mesh.service.telling import tell
 from atoll.mesh.store.events import EVENTS
 
 
@@ -142,6 +149,92 @@ def test_48_a_tail_that_was_cut_off_is_found_by_the_anchor(mesh, asset):
         connection.execute(sa.delete(EVENTS).where(EVENTS.c.seq == last))
     found = mesh.ask("ann", "VerifyAudit")
     assert (found.is_whole, found.fault) == (False, "truncated")
+
+
+def cut(mesh, last):
+    """Cut the audit off after an event, behind its back."""
+    with mesh.store.engine.begin() as connection:
+        connection.execute(sa.delete(EVENTS).where(EVENTS.c.seq > last))
+
+
+def notices(mesh, who):
+    """Tell what there is to tell, and return what somebody was told of the audit."""
+    position = 0
+    while (reached := tell(mesh.attendant, position)) != position:
+        position = reached
+    given = {"user_profile_id": f"user-{who}", "topic": "AUDIT_CONTRADICTED"}
+    return mesh.ask(who, "ListNotifications", **given)["items"]
+
+
+@pytest.mark.parametrize("more", [0, 9], ids=["a shorter chain", "a longer one"])
+def test_48_a_tail_that_was_cut_off_is_told_once_and_anchoring_goes_on(mesh, asset, more, caplog):
+    for _ in range(5):
+        note(mesh, asset, "GRANTED")
+    notices(mesh, "ann")
+    HANDLERS["anchor"].run(mesh.attendant, None)
+    anchored = len(mesh.notes)
+    cut(mesh, anchored - 4)
+    for _ in range(more):
+        note(mesh, asset, "REVOKED")
+    for _ in range(3):
+        HANDLERS["anchor"].run(mesh.attendant, None)
+    assert "the audit contradicts its last anchor" in caplog.text
+    [told] = notices(mesh, "ann")
+    assert told.title == "The audit of 'plant' is not the one that was anchored"
+    assert f"audit event {anchored} is" in told.message
+    assert notices(mesh, "bob") == []
+    operations = [one.operation for one in mesh.notes]
+    assert operations.count("ContradictAnchor") == 1
+    numbers = [one.head.seq for one in read_anchors(mesh.sealing.anchors)]
+    with mesh.store.reading() as reader:
+        assert {anchored, reader.event_head().seq} <= {*numbers}
+    assert not mesh.ask("ann", "VerifyAudit").is_whole
+
+
+def test_48_what_shows_that_the_tail_was_cut_off_outlives_a_week(mesh, asset, monkeypatch):
+    for _ in range(3):
+        note(mesh, asset, "GRANTED")
+    HANDLERS["anchor"].run(mesh.attendant, None)
+    cut(mesh, len(mesh.notes) - 2)
+    monkeypatch.setattr(audit, "ANCHORS_STAY_US", -(2**61))  # all of them are old
+    for _ in range(8):
+        note(mesh, asset, "REVOKED")
+        HANDLERS["anchor"].run(mesh.attendant, None)
+    found = mesh.ask("ann", "VerifyAudit")
+    assert (found.is_whole, found.fault) == (False, "rewritten")
+    assert len(read_anchors(mesh.sealing.anchors)) < 4
+
+
+def test_48_an_anchor_of_a_number_that_no_event_has_is_told(mesh, asset):
+    forged = Anchor(Head(10**20 - 1, 0, KEY.id, "0" * 64), "0" * 64)
+    mesh.sealing.anchors.put(f"anchors/{10**20 - 1}.json", msgspec.json.encode(forged))
+    HANDLERS["anchor"].run(mesh.attendant, None)
+    assert "not signed by a key of this chain" in notices(mesh, "ann")[0].message
+
+
+def verified(place, *arguments):
+    """Run `atoll mesh audit verify --file`; return what it prints, or the error that it ends in."""
+    (place / "audit.key").write_text(KEY.secret.hex())
+    given = ("audit", "verify", "--key", place / "audit.key", *arguments)
+    done = CliRunner().invoke(commands, [*map(str, given)], obj=Settings())
+    return done.exception or done.output
+
+
+def test_48_an_exported_file_is_held_against_anchors(mesh, asset, tmp_path):
+    for _ in range(3):
+        note(mesh, asset, "GRANTED")
+    HANDLERS["anchor"].run(mesh.attendant, None)
+    anchors = mesh.sealing.anchors.url
+    good = mesh.ask("ann", "ExportAudit").path
+    assert "1 anchors agree" in verified(tmp_path, "--file", good, "--anchors", anchors)
+    cut(mesh, len(mesh.notes) - 4)
+    for _ in range(9):
+        note(mesh, asset, "REVOKED")
+    bad = mesh.ask("ann", "ExportAudit").path
+    assert "are whole" in verified(tmp_path, "--file", bad)
+    told = verified(tmp_path, "--file", bad, "--anchors", anchors)
+    assert isinstance(told, Corrupt)
+    assert "is another than was anchored" in told.message
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

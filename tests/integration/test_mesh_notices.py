@@ -342,3 +342,23 @@ def test_41_a_task_waits_exactly_while_there_is_something_to_do(tmp_path_factory
                     tell_all(mesh)
         found = [one.subject_id for one in told(mesh, "ann", type="TASK", status="ACTIVE")]
         assert sorted(found) == sorted(waiting)
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_41_what_comes_after_the_audits_end_was_cut_off_is_told_all_the_same(
+    mesh, project, is_kept
+):
+    far = 1_000_000
+    if is_kept:
+        mesh.attendant.act("", "test", lambda call: kept_cursor(call, far))
+    reached = tell(mesh.attendant, far)
+    with mesh.store.reading() as reader:
+        assert reached == reader.event_head().seq
+    join(mesh, project, "cy", Designation.OWNER)
+    assert tell(mesh.attendant, reached) > reached
+    given = {"user_profile_id": "user-cy", "topic": "MEMBERSHIP_CHANGED"}
+    assert len(mesh.ask("cy", "ListNotifications", **given)["items"]) == 1
+
+
+def kept_cursor(call, position):
+    call.add(Cursor, id_=CURSOR, position=position)

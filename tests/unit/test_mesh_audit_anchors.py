@@ -5,12 +5,21 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from mesh_chains import KEY, NEXT_KEY, START_US, STRANGE_KEY, anchor_of, chain_of, rotated_chain
+from mesh_chains import (
+    KEY,
+    NEXT_KEY,
+    START_US,
+    STRANGE_KEY,
+    anchor_of,
+    chain_of,
+    event,
+    rotated_chain,
+)
 from msgspec.structs import replace as rewritten
 
 from atoll.core.errors import Corrupt, InvalidInput
 from atoll.mesh.audit.anchors import check, latest_anchor, put_anchor, read_anchors, thin
-from atoll.mesh.audit.chain import head_after
+from atoll.mesh.audit.chain import extend, head_after
 from atoll.mesh.audit.model import GENESIS
 from atoll.mesh.audit.verify import Fault, verify
 from atoll.storage import open_storage
@@ -26,6 +35,11 @@ def storage():
 
 def anchored(storage, events, key=KEY):
     return [put_anchor(storage, head_after(one), key) for one in events]
+
+
+def held_by(events):
+    """Tell what a chain of these events holds."""
+    return {head_after(one) for one in events}.__contains__
 
 
 def path_of(seq):
@@ -108,19 +122,34 @@ def test_old_anchors_are_thinned_to_one_a_period_and_still_tell(storage):
     anchored(storage, events)
     # START_US is a whole multiple of ten seconds.
     limits = {"before_us": START_US + 15 * SECOND_US, "every_us": 10 * SECOND_US}
-    assert len(thin(storage, KEYS, **limits)) == 13
+    assert len(thin(storage, KEYS, held_by(events), **limits)) == 13
     left = [anchor.head.seq for anchor in read_anchors(storage)]
     assert left == [10, 15, 16, 17, 18, 19, 20]
-    assert thin(storage, KEYS, **limits) == []
+    assert thin(storage, KEYS, held_by(events), **limits) == []
     assert verify(events, [KEY], read_anchors(storage)).problem is None
     problem = verify(events[:9], [KEY], read_anchors(storage)[:1]).problem
     assert (problem.seq, problem.fault) == (10, Fault.TRUNCATED)
 
 
 def test_the_latest_anchor_is_never_thinned(storage):
-    *_, last = anchored(storage, chain_of(5))
-    thin(storage, KEYS, before_us=2**62, every_us=2**62)
+    events = chain_of(5)
+    *_, last = anchored(storage, events)
+    thin(storage, KEYS, held_by(events), before_us=2**62, every_us=2**62)
     assert read_anchors(storage) == [last]
+
+
+def test_an_anchor_that_contradicts_the_chain_is_never_thinned(storage):
+    lost = chain_of(6)
+    anchors = anchored(storage, lost)
+    more, _ = extend(
+        head_after(lost[2]), [event(details={"again": n}) for n in range(9)], START_US, KEY
+    )
+    events = lost[:3] + more
+    anchors += anchored(storage, more[3:])
+    removed = thin(storage, KEYS, held_by(events), before_us=2**62, every_us=2**62)
+    assert [one.head.seq for one in removed] == [1, 2, 3, *range(7, 12)]
+    problem = verify(events, KEYS, read_anchors(storage)).problem
+    assert (problem.seq, problem.fault) == (4, Fault.REWRITTEN)
 
 
 def test_nothing_is_thinned_for_an_anchor_that_is_not_ours(storage):
@@ -128,7 +157,7 @@ def test_nothing_is_thinned_for_an_anchor_that_is_not_ours(storage):
     forged = anchor_of(rewritten(chain_of(4)[3], key_id=STRANGE_KEY.id), STRANGE_KEY)
     storage.put(path_of(4), msgspec.json.encode(forged))
     with pytest.raises(Corrupt, match="the anchor of audit event 4 is not signed"):
-        thin(storage, KEYS, before_us=2**62, every_us=2**62)
+        thin(storage, KEYS, lambda _: True, before_us=2**62, every_us=2**62)
     assert read_anchors(storage) == [*anchors, forged]
 
 

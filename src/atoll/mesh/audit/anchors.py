@@ -12,7 +12,7 @@ under other hands than the database: best where nothing can be deleted for a tim
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -128,12 +128,23 @@ def check(anchor: Anchor, event: AuditEvent | None, keys: Iterable[Key]) -> None
         )
 
 
-def thin(storage: Storage, keys: Iterable[Key], *, before_us: int, every_us: int) -> list[Anchor]:
+def thin(
+    storage: Storage,
+    keys: Iterable[Key],
+    is_held: Callable[[Head], bool],
+    *,
+    before_us: int,
+    every_us: int,
+) -> list[Anchor]:
     """Remove old anchors but the last of each period. Those left vouch for the whole chain still.
+
+    What contradicts the chain stays, whatever its age: it shows that the chain was cut off.
 
     Args:
         storage: where they are.
         keys: all of the chain; what they have not signed must not stand for what they have.
+        is_held: tells whether the chain holds the event of that head; asked of those alone that
+            might go.
         before_us: anchors from then on all stay, microseconds since the epoch.
         every_us: length of a period.
 
@@ -148,8 +159,13 @@ def thin(storage: Storage, keys: Iterable[Key], *, before_us: int, every_us: int
     known = by_id(keys)
     for anchor in old:
         _require_signed(anchor, known)
-    last_of = {anchor.head.at // every_us: anchor for anchor in old}
-    removed = [anchor for anchor in old if anchor is not last_of[anchor.head.at // every_us]]
+    periods: dict[int, list[Anchor]] = {}
+    for anchor in old:
+        periods.setdefault(anchor.head.at // every_us, []).append(anchor)
+    removed = list[Anchor]()
+    for several in periods.values():
+        if len(several) > 1:
+            removed += [anchor for anchor in several if is_held(anchor.head)][:-1]
     for anchor in removed:
         storage.delete(_path(anchor.head.seq))
     return removed

@@ -8,10 +8,12 @@ import click
 
 from atoll.core.errors import Corrupt, InvalidInput
 from atoll.core.files import reading
+from atoll.mesh.audit.anchors import read_anchors
 from atoll.mesh.audit.export import verify_export
 from atoll.mesh.audit.keys import Key
 from atoll.mesh.cli.commands import client_of, command
 from atoll.mesh.service import OPERATIONS
+from atoll.storage import open_storage
 
 
 @click.group()
@@ -38,24 +40,37 @@ audit.add_command(command(OPERATIONS["ListAuditEvents"]), "events")
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of a key that sealed it: audit.key of the mesh's folder.",
 )
+@click.option(
+    "--anchors",
+    metavar="URL",
+    help="With --file: where the end of the audit was written down; it must agree.",
+)
 @click.pass_context
-def verify(context: click.Context, after: int, file: Path | None, keys: tuple[Path, ...]) -> None:
+def verify(
+    context: click.Context,
+    after: int,
+    file: Path | None,
+    keys: tuple[Path, ...],
+    anchors: str | None,
+) -> None:
     """Tell whether the audit, or an exported file, is whole and unchanged."""
     if file is None:
         told = client_of(context.obj).ask("GET", "/audit/verification", query={"after": after})
         if not told["is_whole"]:
             raise Corrupt(f"the audit is not whole: {told['message']}", seq=told["seq"])
-        anchors = f"{told['anchors']} anchors agree"
-        click.echo(f"{told['events']:,} events are whole; {anchors}; the last is {told['head']}")
+        agree = f"{told['anchors']} anchors agree"
+        click.echo(f"{told['events']:,} events are whole; {agree}; the last is {told['head']}")
         return
     if not keys:
         raise InvalidInput("give the key that sealed it: --key FILE")
+    known = read_anchors(open_storage(anchors, context.obj.storage)) if anchors else []
     with reading(file), file.open("rb") as stream:
-        found = verify_export(stream, [_key(one) for one in keys])
+        found = verify_export(stream, [_key(one) for one in keys], known)
     if found.problem:
         raise Corrupt(f"{file} is not whole: {found.problem.message}", seq=found.problem.seq)
     head = f"{found.head.seq} {found.head.hash}"
-    click.echo(f"{found.events:,} events are whole; the last is {head}")
+    agree = f" {found.anchors} anchors agree;" if anchors else ""
+    click.echo(f"{found.events:,} events are whole;{agree} the last is {head}")
 
 
 def _key(place: Path) -> Key:

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from atoll.core.errors import InvalidInput
+from atoll.core.errors import Corrupt, InvalidInput
 from atoll.core.records import decoded
 from atoll.mesh.audit.access import Access, change_of, who
-from atoll.mesh.audit.anchors import latest_anchor, put_anchor, read_anchors, thin
+from atoll.mesh.audit.anchors import Anchor, check, latest_anchor, put_anchor, read_anchors, thin
 from atoll.mesh.audit.chain import head_after
 from atoll.mesh.audit.export import Format, export
 from atoll.mesh.audit.model import GENESIS, AuditEvent, Head
 from atoll.mesh.audit.verify import Fault, Problem, verify
 from atoll.mesh.model.access import Subscription
 from atoll.mesh.model.catalog import Asset, AssetFilter, Listing
-from atoll.mesh.model.jobs import Job
+from atoll.mesh.model.jobs import Cursor, Job
 from atoll.mesh.model.organisation import Domain, Project
 from atoll.mesh.model.people import UserProfile
 from atoll.mesh.model.record import Moment
 from atoll.mesh.operations.calls import Call
-from atoll.mesh.operations.jobs import Attendant, job
+from atoll.mesh.operations.jobs import ANCHORS, Attendant, job
 from atoll.mesh.operations.registry import Ask, Download, Page, Right, operation, viewing
+from atoll.mesh.service.telling import rewind
 from atoll.mesh.service.terms import listed_assets
+
+logger = logging.getLogger(__name__)
 
 Key = Annotated[str, Meta(max_length=200)]  # of what events are looked up by
 ANCHOR_EVERY_US = 300_000_000
 ANCHORS_STAY_US = 7 * 86_400_000_000
 ANCHOR_PER_US = 86_400_000_000
+CONTRADICTED = "contradicted-anchor"  # the cursor at the last one that was told
+_JOB = "anchor"
 
 
 class Events(Page, frozen=True, kw_only=True):
@@ -249,18 +256,57 @@ def export_audit(call: Call, domain: Domain, made: Download) -> Download:
     return made
 
 
-@job("anchor", is_standing=True)
+@job(_JOB, lane=ANCHORS, is_standing=True)
 def anchor(attendant: Attendant, _: Job) -> int:
-    """Write down outside the database where the audit's chain ends."""
+    """Write down outside the database where the audit's chain ends, and look whether it did before.
+
+    What contradicts an anchor is told, and anchored all the same: what follows must not be lost,
+    too. The anchor that shows it stays.
+    """
     sealing = attendant.tools.sealing
+    # Before the chain is looked at: other servers anchor what they have added meanwhile.
+    last = latest_anchor(sealing.anchors)
     with attendant.reading() as reader:
         head = reader.event_head()
-    last = latest_anchor(sealing.anchors)
-    if head.seq and (last is None or head.seq > last.head.seq):
+        event = reader.event(last.head.seq) if last else None
+    if last:
+        _compare(attendant, last, event)
+    if head.seq and (last is None or head != last.head):
         put_anchor(sealing.anchors, head, sealing.key)
-        before = head.at - ANCHORS_STAY_US
-        thin(sealing.anchors, [sealing.key], before_us=before, every_us=ANCHOR_PER_US)
+        limits = {"before_us": head.at - ANCHORS_STAY_US, "every_us": ANCHOR_PER_US}
+        thin(sealing.anchors, [sealing.key], partial(_is_held, attendant), **limits)
     return attendant.now() + ANCHOR_EVERY_US
+
+
+def _compare(attendant: Attendant, last: Anchor, event: AuditEvent | None) -> None:
+    """Say loudly where the chain is not the one that was anchored."""
+    try:
+        check(last, event, [attendant.tools.sealing.key])
+    except Corrupt as error:
+        why = error.message
+        logger.error("the audit contradicts its last anchor: %s", why)
+        seq = min(last.head.seq, 1 << 62)  # a forged one names any number
+        attendant.act("ContradictAnchor", _JOB, lambda call: _contradicted(call, seq, why))
+
+
+def _contradicted(call: Call, seq: int, why: str) -> Domain | None:
+    """Have the audit say it once of each anchor; whoever follows the audit tells people."""
+    known = call.find(Cursor, id=CONTRADICTED)
+    if known and known.position == seq:
+        return None
+    if known:
+        call.change(known, position=seq)
+    else:
+        call.add(Cursor, id_=CONTRADICTED, position=seq)
+    rewind(call)
+    call.tell(event=seq, why=why)
+    return call.domain
+
+
+def _is_held(attendant: Attendant, head: Head) -> bool:
+    with attendant.reading() as reader:
+        event = reader.event(head.seq)
+    return event is not None and head_after(event) == head
 
 
 def _events(call: Call, ask: Events, **wanted: str) -> Iterator[Event]:
@@ -350,8 +396,8 @@ class _Names:
 def _head_at(call: Call, seq: int) -> Head:
     if not seq:
         return GENESIS
-    event = next(call.events(after=seq - 1), None)
-    if event is None or event.seq != seq:
+    event = call.reader.event(seq)
+    if event is None:
         raise InvalidInput(f"there is no audit event {seq}; the last is {call.event_head().seq}")
     return head_after(event)
 

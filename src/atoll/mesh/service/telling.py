@@ -93,24 +93,33 @@ def tell(attendant: Attendant, after: int) -> int:
         after: number of an event; those up to it were looked through.
 
     Returns:
-        The number of the last event that was looked through, `after` where there was none.
+        The number of the last event that was looked through, `after` where there was none; less
+        where the chain has lost its end.
     """
     steps: list[Notice | Over] = []
     with attendant.looking(CURSOR) as call:
-        done = _position(call)
-        last = max(after, done)
+        done, head = _position(call), call.reader.event_head().seq
+        # Where the chain's end was cut off, what comes now has the same numbers.
+        last = min(done if after > head else max(after, done), head)
         for event in islice(call.events(after=last), EVENTS_AT_ONCE):
             steps += _steps(call, event)
             last = event.seq
             if len(steps) >= STEPS_AT_ONCE:
                 break
-    if not steps and last - done < FAR:
+    if not steps and 0 <= last - done < FAR:
         return last
     *first, rest = list(in_groups(steps, KEPT_AT_ONCE)) or [[]]
     for some in first:
         if (reached := _moved(attendant, some, done, done)) != done:
             return reached
     return _moved(attendant, rest, done, last)
+
+
+def rewind(call: Call) -> None:
+    """Have people told of what is written from now on, though the chain was longer once."""
+    cursor, head = call.find(Cursor, id=CURSOR), call.reader.event_head().seq
+    if cursor and cursor.position > head:
+        call.change(cursor, position=head)
 
 
 def _moved(attendant: Attendant, steps: Sequence[Notice | Over], done: int, last: int) -> int:

@@ -41,6 +41,7 @@ from atoll.mesh.model.organisation import (
     Association,
     AssociationStatus,
     Designation,
+    Domain,
     DomainUnit,
     Project,
     ProjectMembership,
@@ -413,6 +414,16 @@ _ALL = (
         _found(Association, lambda one: one.status is AssociationStatus.REMOVED),
         _OWNERS,
         "{name} belongs to the domain no longer",
+    ),
+    # The audit itself.
+    Topic(
+        "AUDIT_CONTRADICTED",
+        EVENT,
+        ("ContradictAnchor",),
+        _found(Domain),
+        _governors,
+        "The audit of {name} is not the one that was anchored",
+        detail="why",
     ),
 )
 TOPICS = {one.name: one for one in _ALL}

@@ -69,6 +69,14 @@ def head(connection: sa.Connection) -> Head:
     return head_after(_event(last)) if last else GENESIS
 
 
+def event(connection: sa.Connection, seq: int) -> AuditEvent | None:
+    """Return the event of a number; None where there is none."""
+    if seq >= 1 << 63:  # a forged anchor names any number
+        return None
+    row = connection.execute(_EVENT.where(EVENTS.c.seq == seq)).first()
+    return _event(row) if row else None
+
+
 def events(
     connection: sa.Connection,
     *,

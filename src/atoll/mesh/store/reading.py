@@ -12,7 +12,7 @@ from atoll.core.errors import NotFound
 from atoll.core.records import decoded
 from atoll.mesh.audit.model import AuditEvent, Head
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.events import events, head
+from atoll.mesh.store.events import event, events, head
 from atoll.mesh.store.tables import CHANGES, KEEPING_HISTORY, PAST, TABLES, VALUES
 
 R = TypeVar("R", bound=Record)
@@ -153,6 +153,10 @@ class Reader:
     def events(self, **wanted: Any) -> Iterator[AuditEvent]:
         """Yield events of the audit; `store.events.events` tells how to ask for them."""
         return events(self._connection, **wanted)
+
+    def event(self, seq: int) -> AuditEvent | None:
+        """Return the audit's event of a number; None where there is none."""
+        return event(self._connection, seq)
 
     def event_head(self) -> Head:
         """Return where the audit's chain ends."""
