@@ -3,13 +3,11 @@
 import json
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from threading import Event
 
 import pyarrow as pa
 import pytest
 
-from atoll.core.errors import Unavailable
-from atoll.mesh.firstrows import ANSWER_BYTES, FirstRows, Unshown, in_time, shown
+from atoll.mesh.firstrows import ANSWER_BYTES, FirstRows, Unshown, shown
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, 250_000)
 BROKEN = pa.Array.from_buffers(pa.string(), 1, pa.array([b"a\xff"], pa.binary()).buffers())
@@ -89,17 +87,3 @@ def test_49_one_row_that_is_too_much_is_said_so():
     found = shown(pa.table({"x": ["x" * (ANSWER_BYTES + 1)]}), 10)
     assert isinstance(found, Unshown)
     assert "fewer columns" in found.why
-
-
-def test_49_work_that_takes_too_long_is_not_waited_for():
-    over = Event()
-    with pytest.raises(Unavailable, match="too long"):
-        in_time(lambda: over.wait(60), 0.01)
-    over.set()
-    assert in_time(lambda: 7, 60) == 7
-    with pytest.raises(TimeoutError, match="the store's"):
-        in_time(_slow_store, 60)
-
-
-def _slow_store():
-    raise TimeoutError("the store's")

@@ -60,14 +60,14 @@ class Worker:
         self.process.join(_FAREWELL_SECONDS)
 
     def kill(self) -> None:
-        """End it."""
+        """End it; one that the system cannot end, as its mount hangs, is left to it."""
         self.process.kill()
-        self.process.join()
+        self.process.join(_FAREWELL_SECONDS)
         self.connection.close()
 
     def how_it_ended(self) -> str:
         """Name the signal or the exit code."""
-        self.process.join()
+        self.process.join(_FAREWELL_SECONDS)
         code = self.process.exitcode or 0
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 

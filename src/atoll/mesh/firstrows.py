@@ -5,22 +5,18 @@ from __future__ import annotations
 import base64
 import logging
 import math
-import multiprocessing
-import signal
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from atoll.compute.deadlines import in_worker
 from atoll.compute.port import Executor
 from atoll.core.errors import AtollError, Conflict, Unavailable
 from atoll.core.text import sized
@@ -34,7 +30,6 @@ SECONDS = 20
 ANSWER_BYTES = 8 << 20
 _LABEL = "reading rows"
 _TOO_MUCH = "reading takes too long or too much memory; ask for fewer columns"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,36 +88,7 @@ def read(executor: Executor, wanted: Wanted) -> FirstRows | Unshown:
 
 
 def _read(wanted: Wanted) -> FirstRows | Unshown:
-    if multiprocessing.parent_process() is None:
-        return _first(wanted)
-    # Of this process, which reads once. For what keeps the interpreter to itself; whoever is ended
-    # by it is tried again.
-    signal.alarm(2 * SECONDS)
-    return in_time(lambda: _first(wanted), SECONDS)
-
-
-def in_time(work: Callable[[], T], seconds: float) -> T:
-    """Do some work, and let it go on by itself where it takes too long.
-
-    Raises:
-        Unavailable: it does.
-    """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        # Whatever it raises is raised by whoever waits.
-        except Exception as error:
-            done.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    try:
-        return done.result(seconds)
-    except FutureTimeout as error:
-        if done.done():
-            raise
-        raise Unavailable(_TOO_MUCH, task=_LABEL) from error
+    return in_worker(lambda: _first(wanted), SECONDS, _LABEL)
 
 
 def _first(wanted: Wanted) -> FirstRows | Unshown:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atoll.compute.deadlines import in_worker
 from atoll.compute.port import Executor
 from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, InvalidInput
 from atoll.mesh.harvest.model import Technical
 from atoll.mesh.harvest.sampling import sample_of
 from atoll.mesh.pii import Column, Proposal, propose
+
+SECONDS = 120  # for the first rows of one table
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ def _location(asked: tuple[Technical, StorageOptions]) -> str:
 def _looked(asked: tuple[Technical, StorageOptions]) -> Findings:
     table, options = asked
     try:
-        return Findings(tuple(propose(_columns(table), sample_of(table, options))))
+        return in_worker(
+            lambda: Findings(tuple(propose(_columns(table), sample_of(table, options)))),
+            SECONDS,
+            table.location,
+        )
     except AtollError as error:
         return _by_names(table, error)
 

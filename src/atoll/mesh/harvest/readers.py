@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from atoll.compute.deadlines import in_worker
 from atoll.compute.port import Executor
 from atoll.compute.port import Outcome as Ended
 from atoll.core.errors import AtollError, Corrupt, InvalidInput, Unavailable
@@ -39,6 +40,7 @@ _CSV_AT_ONCE = 2
 _WINDOW = 1000
 # Each has been asked for again and again: the store is gone.
 _GIVE_UP_AFTER = 16
+_LANCE_SECONDS = 300  # for one table
 
 
 def read_units(
@@ -133,10 +135,35 @@ def _lance(place: Place, units: Sequence[Unit], executor: Executor) -> Iterator[
     # One with a link in it is not opened: Lance would follow that.
     refused = {unit.path: place.refusal(unit.path) for unit in units}
     work = [(place.storage, path) for path, error in refused.items() if error is None]
-    outcomes = iter(executor.map(read_lance, work, name=lambda each: url_of(*each)))
+    told = _Losses().told
+    outcomes = iter(executor.map(_read_lance, work, name=lambda each: url_of(*each), on_done=told))
     for unit in units:
         result = refused[unit.path] or _result(next(outcomes))
         yield {unit.path: place.outcome(unit, partial(_value, result))}
+
+
+def _read_lance(table: tuple[Storage, str]) -> Content:
+    return in_worker(lambda: read_lance(table), _LANCE_SECONDS, url_of(*table))
+
+
+class _Losses:
+    """Counts what was lost since the store last answered."""
+
+    def __init__(self) -> None:
+        self._lost = 0
+
+    def told(self, _index: int, outcome: Ended[Content]) -> None:
+        """Hear of one outcome.
+
+        Raises:
+            Unavailable: the store fails time after time.
+        """
+        # One that ends its process is tried more than once, and says nothing of the store.
+        is_lost = isinstance(outcome.error, Unavailable) and outcome.attempts == 1
+        self._lost = self._lost + 1 if is_lost else 0
+        if self._lost >= _GIVE_UP_AFTER:
+            assert outcome.error is not None
+            raise outcome.error
 
 
 def _result(outcome: Ended[Content]) -> Content | AtollError:

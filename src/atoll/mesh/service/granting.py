@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from atoll.compute.deadlines import in_time
 from atoll.core.errors import AtollError, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.mesh.filters.views import combined, from_json
 from atoll.mesh.harvest.arrowtypes import arrow_schema
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 LONGEST_WAIT_S = 3600
 MAX_ATTEMPTS = 36  # over a day, with these waits; then somebody must ask for it again
 STORE_S = 5.0  # other grants wait so long for a store that does not answer
+CHECK_S = 30.0  # a mount that hangs has no such limit of its own
 FAILURES_TOLD = 50
 S = AssetGrantStatus
 _BEGINS = {
@@ -103,7 +105,8 @@ def _check(tools: Tools, asset: Asset, storage: Association) -> None:
     options = replace(
         tools.options_of(storage), timeout_s=STORE_S, connect_timeout_s=STORE_S, retries=0
     )
-    check_location(asset.external_identifier, options)
+    place = asset.external_identifier
+    in_time(lambda: check_location(place, options), CHECK_S, place)
 
 
 def _told_of(error: AtollError) -> str:
