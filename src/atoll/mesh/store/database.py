@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,14 @@ from sqlalchemy import event, exc
 from atoll.core.errors import Conflict, Corrupt, InvalidInput, Unavailable
 from atoll.core.files import writing
 
+logger = logging.getLogger(__name__)
+
 BUSY_MS = 5_000
 LOCK_MS = 15_000
 IDLE_MS = 30_000  # a change never waits so long: who made it is frozen, or cut off
+# No statement of ours takes so long; a server that is stuck in one is waited for no longer.
+STATEMENT_MS = 60_000
+NO_ANSWER = "does not answer; try again, the server's log says more"
 # A server that is cut off says nothing, and would be waited for for hours.
 _POSTGRES = {
     "connect_timeout": 5,
@@ -47,10 +53,13 @@ def opened(url: str) -> sa.Engine:
             return _sqlite(found)
         case "postgresql":
             # Dates and zones never reach the database: microseconds do.
-            return sa.create_engine(
+            # Late: who has SQLite need not wait for its driver.
+            from atoll.mesh.store.postgres import connected
+
+            engine = sa.create_engine(
                 found.set(drivername="postgresql+psycopg"),
                 connect_args={
-                    "options": f"-c lock_timeout={LOCK_MS}",
+                    "options": f"-c lock_timeout={LOCK_MS} -c statement_timeout={STATEMENT_MS}",
                     **{key: value for key, value in _POSTGRES.items() if key not in found.query},
                 },
                 hide_parameters=True,
@@ -59,6 +68,8 @@ def opened(url: str) -> sa.Engine:
                 max_overflow=30,
                 isolation_level="REPEATABLE READ",
             )
+            event.listen(engine, "do_connect", connected)
+            return engine
         case other:
             raise InvalidInput(f"no database of the kind '{other}' is known: sqlite or postgresql")
 
@@ -111,7 +122,7 @@ def writing_to(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def reaching(what: str = "the database") -> Iterator[None]:
-    """Tell what an error of the database means.
+    """Tell what an error of the database means; what it says goes to the log: it names places.
 
     Raises:
         Conflict: two records may not share what these share.
@@ -126,12 +137,14 @@ def reaching(what: str = "the database") -> Iterator[None]:
     except exc.DataError as error:
         raise InvalidInput(f"{what} takes no such value: {_reason(error)}") from error
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-        raise Unavailable(f"{what} does not answer: {_reason(error)}; try again") from error
+        logger.warning("%s does not answer: %s", what, _reason(error))
+        raise Unavailable(f"{what} {NO_ANSWER}") from error
     except exc.DatabaseError as error:
         told = _reason(error)
+        logger.error("%s refuses: %s", what, told)
         if "malformed" in told or "not a database" in told:
-            raise Corrupt(f"{what} is damaged: {told}; restore it from a backup") from error
-        raise Unavailable(f"{what} refuses: {told}") from error
+            raise Corrupt(f"{what} is damaged; restore it from a backup") from error
+        raise Unavailable(f"{what} refuses; the server's log says why") from error
 
 
 def _reason(error: exc.SQLAlchemyError) -> str:

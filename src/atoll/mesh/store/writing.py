@@ -21,9 +21,10 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 import sqlalchemy as sa
 
-from atoll.core.errors import AtollError, Conflict, Unavailable
+from atoll.core.errors import AtollError, Conflict, Corrupt, Unavailable
+from atoll.core.threads import left_after
 from atoll.mesh.model.record import Record
-from atoll.mesh.store.database import reaching, writing_to
+from atoll.mesh.store.database import NO_ANSWER, reaching, writing_to
 from atoll.mesh.store.reading import Reader
 from atoll.mesh.store.tables import (
     CHANGES,
@@ -208,11 +209,12 @@ class Store(Generic[N]):
         return cast(T, change.done.result())
 
     def close(self) -> None:
-        """Let what waits be done, then let go of the database."""
+        """Let what waits be done, for a while, then let go of the database."""
         with self._closing:
             self._is_closed = True
             self._waiting.put(None)
-        self._thread.join()
+        if left_after([self._thread]):
+            logger.error("a change is left unfinished: the database does not answer")
         self.engine.dispose()
 
     def _run(self) -> None:
@@ -299,13 +301,25 @@ def _carry_out(
 def _undo(savepoint: sa.NestedTransaction, connection: sa.Connection, error: Exception) -> None:
     """Go back to where a change began.
 
+    Args:
+        savepoint: from where on.
+        connection: that it is on.
+        error: what the change failed of.
+
     Raises:
-        Exception: what the change failed of, where nothing of the batch is left either.
+        AtollError: nothing of the batch is left either: what the change failed of, where that is
+            of the database.
     """
+    lost: Exception | None = None
     try:
         savepoint.rollback()
-    except sa.exc.SQLAlchemyError as lost:
-        # A full disk ends all of SQLite's transaction.
-        raise error from lost
-    if connection.invalidated:
+    # A full disk ends all of SQLite's transaction, a connection that goes PostgreSQL's.
+    except sa.exc.SQLAlchemyError as failed:
+        lost = failed
+    if lost is None and not connection.invalidated:
+        return
+    is_of_database = isinstance(error.__cause__, sa.exc.SQLAlchemyError)
+    if is_of_database and isinstance(error, Unavailable | Corrupt):
         raise error
+    logger.warning("a batch of changes is lost: %s", lost or "its connection went")
+    raise Unavailable(f"the database {NO_ANSWER}") from lost
