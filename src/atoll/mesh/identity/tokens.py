@@ -28,7 +28,7 @@ EVERYTHING = frozenset({"admin"})
 
 
 class State(StrEnum):
-    """Where a token stands; it never comes back."""
+    """Where a token stands: revoked for ever, expired for as long as the clock is not set back."""
 
     ACTIVE = "ACTIVE"
     EXPIRED = "EXPIRED"
