@@ -42,6 +42,7 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.describing import EnabledStatus, RuleAction, RuleType
 from atoll.mesh.model.jobs import Job
 from atoll.mesh.model.organisation import AssociationKind, Designation, PolicyType
+from atoll.mesh.operations.registry import OPERATIONS
 from atoll.mesh.plant import generate
 from atoll.mesh.service import registering, runs
 from atoll.mesh.service.forms import NewField
@@ -496,10 +497,17 @@ def test_40_what_a_plant_has_of_persons_is_proposed_and_little_else(mesh, tmp_pa
     assert proposed <= true
 
 
-def test_40_a_source_may_go_without_proposals(mesh, place, project):
-    write_workers(place)
-    ran(mesh, made(mesh, project, place, recommendation=False))
-    assert {one.personal for one in assets(mesh, project)} == {frozenset()}
+def test_40_nobody_keeps_the_detector_away(mesh, place, project):
+    """Else a contributor could have personal data listed, and given away by policy."""
+    for name in ("CreateDataSource", "UpdateDataSource"):
+        assert "recommendation" not in OPERATIONS[name].ask.__struct_fields__
+    given = {"member_id": "user-cy", "designation": Designation.CONTRIBUTOR}
+    mesh.ask("bob", "CreateProjectMembership", project_id=project.id, **given)
+    write_workers(place, workers().rename_columns(["c1", "c2", "c3"]))
+    ran(mesh, made(mesh, project, place / "workers", "cy", publish_on_import=True), "cy")
+    assert [one.personal for one in assets(mesh, project)] == [{"c1", "c2"}]
+    [listing] = mesh.ask("cy", "ListListings", owning_project_id=project.id)["items"]
+    assert listing.has_pii
 
 
 def test_47_new_assets_are_as_the_guardrails_say_with_nothing_to_set(mesh, project, source):

@@ -312,7 +312,6 @@ class DataSource(Record):
         include, exclude: patterns of paths, as `harvest.Source` has them.
         every_s: a run begins so long after the one before, in seconds; 0: only when asked for.
         publish_on_import: whether new assets are listed at once, where all rules allow it.
-        recommendation: whether names and personal data are proposed.
         classification, forms, glossary_terms: what new assets begin with.
         last_run_id: of its newest run.
     """
@@ -328,7 +327,6 @@ class DataSource(Record):
     exclude: tuple[str, ...] = ()
     every_s: int = 0
     publish_on_import: bool = False
-    recommendation: bool = True
     classification: Classification | None = None
     forms: tuple[Form, ...] = ()
     glossary_terms: tuple[str, ...] = ()

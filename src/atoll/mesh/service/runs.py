@@ -211,7 +211,7 @@ def _look_through(attendant: Attendant, run_id: str) -> None:
         state = _state(reader, run_id)
     source, outcomes = _found(attendant.tools, state)
     for some in in_groups(outcomes, LOOKED_AT_ONCE):
-        findings = _findings(attendant, state, source, some)
+        findings = _findings(attendant, source, some)
         for few in in_groups(some, CHANGED_AT_ONCE):
             work = partial(_take_in, run_id=run_id, found=few, findings=findings)
             attendant.act("TakeAssetsIn", RUN, work)
@@ -266,11 +266,9 @@ def _found(tools: Tools, state: RunState) -> tuple[Source, list[Outcome]]:
 
 
 def _findings(
-    attendant: Attendant, state: RunState, source: Source, outcomes: Sequence[Outcome]
+    attendant: Attendant, source: Source, outcomes: Sequence[Outcome]
 ) -> Mapping[str, Findings]:
     """Look what is new or changed through for personal data; by location."""
-    if not state.source.recommendation:
-        return {}
     with attendant.reading() as reader:
         places = [one.location for one in outcomes]
         known = {

@@ -53,7 +53,6 @@ class NewDataSource(Described, frozen=True, kw_only=True):
         include, exclude: patterns of paths below it; `*` stands for "/", too.
         every_s: seconds between two runs, 60 at least; 0: only when asked for.
         publish_on_import: whether new assets are listed at once, where all rules allow it.
-        recommendation: whether columns are looked through for personal data.
         classification: of new assets; left out: as the guardrails say; less than that takes an
             owner.
         forms, glossary_terms: of new assets; of terms their ids.
@@ -64,7 +63,6 @@ class NewDataSource(Described, frozen=True, kw_only=True):
     exclude: Patterns = ()
     every_s: Seconds = 0
     publish_on_import: bool = False
-    recommendation: bool = True
     classification: Classification | None = None
     forms: FormInputs = ()
     glossary_terms: Ids = ()
@@ -78,7 +76,6 @@ class ChangedDataSource(Redescribed, frozen=True, kw_only=True):
     exclude: Patterns | None = None
     every_s: Seconds | None = None
     publish_on_import: bool | None = None
-    recommendation: bool | None = None
     classification: Classification | None = None
     forms: FormInputs | None = None
     glossary_terms: Ids | None = None

@@ -33,7 +33,7 @@ from atoll.mesh.model.describing import EnabledStatus
 _LONGEST_RUN_SECONDS = 3600
 _GOING = (DataSourceRunStatus.REQUESTED, DataSourceRunStatus.RUNNING)
 _OF_SOURCES = (
-    *("description", "include", "exclude", "every_s", "publish_on_import", "recommendation"),
+    *("description", "include", "exclude", "every_s", "publish_on_import"),
     *("classification", "enable_setting"),
 )
 

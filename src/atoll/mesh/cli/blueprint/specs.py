@@ -212,7 +212,6 @@ class DataSourceSpec(Spec, frozen=True, kw_only=True):
     exclude: tuple[str, ...] | None = None
     every_s: int | None = None
     publish_on_import: bool | None = None
-    recommendation: bool | None = None
     classification: Classification | None = None
     forms: Forms | None = None
     terms: tuple[str, ...] | None = None
