@@ -1,5 +1,7 @@
 """Assets that people register: where from, what they begin as, how they follow their files."""
 
+from contextlib import contextmanager
+
 import lance
 import pyarrow as pa
 import pytest
@@ -12,8 +14,11 @@ from vectordata import small_collection
 from atoll.app.assets import Collections
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.core.records import decoded
+from atoll.mesh import personal
 from atoll.mesh.model.catalog import Classification, PiiStatus
 from atoll.mesh.model.organisation import AssociationKind, Designation
+from atoll.mesh.service.listings import ListingAction
+from atoll.mesh.service.products import ItemInput
 
 
 @pytest.fixture
@@ -272,6 +277,124 @@ def test_40_where_rows_cannot_be_read_names_speak_and_that_is_told(mesh, place, 
     told = mesh.ask("bob", "CreateAsset", **given)
     assert "by the names of columns alone" in told.remark
     assert told.asset.personal == {"worker_name", "email"}
+
+
+@pytest.fixture
+def out_of_reach(monkeypatch):
+    """Nobody can look at values, as long as it is used."""
+
+    @contextmanager
+    def used():
+        with monkeypatch.context() as patch:
+            patch.setattr(personal, "sample_of", unanswered)
+            yield
+
+    return used
+
+
+def unanswered(*_):
+    raise Unavailable("the store does not answer; try again")
+
+
+def publish(mesh, asset, **given):
+    given = {"asset_id": asset.id, "action": ListingAction.PUBLISH, **given}
+    return mesh.ask("bob", "CreateListingChangeSet", **given)
+
+
+def unpublished(mesh, asset, **given):
+    given = {"asset_id": asset.id, "action": ListingAction.PUBLISH, **given}
+    told = mesh.refusal("bob", "CreateListingChangeSet", **given)
+    assert isinstance(told, Conflict)
+    return told.message
+
+
+def nameless(rows=40):
+    return workers(rows).rename_columns(["c1", "c2", "c3"])
+
+
+def test_40_what_nobody_could_look_at_is_published_once_somebody_has(
+    mesh, place, project, out_of_reach
+):
+    write_workers(place, nameless())
+    with out_of_reach():
+        made = create(mesh, project, place / "workers")
+        assert "store does not answer" in made.unexamined
+        assert refresh(mesh, made) == made
+    assert "store does not answer; try again; refresh it" in unpublished(mesh, made)
+    seen = refresh(mesh, made)
+    assert (seen.version, seen.unexamined, seen.personal) == (2, "", {"c1", "c2"})
+    assert "refresh it" in unpublished(mesh, made, revision=1)
+    assert publish(mesh, seen).has_pii
+
+
+def test_40_failures_in_other_words_are_no_revisions(mesh, place, project, monkeypatch):
+    write_workers(place, nameless())
+    words = iter(["it took 1 s", "it took 2 s"])
+
+    def slow(*_):
+        raise Unavailable(next(words))
+
+    monkeypatch.setattr(personal, "sample_of", slow)
+    made = create(mesh, project, place / "workers")
+    assert refresh(mesh, made) == made
+    assert "took 1 s" in made.unexamined
+
+
+def test_40_flags_settle_what_nobody_can_look_at(mesh, place, project, out_of_reach):
+    write_workers(place, nameless())
+    with out_of_reach():
+        made = create(mesh, project, place / "workers")
+    mesh.ask("bob", "FlagPii", asset_id=made.id, columns=("c1", "c2"), kind="email")
+    told = unpublished(mesh, made)
+    assert ("'c3'" in told, "'c1'" in told) == (True, False)
+    mesh.ask("bob", "FlagPii", asset_id=made.id, columns=("c3",), kind="email")
+    assert decide(mesh, made, "c3", is_personal=False).personal == {"c1", "c2"}
+    assert publish(mesh, made).has_pii
+
+
+def test_40_no_data_product_shows_what_nobody_could_look_at(mesh, place, project, out_of_reach):
+    write_workers(place, nameless())
+    with out_of_reach():
+        made = create(mesh, project, place / "workers")
+    items = (ItemInput(asset_id=made.id, revision=1),)
+    given = {"project_id": project.id, "name": "people", "items": items}
+    product = mesh.ask("bob", "CreateDataProduct", **given)
+    given = {"data_product_id": product.id, "action": ListingAction.PUBLISH}
+    told = mesh.refusal("bob", "CreateDataProductListingChangeSet", **given)
+    assert "store does not answer" in told.message
+
+
+def test_40_what_is_listed_stays_so_and_is_looked_at_again(mesh, place, project, out_of_reach):
+    table = nameless()
+    write_workers(place, table.set_column(1, "c2", [["a"] * 40]).drop_columns(["c1"]))
+    made = create(mesh, project, place / "workers")
+    listing = publish(mesh, made)
+    write_workers(place, table.drop_columns(["c1"]))
+    with out_of_reach():
+        assert refresh(mesh, made).personal == frozenset()
+    assert "refresh it" in unpublished(mesh, made)
+    assert refresh(mesh, made).personal == {"c2"}
+    assert mesh.ask("bob", "GetListing", listing_id=listing.id).has_pii
+
+
+@pytest.mark.parametrize("format_", ["parquet", "csv", "lance"])
+def test_40_rows_that_come_later_are_looked_at(mesh, place, project, format_):
+    def write(table):
+        path = place / "people" / f"1.{format_}"
+        if format_ == "lance":
+            lance.write_dataset(table, str(path), mode="overwrite")
+        elif format_ == "csv":
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(csv_bytes(table))
+        else:
+            write_parquet(path, table)
+        return path
+
+    path = write(nameless().slice(0, 0))
+    made = create(mesh, project, path)
+    assert made.personal == frozenset()
+    write(nameless())
+    assert refresh(mesh, made).personal == {"c1", "c2"}
 
 
 def test_13_a_changed_schema_makes_a_revision_whose_difference_the_audit_tells(

@@ -26,7 +26,8 @@ from vectordata import clustered, names, small_collection, write_h5
 
 import atoll
 from atoll.app.assets import Collections
-from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound
+from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
+from atoll.mesh import personal
 from atoll.mesh.harvest import Unreadable, harvest, listing
 from atoll.mesh.model.catalog import (
     Asset,
@@ -52,6 +53,7 @@ from atoll.mesh.store.database import opened
 from atoll.mesh.store.writing import Store
 
 CREATED, UPDATED = AssetRunStatus.SUCCEEDED_CREATED, AssetRunStatus.SUCCEEDED_UPDATED
+PUBLISHING_FAILED, UNCHANGED = AssetRunStatus.PUBLISHING_FAILED, AssetRunStatus.UNCHANGED
 
 
 @pytest.fixture
@@ -508,6 +510,69 @@ def test_40_nobody_keeps_the_detector_away(mesh, place, project):
     assert [one.personal for one in assets(mesh, project)] == [{"c1", "c2"}]
     [listing] = mesh.ask("cy", "ListListings", owning_project_id=project.id)["items"]
     assert listing.has_pii
+
+
+def test_40_what_nobody_could_look_at_is_listed_by_the_run_that_could(
+    mesh, place, project, monkeypatch
+):
+    write_workers(place, workers().rename_columns(["c1", "c2", "c3"]))
+    source = made(mesh, project, place, include=("workers",), publish_on_import=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(personal, "sample_of", unanswered)
+        told = [activities(mesh, ran(mesh, source))["workers"] for _ in range(2)]
+    assert [one.status for one in told] == [PUBLISHING_FAILED, UNCHANGED]
+    assert all(one.message.count("store does not answer") == 1 for one in told)
+    assert mesh.ask("bob", "ListListings", owning_project_id=project.id)["items"] == []
+    told = activities(mesh, ran(mesh, source))["workers"]
+    assert (told.status, told.message) == (UPDATED, "its schema is as it was")
+    [asset] = assets(mesh, project)
+    assert (asset.unexamined, asset.personal) == ("", {"c1", "c2"})
+    [listing] = mesh.ask("bob", "ListListings", owning_project_id=project.id)["items"]
+    assert listing.has_pii
+    assert statuses(mesh, ran(mesh, source)) == {"workers": UNCHANGED}
+
+
+def test_40_a_later_look_lists_nothing_that_people_took_from_the_list(
+    mesh, place, project, monkeypatch
+):
+    source = made(mesh, project, place, include=("t000.csv",), publish_on_import=True)
+    ran(mesh, source)
+    [asset] = assets(mesh, project)
+    given = {"asset_id": asset.id, "action": ListingAction.UNPUBLISH}
+    mesh.ask("bob", "CreateListingChangeSet", **given)
+    (place / "t000.csv").write_bytes(csv_bytes(plant_table(7)))
+    with monkeypatch.context() as patch:
+        patch.setattr(personal, "sample_of", unanswered)
+        assert "does not answer" in activities(mesh, ran(mesh, source))["t000.csv"].message
+    assert statuses(mesh, ran(mesh, source)) == {"t000.csv": UPDATED}
+    [listing] = mesh.ask("bob", "ListListings", owning_project_id=project.id)["items"]
+    assert listing.status is ListingStatus.INACTIVE
+
+
+def test_40_what_is_deleted_during_a_run_comes_back_as_not_looked_at(
+    mesh, place, project, monkeypatch
+):
+    """The run took it for known, and looked at nothing."""
+    write_workers(place, workers().rename_columns(["c1", "c2", "c3"]))
+    source = made(mesh, project, place, include=("workers",))
+    ran(mesh, source)
+
+    def slow(*args):
+        [asset] = assets(mesh, project)
+        mesh.ask("bob", "DeleteAsset", asset_id=asset.id)
+        return personal.look_through(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "look_through", slow)
+        assert statuses(mesh, ran(mesh, source)) == {"workers": CREATED}
+    [asset] = assets(mesh, project)
+    assert "changed meanwhile" in asset.unexamined
+    ran(mesh, source)
+    assert assets(mesh, project)[0].personal == {"c1", "c2"}
+
+
+def unanswered(*_):
+    raise Unavailable("the store does not answer; try again")
 
 
 def test_47_new_assets_are_as_the_guardrails_say_with_nothing_to_set(mesh, project, source):

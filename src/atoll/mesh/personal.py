@@ -22,11 +22,14 @@ class Findings:
 
     Attributes:
         proposals: for people to decide on.
-        remark: why its values were not looked at, so that names alone spoke; empty: they were.
+        remark: why its values were not looked at, so that at most names spoke; empty: they were.
     """
 
     proposals: tuple[Proposal, ...] = ()
     remark: str = ""
+
+
+NOT_LOOKED_AT = Findings((), "personal data were not looked for: it was changed meanwhile")
 
 
 def look_through(
@@ -75,7 +78,7 @@ def _by_names(asset: Technical, error: Exception | None = None) -> Findings:
     try:
         return Findings(tuple(propose(_columns(asset))), remark)
     except InvalidInput as refused:
-        return Findings((), refused.message)
+        return Findings((), f"personal data were not looked for: {refused.message}")
 
 
 def _columns(asset: Technical) -> list[Column]:

@@ -108,6 +108,7 @@ class Asset(Record):
         data_source_id: what brought it in; empty: somebody did by hand.
         upstream: ids of the assets that a CONSUMER_BASED one is made of.
         technical: what its files say; None before they were read.
+        unexamined: why no look was taken at its values for personal data; empty: one was.
         columns: what people say of columns, of those that anybody has described. That one holds
             personal data is still said while it is gone: it may come back.
         is_archived: its project does not want it any more; no run brings it back.
@@ -126,6 +127,7 @@ class Asset(Record):
     basis: Basis = Basis.SOURCE_BASED
     upstream: tuple[str, ...] = ()
     technical: Technical | None = None
+    unexamined: str = ""
     columns: tuple[ColumnMetadata, ...] = ()
     forms: tuple[Form, ...] = ()
     glossary_terms: tuple[str, ...] = ()
@@ -164,6 +166,13 @@ class Asset(Record):
         if self.technical is None:
             return frozenset(flagged)
         return frozenset(flagged & {one.name for one in self.schema})
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Names of the columns that nobody has looked at: neither examined nor flagged."""
+        flagged = {one.name for one in self.columns if one.pii}
+        names = (one.name for one in self.schema if self.unexamined)
+        return tuple(name for name in names if name not in flagged)
 
     @property
     def form_types(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from atoll.core.errors import Conflict, Forbidden, InvalidInput
-from atoll.core.text import printable, some_of
+from atoll.core.text import printable, shortened, some_of
 from atoll.mesh.harvest import SchemaChange, Technical, schema_diff
 from atoll.mesh.model.catalog import (
     Asset,
@@ -23,6 +23,7 @@ from atoll.mesh.model.catalog import (
 from atoll.mesh.model.organisation import Association, Project
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import OPERATIONS
+from atoll.mesh.personal import Findings
 from atoll.mesh.pii import Proposal
 from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.duplicates import duplicates
@@ -38,6 +39,7 @@ _TYPES = {
 NAME_LETTERS = 128
 MOST_COPIES = 10
 PERSONAL_TOLD, COLUMN_LETTERS = 20, 60
+REMARK_LETTERS = 1000
 MOST_BYTES = 2000  # of a location: PostgreSQL's indexes take a few more
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".lance")
 
@@ -80,12 +82,17 @@ def require_type(asset_type: AssetType, technical: Technical) -> None:
         )
 
 
+def is_news(asset: Asset | None, technical: Technical) -> bool:
+    """Tell whether to look for personal data in what was harvested at the place of an asset."""
+    return asset is None or bool(asset.unexamined) or asset.technical != technical
+
+
 def created(
     call: Call,
     project: Project,
     storage: Association,
     technical: Technical,
-    proposals: Sequence[Proposal],
+    findings: Findings,
     *,
     classification: Classification,
     source: DataSource | None = None,
@@ -100,7 +107,7 @@ def created(
         project: whose it is.
         storage: an accepted one, in which it lies.
         technical: what its files say.
-        proposals: columns that may hold personal data.
+        findings: what speaks for personal data in it.
         classification: how far it may go.
         source: what found it; its terms that are not disabled meanwhile, and its forms, are the
             asset's, too.
@@ -124,14 +131,15 @@ def created(
         data_source_id=source.id if source else "",
         classification=classification,
         technical=technical,
-        columns=tuple(_columns(technical, {}, proposals)),
+        unexamined=shortened(findings.remark, REMARK_LETTERS),
+        columns=tuple(_columns(technical, {}, findings.proposals)),
         forms=source.forms if source else (),
         glossary_terms=tuple(_usable(call, source.glossary_terms if source else ())),
     )
 
 
 def updated(
-    call: Call, asset: Asset, technical: Technical, proposals: Sequence[Proposal], **values: Any
+    call: Call, asset: Asset, technical: Technical, findings: Findings, **values: Any
 ) -> Asset:
     """Let an asset follow what was harvested at its place: a new revision, if anything is new.
 
@@ -142,17 +150,20 @@ def updated(
         call: changes something.
         asset: as it is.
         technical: what its files say now.
-        proposals: columns that may hold personal data.
+        findings: what speaks for personal data in it; nothing where `is_news` says no.
         values: of other fields that change.
     """
-    if asset.technical == technical:
+    if not is_news(asset, technical):
         return changed_asset(call, asset, **values)
     before = {one.name: one for one in asset.columns}
     retyped = {one.name for one, _ in change_between(asset, technical).retyped}
     kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
     if asset.technical and asset.asset_type == _TYPES[asset.technical.kind]:
         values.setdefault("asset_type", _TYPES[technical.kind])
-    columns = tuple(_columns(technical, kept, proposals))
+    if not (findings.remark and asset.unexamined and asset.technical == technical):
+        # Else the first reason stays: each failure in other words would be a revision.
+        values["unexamined"] = shortened(findings.remark, REMARK_LETTERS)
+    columns = tuple(_columns(technical, kept, findings.proposals))
     return changed_asset(call, asset, technical=technical, columns=columns, **values)
 
 

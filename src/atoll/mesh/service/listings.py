@@ -47,6 +47,7 @@ LISTING_EDGES = {
     ListingStatus.INACTIVE: (ListingStatus.ACTIVE,),
 }
 OBSTACLES_TOLD = 50
+COLUMNS_TOLD = 20
 
 
 class ListingAction(StrEnum):
@@ -225,6 +226,8 @@ def _obstacles_of_asset(call: Call, asset: Asset) -> Iterator[str]:
         yield "it is archived; restore it"
     if asset.technical is None:
         yield "its files were not read yet; refresh it"
+    if unseen := next((one for one in (asset, now) if one and one.unseen), None):
+        yield _unseen(unseen)
     if not is_within_reach(call.reader, asset):
         yield "its storage does not belong to the domain any more; have it associated again"
     if asset.basis is Basis.CONSUMER_BASED and not asset.upstream:
@@ -234,6 +237,14 @@ def _obstacles_of_asset(call: Call, asset: Asset) -> Iterator[str]:
     for name in asset_type.required_forms if asset_type else ():
         if name not in filled:
             yield f"its type '{asset.asset_type}' requires the form '{name}'; fill it in"
+
+
+def _unseen(asset: Asset) -> str:
+    names = some_of([repr(name) for name in asset.unseen], COLUMNS_TOLD)
+    return (
+        f"{asset.unexamined}; refresh it and publish its newest revision, or flag what may be "
+        f"personal (FlagPii), for owners to decide (DecidePii): {names}"
+    )
 
 
 def _obstacles_of_forms(call: Call, entity: Asset | DataProduct) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from atoll.mesh.model.organisation import Association, AssociationStatus, Projec
 from atoll.mesh.model.record import Name, Text
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.registry import Ask, Nothing, Right, operation
-from atoll.mesh.personal import Findings, look_through
+from atoll.mesh.personal import NOT_LOOKED_AT, Findings, look_through
 from atoll.mesh.service import grounds, harvested
 from atoll.mesh.service.asset_types import usable_type
 from atoll.mesh.service.forms import Word
@@ -64,7 +65,7 @@ class Read:
     Attributes:
         ask: what was asked.
         technical: what its files say.
-        findings: what speaks for personal data in it; of what is unchanged, nothing.
+        findings: what speaks for personal data in it; of what is no news, nothing.
     """
 
     ask: NewAsset | None
@@ -81,7 +82,7 @@ def _read_new(call: Call, project: Project, ask: NewAsset) -> Read:
         technical = _read(call, storage, location)
     except NotFound as error:
         raise grounds.nothing_at(project) from error
-    [findings] = look_through(call.tools.executor, [technical], call.tools.options_of(storage))
+    [findings] = _looked_through(call, storage, [technical])
     return Read(ask, technical, findings)
 
 
@@ -107,7 +108,7 @@ def create_asset(call: Call, project: Project, read: Read) -> Registered:
         project,
         ground.storage,
         read.technical,
-        read.findings.proposals,
+        read.findings,
         classification=harvested.first_classification(call, project, ask.classification),
         name=ask.name or "",
         asset_type=ask.asset_type or "",
@@ -123,9 +124,8 @@ def _read_again(call: Call, asset: Asset, _: Nothing) -> Read:
         technical = _read(call, storage, asset.external_identifier)
     except NotFound as error:
         raise Conflict("there is nothing at the asset's location any more; archive it") from error
-    changed = [technical] if technical != asset.technical else []
-    options = call.tools.options_of(storage)
-    [findings] = look_through(call.tools.executor, changed, options) or [Findings()]
+    news = [technical] if harvested.is_news(asset, technical) else []
+    [findings] = _looked_through(call, storage, news) or [NOT_LOOKED_AT]
     return Read(None, technical, findings)
 
 
@@ -134,14 +134,20 @@ def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
     """Read an asset's files again; if they changed, it has a new revision.
 
     What was said of columns that are gone is gone, too; new columns are looked through for personal
-    data.
+    data, and all of them where that could not be done before.
     """
     if asset.is_archived:
         raise Conflict(f"'{asset.name}' is archived; restore it first")
     _accepted(call, asset.association_id)
-    changed = harvested.updated(call, asset, read.technical, read.findings.proposals)
+    changed = harvested.updated(call, asset, read.technical, read.findings)
     call.tell(**harvested.told_of(asset, changed))
     return changed
+
+
+def _looked_through(
+    call: Call, storage: Association, assets: Sequence[Technical]
+) -> list[Findings]:
+    return look_through(call.tools.executor, assets, call.tools.options_of(storage))
 
 
 def _refuse_anothers(ground: grounds.Ground, location: str) -> None:

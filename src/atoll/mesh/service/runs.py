@@ -33,6 +33,7 @@ from atoll.mesh.model.catalog import (
     DataSourceRunActivity,
     DataSourceRunStatus,
     DataSourceStatus,
+    Listing,
     RunType,
 )
 from atoll.mesh.model.describing import EnabledStatus
@@ -42,7 +43,7 @@ from atoll.mesh.model.record import Record, moved
 from atoll.mesh.operations.calls import Call
 from atoll.mesh.operations.jobs import HOUSEKEEPING, RUNS, Attendant, job, later
 from atoll.mesh.operations.tools import Tools
-from atoll.mesh.personal import Findings, look_through
+from atoll.mesh.personal import NOT_LOOKED_AT, Findings, look_through
 from atoll.mesh.service import grounds, harvested
 from atoll.mesh.service.listings import published
 from atoll.mesh.store.reading import Reader
@@ -271,15 +272,15 @@ def _findings(
     """Look what is new or changed through for personal data; by location."""
     with attendant.reading() as reader:
         places = [one.location for one in outcomes]
-        known = {
-            one.external_identifier: one.technical
-            for one in reader.all(Asset, external_identifier=places)
-        }
-    changed = [
-        one for one in outcomes if isinstance(one, Technical) and known.get(one.location) != one
+        assets = reader.all(Asset, external_identifier=places)
+        known = {one.external_identifier: one for one in assets}
+    news = [
+        one
+        for one in outcomes
+        if isinstance(one, Technical) and harvested.is_news(known.get(one.location), one)
     ]
-    found = look_through(attendant.tools.executor, changed, source.options)
-    return {one.location: each for one, each in zip(changed, found, strict=True)}
+    found = look_through(attendant.tools.executor, news, source.options)
+    return {one.location: each for one, each in zip(news, found, strict=True)}
 
 
 def _take_in(
@@ -292,7 +293,7 @@ def _take_in(
     taken = cache(partial(grounds.taken_in, call.reader, state.ground.root))
     for one in found:
         if not _is_told(call, run_id, one.location):
-            seen = findings.get(one.location, Findings())
+            seen = findings.get(one.location, NOT_LOOKED_AT)
             _tell(call, state, one.location, _dealt_with(call, state, one, seen, taken))
 
 
@@ -341,7 +342,7 @@ def _created(
         state.project,
         state.ground.storage,
         found,
-        findings.proposals,
+        findings,
         classification=harvested.first_classification(call, state.project, source.classification),
         source=source,
     )
@@ -357,7 +358,8 @@ def _created(
     copy = f"it seems to hold the same as {some_of(copies)}" if copies else ""
     refused = _published(call, made) if source.publish_on_import else ""
     status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_CREATED
-    return Deed(status, made.id, "; ".join(filter(None, [refused, copy, findings.remark])))
+    remark = "" if findings.remark in refused else findings.remark
+    return Deed(status, made.id, "; ".join(filter(None, [refused, copy, remark])))
 
 
 def _published(call: Call, asset: Asset) -> str:
@@ -377,16 +379,22 @@ def _updated(
         call,
         asset,
         found,
-        findings.proposals,
+        findings,
         association_id=state.ground.storage.id,
         data_source_id=state.source.id,
     )
     if changed.version == asset.version:
-        return Deed(AssetRunStatus.UNCHANGED, asset.id)
+        return Deed(AssetRunStatus.UNCHANGED, asset.id, changed.unexamined)
     call.note("RefreshAsset", changed, run=state.run.id, **harvested.told_of(asset, changed))
     diff = harvested.change_between(asset, found)
-    told = [diff.sentence() if diff else "its schema is as it was", findings.remark]
-    return Deed(AssetRunStatus.SUCCEEDED_UPDATED, asset.id, "; ".join(filter(None, told)))
+    # What was kept back at import.
+    is_due = state.source.publish_on_import and asset.unexamined and not changed.unexamined
+    is_held = is_due and not call.find(Listing, entity_id=asset.id)
+    refused = _published(call, changed) if is_held else ""
+    status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_UPDATED
+    schema = diff.sentence() if diff else "its schema is as it was"
+    told = [refused, schema, changed.unexamined]
+    return Deed(status, asset.id, "; ".join(filter(None, told)))
 
 
 def _gone(
