@@ -9,9 +9,12 @@ from mesh_databases import database_of
 from mesh_files import csv_bytes, lake, plant_table, write_parquet
 from mesh_lakes import equipped, project_with, workers, write_workers
 from mesh_world import ROOT, world
-from vectordata import small_collection
+from vectordata import clustered, settings, small_collection
+from vectordata import write_parquet as write_vectors
 
+import atoll
 from atoll.app.assets import Collections
+from atoll.compute.processes import ProcessExecutor
 from atoll.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 from atoll.core.records import decoded
 from atoll.mesh import personal
@@ -395,6 +398,25 @@ def test_40_rows_that_come_later_are_looked_at(mesh, place, project, format_):
     assert made.personal == frozenset()
     write(nameless())
     assert refresh(mesh, made).personal == {"c1", "c2"}
+
+
+def test_40_names_of_folders_are_looked_at(mesh, place, project):
+    for number in range(40):
+        folder = place / "people" / f"c1=anna.schmidt{number}%40example.com"
+        write_parquet(folder / "1.parquet", plant_table(2))
+    made = create(mesh, project, place / "people")
+    assert made.personal == {"c1"}
+
+
+def test_62_what_a_collection_has_beside_its_vectors_is_looked_at(mesh, tmp_path, place, project):
+    reach = settings(tmp_path)
+    emails = [f"anna.schmidt{number}@example.com" for number in range(100)]
+    source = write_vectors(tmp_path / "people.parquet", clustered(100, 16), c1=emails)
+    options = {"settings": reach, "workers": 1, "bucket_rows": 60, "calibrate": False}
+    atoll.create(place / "people", source, **options)
+    equipped(mesh, executor=ProcessExecutor(1), collections=Collections(reach))
+    made = create(mesh, project, place / "people")
+    assert (made.unexamined, made.personal) == ("", {"c1"})
 
 
 def test_13_a_changed_schema_makes_a_revision_whose_difference_the_audit_tells(

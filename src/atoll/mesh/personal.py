@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import pyarrow as pa
 
 from atoll.compute.deadlines import in_worker
 from atoll.compute.port import Executor
 from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, InvalidInput
-from atoll.mesh.harvest.model import Technical
+from atoll.mesh.harvest.model import CollectionReader, Technical
 from atoll.mesh.harvest.sampling import sample_of
 from atoll.mesh.pii import Column, Proposal, propose
 
+Asked: TypeAlias = tuple[Technical, StorageOptions, CollectionReader | None]
 SECONDS = 120  # for the first rows of one table
 
 
@@ -33,20 +37,26 @@ NOT_LOOKED_AT = Findings((), "personal data were not looked for: it was changed 
 
 
 def look_through(
-    executor: Executor, assets: Sequence[Technical], options: StorageOptions
+    executor: Executor,
+    assets: Sequence[Technical],
+    options: StorageOptions,
+    collections: CollectionReader | None = None,
 ) -> list[Findings]:
-    """Look assets through, tables with their first rows, others by the names of their columns.
+    """Look assets through, whatever has rows with its first ones.
 
     Args:
         executor: where rows are read, and looked at; none of them comes back.
         assets: as they were harvested, all of one store.
         options: how to reach it.
+        collections: reads vector collections.
 
     Returns:
         What was found in each, in their order.
     """
-    tables = [one for one in assets if one.kind == "table"]
-    outcomes = executor.map(_looked, [(one, options) for one in tables], name=_location)
+    tables = [one for one in assets if one.kind != "file set"]
+    outcomes = executor.map(
+        _looked, [(one, options, collections) for one in tables], name=_location
+    )
     found = {
         one.location: outcome.value or _by_names(one, outcome.error)
         for one, outcome in zip(tables, outcomes, strict=True)
@@ -54,20 +64,24 @@ def look_through(
     return [found.get(one.location) or _by_names(one) for one in assets]
 
 
-def _location(asked: tuple[Technical, StorageOptions]) -> str:
+def _location(asked: Asked) -> str:
     return asked[0].location
 
 
-def _looked(asked: tuple[Technical, StorageOptions]) -> Findings:
-    table, options = asked
+def _looked(asked: Asked) -> Findings:
+    table, options, collections = asked
     try:
         return in_worker(
-            lambda: Findings(tuple(propose(_columns(table), sample_of(table, options)))),
+            lambda: _with_values(table, sample_of(table, options, collections)),
             SECONDS,
             table.location,
         )
     except AtollError as error:
         return _by_names(table, error)
+
+
+def _with_values(table: Technical, values: pa.Table) -> Findings:
+    return Findings(tuple(propose(_columns(table), values)))
 
 
 def _by_names(asset: Technical, error: Exception | None = None) -> Findings:

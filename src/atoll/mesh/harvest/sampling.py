@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import RawIOBase, UnsupportedOperation
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,15 +30,19 @@ SAMPLE_ROWS = 1000
 _BUFFER_BYTES = 1 << 20
 
 
-def sample_of(table: Technical, options: StorageOptions) -> pa.Table:
-    """Read the first rows of a table of Parquet, CSV or Lance: of its first file that has any.
+def sample_of(
+    table: Technical, options: StorageOptions, collections: CollectionReader | None = None
+) -> pa.Table:
+    """Read the first rows of a table or vector collection: of its first file that has any.
 
     Args:
         table: as it was harvested; its files may have changed since.
         options: how to reach the store.
+        collections: reads vector collections.
 
     Returns:
-        At most 1,000 rows, without columns that stand in folder names; of Lance without vectors.
+        At most 1,000 rows, of Lance and of collections without vectors; then, with nulls for all
+        else, at most 1,000 of the texts that stand in folder names.
 
     Raises:
         Conflict: it is no such table any more, or lies elsewhere now.
@@ -46,6 +51,8 @@ def sample_of(table: Technical, options: StorageOptions) -> pa.Table:
     """
     if table.format == "lance":
         return lancetables.first_rows((_storage_of(table, options), ""), SAMPLE_ROWS)
+    if table.format == "atoll":
+        return _of_collection(Wanted(table, options, _told(table), SAMPLE_ROWS, collections))
     storage, files = _files(table, options)
     if table.format == "csv":
         return csvfiles.first_rows(storage, files[0]).slice(0, SAMPLE_ROWS)
@@ -54,7 +61,25 @@ def sample_of(table: Technical, options: StorageOptions) -> pa.Table:
         found = next(_batches(storage, one, SAMPLE_ROWS), found)
         if len(found):
             break
-    return found
+    return _with_partitions(found, table, files)
+
+
+def _told(collection: Technical) -> tuple[str, ...]:
+    """Name the columns of a collection but its vectors."""
+    vectors = collection.details.get("vector_column")
+    return tuple(one.name for one in collection.columns if one.name != vectors)
+
+
+def _with_partitions(sample: pa.Table, table: Technical, files: Sequence[StoredObject]) -> pa.Table:
+    """Add the texts that stand in folder names; numbers and dates there tell by their names."""
+    names = [one.name for one in table.partitions if one.type == "string"]
+    if not names:
+        return sample
+    values = [dict(partitions_of(one.path)) for one in files]
+    rows = dict.fromkeys(tuple(one.get(name) for name in names) for one in values)
+    columns = zip(*islice(rows, SAMPLE_ROWS), strict=True)
+    texts = pa.table([pa.array(one, pa.string()) for one in columns], names)
+    return pa.concat_tables([sample, texts], promote_options="default")
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,8 @@ def refresh_asset(call: Call, asset: Asset, read: Read) -> Asset:
 def _looked_through(
     call: Call, storage: Association, assets: Sequence[Technical]
 ) -> list[Findings]:
-    return look_through(call.tools.executor, assets, call.tools.options_of(storage))
+    tools = call.tools
+    return look_through(tools.executor, assets, tools.options_of(storage), tools.collections)
 
 
 def _refuse_anothers(ground: grounds.Ground, location: str) -> None:

@@ -279,7 +279,8 @@ def _findings(
         for one in outcomes
         if isinstance(one, Technical) and harvested.is_news(known.get(one.location), one)
     ]
-    found = look_through(attendant.tools.executor, news, source.options)
+    tools = attendant.tools
+    found = look_through(tools.executor, news, source.options, tools.collections)
     return {one.location: each for one, each in zip(news, found, strict=True)}
 
 
