@@ -1,7 +1,9 @@
 """The first rows of what is listed: who reads them, which rules keep them back, what is shown."""
 
+import shutil
 from dataclasses import replace
 
+import lance
 import pyarrow as pa
 import pytest
 from mesh_files import lake, plant_table, write_parquet
@@ -145,6 +147,18 @@ def test_49_rows_of_a_vector_collection_are_read(market, proteins):
     assert (len({one[0] for one in found.rows}), found.is_cut) == (80, True)
     assert [len(one[1]) for one in found.rows] == [16] * 80
     assert names_of(market.reads(listing, project_id=None, limit=1)) == ["embedding", "id"]
+
+
+def test_49_a_collection_whose_table_is_made_of_another_s_files_is_not_read(
+    market, proteins, tmp_path
+):
+    listing = market.lists(proteins, PUBLIC)
+    shutil.copytree(market.place / proteins, tmp_path / "secret")
+    for table in (market.place / proteins).glob("*.lance"):
+        secret = lance.dataset(str(tmp_path / "secret" / table.name))
+        shutil.rmtree(table)
+        secret.shallow_clone(str(table), secret.version)
+    assert isinstance(market.refusal(listing, project_id=None), Conflict)
 
 
 VECTORS = pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Collections:
         Raises:
             NotFound: there is none. Forbidden, Unavailable, Corrupt: it cannot be opened.
         """
-        collection = open_collection(location, replace(self._settings, storage=options))
+        collection = self._opened(location, options)
         spec = collection.spec
         schema = seen_schema(spec)
         return CollectionFacts(
@@ -54,11 +54,14 @@ class Collections:
         """Read some columns of the first rows of the collection at a URL.
 
         Raises:
-            NotFound: there is none. InvalidInput: it has no such column.
-            Forbidden, Unavailable, Corrupt: it cannot be read.
+            NotFound: there is none. InvalidInput: it has no such column, or refers to files outside
+            its tables' folders. Forbidden, Unavailable, Corrupt: it cannot be read.
         """
-        collection = open_collection(location, replace(self._settings, storage=options))
-        return collection.head(most, columns)
+        return self._opened(location, options).head(most, columns)
+
+    def _opened(self, location: str, options: StorageOptions) -> Collection:
+        settings = replace(self._settings, storage=options)
+        return open_collection(location, settings, is_strangers=True)
 
 
 def _digest(collection: Collection) -> str | None:

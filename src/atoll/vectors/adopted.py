@@ -24,19 +24,23 @@ from atoll.vectors.openbucket import OpenBucket
 _ADDRESSES_AT_ONCE = 1 << 16
 
 
-def bucket_table(storage: Storage, bucket: Bucket, spec: CollectionSpec) -> store.Table:
-    """Open the table of any bucket at its pinned version."""
+def bucket_table(
+    storage: Storage, bucket: Bucket, spec: CollectionSpec, *, is_strangers: bool = False
+) -> store.Table:
+    """Open the table of any bucket at its pinned version; see `store.open_table`."""
     if bucket.is_adopted:
-        return AdoptedTable(storage, bucket, spec)
-    return store.Table(storage, bucket)
+        return AdoptedTable(storage, bucket, spec, is_strangers=is_strangers)
+    return store.Table(storage, bucket, is_strangers=is_strangers)
 
 
 class AdoptedTable(store.Table):
     """An open table of somebody else's; rows are addressed by their number among the live ones."""
 
-    def __init__(self, storage: Storage, bucket: Bucket, spec: CollectionSpec) -> None:
+    def __init__(
+        self, storage: Storage, bucket: Bucket, spec: CollectionSpec, *, is_strangers: bool = False
+    ) -> None:
         """Open the pinned version; of fragments with deletions read which rows are left."""
-        super().__init__(storage, bucket)
+        super().__init__(storage, bucket, is_strangers=is_strangers)
         self.storage, self.spec = storage, spec
         self._schema = schemas.decode_schema(spec.arrow_schema)
         with lanceerrors.lance_errors(f"reading deletions of table {bucket.name}"):

@@ -94,10 +94,12 @@ class Collection:
         settings: Settings,
         *,
         is_fixed: bool = False,
+        is_strangers: bool = False,
         looked_at: float = -math.inf,
     ) -> None:
         """Use `atoll.open` or `atoll.create`; `looked_at` is when `manifest` was the newest."""
         self._storage, self._settings, self._is_fixed = storage, settings, is_fixed
+        self._is_strangers = is_strangers
         self._manifest = manifest
         self._cache = ByteCache(settings.cache_bytes)
         self._reader = self._new_reader(manifest.spec)
@@ -829,7 +831,8 @@ class Collection:
 
     def _new_reader(self, spec: CollectionSpec) -> Reader:
         kept = self._settings.disk_cache, self._settings.disk_cache_bytes
-        return Reader(self._storage.cached(*kept), spec, self._cache)
+        storage = self._storage.cached(*kept)
+        return Reader(storage, spec, self._cache, is_strangers=self._is_strangers)
 
     def _promises(self) -> Promises | None:
         blob, known = self._manifest.calibration, self._known

@@ -28,9 +28,17 @@ Start = Callable[..., Callable[[], Any]]
 class Reader:
     """Open handles on the immutable parts of a collection; for several threads at once."""
 
-    def __init__(self, storage: Storage, spec: CollectionSpec, cache: ByteCache) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self,
+        storage: Storage,
+        spec: CollectionSpec,
+        cache: ByteCache,
+        *,
+        is_strangers: bool = False,
+    ) -> None:
+        """Open nothing yet; see `store.open_table`."""
         self.storage, self.spec, self._cache = storage, spec, cache
+        self._is_strangers = is_strangers
         self._buckets: dict[tuple[str, int, str], OpenBucket] = {}
         self._tables: dict[tuple[str, int], Table] = {}
         self._models: dict[str, IndexModel] = {}
@@ -89,7 +97,9 @@ class Reader:
         """Open a bucket's table at its pinned version."""
         key = (bucket.name, bucket.version)
         if (found := self._tables.get(key)) is None:
-            found = self._tables[key] = bucket_table(self.storage, bucket, self.spec)
+            found = self._tables[key] = bucket_table(
+                self.storage, bucket, self.spec, is_strangers=self._is_strangers
+            )
         return found
 
     def forget(self, buckets: Iterable[Bucket]) -> None:

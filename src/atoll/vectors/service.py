@@ -32,8 +32,15 @@ from atoll.vectors.paths import FOLDER
 from atoll.vectors.queries import QueryBatch
 
 
-def open_collection(uri: str | Path, settings: Settings, version: int | None = None) -> Collection:
+def open_collection(
+    uri: str | Path, settings: Settings, version: int | None = None, *, is_strangers: bool = False
+) -> Collection:
     """Open a collection; see `atoll.open`.
+
+    Args:
+        uri, settings, version: as there.
+        is_strangers: whether it may be of somebody who must not have us read what is not theirs:
+            no rows are read of tables that refer to files outside their folders.
 
     Raises:
         NotFound: there is none, or no such version.
@@ -47,7 +54,14 @@ def open_collection(uri: str | Path, settings: Settings, version: int | None = N
         raise _no_collection(storage, uri)
     if version is not None:
         manifest = history.open_version(storage, manifest, version)
-    return Collection(storage, manifest, settings, is_fixed=version is not None, looked_at=began)
+    return Collection(
+        storage,
+        manifest,
+        settings,
+        is_fixed=version is not None,
+        is_strangers=is_strangers,
+        looked_at=began,
+    )
 
 
 def _no_collection(storage: Storage, uri: str | Path) -> NotFound:

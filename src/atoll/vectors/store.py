@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import lance
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from atoll.core.errors import (
     Conflict,
     Corrupt,
+    InvalidInput,
     NotFound,
     Unavailable,
 )
 from atoll.storage import Storage, count, count_made
+from atoll.storage.lancefiles import refers_outside
 from atoll.vectors.lanceerrors import lance_errors
 from atoll.vectors.model import Bucket
 
@@ -46,11 +48,18 @@ def _session() -> Any:
     return lance.Session()  # type: ignore[attr-defined]
 
 
-def open_table(storage: Storage, name: str, version: int | None = None) -> lance.LanceDataset:
+def open_table(
+    storage: Storage, name: str, version: int | None = None, *, is_strangers: bool = False
+) -> lance.LanceDataset:
     """Open a bucket's table, pinned where a version is given.
+
+    Args:
+        storage, name, version: which.
+        is_strangers: whether it may be of somebody who must not have us read what is not theirs.
 
     Raises:
         NotFound, Forbidden, Unavailable, Corrupt: as the store says.
+        InvalidInput: it is a stranger's and refers to files outside its folder.
     """
     with lance_errors(f"table {name}"):
         table = lance.dataset(
@@ -59,6 +68,8 @@ def open_table(storage: Storage, name: str, version: int | None = None) -> lance
             storage_options=storage.lance_options(),
             session=_session(),
         )
+        if is_strangers and refers_outside(table):
+            raise InvalidInput(f"table {name} refers to files outside its folder; copy them there")
     with reading(table):
         return table
 
@@ -313,13 +324,14 @@ def table_metadata(table: lance.LanceDataset) -> dict[str, str]:
 class Table:
     """An open bucket: rows addressed by their position in stored order."""
 
-    def __init__(self, storage: Storage, bucket: Bucket) -> None:
-        """Open the pinned version of a bucket."""
+    def __init__(self, storage: Storage, bucket: Bucket, *, is_strangers: bool = False) -> None:
+        """Open the pinned version of a bucket; see `open_table`."""
         self.bucket = bucket
-        self.dataset = whole = open_table(storage, bucket.name, bucket.version)
+        opened = partial(open_table, storage, bucket.name, is_strangers=is_strangers)
+        self.dataset = whole = opened(bucket.version)
         if bucket.first_version is not None:
             # A fragment whose rows are all deleted is gone, but its rows still have positions.
-            whole = open_table(storage, bucket.name, bucket.first_version)
+            whole = opened(bucket.first_version)
         self._fragments = whole.get_fragments()
         rows = [fragment.physical_rows for fragment in self._fragments]
         self._starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])

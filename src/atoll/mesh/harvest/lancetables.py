@@ -31,6 +31,7 @@ from atoll.mesh.harvest.model import Column
 from atoll.mesh.harvest.schemas import columns_of
 from atoll.mesh.harvest.statistics import Statistics, fingerprint, is_flat, statistics_of
 from atoll.storage import Storage
+from atoll.storage.lancefiles import refers_outside
 
 # A table of no more rows is measured whole, a larger one by a sample.
 WHOLE_ROWS, SAMPLE_ROWS = 200_000, 1000
@@ -106,21 +107,14 @@ def _opened(table: tuple[Storage, str]) -> Any:
 
     storage, path = table
     found: Any = lance.dataset(storage.lance_uri(path), storage_options=storage.lance_options())
-    _check_inside(found)
+    if refers_outside(found):
+        raise InvalidInput("it refers to files outside its folder; register a copy that does not")
     return found
 
 
 def _is_read(kind: pa.DataType) -> bool:
     is_bytes = pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
     return not (is_bytes or pt.is_fixed_size_list(kind))
-
-
-def _check_inside(found: Any) -> None:
-    """Refuse a table that would have us read what is not its own, with our keys."""
-    files = [file for one in found.get_fragments() for file in one.metadata.files]
-    parts = [part for file in files for part in file.path.split("/")]
-    if found.base_paths() or any(part in ("", ".", "..") for part in parts):
-        raise InvalidInput("it refers to files outside its folder; register a copy that does not")
 
 
 def _of_all(found: Any) -> dict[str, Statistics]:
