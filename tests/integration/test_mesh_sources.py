@@ -592,6 +592,42 @@ def test_39_less_than_the_guardrails_say_takes_an_owner(mesh, place, project, so
     mesh.ask("bob", "UpdateDataSource", data_source_id=source.id, **public)
 
 
+def guarded(mesh, classification):
+    mesh.ask("ann", "SetGuardrails", domain_unit_id=ROOT, default_classification=classification)
+
+
+def test_47_stricter_guardrails_reach_sources_that_there_are(mesh, place, project):
+    guarded(mesh, "INTERNAL")
+    source = made(mesh, project, place, classification=Classification.INTERNAL)
+    guarded(mesh, "CONFIDENTIAL")
+    ran(mesh, source)
+    assert {one.classification for one in assets(mesh, project)} == {Classification.CONFIDENTIAL}
+
+
+def test_47_an_owner_says_less_than_guardrails_that_there_are_and_no_later_ones(
+    mesh, place, project
+):
+    public = {"classification": Classification.PUBLIC}
+    guarded(mesh, "INTERNAL")
+    source = made(mesh, project, place, include=("t000*",), **public)
+    ran(mesh, source)
+    assert {one.classification for one in assets(mesh, project)} == {Classification.PUBLIC}
+    guarded(mesh, "CONFIDENTIAL")
+    found = begun_with(mesh, project, source, include=("t001*",))
+    assert found == Classification.CONFIDENTIAL
+    # Said again, it is said of the new ones.
+    assert begun_with(mesh, project, source, include=("t002*",), **public) == Classification.PUBLIC
+
+
+def begun_with(mesh, project, source, **changes):
+    """Let a source find one more asset; returns how far that may go."""
+    known = {one.id for one in assets(mesh, project)}
+    mesh.ask("bob", "UpdateDataSource", data_source_id=source.id, **changes)
+    ran(mesh, source)
+    [one] = [one for one in assets(mesh, project) if one.id not in known]
+    return one.classification
+
+
 def test_19_a_term_that_was_disabled_meanwhile_is_not_newly_used(mesh, place, project):
     glossary = mesh.ask("ann", "CreateGlossary", project_id=project.id, name="words")
     terms = [

@@ -322,6 +322,7 @@ class DataSource(Record):
         every_s: a run begins so long after the one before, in seconds; 0: only when asked for.
         publish_on_import: whether new assets are listed at once, where all rules allow it.
         classification, forms, glossary_terms: what new assets begin with.
+        classified_under: what the guardrails said when `classification` was chosen.
         last_run_id: of its newest run.
     """
 
@@ -337,6 +338,7 @@ class DataSource(Record):
     every_s: int = 0
     publish_on_import: bool = False
     classification: Classification | None = None
+    classified_under: Classification | None = None
     forms: tuple[Form, ...] = ()
     glossary_terms: tuple[str, ...] = ()
     enable_setting: EnabledStatus = EnabledStatus.ENABLED

@@ -19,6 +19,7 @@ from atoll.mesh.model.catalog import (
     DataSource,
     PiiFlag,
     PiiStatus,
+    strictest,
 )
 from atoll.mesh.model.organisation import Association, Project
 from atoll.mesh.operations.calls import Call
@@ -49,6 +50,17 @@ def first_classification(
 ) -> Classification:
     """Tell how far new assets of a project may go: as somebody wants, or as the guardrails say."""
     return wanted or guardrails_of(call, project.id).default_classification
+
+
+def classification_by(call: Call, project: Project, source: DataSource) -> Classification:
+    """Tell how far assets that a source finds may go: as was said of it, under other guardrails.
+
+    An owner may have said less than those demanded; where they demand more now, that holds.
+    """
+    least = first_classification(call, project, None)
+    wanted = source.classification or least
+    is_stricter_now = least.is_stricter_than(source.classified_under or wanted)
+    return strictest((wanted, least)) if is_stricter_now else wanted
 
 
 def check_classification(call: Call, project: Project, wanted: Classification | None) -> None:

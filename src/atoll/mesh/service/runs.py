@@ -344,7 +344,7 @@ def _created(
         state.ground.storage,
         found,
         findings,
-        classification=harvested.first_classification(call, state.project, source.classification),
+        classification=harvested.classification_by(call, state.project, source),
         source=source,
     )
     insort(taken(), made.external_identifier)

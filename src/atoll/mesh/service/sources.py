@@ -54,7 +54,7 @@ class NewDataSource(Described, frozen=True, kw_only=True):
         every_s: seconds between two runs, 60 at least; 0: only when asked for.
         publish_on_import: whether new assets are listed at once, where all rules allow it.
         classification: of new assets; left out: as the guardrails say; less than that takes an
-            owner.
+            owner. Once they say more than they did then, new assets begin with no less.
         forms, glossary_terms: of new assets; of terms their ids.
     """
 
@@ -166,7 +166,10 @@ def _checked(
     """See that what is given makes sense; returns it as it is kept."""
     if 0 < given.get("every_s", 0) < LEAST_SECONDS:
         raise InvalidInput(f"every_s is {LEAST_SECONDS} at least; 0: only when asked for")
-    harvested.check_classification(call, project, given.get("classification"))
+    if wanted := given.get("classification"):
+        harvested.check_classification(call, project, wanted)
+        least = harvested.first_classification(call, project, None)
+        given = {**given, "classified_under": least}
     require_usable(call, given.get("glossary_terms", ()), before.glossary_terms if before else ())
     if "forms" in given:
         forms = checked_forms(call, given["forms"], before.forms if before else ())
