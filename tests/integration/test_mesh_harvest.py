@@ -303,6 +303,17 @@ def test_a_lance_table_that_refers_to_others_files_is_refused(tmp_path):
     assert "refers to files outside its folder" in refused(tmp_path / "lake").reason
 
 
+def test_a_lance_table_whose_files_lie_above_it_is_refused(tmp_path):
+    secret = lance.write_dataset(TABLE, str(tmp_path / "secret.lance"))
+    [one] = secret.get_fragments()
+    metadata = one.metadata
+    [file] = metadata.files
+    file._path = f"../../../secret.lance/data/{file.path}"
+    stolen = lance.LanceOperation.Overwrite(secret.schema, [metadata])
+    lance.LanceDataset.commit(str(tmp_path / "lake" / "t.lance"), stolen)
+    assert "refers to files outside its folder" in refused(tmp_path / "lake").reason
+
+
 def test_deleted_rows_are_not_counted_and_vectors_not_measured(tmp_path):
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(120, "f4")), 2)
     table = lance.write_dataset(TABLE.append_column("v", vectors), str(tmp_path / "t.lance"))
@@ -416,3 +427,35 @@ def test_what_only_looks_like_a_collection_is_refused(tmp_path):
     (tmp_path / "c" / "_atoll" / "hint").write_text("garbage")
     one = refused(tmp_path, collections=Collections(settings(tmp_path)))
     assert one.code in ("not_found", "corrupt")
+
+
+@pytest.mark.parametrize("name", ["hint", "manifests/00000000000000000001.json"])
+def test_a_collection_that_says_too_much_of_itself_is_refused_unread(tmp_path, plant, name):
+    lake, reach = plant
+    shutil.copytree(lake / "one", tmp_path / "lake" / "one")
+    with (tmp_path / "lake" / "one" / "_atoll" / name).open("r+b") as file:
+        file.truncate(readers.MANIFEST_BYTES + 1)
+    with count_usage() as usage:
+        one = refused(tmp_path / "lake", collections=Collections(reach))
+    assert f"{name} takes 64.0 MiB; 64.0 MiB are the most" in one.reason
+    assert usage.gets == 0
+
+
+def test_a_collection_is_described_where_it_kills_nobody(plant):
+    lake, reach = plant
+    outcomes = harvested(lake, executor=Dying(), collections=Collections(reach))
+    assert {one.code for one in outcomes.values()} == {"unavailable"}
+
+
+@pytest.mark.slow
+def test_a_collection_that_takes_all_memory_is_named_and_the_rest_is_found(plant, tmp_path):
+    lake, reach = plant
+    shutil.copytree(lake / "one", tmp_path / "lake" / "one")
+    place = tmp_path / "lake" / "two" / "_atoll" / "manifests"
+    place.mkdir(parents=True)
+    # A list takes 64 bytes, and three of JSON.
+    text = b'{"format_version": 1, "x": [' + b"[]," * (20 << 20) + b"[]]}"
+    (place / f"{1:020}.json").write_bytes(text)
+    executor = ProcessExecutor(1, memory_bytes=1 << 30)
+    outcomes = harvested(tmp_path / "lake", executor=executor, collections=Collections(reach))
+    assert [type(one) for one in outcomes.values()] == [Technical, Unreadable]

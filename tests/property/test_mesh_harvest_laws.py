@@ -4,6 +4,8 @@ import csv
 import io
 import re
 import tempfile
+import tracemalloc
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_files import csv_bytes, found, harvested, plant_table, write_parquet
 
+from atoll.core.errors import Corrupt, InvalidInput
 from atoll.mesh.harvest import Technical, Unreadable
 from atoll.mesh.harvest.layout import plan
 from atoll.mesh.harvest.listing import Listing
+from atoll.mesh.harvest.parquet import parse_footer
 from atoll.storage import Storage, StoredObject
 
 VALUES = {
@@ -251,3 +255,51 @@ def test_damaged_files_are_found_or_refused(tmp_path, name):
 def test_many_damaged_files_are_found_or_refused(tmp_path, name, seed):
     write_damaged(tmp_path, name)
     hold(tmp_path, name, 5000, seed)
+
+
+# -- density --------------------------------------------------------------------------------------
+
+FOOTER_BYTES = 1 << 14
+
+
+def varint(number):
+    return b"" if not number else bytes([number & 127 | 128 * (number > 127)]) + varint(number >> 7)
+
+
+def many(head, one, size=FOOTER_BYTES):
+    """As many equal elements as fit into so many bytes, as a list's."""
+    count = max(1, size // len(one))
+    return head + varint(count) + one * count
+
+
+# Short ones of each kind of thing that a footer repeats: nothing, truths, numbers, text, lists.
+FIELDS = [b"", b"\x11", b"\x15\0", b"\x16\x02", b"\x18\0", b"\x19\x03", b"\x1b\0", b"\x1c\0"]
+STRUCTS = st.lists(st.sampled_from(FIELDS), max_size=6).map(lambda parts: b"".join([*parts, b"\0"]))
+# Row groups of the columns that there are, some of them whole.
+CHUNKS = st.sampled_from([b"\0", b"\x3c\0\0", b"\x3c\x56\x02\x26\x08\x26\x08\0\0"])
+GROUPS = st.builds(
+    lambda chunk, count, rows: b"\x19" + bytes([count << 4 | 12]) + chunk * count + rows + b"\0",
+    CHUNKS,
+    st.integers(0, 4),
+    st.sampled_from([b"", b"\x26\x00", b"\x26\x02"]),
+)
+LEAVES = b"\x48\0\x15\x06\0" + b"\x15\x02\x38\x01x\0" * 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    schema=st.just(b"\x29\x4c" + LEAVES) | STRUCTS.map(lambda one: many(b"\x29\xfc", one)),
+    groups=(GROUPS | STRUCTS).map(lambda one: many(b"\x19\xfc", one))
+    | CHUNKS.map(lambda one: b"\x19\x1c" + many(b"\x19\xfc", one) + b"\x26\x02\0"),
+    rest=st.sampled_from(FIELDS).map(lambda one: one * (FOOTER_BYTES // max(1, len(one)))),
+)
+def test_a_footer_takes_no_more_memory_than_its_bytes_allow(schema, groups, rest):
+    footer = schema + b"\x16\x02" + groups + rest + b"\0"
+    tracemalloc.start()
+    try:
+        with suppress(Corrupt, InvalidInput):
+            parse_footer(footer, 1 << 30)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (1 << 18) + 50 * len(footer)

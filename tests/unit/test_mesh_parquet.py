@@ -12,7 +12,7 @@ import pytest
 from mesh_files import found, harvested, plant_table, refused, write_parquet
 
 from atoll.core.errors import Corrupt, InvalidInput
-from atoll.mesh.harvest import Technical, parquet, readers
+from atoll.mesh.harvest import Technical, parquet, parquetshape, readers, thrift
 from atoll.mesh.harvest.parquet import parse_footer
 from atoll.mesh.harvest.statistics import Statistics, statistics_of
 from atoll.mesh.harvest.thrift import CompactReader
@@ -271,13 +271,40 @@ def test_a_chunk_of_another_type_than_the_schema_s_ends_no_process():
 
 def test_a_schema_that_is_nested_without_end_is_refused():
     assert parse_footer(lying_footer(depth=50), 10_000).rows == 2
-    with pytest.raises(Corrupt, match="its schema makes no sense"):
-        parse_footer(lying_footer(depth=100_000), 10_000_000)
+    for depth in (200, 100_000):
+        with pytest.raises(InvalidInput, match="nested more than 200 deep"):
+            parse_footer(lying_footer(depth=depth), 10_000_000)
 
 
 def test_a_list_that_claims_to_be_endless_costs_nothing():
     with pytest.raises(Corrupt, match="ends too early"):
         CompactReader(b"\xf8" + varint(2**60)).skip(9)
+
+
+@pytest.mark.parametrize("limit", ["MAX_ELEMENTS", "PATHS_BYTES"])
+def test_a_schema_of_too_many_columns_or_too_long_names_is_not_shown_to_arrow(monkeypatch, limit):
+    monkeypatch.setattr(parquetshape, limit, 50)
+    monkeypatch.delattr(parquet, "_schema")
+    with pytest.raises(InvalidInput, match="its columns, with those nested in them"):
+        parse_footer(lying_footer(depth=49), 10_000)
+
+
+def test_row_groups_without_end_are_refused(monkeypatch):
+    monkeypatch.setattr(parquet, "MAX_CHUNKS", 2)
+    table = pa.table({"x": [1, 2, 3]})
+    assert parse_footer(*footer_of(table, row_group_size=2)).rows == 3
+    with pytest.raises(InvalidInput, match="more than 2 columns in row groups"):
+        parse_footer(*footer_of(table, row_group_size=1))
+
+
+def test_values_without_end_are_refused(monkeypatch):
+    monkeypatch.setattr(thrift, "MAX_VALUES", 500)
+    parse_footer(lying_footer(), 10_000)
+    fields, elements = b"\x11" * 501, b"\x19\xf3\xf5\x03" + b"\1" * 501
+    pairs = b"\x1b\xfb\x01\x33" + b"\1" * 502
+    for dense in (fields, elements, pairs):
+        with pytest.raises(InvalidInput, match="more than 500 values"):
+            parse_footer(dense, 10_000)
 
 
 def test_a_broken_file_among_loose_ones_stays_alone(tmp_path):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, reduce
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,7 @@ import pyarrow.types as pt
 from atoll.core.errors import Corrupt, InvalidInput
 from atoll.core.text import sized
 from atoll.mesh.harvest import thrift
+from atoll.mesh.harvest.parquetshape import count_leaves
 from atoll.mesh.harvest.schemas import columns_of
 from atoll.mesh.harvest.statistics import EXACT, Statistics, Value, comparable, family
 from atoll.mesh.harvest.thrift import CompactReader
@@ -30,11 +31,17 @@ from atoll.storage import Storage, StoredObject
 # Read at once; most footers are smaller.
 TAIL_BYTES = 64 << 10
 FOOTER_BYTES = 32 << 20
+# Of columns in row groups; a footer takes some 100 bytes for each, we up to 350.
+MAX_CHUNKS = 1 << 19
+# Schemas of fewer bytes are kept, since files written alike have the same.
+_KEPT_BYTES = 8 << 20
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _ENDING_BYTES = 8
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
 _FLOATS = {2: "<e", 4: "<f", 8: "<d"}
 _DECIMAL_BYTES = 32
+_OTHER_COLUMNS = "a row group in its footer has not the columns of the schema"
+_OTHER_ROWS = "its footer promises other rows than its row groups have"
 # Large ones are taken apart one at a time, lest many at once fill the memory.
 _one_large = threading.Lock()
 
@@ -84,6 +91,10 @@ class _Chunk:
     high: bytes | None = None
 
 
+# How many rows, and what is said of each column.
+_RowGroup: TypeAlias = tuple[int, list[_Chunk]]
+
+
 def read_footer(storage: Storage, stored: StoredObject) -> Footer:
     """Read the footer of a Parquet file.
 
@@ -124,25 +135,31 @@ def parse_footer(data: bytes, file_bytes: int) -> Footer:
 
     Source: Apache Parquet, parquet.thrift, `FileMetaData`.
     """
-    reader, rows = CompactReader(data), -1
+    reader, rows, leaves_at_most = CompactReader(data), -1, 0
+    data_bytes = file_bytes - len(data) - _ENDING_BYTES
     parts: dict[int, bytes] = {}
-    groups: list[tuple[int, list[_Chunk]]] = []
+    groups: list[_RowGroup] = []
     for number, kind in reader.fields():
         start = reader.at
         match number, kind:
+            case 2, thrift.LIST:
+                leaves_at_most = count_leaves(reader)
+                parts[number] = data[start : reader.at]
             case 3, thrift.I64:
                 rows = reader.integer()
             case 4, thrift.LIST:
-                groups = [_row_group(reader) for _ in reader.elements(thrift.STRUCT)]
-            case _:
+                groups = _row_groups(reader, leaves_at_most, data_bytes)
+            case 5, thrift.LIST:
                 reader.skip(kind)
                 parts[number] = data[start : reader.at]
-    schema, leaves = _arrow_schema(parts.get(2, b""), parts.get(5, b""))
-    _check(groups, rows, len(leaves), file_bytes - len(data) - _ENDING_BYTES)
+            case _:
+                reader.skip(kind)
+    schema, leaves = _schema(parts.get(2, b""), parts.get(5, b""))
+    _check(groups, rows, len(leaves))
     statistics: dict[str, Statistics] = {}
     for at, leaf in enumerate(leaves):
         if leaf.name is not None:
-            known = [_statistics(chunks[at], leaf, count) for count, chunks in groups]
+            known = (_statistics(chunks[at], leaf, count) for count, chunks in groups)
             statistics[leaf.name] = reduce(Statistics.joined, known, Statistics())
     return Footer(schema, rows, statistics, len(data))
 
@@ -151,17 +168,46 @@ def _tail(storage: Storage, stored: StoredObject, length: int) -> bytes:
     return storage.get_range(stored.path, stored.size_bytes - length, length)
 
 
-def _row_group(reader: CompactReader) -> tuple[int, list[_Chunk]]:
+def _row_groups(reader: CompactReader, leaves: int, data_bytes: int) -> list[_RowGroup]:
+    """Read row groups, of at most so many columns each, in so many bytes before the footer."""
+    groups = list[_RowGroup]()
+    for _ in reader.elements(thrift.STRUCT):
+        groups.append(_row_group(reader, leaves, data_bytes))
+        if len(groups) * max(leaves, 1) > MAX_CHUNKS:
+            raise InvalidInput(
+                f"it has more than {MAX_CHUNKS:,} columns in row groups; write it anew with larger"
+                " row groups"
+            )
+    return groups
+
+
+def _row_group(reader: CompactReader, leaves: int, data_bytes: int) -> _RowGroup:
     rows, chunks = -1, list[_Chunk]()
     for number, kind in reader.fields():
         match number, kind:
             case 1, thrift.LIST:
-                chunks = [_chunk(reader) for _ in reader.elements(thrift.STRUCT)]
+                chunks = []
+                for _ in reader.elements(thrift.STRUCT):
+                    if len(chunks) == leaves:
+                        raise Corrupt(_OTHER_COLUMNS)
+                    chunks.append(_chunk(reader))
+                    _check_chunk(chunks[-1], data_bytes)
             case 3, thrift.I64:
                 rows = reader.integer()
             case _:
                 reader.skip(kind)
+    if rows < 0:
+        raise Corrupt(_OTHER_ROWS)
     return rows, chunks
+
+
+def _check_chunk(chunk: _Chunk, data_bytes: int) -> None:
+    """Make sure that a column lies in its file: at once, before others like it fill the memory."""
+    start = min(chunk.start, chunk.dictionary_start or chunk.start)
+    if chunk.values < 0 or start < 0 or not 0 <= chunk.size_bytes <= data_bytes - start:
+        raise Corrupt("its footer places columns outside the file, or hides them")
+    if chunk.nulls is not None and not 0 <= chunk.nulls <= chunk.values:
+        raise Corrupt("its footer counts more nulls than values")
 
 
 def _chunk(reader: CompactReader) -> _Chunk:
@@ -208,7 +254,12 @@ def _read_statistics(reader: CompactReader, chunk: _Chunk) -> None:
                 reader.skip(kind)
 
 
-@lru_cache(maxsize=16)
+def _schema(schema: bytes, keys: bytes) -> tuple[pa.Schema, tuple[_Leaf, ...]]:
+    if len(schema) + len(keys) <= _KEPT_BYTES:
+        return _kept_schema(schema, keys)
+    return _arrow_schema(schema, keys)
+
+
 def _arrow_schema(schema: bytes, keys: bytes) -> tuple[pa.Schema, tuple[_Leaf, ...]]:
     """Let Arrow make its schema of the two parts of a footer that say it.
 
@@ -226,7 +277,10 @@ def _arrow_schema(schema: bytes, keys: bytes) -> tuple[pa.Schema, tuple[_Leaf, .
         leaves = [stored.column(at) for at in range(len(stored.names))]
     except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
         raise Corrupt(f"its schema makes no sense: {error}") from error
-    return arrow, tuple(_leaf(one, arrow) for one in leaves)
+    return arrow.remove_metadata(), tuple(_leaf(one, arrow) for one in leaves)
+
+
+_kept_schema = lru_cache(maxsize=16)(_arrow_schema)
 
 
 def _leaf(column: pq.ColumnSchema, schema: pa.Schema) -> _Leaf:
@@ -236,21 +290,12 @@ def _leaf(column: pq.ColumnSchema, schema: pa.Schema) -> _Leaf:
     return _Leaf(name, kind.value_type if pt.is_dictionary(kind) else kind, column.physical_type)
 
 
-def _check(
-    groups: Sequence[tuple[int, list[_Chunk]]], rows: int, leaves: int, data_bytes: int
-) -> None:
-    """Make sure that a footer does not contradict itself, nor the size of its file."""
-    if rows < 0 or sum(count for count, _ in groups) != rows:
-        raise Corrupt("its footer promises other rows than its row groups have")
-    for count, chunks in groups:
-        if count < 0 or len(chunks) != leaves:
-            raise Corrupt("a row group in its footer has not the columns of the schema")
-        for one in chunks:
-            start = min(one.start, one.dictionary_start or one.start)
-            if one.values < 0 or start < 0 or not 0 <= one.size_bytes <= data_bytes - start:
-                raise Corrupt("its footer places columns outside the file, or hides them")
-            if one.nulls is not None and not 0 <= one.nulls <= one.values:
-                raise Corrupt("its footer counts more nulls than values")
+def _check(groups: Sequence[_RowGroup], rows: int, leaves: int) -> None:
+    """Make sure that a footer does not contradict itself."""
+    if sum(count for count, _ in groups) != rows:
+        raise Corrupt(_OTHER_ROWS)
+    if any(len(chunks) != leaves for _, chunks in groups):
+        raise Corrupt(_OTHER_COLUMNS)
 
 
 def _statistics(chunk: _Chunk, leaf: _Leaf, rows: int) -> Statistics:

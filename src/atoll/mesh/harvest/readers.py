@@ -1,15 +1,17 @@
-"""Reads groups of files, each format in its way: many at once, those of Lance somewhere else."""
+"""Reads groups of files, each format in its way: many at once, or in another process."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 from atoll.compute.deadlines import in_worker
 from atoll.compute.port import Executor
 from atoll.compute.port import Outcome as Ended
+from atoll.core.config import StorageOptions
 from atoll.core.errors import AtollError, Corrupt, InvalidInput, Unavailable
 from atoll.core.text import counted, sized
 from atoll.mesh.harvest.content import NO_COLUMNS, Content
@@ -38,9 +40,11 @@ _FOOTERS_AT_ONCE = 16
 _CSV_AT_ONCE = 2
 # Results that may wait for a slow one before them.
 _WINDOW = 1000
+# Of what says of a collection what is in it: some 3 KiB for each table.
+MANIFEST_BYTES = 64 << 20
 # Each has been asked for again and again: the store is gone.
 _GIVE_UP_AFTER = 16
-_LANCE_SECONDS = 300  # for one table
+_LANCE_SECONDS = 300  # for one table or collection
 
 
 def read_units(
@@ -51,17 +55,16 @@ def read_units(
     Args:
         place: where they are.
         units: the groups.
-        executor: where Lance tables are read.
+        executor: where Lance tables and vector collections are read.
         collections: reads vector collections.
     """
     yield from _parquet(place, [unit for unit in units if unit.format == "parquet"])
     yield from _csv(place, [unit for unit in units if unit.format == "csv"])
     yield from _lance(place, [unit for unit in units if unit.format == "lance"], executor)
+    found = [unit for unit in units if unit.format == "atoll"]
+    yield from _collections(place, found, executor, collections)
     for unit in units:
-        if unit.format == "atoll":
-            read = partial(_collection, place.storage, unit, collections)
-            yield {unit.path: place.outcome(unit, read)}
-        elif unit.format == "files":
+        if unit.format == "files":
             yield {unit.path: place.outcome(unit, _file_set)}
         elif unit.format == "foreign":
             yield {unit.path: place.outcome(unit, partial(_foreign, unit))}
@@ -70,14 +73,16 @@ def read_units(
 def _parquet(place: Place, units: Sequence[Unit]) -> Iterator[Assets]:
     work = [(unit, one) for unit in units for one in unit.objects]
     results = _in_threads(_Footers(place.storage).read, work, _FOOTERS_AT_ONCE)
-    for unit in units:
-        read = [next(results) for _ in unit.objects]
-        files = [(one.path, found) for one, found in zip(unit.objects, read, strict=True)]
-        good = [(path, found) for path, found in files if isinstance(found, Footer)]
-        if unit.is_partitioned or (not unit.is_loose and do_agree(good)):
-            yield {unit.path: place.outcome(unit, partial(_one_table, unit, files))}
-        else:
-            yield _loose(place, unit, [partial(_one_table, unit, [each]) for each in files])
+    # Else whatever thread collects garbage ends those, perhaps one that holds what they wait for.
+    with closing(results):
+        for unit in units:
+            read = [next(results) for _ in unit.objects]
+            files = [(one.path, found) for one, found in zip(unit.objects, read, strict=True)]
+            good = [(path, found) for path, found in files if isinstance(found, Footer)]
+            if unit.is_partitioned or (not unit.is_loose and do_agree(good)):
+                yield {unit.path: place.outcome(unit, partial(_one_table, unit, files))}
+            else:
+                yield _loose(place, unit, [partial(_one_table, unit, [each]) for each in files])
 
 
 def _loose(place: Place, unit: Unit, reads: Sequence[Callable[[], Content]]) -> Assets:
@@ -171,13 +176,46 @@ def _result(outcome: Ended[Content]) -> Content | AtollError:
         return outcome.value
     if isinstance(outcome.error, AtollError):
         return outcome.error
-    return Corrupt(f"Lance cannot read it: {type(outcome.error).__name__}")
+    return Corrupt(f"it cannot be read: {type(outcome.error).__name__}")
 
 
-def _collection(storage: Storage, unit: Unit, collections: CollectionReader | None) -> Content:
+def _collections(
+    place: Place, units: Sequence[Unit], executor: Executor, collections: CollectionReader | None
+) -> Iterator[Assets]:
+    refused = {
+        unit.path: place.refusal(unit.path) or _unopenable(unit, collections) for unit in units
+    }
+    work = [
+        (collections, url_of(place.storage, path), place.storage.options)
+        for path, error in refused.items()
+        if collections and error is None
+    ]
+    outcomes = iter(executor.map(_described, work, name=lambda each: each[1]))
+    for unit in units:
+        result = refused[unit.path] or _result(next(outcomes))
+        yield {unit.path: place.outcome(unit, partial(_value, result))}
+
+
+def _unopenable(unit: Unit, collections: CollectionReader | None) -> AtollError | None:
     if collections is None:
-        raise InvalidInput("it is a vector collection, which nobody here can open")
-    facts = collections.describe(url_of(storage, unit.path), storage.options)
+        return InvalidInput("it is a vector collection, which nobody here can open")
+    own = f"{unit.path}/_atoll/".lstrip("/")
+    for one in unit.objects:
+        is_read = one.path == f"{own}hint" or one.path.startswith(f"{own}manifests/")
+        if is_read and one.size_bytes > MANIFEST_BYTES:
+            return InvalidInput(
+                f"{one.path.removeprefix(own)} takes {sized(one.size_bytes)};"
+                f" {sized(MANIFEST_BYTES)} are the most"
+            )
+    return None
+
+
+def _described(asked: tuple[CollectionReader, str, StorageOptions]) -> Content:
+    return in_worker(lambda: _description(*asked), _LANCE_SECONDS, asked[1])
+
+
+def _description(collections: CollectionReader, location: str, options: StorageOptions) -> Content:
+    facts = collections.describe(location, options)
     columns_of(facts.schema)
     types = {one.name: one.type for one in facts.schema}
     shape = fingerprint(types, None, {}).schema
@@ -204,7 +242,7 @@ def _foreign(unit: Unit) -> Content:
 
 def _in_threads(
     read: Callable[[T], R], items: Sequence[T], at_once: int
-) -> Iterator[R | AtollError]:
+) -> Generator[R | AtollError, None, None]:
     """Read items in some threads; yields, in their order, what came of each.
 
     Raises:

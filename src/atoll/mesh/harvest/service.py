@@ -33,8 +33,9 @@ def harvest(
 
     Args:
         source: where, and what is wanted of it.
-        executor: where Lance tables are read. Some damage to one ends the process it is read in:
-            give processes, unless all who write to the source are trusted.
+        executor: where Lance tables and vector collections are read. Some damage to one ends the
+            process it is read in, or takes all memory: give processes whose memory is bounded,
+            unless all who write to the source are trusted.
         collections: reads vector collections; None leaves them unread, by name.
         on_progress: told as groups of files have been read.
 

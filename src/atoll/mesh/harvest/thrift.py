@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from atoll.core.errors import Corrupt
+from atoll.core.errors import Corrupt, InvalidInput
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID = range(1, 14)
 
 _MAX_DEPTH = 32
+# Of fields and elements in one footer; those of 32 MiB have some ten million.
+MAX_VALUES = 16 << 20
 _VARINT_BITS = 70
 _FIXED_BYTES = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8, UUID: 16}
 
@@ -20,7 +22,8 @@ class CompactReader:
     """A position in bytes that the compact protocol has written.
 
     Every value that `fields` or `elements` announces is read or skipped before the next one is
-    asked for. Each method raises `Corrupt` where the bytes make no sense.
+    asked for. Each method raises `Corrupt` where the bytes make no sense, and `InvalidInput` where
+    they hold more than `MAX_VALUES` values.
 
     Attributes:
         at: the position.
@@ -29,12 +32,14 @@ class CompactReader:
     def __init__(self, data: bytes) -> None:
         """Begin at the front."""
         self._data = data
+        self._left = MAX_VALUES
         self.at = 0
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """Yield number and type of each field of a structure."""
         number = 0
         while head := self._byte():
+            self._announce(1)
             number = number + (head >> 4) if head > 15 else self.integer()
             yield number, head & 15
 
@@ -72,6 +77,7 @@ class CompactReader:
             self._skip_elements((inner,), count, depth)
         elif kind == MAP:
             if count := self._varint():
+                self._announce(2 * count)
                 kinds = self._byte()
                 self._skip_elements((kinds >> 4, kinds & 15), count, depth)
         elif kind in _FIXED_BYTES:
@@ -88,7 +94,17 @@ class CompactReader:
     def _list_head(self) -> tuple[int, int]:
         head = self._byte()
         count = head >> 4
-        return head & 15, count if count < 15 else self._varint()
+        count = count if count < 15 else self._varint()
+        self._announce(count)
+        return head & 15, count
+
+    def _announce(self, values: int) -> None:
+        """See to it that so many values may follow; each takes a byte, but for truth in a field."""
+        if values > 1 and values > len(self._data) - self.at:
+            raise Corrupt("its footer ends too early")
+        self._left -= values
+        if self._left < 0:
+            raise InvalidInput(f"its footer has more than {MAX_VALUES:,} values; write it anew")
 
     def _varint(self) -> int:
         value = shift = 0
