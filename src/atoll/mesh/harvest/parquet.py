@@ -31,8 +31,8 @@ from atoll.storage import Storage, StoredObject
 # Read at once; most footers are smaller.
 TAIL_BYTES = 64 << 10
 FOOTER_BYTES = 32 << 20
-# Of columns in row groups; a footer takes some 100 bytes for each, we up to 350.
-MAX_CHUNKS = 1 << 19
+# Of columns in row groups: a footer takes some 100 bytes for each, 48 at least; we up to 350.
+MAX_CHUNKS = FOOTER_BYTES // 40
 # Schemas of fewer bytes are kept, since files written alike have the same.
 _KEPT_BYTES = 8 << 20
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
