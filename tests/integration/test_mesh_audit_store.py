@@ -45,7 +45,7 @@ def test_a_chain_is_held_against_its_thinned_anchors(storage):
     events = chain_of(8)
     for one in events:
         put_anchor(storage, head_after(one), KEY)
-    assert len(thin(storage, [KEY], before_us=events[6].at, every_us=2**62)) == 5
+    assert len(thin(storage, [KEY], lambda _: True, before_us=events[6].at, every_us=2**62)) == 5
     anchors = read_anchors(storage)
     assert verify(events, [KEY], anchors).anchors == len(anchors) == 3
     problem = verify(events[:5], [KEY], anchors).problem
