@@ -10,12 +10,14 @@ from mesh_access import technical
 
 from atoll.compute import deadlines
 from atoll.compute.deadlines import in_time, in_worker
+from atoll.compute.inline import InlineExecutor
 from atoll.compute.port import Outcome
 from atoll.compute.processes import ProcessExecutor
 from atoll.core.config import StorageOptions
 from atoll.core.errors import Unavailable
 from atoll.mesh import personal
 from atoll.mesh.harvest import readers
+from atoll.mesh.harvest.losses import GIVE_UP_AFTER, Losses
 from atoll.storage import open_storage
 
 
@@ -65,12 +67,23 @@ def _short_or_long(seconds):
     return done
 
 
+def test_what_was_given_up_shares_its_process_with_no_other_task():
+    given_up, next_one = ProcessExecutor(1).map(_left_behind, [30, 0])
+    assert "takes too long" in given_up.error.message
+    assert (next_one.value, next_one.attempts) == (False, 1)
+
+
+def _left_behind(seconds):
+    in_worker(lambda: Event().wait(seconds), 1, "here")
+    return deadlines.is_any_going_on()
+
+
 @pytest.fixture
 def hanging(monkeypatch):
     """As in a worker process, with stores that do not answer, and little patience."""
     over = Event()
     monkeypatch.setattr(deadlines.multiprocessing, "parent_process", lambda: "there is one")
-    monkeypatch.setattr(personal, "SECONDS", 5)
+    monkeypatch.setattr(personal, "SAMPLE_SECONDS", 5)
     monkeypatch.setattr(readers, "_LANCE_SECONDS", 5)
     monkeypatch.setattr(personal, "sample_of", lambda *_: over.wait(60))
     monkeypatch.setattr(readers, "read_lance", lambda _: over.wait(60))
@@ -85,20 +98,23 @@ def test_a_lance_table_that_nobody_answers_for_is_given_up(hanging, tmp_path):
         readers._read_lance((open_storage(tmp_path), "log"))
 
 
-def test_one_sample_that_nobody_answers_for_leaves_the_names(hanging):
-    found = personal._looked((technical("s3://lake/log"), StorageOptions()))
-    assert "by the names of columns alone: s3://lake/log takes too long" in found.remark
+def test_samples_that_nobody_answers_for_leave_the_names_and_are_given_up_together(hanging):
+    tables = [technical(f"s3://lake/{number}") for number in range(GIVE_UP_AFTER + 4)]
+    found = personal.look_through(InlineExecutor(), tables, StorageOptions())
+    assert "by the names of columns alone: s3://lake/0 takes too long" in found[0].remark
+    last = GIVE_UP_AFTER - 1
+    assert {one.remark for one in found[last:]} == {found[last].remark}
 
 
 @pytest.mark.parametrize("attempts", [1, 3], ids=["a store that is gone", "damaged tables"])
 def test_lance_tables_are_given_up_where_it_is_their_store_that_does_not_answer(attempts):
-    told = readers._Losses().told
+    told = Losses().told
     lost = Outcome(None, Unavailable("gone"), attempts)
     for _ in range(2):
-        for number in range(readers._GIVE_UP_AFTER - 1):
+        for number in range(GIVE_UP_AFTER - 1):
             told(number, lost)
         told(number, Outcome("content", None, 1))
-    for number in range(readers._GIVE_UP_AFTER - 1):
+    for number in range(GIVE_UP_AFTER - 1):
         told(number, lost)
     with pytest.raises(Unavailable, match="gone") if attempts == 1 else nullcontext():
         told(number, lost)

@@ -227,6 +227,8 @@ def test_48_an_exported_file_is_held_against_anchors(mesh, asset, tmp_path):
     anchors = mesh.sealing.anchors.url
     good = mesh.ask("ann", "ExportAudit").path
     assert "1 anchors agree" in verified(tmp_path, "--file", good, "--anchors", anchors)
+    elsewhere = verified(tmp_path, "--file", good, "--anchors", tmp_path / "anchor")
+    assert "no anchors at the URL" in elsewhere.message
     cut(mesh, len(mesh.notes) - 4)
     for _ in range(9):
         note(mesh, asset, "REVOKED")

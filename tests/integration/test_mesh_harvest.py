@@ -28,6 +28,7 @@ from atoll.mesh.harvest import (
     lancetables,
     listing,
     readers,
+    sampling,
     service,
     table_files,
 )
@@ -273,6 +274,19 @@ def test_too_many_files_are_refused_as_a_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_sample_of_wide_rows_has_few_of_them_and_no_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "_MOST_BYTES", 50_000)
+    texts = pa.table({"picture": [b"x" * 1000] * 500, "note": ["y" * 400] * 500})
+    for name, table in (("wide", texts), ("bytes", texts.select(["picture"]))):
+        write_parquet(tmp_path / name / "a.parquet", table)
+    outcomes = harvested(tmp_path)
+    wide, only_bytes = (
+        sampling.sample_of(outcomes[n], StorageOptions()) for n in ("wide", "bytes")
+    )
+    assert (wide.column_names, len(wide)) == (["note"], 200)
+    assert only_bytes.column_names == []
+
+
 def test_ten_thousand_files_are_one_table(tmp_path):
     content = write_parquet(tmp_path / "t" / "0.parquet", TABLE).read_bytes()
     for number in range(1, 10_000):

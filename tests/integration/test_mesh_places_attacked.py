@@ -187,6 +187,15 @@ def test_9_what_tells_of_the_server_is_offered_by_nobody_and_told_in_the_same_wo
     assert answers[0].text == answers[1].text
 
 
+def test_9_what_is_named_through_a_link_outside_is_what_it_leads_to_on_ones_own_ground(rivals):
+    place = f"{rivals.lake.as_uri()}/aside/t000.csv"
+    assert SECRET not in error(rivals.by_cy("assets", location=place), 404)["message"]
+    path = f"/v1/projects/{rivals.projects['bob']}/assets"
+    made = rivals.client.post(path, json={"location": place}, headers=rivals.headers["bob"]).json()
+    found = f"{rivals.lake.as_uri()}/bob/{SECRET}/t000.csv"
+    assert made["asset"]["external_identifier"] == found
+
+
 def test_9_where_a_link_leads_to_is_told_to_nobody_who_offers_it_nor_accepted(rivals):
     place = f"{rivals.lake.as_uri()}/aside"
     answer = rivals.by_cy("associations", name="aside", kind="STORAGE", location=place)

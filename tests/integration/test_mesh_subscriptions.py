@@ -3,6 +3,7 @@
 import shutil
 import time
 from dataclasses import replace
+from threading import Event
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -39,6 +40,7 @@ from atoll.mesh.model.organisation import (
     Environment,
     EnvironmentStatus,
 )
+from atoll.mesh.service import granting
 from atoll.mesh.service.assets import changed_asset
 from atoll.mesh.service.subscriptions import resumed, suspended
 
@@ -152,6 +154,22 @@ def test_43_a_store_that_does_not_answer_is_asked_once_and_not_named(plant, mesh
     causes = {one.failure_cause for one in plant.grant(found).assets}
     assert causes == {"its storage does not answer, or cannot be reached"}
     assert len([one for one in caplog.messages if "cannot be granted" in one]) == 1
+
+
+def test_43_a_storage_that_has_not_answered_is_asked_by_so_many_threads(plant, mesh, monkeypatch):
+    over, asked = Event(), []
+    monkeypatch.setattr(granting, "CHECK_S", 0.01)
+    monkeypatch.setattr(granting, "check_location", lambda *_: asked.append(1) or over.wait(60))
+    found = plant.subscribe(plant.public)
+    for _ in range(granting.MOST_UNANSWERED + 2):
+        plant.do_now("grant-again")
+    assert len(asked) == granting.MOST_UNANSWERED
+    over.set()
+    while mesh.tools.unanswered:
+        time.sleep(0.01)
+    monkeypatch.setattr(granting, "CHECK_S", 30)
+    plant.do_now("grant-again")
+    assert statuses(plant, found) == ("COMPLETED", ["GRANTED"])
 
 
 def test_43_after_many_attempts_somebody_must_ask_for_another(plant, mesh, monkeypatch):

@@ -13,6 +13,7 @@ from typing import TypeVar
 from atoll.core.errors import Unavailable
 
 T = TypeVar("T")
+_given_up: list[Thread] = []
 
 
 def in_worker(work: Callable[[], T], seconds: int, label: str) -> T:
@@ -53,14 +54,21 @@ def in_time(work: Callable[[], T], seconds: float, label: str) -> T:
         except Exception as error:
             done.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
+    thread = Thread(target=run, daemon=True)
+    thread.start()
     try:
         return done.result(seconds)
     except FutureTimeout as error:
         if done.done():
             raise
+        _given_up[:] = [one for one in (*_given_up, thread) if one.is_alive()]
         raise Unavailable(
             f"{label} takes too long, more than {seconds:g} s: the store or the mount that it lies "
             "in does not answer, or it is too large; see to that, then try again",
             task=label,
         ) from error
+
+
+def is_any_going_on() -> bool:
+    """Tell whether work that was given up still goes on in this process, and takes its memory."""
+    return any(one.is_alive() for one in _given_up)

@@ -169,7 +169,7 @@ def _step(run: _Run[T, R], team: list[_Member]) -> None:
             worker.is_ready = True
             run.failed_starts = 0
         elif worker.index is not None:
-            index, worker.index = worker.index, None
+            index, worker.index, worker.is_ready = worker.index, None, False
             value, error = unpack(message, run.label(index))
             run.end(index, value, error)
 

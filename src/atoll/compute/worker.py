@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from atoll.compute.deadlines import is_any_going_on
 from atoll.compute.packing import answer
 from atoll.core.resources import limit_threads
 
@@ -90,8 +91,9 @@ def _serve(connection: Connection, threads: int, memory_bytes: int | None) -> No
     if memory_bytes:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     with suppress(EOFError, OSError):
-        connection.send_bytes(_READY)
-        while True:
+        # With what was given up it would share its memory: the next task gets another process.
+        while not is_any_going_on():
+            connection.send_bytes(_READY)
             connection.send_bytes(answer(connection.recv_bytes()))
 
 

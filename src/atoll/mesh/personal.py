@@ -9,15 +9,16 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from atoll.compute.deadlines import in_worker
-from atoll.compute.port import Executor
+from atoll.compute.port import Executor, Outcome
 from atoll.core.config import StorageOptions
-from atoll.core.errors import AtollError, InvalidInput
+from atoll.core.errors import AtollError, InvalidInput, Unavailable
+from atoll.mesh.harvest.losses import Losses
 from atoll.mesh.harvest.model import CollectionReader, Technical
 from atoll.mesh.harvest.sampling import sample_of
 from atoll.mesh.pii import Column, Proposal, propose
 
 Asked: TypeAlias = tuple[Technical, StorageOptions, CollectionReader | None]
-SECONDS = 120  # for the first rows of one table
+SAMPLE_SECONDS = 120  # for the first rows of one table
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,23 @@ def look_through(
         What was found in each, in their order.
     """
     tables = [one for one in assets if one.kind != "file set"]
-    outcomes = executor.map(
-        _looked, [(one, options, collections) for one in tables], name=_location
-    )
-    found = {
-        one.location: outcome.value or _by_names(one, outcome.error)
-        for one, outcome in zip(tables, outcomes, strict=True)
-    }
-    return [found.get(one.location) or _by_names(one) for one in assets]
+    work = [(one, options, collections) for one in tables]
+    found: dict[str, Findings] = {}
+    losses = Losses()
+
+    def done(index: int, outcome: Outcome[Findings]) -> None:
+        one = tables[index]
+        found[one.location] = outcome.value or _by_names(one, outcome.error)
+        losses.told(index, outcome)
+
+    gone: Unavailable | None = None
+    try:
+        executor.map(_looked, work, name=_location, on_done=done)
+    except Unavailable as error:
+        gone = error
+    return [
+        found.get(one.location) or _by_names(one, gone if one in tables else None) for one in assets
+    ]
 
 
 def _location(asked: Asked) -> str:
@@ -70,14 +80,11 @@ def _location(asked: Asked) -> str:
 
 def _looked(asked: Asked) -> Findings:
     table, options, collections = asked
-    try:
-        return in_worker(
-            lambda: _with_values(table, sample_of(table, options, collections)),
-            SECONDS,
-            table.location,
-        )
-    except AtollError as error:
-        return _by_names(table, error)
+    return in_worker(
+        lambda: _with_values(table, sample_of(table, options, collections)),
+        SAMPLE_SECONDS,
+        table.location,
+    )
 
 
 def _with_values(table: Technical, values: pa.Table) -> Findings:

@@ -64,6 +64,8 @@ def verify(
     if not keys:
         raise InvalidInput("give the key that sealed it: --key FILE")
     known = read_anchors(open_storage(anchors, context.obj.storage)) if anchors else []
+    if anchors and not known:
+        raise InvalidInput("there are no anchors at the URL of --anchors; check its spelling")
     with reading(file), file.open("rb") as stream:
         found = verify_export(stream, [_key(one) for one in keys], known)
     if found.problem:

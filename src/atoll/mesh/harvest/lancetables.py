@@ -28,7 +28,7 @@ from atoll.core.errors import (
 from atoll.core.text import counted
 from atoll.mesh.harvest.content import Content
 from atoll.mesh.harvest.model import Column
-from atoll.mesh.harvest.schemas import columns_of
+from atoll.mesh.harvest.schemas import columns_of, is_bytes
 from atoll.mesh.harvest.statistics import Statistics, fingerprint, is_flat, statistics_of
 from atoll.storage import Storage
 from atoll.storage.lancefiles import refers_outside
@@ -113,8 +113,7 @@ def _opened(table: tuple[Storage, str]) -> Any:
 
 
 def _is_read(kind: pa.DataType) -> bool:
-    is_bytes = pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
-    return not (is_bytes or pt.is_fixed_size_list(kind))
+    return not (is_bytes(kind) or pt.is_fixed_size_list(kind))
 
 
 def _of_all(found: Any) -> dict[str, Statistics]:

@@ -19,6 +19,7 @@ from atoll.mesh.harvest.csvfiles import read_csv
 from atoll.mesh.harvest.lancetables import read_lance
 from atoll.mesh.harvest.layout import Unit
 from atoll.mesh.harvest.locations import url_of
+from atoll.mesh.harvest.losses import GIVE_UP_AFTER, Losses
 from atoll.mesh.harvest.model import CollectionReader, Fingerprint, Outcome
 from atoll.mesh.harvest.parquet import Footer, read_footer
 from atoll.mesh.harvest.parquettables import as_table, do_agree
@@ -42,8 +43,6 @@ _CSV_AT_ONCE = 2
 _WINDOW = 1000
 # Of what says of a collection what is in it: some 3 KiB for each table.
 MANIFEST_BYTES = 64 << 20
-# Each has been asked for again and again: the store is gone.
-_GIVE_UP_AFTER = 16
 _LANCE_SECONDS = 300  # for one table or collection
 
 
@@ -140,7 +139,7 @@ def _lance(place: Place, units: Sequence[Unit], executor: Executor) -> Iterator[
     # One with a link in it is not opened: Lance would follow that.
     refused = {unit.path: place.refusal(unit.path) for unit in units}
     work = [(place.storage, path) for path, error in refused.items() if error is None]
-    told = _Losses().told
+    told = Losses().told
     outcomes = iter(executor.map(_read_lance, work, name=lambda each: url_of(*each), on_done=told))
     for unit in units:
         result = refused[unit.path] or _result(next(outcomes))
@@ -149,26 +148,6 @@ def _lance(place: Place, units: Sequence[Unit], executor: Executor) -> Iterator[
 
 def _read_lance(table: tuple[Storage, str]) -> Content:
     return in_worker(lambda: read_lance(table), _LANCE_SECONDS, url_of(*table))
-
-
-class _Losses:
-    """Counts what was lost since the store last answered."""
-
-    def __init__(self) -> None:
-        self._lost = 0
-
-    def told(self, _index: int, outcome: Ended[Content]) -> None:
-        """Hear of one outcome.
-
-        Raises:
-            Unavailable: the store fails time after time.
-        """
-        # One that ends its process is tried more than once, and says nothing of the store.
-        is_lost = isinstance(outcome.error, Unavailable) and outcome.attempts == 1
-        self._lost = self._lost + 1 if is_lost else 0
-        if self._lost >= _GIVE_UP_AFTER:
-            assert outcome.error is not None
-            raise outcome.error
 
 
 def _result(outcome: Ended[Content]) -> Content | AtollError:
@@ -190,7 +169,8 @@ def _collections(
         for path, error in refused.items()
         if collections and error is None
     ]
-    outcomes = iter(executor.map(_described, work, name=lambda each: each[1]))
+    told = Losses().told
+    outcomes = iter(executor.map(_described, work, name=lambda each: each[1], on_done=told))
     for unit in units:
         result = refused[unit.path] or _result(next(outcomes))
         yield {unit.path: place.outcome(unit, partial(_value, result))}
@@ -252,7 +232,7 @@ def _in_threads(
     lost: list[Unavailable] = []  # since the store last answered
 
     def tried(item: T) -> R | AtollError:
-        if len(lost) >= _GIVE_UP_AFTER:
+        if len(lost) >= GIVE_UP_AFTER:
             return lost[0]
         try:
             result: R | AtollError = read(item)
@@ -268,7 +248,7 @@ def _in_threads(
     try:
         for at in range(0, len(items), _WINDOW):
             for result in threads.map(tried, items[at : at + _WINDOW]):
-                if len(lost) >= _GIVE_UP_AFTER:
+                if len(lost) >= GIVE_UP_AFTER:
                     raise lost[0]
                 yield result
     finally:

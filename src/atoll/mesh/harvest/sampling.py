@@ -22,11 +22,12 @@ from atoll.mesh.harvest.listing import list_location
 from atoll.mesh.harvest.locations import url_of
 from atoll.mesh.harvest.model import CollectionReader, Column, Technical
 from atoll.mesh.harvest.parquettables import NULL_PARTITION
-from atoll.mesh.harvest.schemas import columns_of, plain_type
+from atoll.mesh.harvest.schemas import columns_of, is_bytes, plain_type
 from atoll.mesh.harvest.service import table_files
 from atoll.storage import Storage, StoredObject
 
 SAMPLE_ROWS = 1000
+_ROWS_AT_ONCE, _MOST_BYTES = 100, 64 << 20
 _BUFFER_BYTES = 1 << 20
 
 
@@ -56,12 +57,21 @@ def sample_of(
     storage, files = _files(table, options)
     if table.format == "csv":
         return csvfiles.first_rows(storage, files[0]).slice(0, SAMPLE_ROWS)
-    found = pa.table({})
-    for one in files:
-        found = next(_batches(storage, one, SAMPLE_ROWS), found)
-        if len(found):
-            break
+    samples = (_sampled(storage, one) for one in files)
+    found = next(filter(len, samples), pa.table({}))
     return _with_partitions(found, table, files)
+
+
+def _sampled(storage: Storage, stored: StoredObject) -> pa.Table:
+    """Read the first rows of a Parquet file, fewer of wide ones."""
+    found: list[pa.Table] = []
+    for batch in _batches(storage, stored, _ROWS_AT_ONCE):
+        if not batch.column_names:
+            return batch
+        found.append(batch)
+        if sum(map(len, found)) >= SAMPLE_ROWS or sum(one.nbytes for one in found) >= _MOST_BYTES:
+            break
+    return pa.concat_tables(found) if found else pa.table({})
 
 
 def _told(collection: Technical) -> tuple[str, ...]:
@@ -226,7 +236,7 @@ def _batches(
     Args:
         storage, stored: where it is.
         most: rows of a batch.
-        columns: which; None: all.
+        columns: which; None: all but bytes, in which nobody reads anything.
         of: the table that it must have the columns of; None: any.
     """
     try:
@@ -238,9 +248,11 @@ def _batches(
         ) as parquet:
             if of is not None and _types(columns_of(parquet.schema_arrow)) != _types(of.columns):
                 raise _changed()
-            for batch in parquet.iter_batches(most, columns=columns, use_threads=False):
-                table = pa.Table.from_batches([batch])
-                yield table if columns is None else table.select(list(columns))
+            names = columns
+            if names is None:
+                names = [one.name for one in parquet.schema_arrow if not is_bytes(one.type)]
+            for batch in parquet.iter_batches(most, columns=names, use_threads=False):
+                yield pa.Table.from_batches([batch]).select(list(names))
     except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
         # Not what Arrow says: it may quote values.
         raise Corrupt("its rows cannot be read; write it anew") from error

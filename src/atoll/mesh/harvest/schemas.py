@@ -49,6 +49,11 @@ def check_names(names: list[str]) -> None:
         )
 
 
+def is_bytes(kind: pa.DataType) -> bool:
+    """Tell whether a type's values are bytes of no known meaning."""
+    return bool(pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind))
+
+
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return the type of the values of a dictionary, any other as it is."""
     return plain_type(kind.value_type) if pt.is_dictionary(kind) else kind

@@ -79,15 +79,13 @@ class Knowledge:
         self._projects |= {one.id: one for one in projects}
 
     def look_up(self, records: Collection[Record]) -> None:
-        """Look up at once whose these are, and who reads what is not listed any more."""
+        """Look up at once whose these are; of what is listed nobody asks who reads it."""
         owners = {getattr(one, "owning_project_id", "") for one in records}
         if unknown := owners - self._projects.keys() - {""}:
             self.remember(self._reader.all(Project, id=unknown))
-        listings = [one for one in records if isinstance(one, Listing)]
-        self._readers |= {one.id: Roles() for one in listings}
-        unlisted = [one.id for one in listings if one.status is not ListingStatus.ACTIVE]
-        if unlisted:
-            self._look_up_readers(unlisted)
+        for one in records:
+            if isinstance(one, Listing) and one.status is ListingStatus.ACTIVE:
+                self._readers[one.id] = Roles()
 
     def above(self, domain_unit_id: str) -> list[str]:
         """List a unit and those above it, itself first."""
@@ -159,17 +157,14 @@ class Knowledge:
     def _readers_of(self, listing: Listing) -> Roles:
         """Name the roles in the projects that subscribed to what is not listed any more."""
         if listing.id not in self._readers:
-            # Of what is listed, too: the time that it takes to be found hidden tells nothing.
-            self._look_up_readers([listing.id])
+            # Of what is listed, too: the steps that it takes to be found hidden tell nothing.
+            keys = {"listing_id": listing.id, "status": LIVE}
+            projects = self._reader.values(Subscription, "project_id", **keys)
+            self._readers[listing.id] = Roles(
+                role_in(project_id, one) for project_id in projects for one in Designation
+            )
         is_listed = listing.status is ListingStatus.ACTIVE
         return Roles() if is_listed else self._readers[listing.id]
-
-    def _look_up_readers(self, listing_ids: Collection[str]) -> None:
-        keys: dict[str, Any] = {"listing_id": listing_ids, "status": LIVE}
-        found: dict[str, set[str]] = {id_: set() for id_ in listing_ids}
-        for one in self._reader.all(Subscription, **keys):
-            found[one.listing_id] |= {role_in(one.project_id, d) for d in _DESIGNATIONS.values()}
-        self._readers |= {id_: Roles(roles) for id_, roles in found.items()}
 
     def of_project(self, project_id: str) -> Mapping[str, Any]:
         """Tell of what is a project's own."""

@@ -150,15 +150,16 @@ class Indexer:
             self._kept = position
         self._held |= found.held
 
-    def _pay_off(self, _: Index) -> None:
+    def _pay_off(self, index: Index) -> None:
         """Write a part of what is owed."""
         with self._following, self._store.reading() as reader:
-            if not self._owed or not self._index:
+            # What has changed since is taken over first: it may change what is owed.
+            if not self._owed or reader.last_change() != self._seen:
                 return
-            self.reached = reader.last_change()
+            self.reached = self._seen
             part = [*islice(self._owed, AT_ONCE)]
             position = self._kept if len(part) < len(self._owed) else self._seen
-            self._index.apply(_changes(Entries(reader), part), position=position)
+            index.apply(_changes(Entries(reader), part), position=position)
             self._kept = position
             for one in part:
                 del self._owed[one]

@@ -58,6 +58,7 @@ class Tools:
         webhook_networks: where webhooks may go besides public addresses.
         visibility: remembers which classes of things people may see.
         names: remembers what projects and domain units are called.
+        unanswered: ids of storages, each as often as a look into it has not come back.
         scans: held by whoever reads rows in another process; so many at once have memory.
     """
 
@@ -72,6 +73,7 @@ class Tools:
     webhook_networks: tuple[Network, ...] = ()
     visibility: Visibility = field(default_factory=Visibility)
     names: Names = field(default_factory=Names)
+    unanswered: list[str] = field(default_factory=list)
     scans: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(SCANS_AT_ONCE))
 
     @contextmanager

@@ -37,6 +37,7 @@ LONGEST_WAIT_S = 3600
 MAX_ATTEMPTS = 36  # over a day, with these waits; then somebody must ask for it again
 STORE_S = 5.0  # other grants wait so long for a store that does not answer
 CHECK_S = 30.0  # a mount that hangs has no such limit of its own
+MOST_UNANSWERED = 4  # looks into a storage that have not come back: each is a thread
 FAILURES_TOLD = 50
 S = AssetGrantStatus
 _BEGINS = {
@@ -106,7 +107,17 @@ def _check(tools: Tools, asset: Asset, storage: Association) -> None:
         tools.options_of(storage), timeout_s=STORE_S, connect_timeout_s=STORE_S, retries=0
     )
     place = asset.external_identifier
-    in_time(lambda: check_location(place, options), CHECK_S, place)
+    if tools.unanswered.count(storage.id) >= MOST_UNANSWERED:
+        raise Unavailable(f"{place} was asked for before, and has not answered yet")
+    tools.unanswered.append(storage.id)
+
+    def check() -> None:
+        try:
+            check_location(place, options)
+        finally:
+            tools.unanswered.remove(storage.id)
+
+    in_time(check, CHECK_S, place)
 
 
 def _told_of(error: AtollError) -> str:

@@ -60,9 +60,14 @@ def ground_of(reader: Reader, project: Project, location: str) -> tuple[Ground, 
     """
     try:
         place = stated(location)
+        try:
+            ground = ground_at(reader, project, place)
+        except NotFound:
+            # A shell in a folder that is reached through a link says where it is with the link.
+            place = normalised(place)
+            ground = ground_at(reader, project, place)
     except InvalidInput as error:
         raise nothing_at(project) from error
-    ground = ground_at(reader, project, place)
     # Only on the project's own ground: where else a link leads to is nothing to be told.
     if not _is_itself(place):
         raise nothing_at(project)
@@ -115,7 +120,8 @@ def nothing_at(project: Project) -> NotFound:
     # Not the location: it may hold keys.
     return NotFound(
         f"there is nothing at this location that '{project.name}' may register; check its "
-        "spelling, and that it lies in an accepted storage of the project, or in one of its "
+        "spelling, that a local place is written in full, from / on, and without links inside the "
+        "storage, and that it lies in an accepted storage of the project, or in one of its "
         "environments"
     )
 
