@@ -46,7 +46,7 @@ from atoll.mesh.service.subscriptions import masked_again
 
 FORGET = "forget-asset"
 FORGOTTEN_AT_ONCE = 200
-TURN = 20  # times in a row; then others that keep house have theirs, or a server that stops goes
+STEPS_IN_A_ROW = 20  # then it is the turn of other housekeeping, or of the end of the server
 
 
 class Assets(Named, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ def forget_asset(attendant: Attendant, task: Job) -> int | None:
             call.remove(one)
         return found[0] if found else None
 
-    for _ in range(TURN):
+    for _ in range(STEPS_IN_A_ROW):
         if not attendant.act("ForgetAsset", FORGET, some):
             return None
     return attendant.now()

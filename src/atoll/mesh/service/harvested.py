@@ -172,8 +172,9 @@ def updated(
     kept = {name: _unrefused(one) if name in retyped else one for name, one in before.items()}
     if asset.technical and asset.asset_type == _TYPES[asset.technical.kind]:
         values.setdefault("asset_type", _TYPES[technical.kind])
-    if not (findings.remark and asset.unexamined and asset.technical == technical):
-        # Else the first reason stays: each failure in other words would be a revision.
+    # The first reason stays: each failure in other words would be a revision.
+    fails_again = asset.unexamined and findings.remark and asset.technical == technical
+    if not fails_again:
         values["unexamined"] = shortened(findings.remark, REMARK_LETTERS)
     columns = tuple(_columns(technical, kept, findings.proposals))
     return changed_asset(call, asset, technical=technical, columns=columns, **values)

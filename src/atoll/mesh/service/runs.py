@@ -359,7 +359,7 @@ def _created(
     copy = f"it seems to hold the same as {some_of(copies)}" if copies else ""
     refused = _published(call, made) if source.publish_on_import else ""
     status = AssetRunStatus.PUBLISHING_FAILED if refused else AssetRunStatus.SUCCEEDED_CREATED
-    remark = "" if findings.remark in refused else findings.remark
+    remark = "" if made.unexamined and refused else findings.remark  # that is why
     return Deed(status, made.id, "; ".join(filter(None, [refused, copy, remark])))
 
 

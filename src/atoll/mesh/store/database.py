@@ -52,7 +52,6 @@ def opened(url: str) -> sa.Engine:
         case "sqlite":
             return _sqlite(found)
         case "postgresql":
-            # Dates and zones never reach the database: microseconds do.
             # Late: who has SQLite need not wait for its driver.
             from atoll.mesh.store.postgres import connected
 
