@@ -59,7 +59,8 @@ def test_more_queries_take_more_work_but_each_of_them_asks_hardly_more(shape, as
     hits = [each.step("refine").step.bytes_out for each in (few_steps, many_steps)]
     assert hits[0] < hits[1]
     # Up to DEAR_PIECES requests are saved at more bytes, once in a bucket however many follow.
-    assert many.requests <= times * (one.requests + 2 * DEAR_PIECES * shape.buckets)
+    # What is expected of either is no whole number, so the bound is one of about.
+    assert many.requests <= 1.01 * times * (one.requests + 2 * DEAR_PIECES * shape.buckets)
 
 
 @given(SHAPES, st.integers(2, 10))

@@ -51,11 +51,13 @@ class _Kept:
         self._worker: Worker | None = None
 
     def carry_out(self, packed: bytes) -> tuple[bytes | None, str]:
-        worker = self._worker or Worker(_THREADS)
-        self._worker = worker
-        if not worker.is_ready and worker.hear() is None:
-            return self._lost(worker)
-        worker.is_ready = True
+        if self._worker and self._worker.hear() is None:  # that it is ready again
+            self._lost(self._worker)
+        worker = self._worker
+        if worker is None:
+            worker = self._worker = Worker(_THREADS)
+            if worker.hear() is None:
+                return self._lost(worker)
         worker.send(packed)
         if (message := worker.hear()) is None:
             return self._lost(worker)
