@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from atoll.core.errors import Unavailable
 from bench.measure import ROOT
 from bench.meshplant import Plant, fill
 
@@ -40,8 +41,17 @@ def serving(home: Path, plant: Plant, database: str) -> Iterator[Server]:
             server.stop()
             fill(url, home / "lake", plant)
             server.restart()
-            server.client.ask("GET", "/search/listings")
+            _await_index(server)
             yield server
+
+
+def _await_index(server: Server) -> None:
+    while True:
+        try:
+            server.client.ask("GET", "/search/listings")
+        except Unavailable:  # each time after some seconds
+            continue
+        return
 
 
 def token(server: Server, profile_id: str) -> str:
